@@ -1,0 +1,43 @@
+# Two commands are enough: `make repro` and `make test`. Each first does all set-up that is missing.
+
+# The interpreter that .venv is made from. Empty: keep the .venv that is there, otherwise python3.
+PYTHON ?=
+# Added to the command of the target: make test ARGS="-k barrier", make repro ARGS="train@table1"
+ARGS ?=
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+# The stages call `lmc`: .venv comes first on PATH, whatever the caller has there.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup repro test lint types check format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what is missing: system packages (apt-get), .venv, the package with its constraints
+	@scripts/setup.sh '$(PYTHON)'
+
+repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
+	.venv/bin/dvc repro $(ARGS)
+
+test: setup ## Run the test suite
+	.venv/bin/pytest -q $(ARGS)
+
+lint: setup ## Check style and import order
+	.venv/bin/ruff check .
+
+types: setup ## Check types, strictly
+	.venv/bin/mypy
+
+check: test lint types ## All that has to pass before a commit
+
+format: setup ## Mend what the linter can mend
+	.venv/bin/ruff check --fix .
+
+clean: ## Remove .venv and the caches; data, runs and results stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find lmc_repro tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,86 @@
+"""What a comparison finds: of a pair at a mark, of a pair, of a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lmc_repro.barriers.barrier import Barriers
+from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.status import EndpointStatus
+
+Verdict = Literal["connected", "disconnected"]
+StrictVerdict = Literal["connected", "disconnected", "mixed"]
+
+
+@dataclass(frozen=True)
+class MarkResult:
+    """A pair at one epoch. `barriers` is None unless both endpoints are trained: such a pair has no numbers."""
+
+    epoch: int
+    status: tuple[EndpointStatus, EndpointStatus]
+    curves: dict[SplitName, Curve]
+    barriers: dict[SplitName, Barriers] | None
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """A pair over training; the last mark is the one that counts.
+
+    `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
+    images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
+    """
+
+    pair: str
+    trainer_seed: int
+    fingerprints: tuple[str, str]
+    marks: tuple[MarkResult, ...]
+    distance: float | None
+    cosine: float | None
+    disagreement: dict[SplitName, float]
+
+    @property
+    def final(self) -> MarkResult:
+        """The pair at the last epoch."""
+        return self.marks[-1]
+
+
+@dataclass(frozen=True)
+class Late:
+    """A cell's test of stability: its mean and verdict at one of the last five marks."""
+
+    epoch: int
+    mean: float | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One split of a cell. Barriers (Eq. 1) in percentage points, over trainer seeds.
+
+    `values` are one number a trainer seed (dependent pairs of a seed are averaged first), only of pairs with trained
+    endpoints; everything is None where there are none. `sd` (n - 1) only for n >= 3. Flags: `provisional` n < 3,
+    `borderline` the mean within one sd of the threshold, `endpoint_mismatch` the line barrier judges otherwise,
+    `unstable` the verdict changes among the last five marks.
+    """
+
+    values: tuple[float, ...]
+    mean: float | None
+    median: float | None
+    min: float | None
+    max: float | None
+    sd: float | None
+    line_mean: float | None
+    normalised_mean: float | None
+    verdict: Verdict | None
+    verdict_strict: StrictVerdict | None
+    flags: tuple[str, ...]
+    late: tuple[Late, ...]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell: its pairs and the summary of each split."""
+
+    pairs: tuple[PairResult, ...]
+    summary: dict[SplitName, CellSummary]

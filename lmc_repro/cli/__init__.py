@@ -1,0 +1,25 @@
+"""The command line, `lmc`: a user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run `lmc`; what is imported here decides how fast `lmc --help` is."""
+    from lmc_repro.cli.app import app
+    from lmc_repro.errors import LmcError
+
+    try:
+        app()
+    except LmcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"error: {error.filename or 'file system'}: {error.strerror}; mend it and run again", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,109 @@
+"""The commands of `lmc`. Heavy imports stay inside them, so that --help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="lmc",
+    help="Are two trained networks linearly connected? Reproduces arXiv 2312.09832, with MLflow and DVC.",
+    epilog="A first look: `lmc run table1` trains and compares all of Table 1 on the embedded digits in minutes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Study = Annotated[str, typer.Argument(help="A study of params.yaml, e.g. table1.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of params.yaml instead of its active one, e.g. paper.")]
+Row = Annotated[list[str] | None, typer.Option(help="Only this row, e.g. 2-layer-bs1024; can be repeated.")]
+Column = Annotated[list[str] | None, typer.Option(help="Only this column, e.g. adam-high; can be repeated.")]
+Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds a cell, each with one pair of runs.")]
+Replicas = Annotated[int | None, typer.Option(min=2, help="Runs a trainer seed; r gives r(r-1)/2 dependent pairs.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Train so many epochs only.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread each; default: one a core.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time and disk, and do nothing.")]
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="A data set of the catalog: digits, mnist.")],
+    if_used: Annotated[
+        bool, typer.Option("--if-used", help="Only note `unused` where the active profile has no use for it (for DVC).")
+    ] = False,
+) -> None:
+    """Fetch a data set, check it, and write it for both loaders.
+
+    Files are taken from data/raw, then from the folder that LMC_DATA_MIRROR or data.mirror names (torchvision's
+    layout), then downloaded. Writes data/prepared/DATASET/{train,test}.{beton,safetensors} and status.json.
+    """
+    from lmc_repro.cli.commands import prepare_command
+
+    prepare_command(dataset, if_used)
+
+
+@app.command()
+def train(study: Study, jobs: Jobs = None) -> None:
+    """Train the runs of a study that are not finished yet, into runs/STUDY (a stage of DVC)."""
+    from lmc_repro.cli.commands import train_command
+
+    train_command(study, jobs)
+
+
+@app.command()
+def compare(study: Study, jobs: Jobs = None) -> None:
+    """Pair the runs of a study found in MLflow, measure the paths, write results/STUDY (a stage of DVC).
+
+    Runs that runs/STUDY holds and MLflow does not are published first.
+    """
+    from lmc_repro.cli.commands import compare_command
+
+    compare_command(study, jobs)
+
+
+@app.command()
+def report() -> None:
+    """Print the tables of all studies and write report/ (a stage of DVC)."""
+    from lmc_repro.cli.commands import report_command
+
+    report_command()
+
+
+@app.command()
+def run(
+    study: Study,
+    profile: Profile = None,
+    row: Row = None,
+    column: Column = None,
+    pairs: Pairs = None,
+    replicas: Replicas = None,
+    epochs: Epochs = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
+) -> None:
+    """Prepare, train, compare and report one study without DVC, into out/PROFILE/STUDY.
+
+    Finished runs are reused, whoever trained them; interrupted ones go on from their last checkpoint.
+    """
+    from lmc_repro.cli.commands import run_command
+    from lmc_repro.studies.expand import Choice
+
+    choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, None, device)
+    run_command(study, choice, jobs, dry_run, out)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from lmc_repro import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()

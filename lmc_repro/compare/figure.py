@@ -1,0 +1,99 @@
+"""The figure of one pair: the error along the straight line, the chord between its ends, and the barrier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lmc_repro.drawing import LINES, drawing_style, render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    from lmc_repro.barriers.curve import SplitName
+    from lmc_repro.barriers.results import MarkResult, PairResult
+
+_DPI = 100
+
+
+def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
+    """Return {"path.png": bytes, "path.svg": bytes}: a pair at its last epoch.
+
+    Error in percent over alpha, test solid and train dashed, the chords between the ends dotted; an upright line from
+    the mean of the ends to the maximum is the barrier of Eq. 1 (paper, Section 2). A pair with an endpoint that is
+    not trained has curves and no barrier: the figure says so. Equal results and titles give equal bytes.
+    """
+    with drawing_style():
+        drawing = _drawing()
+        mark = result.final
+        top = 0.0
+        for split, lines in drawing.splits.items():
+            top = max(top, lines.show(split, mark))
+        drawing.axes.set_ylim(0.0, 1.08 * top if top > 0.0 else 1.0)
+        note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
+        drawing.title.set_text(f"{title}, epoch {mark.epoch}\n{note}")
+        images = render(drawing.figure, _DPI)
+    return {f"path.{kind}": content for kind, content in images.items()}
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What is drawn of one split."""
+
+    path: Line2D
+    chord: Line2D
+    barrier: Line2D
+    name: Text
+
+    def show(self, split: SplitName, mark: MarkResult) -> float:
+        """Move the lines to a pair's curve; return its largest error in percent."""
+        curve = mark.curves[split]
+        percent = [100.0 * wrong / curve.n for wrong in curve.wrong]
+        top = max(range(len(percent)), key=percent.__getitem__)
+        ends = (percent[0] + percent[-1]) / 2
+        self.path.set_data(curve.alphas, percent)
+        self.chord.set_data((0.0, 1.0), (percent[0], percent[-1]))
+        self.name.set_text(split)
+        self.barrier.set_visible(mark.barriers is not None)
+        if mark.barriers is not None:
+            at = curve.alphas[top] + (0.006 if split == "test" else -0.006)  # beside one another, not over
+            self.barrier.set_data((at, at), (ends, percent[top]))
+            self.name.set_text(f"{split}, barrier {mark.barriers[split].barrier:.2f}")
+        return percent[top]
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    figure: Figure
+    axes: Axes
+    title: Text
+    splits: dict[SplitName, _Lines]
+
+
+@cache
+def _drawing() -> _Drawing:
+    """Return the figure that all pairs of a process share: making axes costs more than moving their lines."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.2))
+    figure.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.79)
+    axes = figure.add_subplot()
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("alpha, from theta_0 to theta_1")
+    axes.set_ylabel("error, %")
+    title = figure.text(0.02, 0.975, "", fontsize=8.0, verticalalignment="top")
+    places: tuple[tuple[SplitName, float], ...] = (("train", 0.55), ("test", 0.12))
+    splits = {}
+    for split, left in places:
+        style = LINES[split]
+        (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
+        (chord,) = axes.plot([], [], color=style["color"], linestyle=":", linewidth=0.8)
+        (barrier,) = axes.plot([], [], color=style["color"], marker="_", markersize=5.0, linewidth=0.7)
+        axes.plot((left, left + 0.07), (0.84, 0.84), transform=figure.transFigure, clip_on=False, **style)
+        name = figure.text(left + 0.085, 0.826, "", fontsize=7.5)
+        splits[split] = _Lines(path, chord, barrier, name)
+    return _Drawing(figure, axes, title, splits)

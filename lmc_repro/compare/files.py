@@ -1,0 +1,186 @@
+"""The files of a comparison: runs.json, curves.csv, cells.json; what a tracking store can be rebuilt and checked from.
+
+They hold no run ids, dates or durations: equal bits give equal files.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.barriers.barrier import Barriers
+from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.results import CellResult, CellSummary, MarkResult, PairResult
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.files import write_atomic, write_json
+from lmc_repro.models.base import count_parameters
+from lmc_repro.models.registry import build_model
+from lmc_repro.numerics import torch_version
+from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training.evaluate import EVALUATION_NUMERICS
+from lmc_repro.training.fingerprint import TRAINING_NUMERICS
+
+CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What runs.json says of a run: who it is, its status file, its last scores as shares."""
+
+    fingerprint: str
+    cell: str
+    config: RunConfig
+    status: dict[str, Any]
+    train_error: float | None
+    test_error: float | None
+
+
+def write_results(
+    folder: Path,
+    plan: StudyPlan,
+    results: Mapping[str, CellResult],
+    records: Sequence[RunRecord],
+    digests: Mapping[str, str],
+    not_run: Mapping[str, str],
+    numerics: str,
+    device: str,
+) -> None:
+    """Write the three files; `results` by cell key, `not_run` the reason of each cell without one."""
+    cells = [cell for cell in plan.cells if cell.key in results]
+    write_json(folder / "runs.json", _runs(plan, records, digests, not_run, numerics, device))
+    write_json(folder / "cells.json", [cell_record(cell, results[cell.key]) for cell in cells])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    for cell in cells:
+        for pair in results[cell.key].pairs:
+            for mark in pair.marks:
+                writer.writerows(_curve_rows(plan.study, cell.key, pair.pair, mark))
+    write_atomic(folder / "curves.csv", text.getvalue().encode())
+
+
+def cell_record(cell: Cell, result: CellResult) -> dict[str, Any]:
+    """Return a cell as cells.json holds it; barriers in points, normalised in percent, losses in nats."""
+    config = RunConfig.model_validate({**cell.config, "seeds": cell.runs[0].seeds})
+    model = build_model(config.model, dataset_info(config.data.dataset))
+    return {
+        "cell": cell.key,
+        "row": cell.row,
+        "column": cell.column,
+        "row_label": cell.row_label,
+        "column_label": cell.column_label,
+        "config": cell.config,
+        "pair_kind": cell.pair_kind,
+        "n_trainer_seeds": len({pair.trainer_seed for pair in cell.pairs}),
+        "n_runs": len(cell.runs),
+        "parameters": count_parameters(model),
+        "paper": cell.paper,
+        "pairs": [_pair_record(pair) for pair in result.pairs],
+        **{split: _summary_record(result.summary[split]) for split in SPLITS},
+    }
+
+
+def _pair_record(pair: PairResult) -> dict[str, Any]:
+    final = pair.final
+    return {
+        "pair": pair.pair,
+        "trainer_seed": pair.trainer_seed,
+        "fingerprints": list(pair.fingerprints),
+        "status": list(final.status),
+        "epoch": final.epoch,
+        "distance": pair.distance,
+        "cosine": pair.cosine,
+        "disagreement": pair.disagreement,
+        **{split: _barrier_record(final, split) for split in SPLITS},
+    }
+
+
+def _barrier_record(mark: MarkResult, split: SplitName) -> dict[str, float | None]:
+    if mark.barriers is not None:
+        return dataclasses.asdict(mark.barriers[split])
+    errors = mark.curves[split].errors
+    nothing: dict[str, float | None] = {field.name: None for field in dataclasses.fields(Barriers)}
+    return {**nothing, "error_0": 100 * errors[0], "error_1": 100 * errors[-1]}
+
+
+def _summary_record(summary: CellSummary) -> dict[str, Any]:
+    record = dataclasses.asdict(summary)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
+
+
+def _curve_rows(study: str, cell: str, pair: str, mark: MarkResult) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for split in SPLITS:
+        curve = mark.curves[split]
+        for alpha, wrong, loss in zip(curve.alphas, curve.wrong, curve.loss, strict=True):
+            rows.append(
+                [study, cell, pair, mark.epoch, split, alpha, wrong, curve.n, "" if loss is None else repr(loss)]
+            )
+    return rows
+
+
+def _runs(
+    plan: StudyPlan,
+    records: Sequence[RunRecord],
+    digests: Mapping[str, str],
+    not_run: Mapping[str, str],
+    numerics: str,
+    device: str,
+) -> dict[str, Any]:
+    study, profile = plan.study_config, plan.profile_config
+    datasets = []
+    for name, digest in sorted(digests.items()):
+        info = dataset_info(name)
+        datasets.append(
+            {
+                "name": name,
+                "title": info.title,
+                "n_train": info.n_train,
+                "n_test": info.n_test,
+                "classes": info.classes,
+                "digest": digest,
+            }
+        )
+    return {
+        "study": plan.study,
+        "title": study.title,
+        "question": study.question,
+        "profile": plan.profile,
+        "profile_title": profile.title,
+        "analogue": profile.analogue,
+        "datasets": datasets,
+        "threshold": profile.judgement.threshold,
+        "points": profile.points,
+        "device": device,
+        "numerics": numerics,
+        "torch": torch_version(),
+        "training_numerics": TRAINING_NUMERICS,
+        "evaluation_numerics": EVALUATION_NUMERICS,
+        "rows": [{"key": key, "label": entry.label} for key, entry in study.rows.items()],
+        "columns": [{"key": key, "label": entry.label} for key, entry in study.columns.items()],
+        "provenance": [
+            {"key": key, "value": value, "source": profile.source(key)}
+            for key, value in profile.hyper_parameters().items()
+        ],
+        "not_run": dict(not_run),
+        "runs": [
+            {
+                "fingerprint": r.fingerprint,
+                "cell": r.cell,
+                **r.config.seeds.model_dump(),
+                "diverged_epoch": r.status["diverged_epoch"],
+                "init_sha256": r.status["init_sha256"],
+                "order_sha256": r.status["order_sha256"],
+                "final_sha256": r.status["final_sha256"],
+                "train_error": r.train_error,
+                "test_error": r.test_error,
+            }
+            for r in records
+        ],
+    }

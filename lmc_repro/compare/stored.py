@@ -1,0 +1,73 @@
+"""Measured curves in the working store, by pair key: a comparison that was interrupted, or is repeated, goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.compare.pair import judge_mark
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.files import sha256_bytes, write_json
+from lmc_repro.schemas.base import canonical_json
+from lmc_repro.schemas.plan import Cell
+from lmc_repro.schemas.profile import Judgement
+
+
+def store_pair(folder: Path, key: str, result: PairResult) -> None:
+    """Store what was measured, not how it is judged: curves at every mark and the endpoints' distance."""
+    measured = {
+        "pair": result.pair,
+        "trainer_seed": result.trainer_seed,
+        "fingerprints": list(result.fingerprints),
+        "marks": [
+            {"epoch": mark.epoch, "curves": {split: dataclasses.asdict(curve) for split, curve in mark.curves.items()}}
+            for mark in result.marks
+        ],
+        "distance": result.distance,
+        "cosine": result.cosine,
+        "disagreement": result.disagreement,
+    }
+    # Through JSON first: what is read back has the same checksum.
+    measured = json.loads(json.dumps(measured))
+    write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
+
+
+def load_pair(
+    folder: Path, key: str, judgement: Judgement, cell: Cell, statuses: Mapping[str, Mapping[str, Any]]
+) -> PairResult | None:
+    """Return a stored pair, judged anew; None if it was not measured yet or its file is damaged."""
+    try:
+        stored = json.loads((folder / f"{key}.json").read_bytes())
+        measured = stored["measured"]
+        if stored["sha256"] != _checksum(measured):
+            return None
+        first, second = measured["fingerprints"]
+        diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
+        classes = dataset_info(cell.config["data"]["dataset"]).classes
+        marks = []
+        for mark in measured["marks"]:
+            curves = {
+                split: Curve(tuple(curve["wrong"]), curve["n"], tuple(curve["loss"]))
+                for split, curve in mark["curves"].items()
+            }
+            marks.append(judge_mark(mark["epoch"], curves, diverged, classes, judgement.min_train_accuracy))
+        return PairResult(
+            measured["pair"],
+            measured["trainer_seed"],
+            (first, second),
+            tuple(marks),
+            measured["distance"],
+            measured["cosine"],
+            measured["disagreement"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _checksum(measured: Any) -> str:
+    return sha256_bytes(canonical_json(measured).encode())

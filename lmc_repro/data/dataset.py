@@ -1,0 +1,116 @@
+"""A prepared data set in memory: uint8 images, int64 labels, one digest, one normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lmc_repro.data.catalog import DatasetInfo, dataset_info
+from lmc_repro.data.status import require_ready
+from lmc_repro.errors import LmcError
+
+DIGEST_VERSION = b"lmc-data-1"
+
+
+@dataclass(frozen=True)
+class Split:
+    """One half of a data set: images uint8 [n, C, H, W] and labels int64 [n]."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set whose arrays have the recorded digest."""
+
+    info: DatasetInfo
+    train: Split
+    test: Split
+    digest: str
+
+
+def data_digest(train: Split, test: Split) -> str:
+    """Return the sha256 (hex) of the decoded arrays: values, shapes and dtypes of both splits, and no names."""
+    digest = hashlib.sha256(DIGEST_VERSION)
+    for tensor in (train.images, train.labels, test.images, test.labels):
+        digest.update(f"|{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}|".encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def load_split(prepared_dir: Path, name: str, split: Literal["train", "test"]) -> Split:
+    """Read one split of a prepared data set, its digest not yet checked; LmcError if it is absent or unreadable."""
+    require_ready(prepared_dir, name)
+    path = prepared_dir / name / f"{split}.safetensors"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        found = " ".join(str(error).split())
+        raise LmcError(f"{path}: cannot be read ({found}); run `lmc prepare {name}`") from None
+    if set(tensors) != {"images", "labels"}:
+        raise LmcError(f"{path}: holds {sorted(tensors)}, not images and labels; run `lmc prepare {name}`")
+    return Split(tensors["images"], tensors["labels"])
+
+
+def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None) -> Dataset:
+    """Read both splits and check them against the digest in status.json.
+
+    `info` defaults to the catalog's entry. LmcError if the data set is absent (with the recorded reason), is not of
+    the catalog's shape, or has other values than those that were prepared.
+    """
+    info = info or dataset_info(name)
+    status = require_ready(prepared_dir, name)
+    train, test = load_split(prepared_dir, name, "train"), load_split(prepared_dir, name, "test")
+    for split, n, label in ((train, info.n_train, "train"), (test, info.n_test, "test")):
+        check_split(split, n, info, f"{prepared_dir / name / label}.safetensors")
+    digest = data_digest(train, test)
+    if digest != status.get("digest"):
+        raise LmcError(
+            f"{prepared_dir / name}: the arrays have digest {digest[:12]}, status.json says "
+            f"{str(status.get('digest'))[:12]}; run `lmc prepare {name}`"
+        )
+    return Dataset(info, train, test, digest)
+
+
+def check_split(split: Split, n: int, info: DatasetInfo, where: str) -> None:
+    """Raise an LmcError, naming `where`, unless the split has `n` images of the data set's shape and its classes."""
+    fix = f"delete it and run `lmc prepare {info.name}`"
+    if split.images.dtype != torch.uint8 or tuple(split.images.shape) != (n, *info.shape):
+        found = f"{split.images.dtype} {list(split.images.shape)}"
+        raise LmcError(f"{where}: images are {found}, expected torch.uint8 {[n, *info.shape]}; {fix}")
+    if split.labels.dtype != torch.int64 or tuple(split.labels.shape) != (n,):
+        found = f"{split.labels.dtype} {list(split.labels.shape)}"
+        raise LmcError(f"{where}: labels are {found}, expected torch.int64 {[n]}; {fix}")
+    low, high = int(split.labels.min()), int(split.labels.max())
+    if low < 0 or high >= info.classes:
+        raise LmcError(f"{where}: labels go from {low} to {high}, expected 0 to {info.classes - 1}; {fix}")
+    brightest = int(split.images.max())
+    if brightest > info.scale_max:
+        raise LmcError(f"{where}: an image has the value {brightest}, expected at most {info.scale_max}; {fix}")
+
+
+def normalise(images: Tensor, info: DatasetInfo, out: Tensor | None = None) -> Tensor:
+    """Return (images / scale_max - mean) / std as float32, one affine map per channel.
+
+    `images` is uint8 [..., C, H, W], `out` an optional float32 tensor of that shape. The map is x * scale + shift as
+    two separately rounded float32 operations with scalar constants, so an image's bits depend on nothing but itself.
+    """
+    if out is None:
+        out = torch.empty(images.shape, dtype=torch.float32, device=images.device)
+    out.copy_(images)
+    channels = [out] if images.shape[-3] == 1 else list(out.unbind(-3))  # one channel: no strided view
+    for channel, mean, std in zip(channels, info.mean, info.std, strict=True):
+        channel.mul_(float(np.float32(1.0 / (info.scale_max * std)))).add_(float(np.float32(-mean / std)))
+    return out

@@ -1,0 +1,5 @@
+"""The one error that a user's mistake raises: a single line that says what is wrong, where, and what to do."""
+
+
+class LmcError(Exception):
+    """A mistake that a user can mend; the command line prints its one line and exits with 2."""

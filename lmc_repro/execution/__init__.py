@@ -1,0 +1,1 @@
+"""Execution: from runs to stacks, from stacks to processes, and what it will cost."""

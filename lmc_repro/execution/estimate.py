@@ -1,0 +1,80 @@
+"""What runs cost, counted on paper: FLOPs, seconds of one core, bytes on disk and in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmc_repro.data.catalog import DatasetInfo, dataset_info
+from lmc_repro.models.base import count_parameters
+from lmc_repro.models.registry import build_model
+from lmc_repro.schemas.run import RunConfig
+
+# Measured on one core of a 2025 server CPU; they order stacks and warn of long runs, no more.
+EFFICIENCY = 0.6  # of sgemm
+SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels, a child
+SECONDS_PER_VALUE = 4e-9  # gather, convert and normalise one input value
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a set of runs. `seconds` are of one core; `disk_bytes` of their checkpoints, once."""
+
+    runs: int
+    flops: float
+    seconds: float
+    disk_bytes: int
+
+
+def run_flops(config: RunConfig, info: DatasetInfo) -> float:
+    """Return the FLOPs of training one run: 6 x weights x samples x epochs, 4 x for the first layer."""
+    first, others = build_model(config.model, info).forward_flops()
+    return float(info.n_train) * config.epochs * (2 * first + 3 * others)
+
+
+def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> float:
+    """Return the seconds that one core of `gflops` (single precision, matrix products) takes for one run."""
+    steps = -(-info.n_train // config.batch_size) * config.epochs
+    layers = len(build_model(config.model, info).shapes)
+    values = float(info.n_train) * config.epochs * info.features
+    return (
+        run_flops(config, info) / (gflops * 1e9 * EFFICIENCY)
+        + steps * layers * SECONDS_PER_LAYER_STEP
+        + values * SECONDS_PER_VALUE
+    )
+
+
+def working_bytes(config: RunConfig, info: DatasetInfo) -> int:
+    """Return the memory that one child adds to a stack: weights, gradient, buffers, inputs and activations."""
+    model = build_model(config.model, info)
+    widths = sum(shape[0] for name, shape in model.shapes.items() if name.endswith("weight"))
+    return 4 * (5 * count_parameters(model) + config.batch_size * (info.features + 2 * widths))
+
+
+def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:
+    """Return the cost of training `configs` from the start."""
+    flops = seconds = 0.0
+    disk = 0
+    for config in configs:
+        info = dataset_info(config.data.dataset)
+        flops += run_flops(config, info)
+        seconds += run_cost(config, info, gflops)
+        disk += 4 * count_parameters(build_model(config.model, info)) * len(config.evaluate_at)
+    return Estimate(len(configs), flops, seconds, disk)
+
+
+def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
+    """Return the rate of one core's float32 matrix product, measured for a moment."""
+    import torch
+
+    from lmc_repro.numerics import use_one_thread
+
+    use_one_thread()
+    a = torch.ones(size, size)
+    a @ a  # the first product loads the library
+    begun, products = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        a @ a
+        products += 1
+    return 2.0 * size**3 * products / (time.perf_counter() - begun) / 1e9

@@ -1,0 +1,52 @@
+"""Files that are whole or not there: write beside, flush, rename; and the checksum that tells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.errors import LmcError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by `content`: a reader, or a crash, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LmcError(
+            f"{path}: cannot be written ({error.strerror}); free some space or mend the permissions"
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people and diffs: sorted keys, two spaces, never NaN."""
+    write_atomic(path, (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, fix: str) -> Any:
+    """Return the JSON value in a file; LmcError that ends with `fix` if it is absent or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes; OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the sha256 (hex) of bytes."""
+    return hashlib.sha256(content).hexdigest()

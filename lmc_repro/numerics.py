@@ -1,0 +1,67 @@
+"""The numerics mode of this process: the same bits on every CPU with AVX2 (portable), or this CPU's fastest (native).
+
+The libraries read these variables before their first product and never again, so the mode is set before torch is
+imported, belongs to the whole process, and is inherited by its workers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["portable", "native"]
+
+PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+_CHOSEN = "LMC_NUMERICS"
+
+
+def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
+    """Set the process's mode and return it, with one line of explanation where portable cannot be had."""
+    if wanted == "portable" and (reason := _not_portable()):
+        os.environ[_CHOSEN] = "native"
+        return "native", f"numerics: native, for {reason}; bits are this machine's own"
+    if wanted == "portable":
+        if "torch" in sys.modules and os.environ.get(_CHOSEN) != "portable":
+            raise RuntimeError("the numerics mode must be chosen before torch is imported")
+        os.environ.update(PORTABLE)
+    os.environ[_CHOSEN] = wanted
+    return wanted, None
+
+
+def numerics_tag(device: str = "cpu", stack: int | None = None) -> str:
+    """Return what of this process decides bits, for fingerprints: portable, native:AVX2, cuda:<name>:stack=<size>."""
+    if device.startswith("cuda"):
+        import torch
+
+        return f"cuda:{torch.cuda.get_device_name()}:stack={stack}"
+    if os.environ.get(_CHOSEN) == "portable":
+        return "portable"
+    import torch
+
+    return f"native:{torch.backends.cpu.get_cpu_capability()}"
+
+
+def torch_version() -> str:
+    """Return torch's version without the build suffix, and without importing it."""
+    return version("torch").split("+")[0]
+
+
+def use_one_thread() -> None:
+    """Make torch use one thread in this process; with two, a stack of one has other bits than a larger stack."""
+    import torch
+
+    torch.set_num_threads(1)
+    assert torch.get_num_threads() == 1
+
+
+def _not_portable() -> str | None:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return f"{platform.machine()} has no AVX2"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and " avx2" not in cpuinfo.read_text(errors="replace"):
+        return "this CPU has no AVX2"
+    return None

@@ -1,0 +1,79 @@
+"""Ours against the paper: counted by verdict over cells that are comparable, never boiled down to one percentage."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lmc_repro.barriers.curve import SplitName
+from lmc_repro.barriers.results import Verdict
+from lmc_repro.report.records import CellRecord
+from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.report.words import NO_VERDICT, NOT_RUN
+
+PAPER_DATASET = "mnist"
+PAPER_EPOCHS = 200  # paper, Section 2
+
+VERDICTS: tuple[Verdict, Verdict] = ("disconnected", "connected")
+OUTCOMES = (*VERDICTS, NO_VERDICT, NOT_RUN)
+OUTCOME_HEADINGS = ("ours disconnected", "ours connected", NO_VERDICT, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell that the paper prints a number for, with both verdicts of one split; `ours` is one of OUTCOMES."""
+
+    table: StudyTable
+    entry: Entry
+    paper: Verdict
+    ours: str
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether both have a verdict and the verdicts differ; no verdict is neither agreement nor disagreement."""
+        return self.ours in VERDICTS and self.ours != self.paper
+
+
+def comparable(cell: CellRecord) -> bool:
+    """Return whether a cell has the paper's data set and length."""
+    return bool(cell.config["data"]["dataset"] == PAPER_DATASET and cell.config["epochs"] == PAPER_EPOCHS)
+
+
+def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
+    """Return the cells to count, each set of runs once; none of an analogue, and none on other data or epochs."""
+    found: list[Compared] = []
+    seen: set[frozenset[str]] = set()
+    for table in tables:
+        if table.results.analogue:
+            continue
+        for entry in table.entries:
+            paper = entry.paper_verdict(split, table.results.threshold)
+            if paper is None:
+                continue
+            ours = NOT_RUN
+            if entry.cell is not None:
+                if not comparable(entry.cell) or entry.cell.fingerprints in seen:
+                    continue
+                seen.add(entry.cell.fingerprints)
+                ours = entry.verdict(split) or NO_VERDICT
+            found.append(Compared(table, entry, paper, ours))
+    return found
+
+
+def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:
+    """Return counts by the paper's verdict, then by ours (OUTCOMES)."""
+    counts = Counter((cell.paper, cell.ours) for cell in cells)
+    return {paper: {ours: counts[paper, ours] for ours in OUTCOMES} for paper in VERDICTS}
+
+
+def log_distance(ours: float, paper: float) -> float:
+    """Return |log10((ours + 0.1) / (paper + 0.1))|: how far apart two barriers (points) are; 1 is a factor of ten."""
+    return abs(math.log10((ours + 0.1) / (paper + 0.1)))
+
+
+def entry_distance(entry: Entry, split: SplitName) -> float | None:
+    """Return the log distance of an entry's mean barrier to the paper's, None where either is missing."""
+    mean = entry.cell.summary[split].mean if entry.cell else None
+    return None if mean is None or entry.paper is None else log_distance(mean, entry.paper[split])

@@ -1,0 +1,121 @@
+"""A study's table, its details and the provenance of its numbers, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lmc_repro.barriers.curve import SplitName
+from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, Compared, compared, entry_distance, two_by_two
+from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.report.table import Entry, StudyTable, mean_error, mean_floor
+from lmc_repro.report.words import (
+    FLAGS,
+    NONE,
+    PAPER,
+    analogue_note,
+    entry_lines,
+    heading,
+    late_marks,
+    letter,
+    paper_numbers,
+    points,
+    spread,
+)
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table; pipes in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def study_markdown(table: StudyTable, figure: str | None = None) -> str:
+    """Return a study's section: question, heading, grid, figure (a path to link), details."""
+    results = table.results
+    parts = [f"## {results.title}\n", f"{results.question}\n"]
+    if note := analogue_note(results):
+        parts.append(f"**{note}**\n")
+    parts.append("".join(f"- {name}: {value}\n" for name, value in heading(results)))
+    parts.append("Mean barrier in points, test / train; then the range over trainer seeds, the verdict, n and flags.\n")
+    parts.append(grid_markdown(table))
+    if figure:
+        parts.append(f"![Error along the path, {results.title}]({figure})\n")
+    parts.append(details_markdown(table))
+    return "\n".join(parts)
+
+
+def grid_markdown(table: StudyTable) -> str:
+    """Return the grid: ours, and beside each column the paper's numbers under their own heading."""
+    header = ["test / train"]
+    for column in table.columns:
+        header += [column.label, PAPER] if table.with_paper else [column.label]
+    rows = []
+    for row in table.rows:
+        line = [row.label]
+        for entry in table.line(row):
+            line.append("<br>".join(entry_lines(entry, bold="**")))
+            if table.with_paper:
+                line.append(paper_numbers(entry))
+        rows.append(line)
+    return markdown_table(header, rows)
+
+
+def details_markdown(table: StudyTable) -> str:
+    """Return one line a cell and split: spread, floor, the error of the ends (collapsed nets show), the last marks."""
+    header = (
+        "cell", "split", "n", "mean", "median", "range", "sd", "floor", "line", "normalised %", "error of the ends",
+        "verdict", "strict", "flags", "last marks",
+    )  # fmt: skip
+    rows = []
+    for entry in table.entries:
+        if entry.cell is not None:
+            rows += [_details(entry, entry.cell, split) for split in ORDER]
+    return f"<details><summary>Details: every cell and split</summary>\n\n{markdown_table(header, rows)}\n</details>\n"
+
+
+def _details(entry: Entry, cell: CellRecord, split: SplitName) -> list[str]:
+    s = cell.summary[split]
+    return [
+        entry.label, split, str(entry.n), points(s.mean), points(s.median), spread(s), points(s.sd),
+        points(mean_floor(cell, split)), points(s.line_mean), points(s.normalised_mean),
+        points(mean_error(cell, split)), s.verdict or NONE, s.verdict_strict or NONE,
+        " ".join(letter(flag) for flag in s.flags) or NONE, late_marks(s) or NONE,
+    ]  # fmt: skip
+
+
+def agreement_markdown(tables: Sequence[StudyTable]) -> str:
+    """Return the 2x2 tables of both splits and the distance of each cell to the paper's number."""
+    by_split = {split: compared(tables, split) for split in ORDER}
+    if not by_split["test"]:
+        return "No cell has the paper's data set and epochs: nothing is counted.\n"
+    parts = [two_by_two_markdown(by_split[split], split) for split in ORDER]
+    parts.append("Distance |log10((ours + 0.1) / (paper + 0.1))| a cell; 0 is equal, 1 a factor of ten.\n")
+    rows = []
+    for found in by_split["test"]:
+        distances = [entry_distance(found.entry, split) for split in ORDER]
+        if distances[0] is not None:
+            rows.append([found.entry.label, *(points(value) for value in distances)])
+    parts.append(markdown_table(["cell", "test", "train"], rows))
+    return "\n".join(parts)
+
+
+def two_by_two_markdown(cells: Sequence[Compared], split: SplitName) -> str:
+    """Return the counts of cells by the paper's verdict and ours."""
+    rows = []
+    for paper, ours in two_by_two(cells).items():
+        rows.append([f"paper {paper}: {sum(ours.values())} cells", *(ours[outcome] for outcome in OUTCOMES)])
+    return markdown_table([f"judged on {split}", *OUTCOME_HEADINGS], rows)
+
+
+def provenance_markdown(studies: Sequence[StudyResults]) -> str:
+    """Return where each hyper-parameter comes from, each entry once."""
+    entries = dict.fromkeys((key, str(value), source) for study in studies for key, value, source in study.provenance)
+    return markdown_table(["hyper-parameter", "value", "source"], ([f"`{key}`", *rest] for key, *rest in entries))
+
+
+def legend_markdown() -> str:
+    """Return what the letters of the flags mean."""
+    return "".join(f"- {letter}: {meaning}\n" for letter, meaning in FLAGS.values())

@@ -1,0 +1,100 @@
+"""A study's results as they were read back: what the tables and figures are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_repro.barriers.barrier import Barriers
+from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.results import CellSummary
+from lmc_repro.barriers.status import EndpointStatus
+
+CurveKey = tuple[str, str, int, SplitName]
+"""Cell, pair, epoch, split."""
+
+PaperTable = Mapping[tuple[str, str], Mapping[str, float] | None]
+"""(row, column) -> the paper's {"test": points, "train": points}, or None where the paper prints nothing."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A row or a column of a study."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A data set that the study ran on."""
+
+    name: str
+    title: str
+    n_train: int
+    n_test: int
+    classes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not."""
+
+    pair: str
+    trainer_seed: int
+    fingerprints: tuple[str, str]
+    status: tuple[EndpointStatus, EndpointStatus]
+    epoch: int
+    barriers: dict[SplitName, Barriers | None]
+    errors: dict[SplitName, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """A cell: config without seeds, its pairs, the summary of each split, and the paper's number."""
+
+    key: str
+    row: str
+    column: str
+    row_label: str
+    column_label: str
+    config: dict[str, Any]
+    pair_kind: str
+    n_trainer_seeds: int
+    n_runs: int
+    parameters: int
+    paper: Mapping[str, float] | None
+    pairs: tuple[PairRecord, ...]
+    summary: dict[SplitName, CellSummary]
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """The runs that the cell is made of."""
+        return frozenset(name for pair in self.pairs for name in pair.fingerprints)
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All of a study under one profile. Threshold in points; `provenance` holds (key, value, source)."""
+
+    study: str
+    title: str
+    question: str
+    profile: str
+    profile_title: str
+    analogue: bool
+    datasets: tuple[DatasetRecord, ...]
+    threshold: float
+    points: int
+    device: str
+    numerics: str
+    torch: str
+    training_numerics: int
+    evaluation_numerics: int
+    rows: tuple[Axis, ...]
+    columns: tuple[Axis, ...]
+    provenance: tuple[tuple[str, Any, str], ...]
+    cells: tuple[CellRecord, ...]
+    curves: dict[CurveKey, Curve]

@@ -1,0 +1,100 @@
+"""A study's table on the terminal: the grid where there is room, one cell a line or below another where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, compared, two_by_two
+from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.report.words import FLAGS, PAPER, analogue_note, entry_lines, heading, paper_numbers
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_COLUMN = 24  # characters that an entry of the grid needs
+_NARROW = 72  # below, a table breaks its numbers
+
+
+def print_table(table: StudyTable, console: Console) -> None:
+    """Print a study: heading, barriers (test / train, points) with the paper's under their own name, agreement."""
+    results = table.results
+    console.print(results.title, style="bold", markup=False, highlight=False)
+    console.print(results.question, markup=False, highlight=False)
+    if note := analogue_note(results):
+        console.print(note, style="yellow", markup=False, highlight=False)
+    for name, value in heading(results):
+        console.print(f"{name}: {value}", style="dim", markup=False, highlight=False)
+    if console.width >= 20 + len(table.columns) * _COLUMN:
+        console.print(_grid(table))
+    elif console.width >= _NARROW:
+        console.print(_list(table))
+    else:
+        _print_stacked(table, console)
+    console.print("Mean barrier in points, test / train; then range, verdict, n trainer seeds.", highlight=False)
+    used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
+    for flag, (letter, meaning) in FLAGS.items():
+        if flag in used:
+            console.print(f"{letter}  {meaning}", markup=False, highlight=False)
+    if not results.analogue:
+        _print_agreement(table, console)
+
+
+def _grid(table: StudyTable) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table("test / train", *(column.label for column in table.columns), box=box.SIMPLE, show_lines=True)
+    for row in table.rows:
+        cells = []
+        for entry in table.line(row):
+            text = _ours(entry)
+            if table.with_paper:
+                text.append(f"\n{PAPER}\n{paper_numbers(entry)}", style="dim")
+            cells.append(text)
+        grid.add_row(row.label, *cells)
+    return grid
+
+
+def _list(table: StudyTable) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    listed = Table("cell", "ours, test / train", box=box.SIMPLE, show_lines=True)
+    if table.with_paper:
+        listed.add_column(PAPER, style="dim")
+    for entry in table.entries:
+        listed.add_row(entry.label, _ours(entry), *([paper_numbers(entry)] if table.with_paper else []))
+    return listed
+
+
+def _print_stacked(table: StudyTable, console: Console) -> None:
+    for entry in table.entries:
+        console.print(entry.label, markup=False, highlight=False)
+        for line in _ours(entry).split():
+            line.pad_left(2)
+            console.print(line)
+        if table.with_paper:
+            console.print(f"  {PAPER} {paper_numbers(entry)}", style="dim", markup=False, highlight=False)
+
+
+def _ours(entry: Entry) -> Text:
+    from rich.text import Text
+
+    first, *rest = entry_lines(entry)
+    apart = any(entry.verdict(split) == "disconnected" for split in SPLITS)
+    text = Text(first, style="bold" if apart else "")
+    for line in rest:
+        text.append(f"\n{line}")
+    return text
+
+
+def _print_agreement(table: StudyTable, console: Console) -> None:
+    for split in reversed(SPLITS):
+        for paper, ours in two_by_two(compared([table], split)).items():
+            counts = ", ".join(f"{name} {ours[o]}" for o, name in zip(OUTCOMES, OUTCOME_HEADINGS, strict=True))
+            console.print(
+                f"{split}, of {sum(ours.values())} cells that are {paper} in the paper: {counts}", highlight=False
+            )

@@ -1,0 +1,162 @@
+"""The words and numbers of a report, the same on a terminal and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lmc_repro.barriers.results import CellSummary
+from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.report.table import Entry, same_for_splits, untrained
+
+PAPER = "paper (MNIST)"
+"""The heading of the paper's numbers; they are never ours."""
+
+NONE = "-"
+NOT_RUN = "not run"
+NO_VERDICT = "no verdict"
+
+PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
+
+FLAGS = {
+    "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
+    "borderline": ("B", "borderline: the mean lies within one sd of the threshold"),
+    "endpoint_mismatch": ("E", "endpoint mismatch: the line barrier comes to another verdict than Eq. 1"),
+    "unstable": ("U", "unstable: the verdict changes among the last five marks"),
+}
+
+
+def points(value: float | None) -> str:
+    """Return a number of percentage points with two decimals."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def spread(summary: CellSummary) -> str:
+    """Return the range of the values."""
+    return NONE if summary.min is None else f"{points(summary.min)}-{points(summary.max)}"
+
+
+def both(test: str, train: str) -> str:
+    """Return both splits, test first as in the paper's tables."""
+    return NONE if test == train == NONE else f"{test} / {train}"
+
+
+def means(cell: CellRecord, bold: str = "") -> str:
+    """Return our mean barriers, test / train; `bold` goes around those that are disconnected."""
+    found = []
+    for summary in (cell.summary["test"], cell.summary["train"]):
+        around = bold if summary.verdict == "disconnected" else ""
+        found.append(f"{around}{points(summary.mean)}{around}")
+    return both(*found)
+
+
+def spreads(cell: CellRecord) -> str:
+    """Return the ranges over trainer seeds, test / train."""
+    return both(*(spread(cell.summary[split]) for split in ("test", "train")))
+
+
+def paper_numbers(entry: Entry) -> str:
+    """Return the paper's barriers, test / train."""
+    paper = entry.paper
+    return NONE if paper is None else both(points(paper["test"]), points(paper["train"]))
+
+
+def verdict(cell: CellRecord) -> str:
+    """Return the verdict, with the strict one where it differs."""
+    found = {}
+    for split, summary in cell.summary.items():
+        strict = "" if summary.verdict_strict == summary.verdict else f" (strict: {summary.verdict_strict})"
+        found[split] = f"{summary.verdict or NO_VERDICT}{strict}"
+    return same_for_splits(found)
+
+
+def flags(cell: CellRecord) -> str:
+    """Return the letters of the cell's flags; one that holds for one split only names it."""
+    found = []
+    for flag in dict.fromkeys(flag for summary in cell.summary.values() for flag in summary.flags):
+        where = [split for split, summary in cell.summary.items() if flag in summary.flags]
+        found.append(letter(flag) if len(where) == len(cell.summary) else f"{letter(flag)}({where[0]})")
+    return " ".join(found)
+
+
+def letter(flag: str) -> str:
+    """Return a flag's letter; a flag that this report does not know is shown as it is."""
+    return FLAGS[flag][0] if flag in FLAGS else flag
+
+
+def entry_lines(entry: Entry, bold: str = "") -> list[str]:
+    """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
+    cell = entry.cell
+    if cell is None:
+        return [NOT_RUN]
+    reason = untrained(cell)
+    if entry.n == 0:
+        return [NO_VERDICT, *([reason] if reason else [])]
+    marks = flags(cell)
+    lines = [means(cell, bold), spreads(cell), verdict(cell), f"n {entry.n}" + (f", {marks}" if marks else "")]
+    return [*lines, f"left out: {reason}"] if reason else lines
+
+
+def late_marks(summary: CellSummary) -> str:
+    """Return how the last marks judge: `5 connected, 0.20-0.31`."""
+    counts: dict[str, int] = {}
+    for mark in summary.late:
+        word = mark.verdict or NO_VERDICT
+        counts[word] = counts.get(word, 0) + 1
+    values = [mark.mean for mark in summary.late if mark.mean is not None]
+    found = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{found}, {points(min(values))}-{points(max(values))}" if values else found
+
+
+def heading(results: StudyResults) -> list[tuple[str, str]]:
+    """Return what the numbers were made with, as (name, value)."""
+    models = [cell.config["model"] for cell in results.cells]
+    data = [
+        f"{d.title} ({d.name}): {d.n_train} training and {d.n_test} test images, {d.classes} classes, "
+        f"digest {d.digest[:12]}"
+        for d in results.datasets
+    ]
+    resolution = "; ".join(f"{d.name} {_one(d.n_test)} test, {_one(d.n_train)} train" for d in results.datasets)
+    return [
+        ("profile", f"{results.profile}: {results.profile_title}"),
+        ("data", "; ".join(data)),
+        ("resolution", f"one image in points: {resolution}"),
+        ("epochs", _several(cell.config["epochs"] for cell in results.cells)),
+        ("width", _several(width for model in models if (width := model.get("width")) is not None)),
+        ("init", _several(init(cell) for cell in results.cells)),
+        ("pairs", _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells)),
+        ("path", f"{results.points} points, ends included"),
+        ("threshold", f"{results.threshold:g} points"),
+        ("made with", made_with(results)),
+    ]
+
+
+def init(cell: CellRecord) -> str:
+    """Return how a cell's networks were initialised."""
+    model = cell.config["model"]
+    gain = model.get("gain")
+    return f"{model['init']} (gain {gain})" if gain else str(model["init"])
+
+
+def made_with(results: StudyResults) -> str:
+    """Return device, numerics and versions: what else the bits depend on."""
+    return (
+        f"device {results.device}, numerics {results.numerics}, torch {results.torch}, "
+        f"training numerics {results.training_numerics}, evaluation numerics {results.evaluation_numerics}"
+    )
+
+
+def analogue_note(results: StudyResults) -> str | None:
+    """Return the sentence that an analogue's report carries, None for the paper's own data."""
+    if not results.analogue:
+        return None
+    names = ", ".join(d.name for d in results.datasets)
+    return f"An analogue on other data ({names}), not a reproduction: no agreement with the paper is counted."
+
+
+def _one(n: int) -> str:
+    return f"{100 / n:.2g}"
+
+
+def _several(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values)) or NONE

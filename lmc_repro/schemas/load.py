@@ -1,0 +1,105 @@
+"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from lmc_repro.errors import LmcError
+from lmc_repro.schemas.params import Params
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_params(path: Path) -> Params:
+    """Return the validated params.yaml at `path`; LmcError with one line for anything that is wrong with it."""
+    return validate(Params, read_yaml(path), path.name)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the plain values of a YAML 1.2 file, as DVC reads it (so that 1e-8 is a number)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LmcError(f"{path}: cannot be read ({error}); restore it, e.g. git checkout -- {path.name}") from None
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = " ".join(str(error.problem or error.context or "not YAML").split())
+        raise LmcError(f"{path.name}{where}: not valid YAML ({problem})") from None
+    except YAMLError as error:
+        raise LmcError(f"{path.name}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def validate(model: type[M], value: Any, name: str) -> M:
+    """Return `value` as a `model`; `name` is the file that the error line begins with."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise LmcError(f"{name}: {_line(model, errors[0])}{more}") from None
+
+
+def _line(model: type[BaseModel], error: Any) -> str:
+    loc = [part for part in error["loc"] if part not in ("sgd", "adam")]  # tags of the optimizer union are no keys
+    where = ".".join(str(part) for part in loc)
+    found, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = _fields_at(model, error["loc"][:-1])
+        close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{where}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{where}: missing; add this key"
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{where}: {message}" if where else message
+    if kind == "union_tag_invalid":
+        return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"{where}.kind: missing; allowed: 'sgd', 'adam'"
+    if kind == "string_pattern_mismatch":
+        return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
+    if kind == "literal_error":
+        return f"{where}: found {found!r}, allowed: {context['expected']}"
+    allowed = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{where}: found {found!r}, allowed: {allowed}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    """Return the keys allowed at `loc`, by walking the models' annotations."""
+    here: Any = model
+    for part in loc:
+        options = _models(here)
+        if len(options) > 1:  # a union: the location names the branch by its tag
+            here = next((o for o in options if o.model_fields["kind"].annotation == Any or _tag(o) == part), options[0])
+        elif options and part in options[0].model_fields:
+            here = options[0].model_fields[part].annotation
+        elif get_origin(here) is dict:
+            here = get_args(here)[1]
+        elif get_origin(here) is tuple:
+            here = get_args(here)[0]
+    options = _models(here)
+    return list(options[0].model_fields) if options else []
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if get_origin(annotation) is Annotated:
+        return _models(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [m for option in get_args(annotation) for m in _models(option)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    return get_args(model.model_fields["kind"].annotation)[0]

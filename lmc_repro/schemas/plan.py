@@ -1,0 +1,61 @@
+"""What a study comes to: its cells, their runs and pairs, resolved and ready to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_repro.schemas.data import LoaderKind
+from lmc_repro.schemas.profile import ProfileConfig
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.study import PairKind, StudyConfig
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs of one cell; theta_0 is `runs[0]`, the lower seeds."""
+
+    name: str
+    trainer_seed: int
+    runs: tuple[RunConfig, RunConfig]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table or point of a figure.
+
+    `paper` holds the printed barriers {"test": points, "train": points}, or None where nothing is printed.
+    `config` is what its runs share: RunConfig without seeds, as plain JSON values.
+    """
+
+    key: str
+    row: str
+    column: str
+    row_label: str
+    column_label: str
+    config: dict[str, Any]
+    pair_kind: PairKind
+    pairs: tuple[Pair, ...]
+    loader: LoaderKind
+    paper: dict[str, float] | None
+
+    @property
+    def runs(self) -> tuple[RunConfig, ...]:
+        """The runs of all pairs, each once, in order."""
+        return tuple(dict.fromkeys(run for pair in self.pairs for run in pair.runs))
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study under a profile."""
+
+    study: str
+    profile: str
+    study_config: StudyConfig
+    profile_config: ProfileConfig
+    cells: tuple[Cell, ...]
+
+    @property
+    def runs(self) -> tuple[RunConfig, ...]:
+        """Every run that the study needs, each once."""
+        return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))

@@ -1,0 +1,57 @@
+"""One training of one network: everything that decides its bits, but for data, torch and instruction set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from lmc_repro.schemas.base import Marks, Strict
+from lmc_repro.schemas.data import DataConfig
+from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.optimizer import OptimizerConfig
+from lmc_repro.schemas.schedule import ScheduleConfig
+from lmc_repro.schemas.seeds import Seeds
+
+
+class RunConfig(Strict):
+    """The config of one run. Equal configs on equal data give equal weights (see training.fingerprint)."""
+
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig = ScheduleConfig()
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    evaluate_at: Marks
+    seeds: Seeds
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if self.evaluate_at[-1] != self.epochs:
+            raise ValueError(
+                f"evaluate_at must end with the last epoch, {self.epochs}, but ends with {self.evaluate_at[-1]}"
+            )
+        if self.schedule.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"a warm-up of {self.schedule.warmup_epochs} epochs is longer than the run of {self.epochs}"
+            )
+        return self
+
+    def without_seeds(self) -> dict[str, Any]:
+        """Return what all runs of a cell share, as plain JSON values."""
+        return self.model_dump(mode="json", exclude={"seeds"})
+
+    def flat(self) -> dict[str, Any]:
+        """Return `a.b: value` for every field, seeds included: the parameters a tracker shows."""
+        flat: dict[str, Any] = {}
+
+        def walk(prefix: str, value: Any) -> None:
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    walk(f"{prefix}.{key}" if prefix else key, inner)
+            else:
+                flat[prefix] = value
+
+        walk("", self.model_dump(mode="json"))
+        return flat

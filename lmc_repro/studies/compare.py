@@ -1,0 +1,180 @@
+"""Compares the runs of a study: those that MLflow holds, after publishing what it lacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from lmc_repro.barriers.results import CellResult, PairResult
+from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.compare.figure import path_figure
+from lmc_repro.compare.files import RunRecord, write_results
+from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
+from lmc_repro.compare.stored import load_pair, store_pair
+from lmc_repro.errors import LmcError
+from lmc_repro.execution.pool import map_tasks
+from lmc_repro.schemas.plan import Cell, Pair
+from lmc_repro.studies.train import Member, members
+from lmc_repro.studies.workspace import Workspace
+from lmc_repro.tracking import Tracker
+from lmc_repro.training.run_folder import RunFolder
+
+
+def compare_study(workspace: Workspace) -> dict[str, CellResult]:
+    """Pair the runs of every cell, measure the paths, log them to MLflow and write the results folder.
+
+    What MLflow lacks of `runs` is published first, so a deleted store is rebuilt and nothing is trained. LmcError if
+    a run is missing or damaged in either place.
+    """
+    cells, digests, not_run = workspace.available()
+    runs = members(workspace, cells, digests)
+    statuses = {member.fingerprint: _status(workspace, member) for member in runs}
+    tracker = Tracker.open(workspace.project, workspace.plan, digests, workspace.tag)
+    _publish(workspace, tracker, runs)
+    by_config = {member.config: member.fingerprint for member in runs}
+    found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
+    jobs = [(cell, pair) for cell in cells for pair in cell.pairs]
+    workspace.listener.begin(f"comparing {len(jobs)} pairs", len(jobs))
+    try:
+        for cell, pair, result in _measure(workspace, tracker, jobs, by_config, statuses):
+            key = _key(workspace, pair, by_config)
+            title = f"{cell.row_label}, {cell.column_label}, pair {pair.name}"
+            tracker.log_pair(cell, key, result, partial(path_figure, result, title))
+            found[cell.key].append(result)
+            workspace.listener.advance(1, cell.key)
+    finally:
+        workspace.listener.end()
+    threshold = workspace.plan.profile_config.judgement.threshold
+    results = {}
+    for cell in cells:
+        results[cell.key] = judge_cell(found[cell.key], threshold)
+        tracker.finish_cell(cell, results[cell.key])
+    records = [_record(workspace, member, statuses[member.fingerprint]) for member in runs]
+    write_results(
+        workspace.results, workspace.plan, results, records, digests, not_run, workspace.tag, workspace.device
+    )
+    return results
+
+
+def _status(workspace: Workspace, member: Member) -> dict[str, Any]:
+    folder = RunFolder(workspace.runs / member.fingerprint)
+    if not folder.is_complete():
+        raise LmcError(
+            f"{folder.path}: no finished run of cell {member.cell.key}; run `lmc train {workspace.plan.study}` first"
+        )
+    if damage := folder.damage():
+        raise LmcError(damage)
+    return folder.status()
+
+
+def _publish(workspace: Workspace, tracker: Tracker, runs: list[Member]) -> None:
+    workspace.listener.begin(f"publishing {len(runs)} runs to MLflow", len(runs))
+    try:
+        for member in runs:
+            tracker.sync_train(member.cell, member.config, RunFolder(workspace.runs / member.fingerprint))
+            workspace.listener.advance(1, member.cell.key)
+    finally:
+        workspace.listener.end()
+
+
+def _key(workspace: Workspace, pair: Pair, by_config: Mapping[Any, str]) -> str:
+    fingerprints = (by_config[pair.runs[0]], by_config[pair.runs[1]])
+    return pair_key(fingerprints, workspace.plan.profile_config.points, workspace.tag)
+
+
+def _measure(
+    workspace: Workspace,
+    tracker: Tracker,
+    jobs: list[tuple[Cell, Pair]],
+    by_config: Mapping[Any, str],
+    statuses: Mapping[str, dict[str, Any]],
+) -> Iterator[tuple[Cell, Pair, PairResult]]:
+    """Yield every pair's result, from the working store if it was measured before, else from the stored weights."""
+    store = workspace.project.working / "pairs"
+    todo = []
+    known = {}
+    for cell, pair in jobs:
+        key = _key(workspace, pair, by_config)
+        result = load_pair(store, key, workspace.plan.profile_config.judgement, cell, statuses)
+        if result is None:
+            todo.append((cell, pair))
+        else:
+            known[key] = dataclasses.replace(result, pair=pair.name)
+    measured = map_tasks(
+        measure_pair,
+        (_task(workspace, tracker, cell, pair, by_config, statuses) for cell, pair in todo),
+        min(workspace.jobs, len(todo)),
+    )
+    for cell, pair in jobs:
+        key = _key(workspace, pair, by_config)
+        if key not in known:
+            result = next(measured)
+            _check_ends(workspace, result)
+            store_pair(store, key, result)
+            known[key] = result
+        yield cell, pair, known[key]
+
+
+def _task(
+    workspace: Workspace,
+    tracker: Tracker,
+    cell: Cell,
+    pair: Pair,
+    by_config: Mapping[Any, str],
+    statuses: Mapping[str, dict[str, Any]],
+) -> PairTask:
+    """Read a pair's weights at all marks from MLflow."""
+    first, second = (by_config[config] for config in pair.runs)
+    tracked = tracker.runs(cell, [first, second])
+    for fingerprint in (first, second):
+        if fingerprint not in tracked:
+            raise LmcError(
+                f"MLflow holds no finished run {fingerprint} of cell {cell.key}; delete mlflow.db and compare again"
+            )
+    a, b = tracked[first], tracked[second]
+    marks = pair.runs[0].evaluate_at
+    weights = {epoch: (tracker.checkpoint(a, epoch), tracker.checkpoint(b, epoch)) for epoch in marks}
+    profile = workspace.plan.profile_config
+    return PairTask(
+        pair=pair.name,
+        trainer_seed=pair.trainer_seed,
+        fingerprints=(first, second),
+        diverged=(statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"]),
+        weights=weights,
+        model=pair.runs[0].model,
+        dataset=pair.runs[0].data.dataset,
+        prepared=workspace.prepared,
+        points=profile.points,
+        min_train_accuracy=profile.judgement.min_train_accuracy,
+    )
+
+
+def _check_ends(workspace: Workspace, result: PairResult) -> None:
+    """LmcError unless the path's ends have the error counts that their runs logged: the weights are those runs'."""
+    for end, fingerprint in enumerate(result.fingerprints):
+        folder = RunFolder(workspace.runs / fingerprint)
+        logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
+        for mark in result.marks:
+            for split, curve in mark.curves.items():
+                found = curve.wrong[-end]
+                if (said := logged.get((mark.epoch, split))) != found:
+                    raise LmcError(
+                        f"{folder.path / 'metrics.csv'}: epoch {mark.epoch} says {said} wrong on {split}, the weights "
+                        f"in MLflow give {found}: other bits than in training; delete {folder.path} and train again"
+                    )
+
+
+def _record(workspace: Workspace, member: Member, status: dict[str, Any]) -> RunRecord:
+    rows = {(row.epoch, row.split): row for row in RunFolder(workspace.runs / member.fingerprint).metrics()}
+    last = member.config.epochs
+    train, test = rows.get((last, "train")), rows.get((last, "test"))
+    return RunRecord(
+        fingerprint=member.fingerprint,
+        cell=member.cell.key,
+        config=member.config,
+        status=status,
+        train_error=train.error if train else None,
+        test_error=test.error if test else None,
+    )

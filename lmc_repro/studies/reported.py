@@ -1,0 +1,29 @@
+"""The paper's printed numbers (reported.yaml, package data): shown beside ours, never as ours."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+from lmc_repro.errors import LmcError
+from lmc_repro.schemas.load import read_yaml
+
+
+@cache
+def reported_tables() -> dict[str, Any]:
+    """Return all of reported.yaml: barriers in percentage points."""
+    with as_file(files("lmc_repro.studies") / "reported.yaml") as path:
+        tables: dict[str, Any] = read_yaml(path)
+    return tables
+
+
+def reported_barrier(table: str | None, row: str | None, column: str | None) -> dict[str, float] | None:
+    """Return {"test": points, "train": points} as the paper prints them, or None where it prints nothing."""
+    if table is None or row is None or column is None:
+        return None
+    try:
+        pair = reported_tables()[table]["rows"][row][column]
+    except KeyError as key:
+        raise LmcError(f"params.yaml: reported: the paper's {table} has no {key}; see reported.yaml") from None
+    return None if pair is None else {"test": float(pair[0]), "train": float(pair[1])}

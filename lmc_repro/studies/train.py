@@ -1,0 +1,146 @@
+"""Trains what a study still lacks, and leaves every run of it in the study's runs folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from lmc_repro.errors import LmcError
+from lmc_repro.execution.planner import Work, plan_stacks
+from lmc_repro.execution.pool import run_stacks
+from lmc_repro.schemas.plan import Cell
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.workspace import Workspace
+from lmc_repro.tracking import Tracker
+from lmc_repro.training.fingerprint import run_fingerprint
+from lmc_repro.training.progress import peek_epoch
+from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the runs of a study came about."""
+
+    trained: int = 0
+    reused: int = 0
+    resumed: int = 0
+
+    def __str__(self) -> str:
+        return f"trained {self.trained}, reused {self.reused}, resumed {self.resumed}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a study: where it belongs and under which fingerprint."""
+
+    cell: Cell
+    config: RunConfig
+    fingerprint: str
+
+
+def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
+    """Return the runs of the cells, each once, with their fingerprints."""
+    found: dict[str, Member] = {}
+    for cell in cells:
+        digest = digests[cell.config["data"]["dataset"]]
+        for config in cell.runs:
+            fingerprint = run_fingerprint(config, digest, workspace.tag)
+            found.setdefault(fingerprint, Member(cell, config, fingerprint))
+    return list(found.values())
+
+
+def train_study(workspace: Workspace) -> Counts:
+    """Train the runs that are neither finished here nor elsewhere in the project; returns how many were what.
+
+    Every finished run is in the working store, and linked from the study's runs folder, which then holds these runs
+    and no others.
+    """
+    cells, digests, not_run = workspace.available()
+    for reason in sorted(set(not_run.values())):
+        workspace.listener.line(f"not run: {reason}")
+    todo, reused, resumed = [], 0, 0
+    runs = members(workspace, cells, digests)
+    for member in runs:
+        if _find_finished(workspace, member.fingerprint):
+            reused += 1
+            continue
+        epoch = peek_epoch(RunFolder(workspace.store / member.fingerprint))
+        resumed += epoch > 0
+        todo.append(Work(member.fingerprint, member.config, member.cell.loader, epoch))
+    tasks = plan_stacks(todo, workspace.jobs, workspace.store, workspace.prepared, workspace.tag, workspace.device)
+    publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
+    remaining = sum(work.config.epochs - work.epoch for work in todo)
+    if todo:
+        workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
+    try:
+        run_stacks(tasks, workspace.jobs, publisher.on_event)
+    finally:
+        if todo:
+            workspace.listener.end()
+    _export(workspace, runs)
+    return Counts(len(todo) - resumed, reused, resumed)
+
+
+class _Publisher:
+    """Keeps MLflow up to date while stacks train; what it cannot publish now, the comparison publishes later."""
+
+    def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, Member]) -> None:
+        self.workspace, self.digests, self.runs = workspace, digests, runs
+        self.tracker: Tracker | None = None
+        self.failed = False
+
+    def on_event(self, event: Event) -> None:
+        if event.kind == "epoch":
+            self.workspace.listener.advance(len(event.fingerprints))
+            return
+        for fingerprint in event.fingerprints:
+            self._publish(self.runs[fingerprint], done=event.kind == "done")
+
+    def _publish(self, member: Member, done: bool) -> None:
+        if self.failed:
+            return
+        w = self.workspace
+        try:
+            # Opened with the first event: the workers are already busy while this process imports MLflow.
+            self.tracker = self.tracker or Tracker.open(w.project, w.plan, self.digests, w.tag)
+            folder = RunFolder(w.store / member.fingerprint)
+            if done:
+                self.tracker.sync_train(member.cell, member.config, folder)
+            else:
+                self.tracker.sync_live(member.cell, member.config, folder)
+        except Exception as error:
+            self.failed = True
+            line = " ".join(str(error).split())[:200]
+            w.listener.line(
+                f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
+            )
+
+
+def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
+    """Whether the run is whole in the working store, after fetching it from a runs folder that has it."""
+    stored = RunFolder(workspace.store / fingerprint)
+    if stored.is_complete():
+        if not (damage := stored.damage()):
+            return True
+        workspace.listener.line(f"{damage}: it is trained again")
+        shutil.rmtree(stored.path)
+    folders = [*workspace.project.runs.glob(f"*/{fingerprint}"), *workspace.project.out.glob(f"*/*/runs/{fingerprint}")]
+    for folder in map(RunFolder, sorted(folders)):
+        if folder.is_complete() and not folder.damage():
+            folder.export(workspace.store)
+            return True
+    return False
+
+
+def _export(workspace: Workspace, runs: list[Member]) -> None:
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    wanted = {member.fingerprint for member in runs}
+    for old in workspace.runs.iterdir():
+        if old.is_dir() and old.name not in wanted:
+            shutil.rmtree(old)
+    for member in runs:
+        stored = RunFolder(workspace.store / member.fingerprint)
+        if not stored.is_complete():
+            raise LmcError(f"{stored.path}: not complete after training; run again to go on")
+        stored.export(workspace.runs)

@@ -1,0 +1,59 @@
+"""Artifacts: straight to and from the files where the store is on this machine, through the server elsewhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the folder of an artifact address, or None if it is not on this machine's file system."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(uri) if uri.startswith("/") else None
+
+
+def put(uri: str, files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:
+    """Store files, by name, at an artifact address; `upload` is the client's call that takes a folder."""
+    if folder := local_path(uri):
+        _write(folder, files)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        _write(Path(temporary), files)
+        upload(temporary)
+
+
+def get(uri: str, name: str, tracking_uri: str, scratch: Path) -> Path:
+    """Return the path of one file of an artifact address, which is fetched into `scratch` if it is not local.
+
+    The file may be missing: whoever reads it says so.
+    """
+    if folder := local_path(uri):
+        return folder / name
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(scratch), tracking_uri=tracking_uri))
+    except (MlflowException, OSError):
+        return scratch / f"{uri.rstrip('/').rpartition('/')[2]}-{name}"
+
+
+@contextmanager
+def scratch(uri: str) -> Iterator[Path]:
+    """Give a folder that `get` may fetch into; none is made where nothing will be fetched."""
+    if folder := local_path(uri):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)

@@ -1,0 +1,132 @@
+"""What the store holds of a study: loaded with one search, so that finished work costs no call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lmc_repro.tracking.names import CELL_ID, EXPERIMENT_PREFIX, FINGERPRINT, KEY_TAG, KIND, REUSED_FROM, Kind
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE = 1000
+
+
+@dataclass
+class StoredRun:
+    """One run as last seen.
+
+    `models` gives the logged model of each step among its outputs, `inputs` (after a refresh) those among its inputs.
+    """
+
+    run_id: str
+    experiment_id: str
+    status: str
+    artifact_uri: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    models: dict[int, str]
+    inputs: set[str]
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "FINISHED"
+
+    @classmethod
+    def of(cls, run: Run) -> StoredRun:
+        outputs = run.outputs.model_outputs if run.outputs else []
+        inputs = (run.inputs.model_inputs or []) if run.inputs else []
+        return cls(
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            status=run.info.status,
+            artifact_uri=run.info.artifact_uri,
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=dict(run.data.metrics),
+            models={output.step: output.model_id for output in outputs},
+            inputs={model.model_id for model in inputs},
+        )
+
+
+class Index:
+    """The runs of one experiment by kind, cell and key, and finished trainings of every experiment of ours."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str) -> None:
+        self.client, self.experiment_id = client, experiment_id
+        self._runs: dict[tuple[str, str, str], StoredRun] = {}
+        self._others: list[str] | None = None
+        for run in self._search([experiment_id], f"tags.`{KIND}` LIKE '%'"):
+            self.add(run)
+
+    def add(self, run: StoredRun) -> StoredRun:
+        """Remember a run; of two with one key, a finished one wins."""
+        kind = run.tags.get(KIND, "")
+        if kind in KEY_TAG:
+            key = (kind, run.tags.get(CELL_ID, ""), run.tags.get(KEY_TAG[kind], ""))
+            if key not in self._runs or not self._runs[key].finished or run.finished:
+                self._runs[key] = run
+        return run
+
+    def get(self, kind: Kind, cell_id: str, key: str) -> StoredRun | None:
+        """Return the run as last seen, without asking the store."""
+        return self._runs.get((kind, cell_id, key))
+
+    def look_up(self, kind: Kind, cell_id: str, key: str) -> StoredRun | None:
+        """Return the run from memory if it is finished, else from the store, where another process may have put it."""
+        known = self.get(kind, cell_id, key)
+        if known is not None and known.finished:
+            return known
+        query = f"tags.`{KIND}` = '{kind}' and tags.`{CELL_ID}` = '{cell_id}'"
+        if kind != "cell":
+            query += f" and tags.`{KEY_TAG[kind]}` = '{key}'"
+        for run in self._search([self.experiment_id], query):
+            self.add(run)
+        return self.get(kind, cell_id, key)
+
+    def running(self, kind: Kind) -> list[StoredRun]:
+        """Return the runs of a kind that count as running."""
+        return [run for (known, _, _), run in self._runs.items() if known == kind and run.status == "RUNNING"]
+
+    def forget(self, kind: Kind, cell_id: str, key: str) -> None:
+        self._runs.pop((kind, cell_id, key), None)
+
+    def original(self, fingerprint: str) -> StoredRun | None:
+        """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
+        here = [run for (kind, _, key), run in self._runs.items() if kind == "train" and key == fingerprint]
+        query = f"tags.`{KIND}` = 'train' and tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
+        found = here + (self._search(self.others, query) if self.others else [])
+        return next((run for run in found if run.finished and run.models and REUSED_FROM not in run.tags), None)
+
+    def originals(self, run_ids: set[str]) -> dict[str, StoredRun]:
+        """Return those of these runs that are still there."""
+        if not run_ids:
+            return {}
+        query = f"attributes.run_id IN ({', '.join(repr(run_id) for run_id in sorted(run_ids))})"
+        return {run.run_id: run for run in self._search([self.experiment_id, *self.others], query)}
+
+    def reused_from(self) -> set[str]:
+        """Return the ids of the originals that trainings of this experiment point to."""
+        return {run.tags[REUSED_FROM] for run in self._runs.values() if REUSED_FROM in run.tags}
+
+    @property
+    def others(self) -> list[str]:
+        """The ids of our other experiments."""
+        if self._others is None:
+            found = self.client.search_experiments(filter_string=f"name LIKE '{EXPERIMENT_PREFIX}%'")
+            self._others = [e.experiment_id for e in found if e.experiment_id != self.experiment_id]
+        return self._others
+
+    def _search(self, experiments: list[str], query: str) -> list[StoredRun]:
+        runs: list[StoredRun] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                experiments, query, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            runs += [StoredRun.of(run) for run in page]
+            if not (token := page.token):
+                return runs

@@ -1,0 +1,69 @@
+"""What things are called in the store: tags, runs, experiments, colours.
+
+Names hold letters, digits and `_ - . / :` and spaces only: MLflow refuses @ and =. Its run table shows the first 18
+characters of a name, so that the part that tells runs apart comes first.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lmc_repro.schemas.plan import Cell, StudyPlan
+    from lmc_repro.schemas.seeds import Seeds
+
+Kind = Literal["cell", "train", "pair"]
+
+KIND = "lmc.kind"
+STUDY = "lmc.study"
+PROFILE = "lmc.profile"
+CELL = "lmc.cell"
+ROW = "lmc.row"
+COLUMN = "lmc.column"
+CELL_ID = "lmc.cell_id"
+FINGERPRINT = "lmc.fingerprint"
+PAIR_KEY = "lmc.pair_key"
+REUSED_FROM = "lmc.reused_from"
+PROJECT_RUN = "lmc.project_run"
+CONTENT = "lmc.content"
+SHA256 = "lmc.sha256"
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+COLOUR = "mlflow.runColor"
+ARTIFACT_VIEWS = "mlflow.loggedArtifacts"
+
+KEY_TAG: dict[Kind, str] = {"cell": CELL_ID, "train": FINGERPRINT, "pair": PAIR_KEY}
+"""The tag by which a run of each kind is found again within its cell."""
+
+MODEL_TYPE = "lmc-checkpoint"
+EXPERIMENT_PREFIX = "lmc/"
+
+
+def experiment_name(plan: StudyPlan) -> str:
+    return f"{EXPERIMENT_PREFIX}{plan.study}/{plan.profile}"
+
+
+def cell_name(cell: Cell) -> str:
+    """Return the cell's key with the column first."""
+    return f"{cell.column} {cell.row}"
+
+
+def train_name(cell: Cell, seeds: Seeds) -> str:
+    """Return the cell's name and the seeds: trainer, loader and, where there is one, augmentation."""
+    numbers = [seeds.trainer, seeds.loader] + ([] if seeds.augmentation is None else [seeds.augmentation])
+    return f"{cell_name(cell)} seeds {'-'.join(str(number) for number in numbers)}"
+
+
+def pair_name(cell: Cell, pair: str) -> str:
+    return f"{cell_name(cell)} pair {pair}"
+
+
+def cell_colour(plan: StudyPlan, cell: Cell) -> str:
+    """Return `#rrggbb`, another one for each cell of the study however the plan is narrowed; columns share a hue."""
+    rows, columns = list(plan.study_config.rows), list(plan.study_config.columns)
+    position = columns.index(cell.column) * len(rows) + rows.index(cell.row)
+    lightness = (0.36, 0.50, 0.64)[position % 3]
+    red, green, blue = colorsys.hls_to_rgb(position / (len(rows) * len(columns)), lightness, 0.75)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

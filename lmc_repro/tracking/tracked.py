@@ -1,0 +1,24 @@
+"""A training as it was found in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A finished training in MLflow.
+
+    `status` is its status.json. `models` gives the logged model of each stored epoch, below the experiment's artifacts
+    `location`; for a reused training they are the original's.
+    """
+
+    run_id: str
+    fingerprint: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    status: Mapping[str, Any]
+    models: Mapping[int, str]
+    location: str

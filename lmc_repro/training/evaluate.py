@@ -1,0 +1,66 @@
+"""Counts wrong predictions and the mean loss of a stack over a whole split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.data.dataset import Split, normalise
+from lmc_repro.models.base import Model, Weights
+
+EVALUATION_NUMERICS = 1
+"""Raised by any change to the code that moves a count or a loss of an evaluation."""
+
+BATCH = 1000  # part of the numerics: it decides how losses are summed
+
+
+@dataclass(frozen=True)
+class Score:
+    """Wrong predictions out of n, and the mean cross-entropy in nats (None if it is not finite)."""
+
+    wrong: int
+    n: int
+    loss: float | None
+
+    @property
+    def error(self) -> float:
+        """Share of wrong predictions."""
+        return self.wrong / self.n
+
+
+@torch.no_grad()
+def predict(model: Model, weights: Weights, split: Split, info: DatasetInfo) -> tuple[Tensor, Tensor]:
+    """Return predictions int64 [C, n] and per-sample losses float64 [C, n] of stacked weights.
+
+    A sample with a logit that is not finite is predicted as class -1, which is always wrong: argmax of NaN would
+    call it class 0. All children see the same images; there is no augmentation.
+    """
+    children = next(iter(weights.values())).shape[0]
+    device = next(iter(weights.values())).device
+    predictions, losses = [], []
+    for start in range(0, len(split), BATCH):
+        images = normalise(split.images[start : start + BATCH].to(device), info)
+        labels = split.labels[start : start + BATCH].to(device)
+        logits = model.forward(weights, images.expand(children, *images.shape))
+        chosen = logits.argmax(2)
+        chosen[~torch.isfinite(logits).all(2)] = -1
+        flat = functional.cross_entropy(logits.reshape(-1, logits.shape[2]), labels.repeat(children), reduction="none")
+        predictions.append(chosen)
+        losses.append(flat.view(children, -1).double())
+    return torch.cat(predictions, 1), torch.cat(losses, 1)
+
+
+def evaluate(model: Model, weights: Weights, split: Split, info: DatasetInfo) -> list[Score]:
+    """Return the score of each child on the whole split."""
+    predictions, losses = predict(model, weights, split, info)
+    wrong = (predictions != split.labels.to(predictions.device)).sum(1).tolist()
+    means = losses.mean(1).tolist()
+    return [
+        Score(count, len(split), mean if math.isfinite(mean) else None)
+        for count, mean in zip(wrong, means, strict=True)
+    ]

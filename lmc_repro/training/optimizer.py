@@ -1,0 +1,68 @@
+"""SGD with momentum and ADAM on the whole stack at once, with a learning rate per child.
+
+Every operation rounds once (no fused multiply-add), so that vector and scalar code give the same bits wherever a
+child's row lies in the buffer. Definitions as in torch.optim.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lmc_repro.schemas.optimizer import AdamConfig, OptimizerConfig, SgdConfig
+
+
+class StackOptimizer(Protocol):
+    """Updates weights [C, size] in place; `state` are its buffers by name, [C, size] each, for checkpoints."""
+
+    state: dict[str, Tensor]
+
+    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+        """Take step `step` (from 0) with `rates` [C, 1]; `gradient` may be overwritten."""
+        ...
+
+
+class Sgd:
+    """buf = momentum * buf + gradient; weights -= rate * buf."""
+
+    def __init__(self, config: SgdConfig, like: Tensor) -> None:
+        self.config = config
+        self.state = {"momentum": torch.zeros_like(like)}
+        self._scratch = torch.empty_like(like)
+
+    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+        """Take one step in place."""
+        buffer = self.state["momentum"]
+        buffer.mul_(self.config.momentum).add_(gradient)
+        weights.sub_(torch.mul(buffer, rates, out=self._scratch))
+
+
+class Adam:
+    """Bias-corrected ADAM (Kingma and Ba 2015, arXiv 1412.6980), no weight decay."""
+
+    def __init__(self, config: AdamConfig, like: Tensor) -> None:
+        self.config = config
+        self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
+        self._scratch = torch.empty_like(like)
+
+    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+        """Take one step in place."""
+        c, scratch = self.config, self._scratch
+        mean, square = self.state["mean"], self.state["square"]
+        torch.mul(gradient, 1.0 - c.beta1, out=scratch)
+        mean.mul_(c.beta1).add_(scratch)
+        gradient.mul_(gradient).mul_(1.0 - c.beta2)
+        square.mul_(c.beta2).add_(gradient)
+        correction1 = 1.0 - c.beta1 ** (step + 1)
+        correction2 = (1.0 - c.beta2 ** (step + 1)) ** 0.5
+        torch.sqrt(square, out=scratch)
+        scratch.div_(correction2).add_(c.eps)
+        torch.div(mean, scratch, out=scratch)
+        weights.sub_(scratch.mul_(rates / correction1))
+
+
+def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:
+    """Return the optimizer of a stack whose weights are like `like` [C, size]; the rate comes with each step."""
+    return Sgd(config, like) if isinstance(config, SgdConfig) else Adam(config, like)

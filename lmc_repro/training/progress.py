@@ -1,0 +1,82 @@
+"""The state from which an interrupted run goes on, bit for bit: weights, optimizer buffers, metrics so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lmc_repro.errors import LmcError
+from lmc_repro.files import write_json
+from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
+from lmc_repro.training.run_folder import MetricRow, RunFolder
+
+_FILE = "progress.json"
+
+
+@dataclass
+class Progress:
+    """Where a child stands after `epoch` whole epochs; `tensors` are its weights and buffers, one row each."""
+
+    epoch: int = 0
+    diverged_epoch: int | None = None
+    rows: list[MetricRow] = field(default_factory=list)
+    checkpoints: dict[int, str] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_progress(folder: RunFolder, progress: Progress) -> None:
+    """Store `progress`; the JSON file is renamed into place last, so what it names is whole."""
+    state = folder.path / f"state-{progress.epoch:04d}.safetensors"
+    sha256 = write_checkpoint(state, progress.tensors)
+    record = {
+        "fingerprint": folder.fingerprint,
+        "epoch": progress.epoch,
+        "diverged_epoch": progress.diverged_epoch,
+        "rows": [dataclasses.asdict(row) for row in progress.rows],
+        "checkpoints": {str(epoch): sha for epoch, sha in progress.checkpoints.items()},
+        "state": {"file": state.name, "sha256": sha256},
+    }
+    write_json(folder.path / _FILE, record)
+    for old in folder.path.glob("state-*.safetensors"):
+        if old != state:
+            old.unlink(missing_ok=True)
+
+
+def load_progress(folder: RunFolder) -> Progress | None:
+    """Return the last whole progress of an unfinished run, or None where there is none, or a damaged one."""
+    try:
+        record: dict[str, Any] = json.loads((folder.path / _FILE).read_bytes())
+        if record["fingerprint"] != folder.fingerprint:
+            return None
+        state = record["state"]
+        checkpoints = {int(epoch): str(sha) for epoch, sha in record["checkpoints"].items()}
+        for epoch, sha in checkpoints.items():
+            read_checkpoint(folder.checkpoint(epoch), sha, folder.fix)
+        return Progress(
+            epoch=int(record["epoch"]),
+            diverged_epoch=record["diverged_epoch"],
+            rows=[MetricRow(**row) for row in record["rows"]],
+            checkpoints=checkpoints,
+            tensors=read_checkpoint(folder.path / str(state["file"]), state["sha256"], folder.fix),
+        )
+    except (OSError, ValueError, KeyError, TypeError, LmcError):
+        return None  # nothing is lost but time: the run starts again
+
+
+def peek_epoch(folder: RunFolder) -> int:
+    """Return the epoch that a run would go on from, without reading its tensors; 0 if it has not begun."""
+    try:
+        return int(json.loads((folder.path / _FILE).read_bytes())["epoch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def clear_progress(folder: RunFolder) -> None:
+    """Remove the resume files of a finished run."""
+    (folder.path / _FILE).unlink(missing_ok=True)
+    for state in folder.path.glob("state-*.safetensors"):
+        state.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""The files of one run: config.json, metrics.csv, status.json, checkpoints/; and, while it trains, its progress.
+
+A run folder is named by its fingerprint. It is complete when status.json is there, which is written last and holds
+the sha256 of everything else. No dates, durations or ids: equal bits give equal folders.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lmc_repro.errors import LmcError
+from lmc_repro.files import read_json, sha256_file, write_atomic, write_json
+from lmc_repro.schemas.load import validate
+from lmc_repro.schemas.run import RunConfig
+
+METRIC_COLUMNS = ("epoch", "split", "wrong", "n", "loss")
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One line of metrics.csv.
+
+    split `train` and `test`: a whole un-augmented split with the weights at the end of `epoch`. split `batch`: the
+    mean loss of the epoch's batches as they were trained on, `wrong` not counted. A loss that is not finite is None.
+    """
+
+    epoch: int
+    split: Literal["train", "test", "batch"]
+    wrong: int | None
+    n: int
+    loss: float | None
+
+    @property
+    def error(self) -> float | None:
+        """Share of wrong predictions."""
+        return None if self.wrong is None else self.wrong / self.n
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and contents of a run folder; reading gives LmcErrors that name the file."""
+
+    path: Path
+
+    @property
+    def fingerprint(self) -> str:
+        return self.path.name
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def fix(self) -> str:
+        """What to do about a damaged folder."""
+        return f"delete {self.path} and run again"
+
+    def checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+    def is_complete(self) -> bool:
+        """Whether the run ended here."""
+        return self.status_file.is_file()
+
+    def status(self) -> dict[str, Any]:
+        """Return status.json."""
+        status: dict[str, Any] = read_json(self.status_file, self.fix)
+        return status
+
+    def config(self) -> RunConfig:
+        """Return the run's config."""
+        path = self.path / "config.json"
+        return validate(RunConfig, read_json(path, self.fix), str(path))
+
+    def metrics(self) -> list[MetricRow]:
+        """Return the lines of metrics.csv."""
+        path = self.path / "metrics.csv"
+        try:
+            with open(path, newline="", encoding="ascii") as file:
+                return [_row(values) for values in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LmcError(f"{path}: cannot be read ({error}); {self.fix}") from None
+
+    def write_config(self, config: RunConfig) -> None:
+        write_json(self.path / "config.json", config.model_dump(mode="json"))
+
+    def write_metrics(self, rows: list[MetricRow]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(METRIC_COLUMNS)
+        for row in rows:
+            writer.writerow([_cell(getattr(row, column)) for column in METRIC_COLUMNS])
+        write_atomic(self.path / "metrics.csv", text.getvalue().encode())
+
+    def damage(self) -> str | None:
+        """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""
+        try:
+            files = self.status()["files"]
+        except (LmcError, KeyError, TypeError) as error:
+            return str(error) if isinstance(error, LmcError) else f"{self.status_file}: damaged; {self.fix}"
+        for name, recorded in files.items():
+            try:
+                found = sha256_file(self.path / name)
+            except OSError as error:
+                return f"{self.path / name}: cannot be read ({error.strerror}); {self.fix}"
+            if found != recorded:
+                return f"{self.path / name}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {self.fix}"
+        return None
+
+    def content_names(self) -> list[str]:
+        """Return the names of the files that a complete run consists of, but for status.json, sorted."""
+        names = ["config.json", "metrics.csv"]
+        return sorted(
+            names + [f"checkpoints/{p.name}" for p in (self.path / "checkpoints").glob("epoch-*.safetensors")]
+        )
+
+    def export(self, parent: Path) -> RunFolder:
+        """Put a copy of this complete run below `parent`, by hard links where the file system has them."""
+        target = RunFolder(parent / self.fingerprint)
+        if (
+            target.is_complete()
+            and target.status_file.read_bytes() == self.status_file.read_bytes()
+            and not target.damage()
+        ):
+            return target
+        shutil.rmtree(target.path, ignore_errors=True)
+        for name in [*self.content_names(), "status.json"]:
+            (target.path / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(self.path / name, target.path / name)
+            except OSError:
+                shutil.copy2(self.path / name, target.path / name)
+        return target
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _row(values: dict[str, str]) -> MetricRow:
+    return MetricRow(
+        epoch=int(values["epoch"]),
+        split=values["split"],  # type: ignore[arg-type]
+        wrong=int(values["wrong"]) if values["wrong"] else None,
+        n=int(values["n"]),
+        loss=float(values["loss"]) if values["loss"] else None,
+    )

@@ -1,0 +1,46 @@
+"""The weights of C children as one buffer, and each child's tensors as views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lmc_repro.models.base import Model
+
+# float32 in 64 bytes: a matrix starts on a cache line in every stack, so kernels cannot choose by alignment.
+_ALIGN = 16
+
+
+class Layout:
+    """Where each named tensor of a model lies in a child's row of a [C, size] buffer; gaps are zero and stay zero."""
+
+    def __init__(self, model: Model) -> None:
+        self.shapes = model.shapes
+        self.offsets: dict[str, int] = {}
+        offset = 0
+        for name, shape in model.shapes.items():
+            self.offsets[name] = offset
+            offset += -(-torch.Size(shape).numel() // _ALIGN) * _ALIGN
+        self.size = offset
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """Return views [C, *shape] by name into a buffer [C, size]."""
+        views = {}
+        for name, shape in self.shapes.items():
+            start = self.offsets[name]
+            views[name] = buffer[:, start : start + torch.Size(shape).numel()].view(buffer.shape[0], *shape)
+        return views
+
+    def stack(self, children: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Return a buffer [C, size] with the weights of each child in its row."""
+        buffer = torch.zeros(len(children), self.size)
+        for name, view in self.views(buffer).items():
+            for row, child in zip(view, children, strict=True):
+                row.copy_(child[name])
+        return buffer
+
+    def child(self, buffer: Tensor, index: int) -> dict[str, Tensor]:
+        """Return a copy of one child's weights by name, contiguous, on the CPU."""
+        return {name: view[index].to("cpu", copy=True) for name, view in self.views(buffer).items()}

@@ -1,0 +1,43 @@
+"""The hot loop's body: forward, backward and update of all children of a stack at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lmc_repro.models.base import Model
+from lmc_repro.training.optimizer import StackOptimizer
+from lmc_repro.training.stack import Layout
+
+
+class TrainStep:
+    """Owns a stack's weights [C, size], their gradient, and which children are still finite."""
+
+    def __init__(self, model: Model, layout: Layout, weights: Tensor, optimizer: StackOptimizer) -> None:
+        self.model, self.layout, self.weights, self.optimizer = model, layout, weights, optimizer
+        self._gradient = torch.zeros_like(weights)
+        self._views = layout.views(weights)
+        self._gradients = tuple(layout.views(self._gradient).values())
+        for view in self._views.values():
+            view.requires_grad_()
+        self.finite = torch.ones(weights.shape[0], dtype=torch.bool, device=weights.device)
+
+    def __call__(self, inputs: Tensor, labels: Tensor, rates: Tensor, step: int) -> Tensor:
+        """Take step `step` and return each child's mean loss [C], detached.
+
+        inputs float32 [C, b, channels, height, width], labels int64 [C, b], rates float32 [C, 1]. A child whose loss
+        or logits are not finite is marked in `finite` and goes on: its mates do not notice.
+        """
+        logits = self.model.forward(self._views, inputs)
+        children, batch, classes = logits.shape
+        losses = functional.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
+        # Children share no weight: the gradient of the sum is each child's own.
+        gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
+        with torch.no_grad():
+            for target, gradient in zip(self._gradients, gradients, strict=True):
+                target.copy_(gradient)  # one buffer: the optimizer is a few operations, not a few for each layer
+            self.optimizer.step(self.weights, self._gradient, rates, step)
+            loss = losses.detach().view(children, batch).mean(1)
+            self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))
+        return loss

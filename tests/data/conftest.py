@@ -1,0 +1,79 @@
+"""Tiny data: a mirror in MNIST's format, and the embedded digits prepared once."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lmc_repro.data.catalog import CATALOG, DatasetInfo, RemoteFile
+from lmc_repro.data.dataset import Dataset, load_dataset
+from lmc_repro.data.prepare import prepare
+
+FOLDER = "Tiny/raw"
+
+
+def gzipped_idx(array: np.ndarray) -> bytes:
+    header = bytes((0, 0, 8, array.ndim)) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    """A mirror folder with 7 train and 5 test images of 5 x 4 pixels in three classes."""
+    folder = tmp_path / "mirror" / FOLDER
+    folder.mkdir(parents=True)
+    for split, n in (("train", 7), ("t10k", 5)):
+        images = (np.arange(n * 20) * 13 % 256).reshape(n, 5, 4)
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzipped_idx(images))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzipped_idx(np.arange(n) % 3))
+    return tmp_path / "mirror"
+
+
+@pytest.fixture
+def tiny(mirror: Path) -> DatasetInfo:
+    """The data set in `mirror`; its addresses lead nowhere."""
+    files = []
+    for listed in CATALOG["mnist"].files:
+        content = (mirror / FOLDER / listed.name).read_bytes()
+        nowhere = (mirror / "nowhere" / listed.name).as_uri()
+        files.append(RemoteFile(listed.name, (nowhere,), hashlib.sha256(content).hexdigest(), len(content)))
+    return replace(
+        CATALOG["mnist"],
+        name="tiny",
+        title="Tiny",
+        shape=(1, 5, 4),
+        classes=3,
+        n_train=7,
+        n_test=5,
+        digest="",
+        folder=FOLDER,
+        files=tuple(files),
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder that holds digits; read only."""
+    root = tmp_path_factory.mktemp("digits")
+    prepare("digits", root / "prepared", root / "raw", None)
+    return root / "prepared"
+
+
+@pytest.fixture(scope="session")
+def digits(prepared: Path) -> Dataset:
+    return load_dataset(prepared, "digits")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset, load_split, normalise
+from lmc_repro.errors import LmcError
+
+
+def split(n: int = 4, value: int = 0) -> Split:
+    return Split(torch.full((n, 1, 2, 3), value, dtype=torch.uint8), torch.arange(n) % 10)
+
+
+def test_digest_sees_values_shapes_labels_and_which_split() -> None:
+    one, other = split(), split(value=1)
+    digests = {
+        data_digest(one, other),
+        data_digest(other, one),
+        data_digest(one, split(value=2)),
+        data_digest(one, replace(other, labels=other.labels + 1)),
+        data_digest(one, replace(other, images=other.images.reshape(4, 1, 3, 2))),
+        data_digest(one, replace(other, labels=other.labels.to(torch.int32))),
+    }
+    assert len(digests) == 6
+    assert data_digest(split(), split(value=1)) in digests
+
+
+def test_digest_does_not_see_memory_layout() -> None:
+    images = torch.arange(24, dtype=torch.uint8).reshape(4, 1, 2, 3)
+    strided = images.transpose(2, 3).contiguous().transpose(2, 3)
+    labels = torch.arange(4)
+    assert not strided.is_contiguous()
+    assert data_digest(Split(images, labels), split()) == data_digest(Split(strided, labels), split())
+
+
+def test_normalise_is_two_rounded_operations() -> None:
+    info = dataset_info("mnist")
+    values = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
+    scale, shift = np.float32(1 / (255 * 0.3081)), np.float32(-0.1307 / 0.3081)
+    expected = (np.arange(256).astype(np.float32) * scale) + shift
+    assert np.array_equal(normalise(values, info).numpy().ravel(), expected)
+    exact = (np.arange(256) / 255 - 0.1307) / 0.3081
+    assert np.allclose(expected, exact, atol=5e-7)
+
+
+def test_normalise_gives_an_image_the_same_bits_in_any_batch(digits: Dataset) -> None:
+    images, info = digits.train.images[:30], digits.info
+    alone = torch.stack([normalise(image, info) for image in images])
+    assert torch.equal(alone, normalise(images, info))
+    assert torch.equal(alone, normalise(images.view(5, 3, 2, 1, 8, 8), info).view(30, 1, 8, 8))
+    buffer = torch.full((30, 1, 8, 8), torch.nan)
+    assert normalise(images, info, out=buffer) is buffer
+    assert torch.equal(alone, buffer)
+
+
+def test_normalise_has_a_map_for_each_channel() -> None:
+    info = replace(dataset_info("mnist"), shape=(3, 1, 1), mean=(0.0, 0.5, 0.25), std=(1.0, 0.5, 0.25))
+    images = torch.tensor([0, 255, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    assert torch.allclose(normalise(images, info).ravel(), torch.tensor([0.0, 1.0, 3.0]))
+
+
+def test_digits_constants_are_those_of_the_training_half(digits: Dataset) -> None:
+    values = digits.train.images.double() / 16
+    assert abs(values.mean().item() - digits.info.mean[0]) < 5e-5
+    assert abs(values.std(correction=0).item() - digits.info.std[0]) < 5e-5
+
+
+def test_load_split(prepared: Path, digits: Dataset) -> None:
+    test = load_split(prepared, "digits", "test")
+    assert torch.equal(test.images, digits.test.images) and torch.equal(test.labels, digits.test.labels)
+    assert test.images.dtype == torch.uint8 and test.labels.dtype == torch.int64
+    assert len(test) == 898
+
+
+def test_absent_data_set_gives_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(LmcError, match="mnist is not prepared; run `lmc prepare mnist`"):
+        load_dataset(tmp_path, "mnist")
+    (tmp_path / "mnist").mkdir()
+    status = tmp_path / "mnist" / "status.json"
+    status.write_text(json.dumps({"state": "absent", "reason": "no network"}))
+    with pytest.raises(LmcError, match="mnist is absent: no network"):
+        load_dataset(tmp_path, "mnist")
+    status.write_text('{"state": "rea')
+    with pytest.raises(LmcError, match=r"status.json: cannot be read .*lmc prepare mnist"):
+        load_dataset(tmp_path, "mnist")
+
+
+def test_changed_arrays_are_noticed(prepared: Path, digits: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(prepared / "digits", tmp_path / "digits")
+    path = tmp_path / "digits" / "train.safetensors"
+    images = digits.train.images.clone()
+    images[5, 0, 3, 3] ^= 1
+    save_file({"images": images, "labels": digits.train.labels}, path)
+    with pytest.raises(LmcError, match=r"digits: the arrays have digest .*lmc prepare digits"):
+        load_dataset(tmp_path, "digits")
+    save_file({"images": images[1:], "labels": digits.train.labels[1:]}, path)
+    with pytest.raises(LmcError, match=r"train.safetensors: images are torch.uint8 \[898, 1, 8, 8\], expected"):
+        load_dataset(tmp_path, "digits")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(LmcError, match=r"train.safetensors: cannot be read"):
+        load_dataset(tmp_path, "digits")
+    path.unlink()
+    with pytest.raises(LmcError, match=r"train.safetensors.*lmc prepare digits"):
+        load_dataset(tmp_path, "digits")

@@ -1,0 +1,89 @@
+"""Our optimizers on a stack against torch.optim on one module after another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import ADAM, SGD, run_config
+from torch import Tensor, nn
+
+from lmc_repro.models.mlp import Mlp
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training.optimizer import build_optimizer
+from lmc_repro.training.schedule import learning_rates
+from lmc_repro.training.stack import Layout
+from lmc_repro.training.step import TrainStep
+
+STEPS, STEPS_PER_EPOCH, BATCH, CHILDREN = 100, 10, 16, 3
+
+
+def batches() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(5)
+    return [
+        (
+            torch.randn(CHILDREN, BATCH, 1, 3, 4, generator=generator),
+            torch.randint(0, 5, (CHILDREN, BATCH), generator=generator),
+        )
+        for _ in range(STEPS)
+    ]
+
+
+def ours(configs: list[RunConfig]) -> list[dict[str, Tensor]]:
+    model = Mlp(configs[0].model, features=12, classes=5)
+    layout = Layout(model)
+    weights = layout.stack([model.init(torch.Generator().manual_seed(i)) for i in range(CHILDREN)])
+    step = TrainStep(model, layout, weights, build_optimizer(configs[0].optimizer, weights))
+    for k, (inputs, labels) in enumerate(batches()):
+        rates = torch.from_numpy(learning_rates(configs, k, STEPS_PER_EPOCH)).float().unsqueeze(1)
+        step(inputs, labels, rates, k)
+    return [layout.child(weights, i) for i in range(CHILDREN)]
+
+
+def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
+    sizes = [12, *[config.model.width] * (config.model.depth - 1), 5]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i in range(config.model.depth):
+        layers += [nn.LeakyReLU(config.model.slope)] if i else []
+        layers += [nn.Linear(sizes[i], sizes[i + 1])]
+    module = nn.Sequential(*layers)
+    linear = [layer for layer in module if isinstance(layer, nn.Linear)]
+    start = Mlp(config.model, 12, 5).init(torch.Generator().manual_seed(child))
+    for i, layer in enumerate(linear):
+        layer.load_state_dict({"weight": start[f"layers.{i}.weight"], "bias": start[f"layers.{i}.bias"]})
+    o: Any = config.optimizer
+    if o.kind == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(module.parameters(), lr=o.lr, momentum=o.momentum)
+    else:
+        optimizer = torch.optim.Adam(module.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
+    warmup = config.schedule.warmup_epochs * STEPS_PER_EPOCH
+    for k, (inputs, labels) in enumerate(batches()):
+        optimizer.param_groups[0]["lr"] = o.lr * (min(1.0, k / warmup) if warmup else 1.0)
+        optimizer.zero_grad()
+        nn.CrossEntropyLoss()(module(inputs[child]), labels[child]).backward()
+        optimizer.step()
+    named = {}
+    for i, layer in enumerate(linear):
+        named[f"layers.{i}.weight"], named[f"layers.{i}.bias"] = layer.weight.detach(), layer.bias.detach()
+    return named
+
+
+@pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
+@pytest.mark.parametrize("optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"])
+def test_stack_equals_torch_optim(optimizer: dict[str, Any], rates: tuple[float, ...], depth: int, slope: float) -> None:
+    model = {"depth": depth, "width": 16, "slope": slope} if depth > 1 else {"depth": 1}
+    configs = [
+        run_config(
+            model=model,
+            optimizer={**optimizer, "lr": rate},
+            schedule={"warmup_epochs": warmup},
+            epochs=10,
+            evaluate_at=[10],
+        )
+        for rate, warmup in zip(rates, (0, 4, 10), strict=True)
+    ]
+    for child, (found, config) in enumerate(zip(ours(configs), configs, strict=True)):
+        for name, expected in theirs(config, child).items():
+            error = (found[name].double() - expected.double()).norm() / expected.double().norm()
+            assert error < 1e-6, (child, name, float(error))

@@ -1,0 +1,97 @@
+"""The package against plain_torch.py, which shares no code with it: weights, curve and barrier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import ADAM, SGD, final_weights, run_config, train
+from known_answers import plain_torch
+from known_answers.plain_torch import Setup
+from torch import Tensor
+
+from lmc_repro.barriers.barrier import barriers
+from lmc_repro.barriers.curve import path_curves
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.data.dataset import Dataset, Split, data_digest
+from lmc_repro.models.registry import build_model
+from lmc_repro.schemas.run import RunConfig
+
+# ADAM divides by the gradient's size: with its usual eps, one that is zero but for rounding takes a step of either sign.
+STEADY_ADAM = {**ADAM, "eps": 1e-5}
+N, BATCH, EPOCHS = 150, 32, 4  # 5 steps an epoch, the last of 22 images: 20 steps
+
+
+def mnist_shaped() -> Dataset:
+    splits = []
+    for n, seed in ((N, 1), (90, 2)):
+        images, labels = plain_torch.random_images(n, seed)
+        splits.append(Split(torch.from_numpy(images), torch.from_numpy(labels)))
+    info = replace(dataset_info("mnist"), n_train=N, n_test=90, digest="")
+    return Dataset(info, splits[0], splits[1], data_digest(splits[0], splits[1]))
+
+
+def arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    return split.images.numpy(), split.labels.numpy()
+
+
+def named(net: torch.nn.Sequential) -> dict[str, Tensor]:
+    """Return the script's weights under the package's names."""
+    layers = [layer for layer in net if isinstance(layer, torch.nn.Linear)]
+    return {f"layers.{i}.{key}": value.detach() for i, layer in enumerate(layers) for key, value in layer.named_parameters()}
+
+
+def config(width: int, depth: int, optimizer: dict[str, Any], warmup_epochs: int, trainer: int, loader: int) -> RunConfig:
+    return run_config(
+        data={"dataset": "mnist"},
+        model={"depth": depth, "width": width, "slope": 0.0},
+        optimizer=optimizer,
+        schedule={"warmup_epochs": warmup_epochs},
+        batch_size=BATCH,
+        epochs=EPOCHS,
+        evaluate_at=[EPOCHS],
+        seeds={"trainer": trainer, "loader": loader},
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer, warmup_epochs",
+    [(SGD, 0), (SGD, 2), (STEADY_ADAM, 0), (STEADY_ADAM, 3)],
+    ids=["sgd", "sgd-warm", "adam", "adam-warm"],
+)
+@pytest.mark.parametrize("width, depth", [(100, 2), (40, 4)])
+def test_weights(width: int, depth: int, optimizer: dict[str, Any], warmup_epochs: int, tmp_path: Path) -> None:
+    dataset = mnist_shaped()
+    seeds = [(3, 6), (3, 7)]
+    folders = train([config(width, depth, optimizer, warmup_epochs, *pair) for pair in seeds], dataset, tmp_path)
+    setup = Setup(
+        sizes=(784, *[width] * (depth - 1), 10),
+        optimizer=optimizer["kind"],
+        lr=optimizer["lr"],
+        eps=optimizer.get("eps", 0.0),
+        batch=BATCH,
+        epochs=EPOCHS,
+        warmup_steps=warmup_epochs * 5,
+    )
+    for folder, (trainer, loader) in zip(folders, seeds, strict=True):
+        net = plain_torch.train(setup, *arrays(dataset.train), trainer, loader)
+        for name, expected in named(net).items():
+            torch.testing.assert_close(final_weights(folder)[name], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_curve_and_barrier() -> None:
+    dataset = mnist_shaped()
+    setup = Setup(sizes=(784, 50, 10), optimizer="adam", lr=0.005, batch=BATCH, epochs=EPOCHS)
+    nets = [plain_torch.train(setup, *arrays(dataset.train), seed, seed) for seed in (0, 1)]  # apart: a curve to compare
+    model = build_model(config(50, 2, ADAM, 0, 0, 0).model, dataset.info)
+    curves = path_curves(model, named(nets[0]), named(nets[1]), dataset, 11)
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        wrong = plain_torch.curve(setup, nets[0], nets[1], *arrays(split))
+        assert len(set(wrong)) > 3  # not a flat line that anything would match
+        assert list(curves[name].wrong) == wrong
+        found = barriers(curves, name, 10).barrier
+        assert found == pytest.approx(plain_torch.barrier(wrong, len(split)), abs=1e-9) and found > 0

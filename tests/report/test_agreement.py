@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from lmc_repro.report.agreement import compared, entry_distance, log_distance, two_by_two
+from lmc_repro.report.read import read_study
+from lmc_repro.report.table import study_table
+
+PAPER = {("4-layer", "adam-medium"): {"test": 0.07, "train": 0.14}}
+
+
+def test_two_by_two_by_split(write_study) -> None:
+    table = study_table(read_study(write_study("paper")), PAPER)
+    assert two_by_two(compared([table], "test")) == {
+        "disconnected": {"disconnected": 2, "connected": 0, "no verdict": 1, "not run": 0},
+        "connected": {"disconnected": 0, "connected": 1, "no verdict": 0, "not run": 1},
+    }
+    train = two_by_two(compared([table], "train"))
+    assert train["disconnected"] == {"disconnected": 1, "connected": 1, "no verdict": 1, "not run": 0}
+
+
+def test_no_verdict_is_neither_agreement_nor_disagreement(write_study) -> None:
+    table = study_table(read_study(write_study("paper")))
+    found = {c.entry.cell.key: c for c in compared([table], "train") if c.entry.cell}
+    assert found["8-layer--adam-high"].ours == "no verdict"
+    assert not found["8-layer--adam-high"].disagrees
+    assert found["4-layer--adam-high"].disagrees
+    assert not found["8-layer--adam-medium"].disagrees
+
+
+def test_a_cell_without_a_printed_number_is_not_counted(write_study) -> None:
+    table = study_table(read_study(write_study("paper")))
+    assert "8-layer--sgd-high" not in [c.entry.cell.key for c in compared([table], "test")]
+
+
+def test_an_analogue_and_other_epochs_count_nothing(write_study) -> None:
+    assert compared([study_table(read_study(write_study("digits")))], "test") == []
+    assert compared([study_table(read_study(write_study("paper", epochs=20)))], "test") == []
+
+
+def test_runs_that_two_studies_share_count_once(write_study) -> None:
+    tables = [study_table(read_study(write_study("paper", study=study))) for study in ("table1", "figure1")]
+    assert len(compared(tables, "test")) == len(compared(tables[:1], "test")) == 4
+
+
+def test_log_distance() -> None:
+    assert log_distance(0.0, 0.9) == pytest.approx(1.0)
+    assert log_distance(9.9, 9.9) == 0.0
+    assert log_distance(99.9, 0.9) == pytest.approx(2.0)
+
+
+def test_distance_keeps_the_splits_apart(write_study) -> None:
+    entries = {e.cell.key: e for e in study_table(read_study(write_study("paper"))).entries if e.cell}
+    assert entry_distance(entries["4-layer--adam-high"], "train") == log_distance(1.0, 48.91)
+    assert entry_distance(entries["8-layer--adam-high"], "test") is None

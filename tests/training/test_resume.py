@@ -1,0 +1,153 @@
+"""Train-through equals kill-and-resume: every file of a run folder, byte for byte, wherever the kill came."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import ADAM, contents, folder_for, run_config, tiny_dataset, train
+
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training import trainer
+from lmc_repro.training.progress import peek_epoch
+from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
+
+CONFIGS = [
+    run_config(epochs=5, evaluate_at=[0, 2, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i}) for i in range(3)
+]
+
+
+class Killed(BaseException):
+    """The process ends here, as far as the trainer can tell."""
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return tiny_dataset()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+    return [contents(folder) for folder in train(CONFIGS, dataset, tmp_path_factory.mktemp("undisturbed"))]
+
+
+def kill_after(events: int) -> Callable[[Event], None]:
+    """Return a listener that kills with the `events`-th event."""
+    left = [events]
+
+    def listen(event: Event) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    return listen
+
+
+def killed_run(configs: list[RunConfig], dataset: Dataset, root: Path, events: int) -> list[RunFolder]:
+    with pytest.raises(Killed):
+        train(configs, dataset, root, kill_after(events))
+    return [folder_for(config, dataset, root) for config in configs]
+
+
+def finish(dataset: Dataset, root: Path) -> list[RunFolder]:
+    """Go on as the next process would: with the runs that are not complete."""
+    left = [config for config in CONFIGS if not folder_for(config, dataset, root).is_complete()]
+    if left:
+        train(left, dataset, root)
+    return [folder_for(config, dataset, root) for config in CONFIGS]
+
+
+@pytest.mark.parametrize("save_every", [60.0, -1.0], ids=["at-marks", "every-epoch"])
+@pytest.mark.parametrize("events", range(1, 9))  # mark 0, epoch 1, mark 2, epochs 2, 3, 4, mark 5, epoch 5
+def test_killed_at_any_event(
+    events: int,
+    save_every: float,
+    dataset: Dataset,
+    undisturbed: list[dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", save_every)
+    folders = killed_run(CONFIGS, dataset, tmp_path, events)
+    assert not any(folder.is_complete() for folder in folders)
+    at_marks, every_epoch = [0, 0, 2, 2, 2, 2, 5, 5], [0, 1, 2, 2, 3, 4, 5, 5]
+    expected = (at_marks if save_every > 0 else every_epoch)[events - 1]
+    assert [peek_epoch(folder) for folder in folders] == [expected] * 3  # it does go on, not start again
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_killed_at_any_write(
+    dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+    count = 0
+    limit: int | None = None
+
+    def counted(source: str, target: str) -> None:
+        nonlocal count
+        count += 1
+        if count == limit:
+            raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", counted)
+    train(CONFIGS, dataset, tmp_path / "count")
+    writes = count
+    assert writes > 30
+    for limit in range(1, writes + 1):
+        count, root = 0, tmp_path / str(limit)
+        with pytest.raises(Killed):
+            train(CONFIGS, dataset, root)
+        count = -(10**9)
+        for folder, expected in zip(finish(dataset, root), undisturbed, strict=True):
+            assert contents(folder) == expected, f"killed at write {limit} of {writes}"
+
+
+@pytest.mark.parametrize("damage", ["progress.json", "state", "checkpoints/epoch-0002.safetensors", "missing state"])
+def test_a_damaged_resume_file_starts_the_run_again(
+    damage: str, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path
+) -> None:
+    folder = killed_run(CONFIGS, dataset, tmp_path, 4)[1]
+    if damage == "missing state":
+        next(folder.path.glob("state-*")).unlink()
+    else:
+        path = next(folder.path.glob("state-*")) if damage == "state" else folder.path / damage
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content[: len(content) - 3] if damage == "progress.json" else content)
+    events: list[Event] = []
+    train(CONFIGS, dataset, tmp_path, events.append)
+    assert (folder.fingerprint,) in {event.fingerprints for event in events if event.epoch == 1}  # from the start, alone
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_progress_of_another_run_is_not_taken(
+    dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path
+) -> None:
+    first, second, _ = killed_run(CONFIGS, dataset, tmp_path, 4)
+    for path in [*second.path.glob("state-*"), second.path / "progress.json"]:
+        path.unlink()
+    for path in [*first.path.glob("state-*"), first.path / "progress.json"]:
+        (second.path / path.name).write_bytes(path.read_bytes())
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_children_at_different_epochs(dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path) -> None:
+    killed_run(CONFIGS[:1], dataset, tmp_path, 1)
+    killed_run(CONFIGS[1:2], dataset, tmp_path, 4)
+    assert [peek_epoch(folder_for(config, dataset, tmp_path)) for config in CONFIGS] == [0, 2, 0]
+    train(CONFIGS, dataset, tmp_path)  # one had its first mark, one is further, one has not begun
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_a_diverged_run_stays_diverged(dataset: Dataset, tmp_path: Path) -> None:
+    config = run_config(optimizer={"kind": "sgd", "lr": 1e6, "momentum": 0.9}, epochs=5, evaluate_at=[0, 2, 5])
+    (through,) = train([config], dataset, tmp_path / "through")
+    killed_run([config], dataset, tmp_path / "killed", 4)
+    (resumed,) = train([config], dataset, tmp_path / "killed")
+    assert contents(resumed) == contents(through)
+    assert resumed.status()["diverged_epoch"] == 1
