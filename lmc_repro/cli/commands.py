@@ -36,19 +36,17 @@ def prepare_command(name: str, if_used: bool) -> None:
 
 def train_command(study: str, jobs: int | None) -> None:
     """Train a study of the active profile into runs/<study>."""
-    from lmc_repro.studies.train import train_study
+    workspace = _dvc_workspace(*_open(), study, jobs)
+    from lmc_repro.studies.train import train_study  # after the numerics mode is set: it imports torch
 
-    project, params = _open()
-    counts = train_study(_dvc_workspace(project, params, study, jobs))
-    print(counts)
+    print(train_study(workspace))
 
 
 def compare_command(study: str, jobs: int | None) -> None:
     """Compare a study of the active profile into results/<study>."""
+    workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.compare import compare_study
 
-    project, params = _open()
-    workspace = _dvc_workspace(project, params, study, jobs)
     results = compare_study(workspace)
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
