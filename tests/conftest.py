@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ from lmc_repro.data.dataset import Dataset  # noqa: E402
 def _one_thread() -> Iterator[None]:
     use_one_thread()
     yield
+
+
+@pytest.fixture(autouse=True)
+def _no_flush_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a power cut; most of their time
 
 
 @pytest.fixture(scope="session")

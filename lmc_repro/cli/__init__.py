@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
@@ -10,6 +12,7 @@ def main() -> None:
     from lmc_repro.cli.app import app
     from lmc_repro.errors import LmcError
 
+    signal.signal(signal.SIGTERM, _interrupt)  # ended by a scheduler: as tidy as Ctrl-C
     try:
         app()
     except LmcError as error:
@@ -23,3 +26,7 @@ def main() -> None:
             raise
         print(f"error: {error.filename or 'file system'}: {error.strerror}; mend it and run again", file=sys.stderr)
         sys.exit(2)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -30,6 +30,19 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time
 
 
 @app.command()
+def check(
+    mark: Annotated[Path | None, typer.Option(help="Write this file if all is well (for DVC).")] = None,
+) -> None:
+    """Check all of params.yaml and resolve every study, without doing anything.
+
+    The first stage of DVC: DVC removes a stage's outputs before it runs it, so mistakes must show before.
+    """
+    from lmc_repro.cli.commands import check_command
+
+    check_command(mark)
+
+
+@app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help="A data set of the catalog: digits, mnist.")],
     if_used: Annotated[

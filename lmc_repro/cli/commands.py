@@ -9,6 +9,7 @@ from pathlib import Path
 from lmc_repro.cli.progress import listener
 from lmc_repro.data.catalog import CATALOG, dataset_info
 from lmc_repro.errors import LmcError
+from lmc_repro.files import write_atomic
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.params import Params
@@ -25,12 +26,19 @@ from lmc_repro.studies.workspace import (
 )
 
 
+def check_command(mark: Path | None) -> None:
+    """Validate params.yaml; `mark` gets a text that never changes, so that nothing is made again because of it."""
+    project, params = _open()
+    print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
+    if mark is not None:
+        write_atomic(mark, b"params.yaml is valid\n")
+
+
 def prepare_command(name: str, if_used: bool) -> None:
     """Prepare one data set below data/prepared."""
     project, params = _open()
     dataset_info(name)
-    if project.params.is_file():
-        used = not if_used or name in params.profiles[params.profile].datasets
+    used = not if_used or name in params.profiles[params.profile].datasets
     _prepare(project, params, name, project.prepared, listener(), used)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -17,7 +18,18 @@ from lmc_repro.execution.task import StackTask, train_task
 from lmc_repro.training.trainer import Event
 
 T = TypeVar("T")
-_events: Any = None
+
+
+class Stopped(Exception):
+    """Raised in a worker between two epochs when the parent wants to end."""
+
+
+class _Worker:
+    """What a worker process knows of its parent."""
+
+    events: Any = None
+    stop: Any = None
+    parent = 0
 
 
 def default_jobs() -> int:
@@ -28,26 +40,27 @@ def default_jobs() -> int:
 def run_stacks(tasks: Sequence[StackTask], jobs: int, on_event: Callable[[Event], None]) -> None:
     """Train all stacks in at most `jobs` processes; `on_event` is called here, in the parent, as they tell.
 
-    The first failure is raised after the other running stacks have ended, so that their work is kept.
+    After a failure, or an interruption here, running stacks end with their epoch and keep their last checkpoint.
     """
     if not tasks:
         return
     context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    with _pool(min(jobs, len(tasks)), (events,)) as pool:
+    events, stop = context.Queue(), context.Event()
+    with _pool(min(jobs, len(tasks)), (events, stop, os.getpid())) as pool:
         pending: set[Future[None]] = {pool.submit(_train, task) for task in tasks}
-        done: set[Future[None]] = set()
-        while pending:
-            _drain(events, on_event, timeout=0.2)
-            ended, pending = wait(pending, timeout=0)
-            done |= ended
-            if any(future.exception() for future in ended):
-                for future in pending:
-                    future.cancel()
-        _drain(events, on_event, timeout=0.1)
-    for future in done:
-        if not future.cancelled():
-            _result(future)
+        failed: BaseException | None = None
+        try:
+            while pending and failed is None:
+                _drain(events, on_event, timeout=0.2)
+                ended, pending = wait(pending, timeout=0)
+                failed = next((error for future in ended if (error := future.exception()) is not None), None)
+        finally:
+            if pending:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+            _drain(events, on_event, timeout=0.1)
+    if failed is not None:
+        _raise(failed)
 
 
 def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> Iterator[T]:
@@ -59,30 +72,40 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
     first = list(islice(source, max(1, jobs)))
     if not first:
         return
-    with _pool(max(1, jobs)) as pool:
+    with _pool(max(1, jobs), (None, None, os.getpid())) as pool:
         waiting = deque(pool.submit(function, task) for task in first)
         while waiting:
-            result = _result(waiting.popleft())
+            oldest = waiting.popleft()
+            if (error := oldest.exception()) is not None:
+                _raise(error)
             waiting.extend(pool.submit(function, task) for task in islice(source, 1))
-            yield result
+            yield oldest.result()
 
 
-def _pool(jobs: int, arguments: tuple[Any, ...] = (None,)) -> ProcessPoolExecutor:
+def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
     # spawn, not fork: a forked child would inherit torch's and MLflow's threads and locks
     return ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=arguments
     )
 
 
-def _begin(events: Any) -> None:
-    global _events
-    _events = events
+def _begin(events: Any, stop: Any, parent: int) -> None:
+    _Worker.events, _Worker.stop, _Worker.parent = events, stop, parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
     # One thread for every library, before any of them is loaded.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
 def _train(task: StackTask) -> None:
-    train_task(task, _events.put)
+    train_task(task, _tell)
+
+
+def _tell(event: Event) -> None:
+    if os.getppid() != _Worker.parent:
+        os._exit(1)  # the parent was killed: the next one must not find a second writer
+    _Worker.events.put(event)
+    if _Worker.stop.is_set():
+        raise Stopped
 
 
 def _drain(events: Any, on_event: Callable[[Event], None], timeout: float) -> None:
@@ -94,11 +117,10 @@ def _drain(events: Any, on_event: Callable[[Event], None], timeout: float) -> No
         return
 
 
-def _result(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except BrokenProcessPool:
+def _raise(error: BaseException) -> None:
+    if isinstance(error, BrokenProcessPool):
         raise LmcError(
             "a worker process was ended from outside (out of memory, or killed); run again to go on from its last "
             "checkpoint, with fewer --jobs if memory is short"
         ) from None
+    raise error

@@ -17,7 +17,7 @@ class Strict(BaseModel):
 
 def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
     if any(b <= a for a, b in pairwise(values)):
-        raise ValueError("must increase strictly")
+        raise ValueError(f"found {list(values)}, must increase strictly")
     return values
 
 

@@ -45,14 +45,16 @@ def validate(model: type[M], value: Any, name: str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
+        # A misspelled key is also a missing one: the spelling is what to tell.
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise LmcError(f"{name}: {_line(model, errors[0])}{more}") from None
 
 
 def _line(model: type[BaseModel], error: Any) -> str:
-    loc = [part for part in error["loc"] if part not in ("sgd", "adam")]  # tags of the optimizer union are no keys
-    where = ".".join(str(part) for part in loc)
+    path = error["loc"]
+    loc = [part for i, part in enumerate(path) if part != "[key]" and not _is_tag(path, i)]
+    where = ".".join(str(part) for part in loc) or "the whole file"
     found, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         allowed = _fields_at(model, error["loc"][:-1])
@@ -63,7 +65,7 @@ def _line(model: type[BaseModel], error: Any) -> str:
         return f"{where}: missing; add this key"
     if kind == "value_error":
         message = str(context["error"])
-        return f"{where}: {message}" if where else message
+        return f"{where}: {message}" if loc else message
     if kind == "union_tag_invalid":
         return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
@@ -74,6 +76,12 @@ def _line(model: type[BaseModel], error: Any) -> str:
         return f"{where}: found {found!r}, allowed: {context['expected']}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{where}: found {found!r}, allowed: {allowed}"
+
+
+def _is_tag(loc: tuple[Any, ...], i: int) -> bool:
+    """Whether part `i` names the branch of the optimizer union, and so is no key of the file."""
+    above = loc[:i]
+    return loc[i] in ("sgd", "adam") and ("optimizer" in above[-1:] or "optimizers" in above[-2:-1])
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:

@@ -52,6 +52,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         results[cell.key] = judge_cell(found[cell.key], threshold)
         tracker.finish_cell(cell, results[cell.key])
     records = [_record(workspace, member, statuses[member.fingerprint]) for member in runs]
+    tracker.close()
     write_results(
         workspace.results, workspace.plan, results, records, digests, not_run, workspace.tag, workspace.device
     )

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.data.catalog import CATALOG
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
 from lmc_repro.schemas.profile import ProfileConfig
@@ -59,7 +58,9 @@ def _cell(
     where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
     settings = _settings(study, config, profile, row, column, choice)
     template = _resolve(settings, profile, where)
-    info = dataset_info(template["data"]["dataset"])
+    if (dataset := template["data"]["dataset"]) not in CATALOG:
+        raise LmcError(f"{where}: dataset: found {dataset!r}, allowed: {', '.join(CATALOG)}")
+    info = CATALOG[dataset]
     if info.name not in profile.datasets:
         raise LmcError(
             f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
@@ -145,13 +146,7 @@ def _resolve(settings: Settings, profile: ProfileConfig, where: str) -> dict[str
         "evaluate_at": settings.evaluate_at,
         "seeds": {"trainer": 0, "loader": 0},
     }
-    try:
-        return RunConfig.model_validate(values).without_seeds()
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        message = str(first.get("ctx", {}).get("error", first["msg"]))
-        raise LmcError(f"{where}: {path}: {message}" if path else f"{where}: {message}") from None
+    return validate(RunConfig, values, where).without_seeds()
 
 
 def _pairs(template: dict[str, Any], kind: PairKind, count: int, replicas: int, where: str) -> tuple[Pair, ...]:

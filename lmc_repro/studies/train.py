@@ -78,6 +78,7 @@ def train_study(workspace: Workspace) -> Counts:
     finally:
         if todo:
             workspace.listener.end()
+        publisher.close()
     _export(workspace, runs)
     return Counts(len(todo) - resumed, reused, resumed)
 
@@ -96,6 +97,11 @@ class _Publisher:
             return
         for fingerprint in event.fingerprints:
             self._publish(self.runs[fingerprint], done=event.kind == "done")
+
+    def close(self) -> None:
+        """Leave no run behind that looks as if it were still training."""
+        if self.tracker is not None and not self.failed:
+            self.tracker.close()
 
     def _publish(self, member: Member, done: bool) -> None:
         if self.failed:

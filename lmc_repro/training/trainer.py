@@ -16,10 +16,10 @@ import torch
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.data.loader import open_loader
 from lmc_repro.data.order import epoch_order
-from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
+from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
@@ -66,10 +66,11 @@ def train_stack(
     Children may stand at different epochs when they begin; they are brought level first. A child whose loss or
     logits stop being finite goes on and is recorded as diverged with the epoch of the first such step.
     """
-    stacks: dict[int, list[tuple[Child, Progress]]] = {}
+    stacks: dict[tuple[int, bool], list[tuple[Child, Progress]]] = {}
     for child in children:
         progress = load_progress(child.folder) or Progress()
-        stacks.setdefault(progress.epoch, []).append((child, progress))
+        # At epoch 0 some may have their first mark already, and some not.
+        stacks.setdefault((progress.epoch, bool(progress.tensors)), []).append((child, progress))
     for stack in stacks.values():
         _Training(stack, dataset, prepared_dir, loader, numerics, device, on_event).run()
 
@@ -212,18 +213,8 @@ def _shared(config: RunConfig) -> dict[str, object]:
 
 def stack_key(config: RunConfig) -> str:
     """Return a text that is equal for runs that may share a stack."""
-    from lmc_repro.schemas.base import canonical_json
-
     return canonical_json(_shared(config))
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def check_fits(config: RunConfig, dataset: Dataset) -> None:
-    """LmcError if a batch holds the whole training set: two such runs differ by no SGD noise."""
-    if config.batch_size >= len(dataset.train):
-        raise LmcError(
-            f"batch_size {config.batch_size}: holds all {len(dataset.train)} images: no SGD noise: same batches"
-        )

@@ -1,120 +1,22 @@
-"""A small study with hand-made runs, and an empty store to copy: creating one takes seconds."""
+"""A small study, and an empty store to copy: creating one takes seconds."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from lmc_repro.files import sha256_file, write_json
+sys.path.insert(0, str(Path(__file__).parent))  # for `import small_study`
+
+from small_study import make_plan, open_tracker
+
 from lmc_repro.project import Project
-from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.expand import plan_study
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.checkpoint import write_checkpoint
-from lmc_repro.training.fingerprint import run_fingerprint
-from lmc_repro.training.run_folder import MetricRow, RunFolder
-
-DIGESTS = {"digits": "d" * 64}
-NUMERICS = "portable"
-
-OPTIMIZERS = {"fast": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}, "slow": {"kind": "sgd", "lr": 0.01, "momentum": 0.9}}
-STUDY = {
-    "title": "A small table",
-    "question": "Does it connect?",
-    "reported": "table1",
-    "base": {"dataset": "digits", "slope": 1.0, "batch": 64},
-    "rows": {
-        "shallow": {"label": "1-Layer", "depth": 1, "reported": "1-Layer, BS=1024"},
-        "deep": {"label": "2-Layer", "depth": 2, "reported": "2-Layer, BS=1024"},
-    },
-    "columns": {
-        "fast": {"label": "SGD fast", "optimizer": "fast", "reported": "sgd_0.1"},
-        "slow": {"label": "SGD slow", "optimizer": "slow"},
-    },
-}
-PARAMS = {
-    "profile": "tiny",
-    "profiles": {
-        "tiny": {
-            "title": "tiny",
-            "analogue": True,
-            "numerics": "portable",
-            "datasets": ["digits"],
-            "pairs": 2,
-            "points": 3,
-            "judgement": {"threshold": 2.0},
-            "settings": {"width": 3, "epochs": 4, "evaluate_at": [0, 2, 4]},
-            "optimizers": OPTIMIZERS,
-            "batches": {"1K": 64},
-            "provenance": {
-                "settings": "ours: small",
-                "optimizers": "inferred: a guess",
-                "optimizers.fast.lr": "paper: Table 1",
-                "batches": "ours: small",
-                "judgement": "cited: somebody",
-            },
-        }
-    },
-    "studies": {"one": STUDY, "two": STUDY},
-}
-
-
-def make_plan(study: str = "one") -> StudyPlan:
-    return plan_study(Params.model_validate(PARAMS), study)
-
-
-def fingerprint(config: RunConfig) -> str:
-    return run_fingerprint(config, DIGESTS["digits"], NUMERICS)
-
-
-def make_rows(config: RunConfig, last: int) -> list[MetricRow]:
-    """Metrics up to epoch `last`, of numbers that tell runs, epochs and splits apart."""
-    rows = []
-    for epoch in range(last + 1):
-        if epoch:
-            rows.append(MetricRow(epoch, "batch", None, 899, 2.0 / epoch + config.seeds.loader))
-        if epoch in config.evaluate_at:
-            rows.append(MetricRow(epoch, "train", 800 - 100 * epoch, 899, 1.0 / (1 + epoch)))
-            rows.append(MetricRow(epoch, "test", 801 - 100 * epoch, 898, 1.5 / (1 + epoch)))
-    return rows
-
-
-def weights(config: RunConfig, epoch: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(100 * config.seeds.loader + epoch)
-    return {"weight": torch.randn(3, 5, generator=generator), "bias": torch.full((3,), float(epoch))}
-
-
-def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFolder:
-    """Write a run folder as training does: up to epoch `last`, or whole."""
-    folder = RunFolder(parent / fingerprint(config))
-    folder.write_config(config)
-    end = config.epochs if last is None else last
-    marks = [epoch for epoch in config.evaluate_at if epoch <= end]
-    shas = {epoch: write_checkpoint(folder.checkpoint(epoch), weights(config, epoch)) for epoch in marks}
-    folder.write_metrics(make_rows(config, end))
-    if last is None:
-        status = {
-            "fingerprint": folder.fingerprint,
-            "diverged_epoch": None,
-            "data_digest": DIGESTS["digits"],
-            "numerics": NUMERICS,
-            "torch": "2.14.1",
-            "training_numerics": 1,
-            "order_sha256": "0" * 64,
-            "init_sha256": shas[0],
-            "final_sha256": shas[config.epochs],
-            "checkpoints": {str(epoch): sha for epoch, sha in shas.items()},
-            "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
-        }
-        write_json(folder.status_file, status)
-    return folder
+from lmc_repro.tracking.environment import import_mlflow
 
 
 @pytest.fixture(autouse=True)
@@ -126,9 +28,10 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An sqlite store with MLflow's tables and nothing of ours."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    import_mlflow(f"sqlite:///{path}")
     from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
@@ -153,16 +56,6 @@ def cell(plan: StudyPlan) -> Cell:
     return next(cell for cell in plan.cells if cell.key == "deep--fast")
 
 
-def open_tracker(project: Project, plan: StudyPlan) -> Tracker:
-    return Tracker.open(project, plan, DIGESTS, NUMERICS)
-
-
 @pytest.fixture
 def tracker(project: Project, plan: StudyPlan) -> Iterator[Tracker]:
     yield open_tracker(project, plan)
-
-
-def same_cell_elsewhere(cell: Cell, key: str) -> Cell:
-    """Another cell of the study with the same runs."""
-    row, _, column = key.partition("--")
-    return replace(cell, key=key, row=row, column=column)

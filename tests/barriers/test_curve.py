@@ -1,0 +1,105 @@
+"""The straight line between two networks: its ends, its points, and what is counted there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from helpers import tiny_dataset
+from torch import Tensor
+
+from lmc_repro.barriers.curve import as_curve, path_curves, path_weights
+from lmc_repro.data.dataset import Dataset, Split
+from lmc_repro.models.mlp import Mlp
+from lmc_repro.schemas.model import MlpConfig
+from lmc_repro.training.evaluate import Score, evaluate
+from lmc_repro.training.stack import Layout
+
+
+def network(dataset: Dataset, seed: int) -> tuple[Mlp, dict[str, Tensor]]:
+    model = Mlp(MlpConfig(kind="mlp", depth=2, width=6, slope=0.0), dataset.info.features, dataset.info.classes)
+    return model, model.init(torch.Generator().manual_seed(seed))
+
+
+def test_ends_are_the_endpoints_own_bits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(1000, generator=generator), 1e-6 * torch.randn(1000, generator=generator)
+    path = path_weights(a, b, 11)
+    assert torch.equal(path[0], a) and torch.equal(path[-1], b)
+    exact = torch.stack([(1 - i / 10) * a.double() + i / 10 * b.double() for i in range(11)])
+    torch.testing.assert_close(path.double(), exact, rtol=1e-6, atol=1e-8)
+
+
+def test_between_equal_weights_nothing_moves() -> None:
+    a = torch.randn(999, generator=torch.Generator().manual_seed(0))
+    assert all(torch.equal(row, a) for row in path_weights(a, a, 11))
+
+
+def test_a_network_that_is_not_finite_does_not_spread_to_the_other_end() -> None:
+    a, b = torch.ones(3), torch.tensor([1.0, float("inf"), 1.0])
+    assert torch.equal(path_weights(a, b, 11)[0], a)
+
+
+def test_points_are_the_networks_at_each_alpha() -> None:
+    dataset = tiny_dataset()
+    model, theta_0 = network(dataset, 0)
+    _, theta_1 = network(dataset, 1)
+    curves = path_curves(model, theta_0, theta_1, dataset, 5)
+    assert curves["train"].alphas == (0.0, 0.25, 0.5, 0.75, 1.0)
+    for i, alpha in enumerate(curves["train"].alphas):
+        weights = {name: ((1 - alpha) * theta_0[name] + alpha * theta_1[name]).unsqueeze(0) for name in theta_0}
+        for split, part in (("train", dataset.train), ("test", dataset.test)):
+            (score,) = evaluate(model, weights, part, dataset.info)
+            assert curves[split].wrong[i] == score.wrong and curves[split].n == len(part)
+            assert abs(curves[split].loss[i] - score.loss) < 1e-5
+
+
+def test_train_and_test_are_not_swapped() -> None:
+    # Test labels are all wrong for a network that is right on train.
+    dataset = tiny_dataset(n_train=40, n_test=40)
+    model, theta = network(dataset, 0)
+    labels = labels_of(model, theta, dataset)
+    train, test = Split(dataset.train.images, labels), Split(dataset.train.images, (labels + 1) % 4)
+    curves = path_curves(model, theta, theta, replace(dataset, train=train, test=test), 3)
+    assert curves["train"].wrong == (0, 0, 0) and curves["test"].wrong == (40, 40, 40)
+
+
+def labels_of(model: Mlp, theta: dict[str, Tensor], dataset: Dataset) -> Tensor:
+    from lmc_repro.training.evaluate import predict
+
+    predictions, _ = predict(model, {name: w.unsqueeze(0) for name, w in theta.items()}, dataset.train, dataset.info)
+    return predictions[0]
+
+
+def test_whole_split_is_counted_over_several_batches() -> None:
+    # 2,345 images are two evaluation batches and a part of one.
+    dataset = tiny_dataset(n_train=2345)
+    model, theta = network(dataset, 0)
+    whole = path_curves(model, theta, theta, dataset, 2)["train"]
+    assert whole.n == 2345
+    parts = [
+        evaluate(model, Layout(model).views(Layout(model).stack([theta])), part, dataset.info)[0]
+        for part in (
+            Split(dataset.train.images[:1000], dataset.train.labels[:1000]),
+            Split(dataset.train.images[1000:], dataset.train.labels[1000:]),
+        )
+    ]
+    assert whole.wrong[0] == sum(part.wrong for part in parts)
+    assert abs(whole.loss[0] - (1000 * parts[0].loss + 1345 * parts[1].loss) / 2345) < 1e-9
+
+
+def test_nan_is_wrong_and_not_class_0() -> None:
+    dataset = tiny_dataset()
+    zeros = Split(dataset.train.images, torch.zeros(53, dtype=torch.int64))  # argmax of NaN would be right everywhere
+    dataset = replace(dataset, train=zeros)
+    model, theta = network(dataset, 0)
+    theta["layers.1.bias"][0] += 100.0
+    broken = {name: torch.full_like(w, float("nan")) for name, w in theta.items()}
+    curve = path_curves(model, theta, broken, dataset, 11)["train"]
+    assert curve.wrong[1:] == (53,) * 10 and curve.loss[1:] == (None,) * 10
+    assert curve.wrong[0] == 0 and curve.loss[0] is not None
+
+
+def test_as_curve_drops_infinite_losses() -> None:
+    assert as_curve([Score(1, 4, 0.5), Score(2, 4, float("inf")), Score(4, 4, None)]).loss == (0.5, None, None)
+    assert as_curve([Score(1, 4, 0.5)] * 2).errors == (0.25, 0.25)
