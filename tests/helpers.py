@@ -21,6 +21,7 @@ from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Child, Event, train_stack
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+EXAMPLE = Path(__file__).parent / "example_params.yaml"
 
 SGD: dict[str, Any] = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
 ADAM: dict[str, Any] = {"kind": "adam", "lr": 0.005, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}

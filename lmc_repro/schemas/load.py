@@ -74,7 +74,7 @@ def _line(model: type[BaseModel], error: Any) -> str:
         return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
     if kind == "literal_error":
         return f"{where}: found {found!r}, allowed: {context['expected']}"
-    allowed = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    allowed = error["msg"].removeprefix("Input should be ")
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 

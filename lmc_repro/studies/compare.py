@@ -92,29 +92,32 @@ def _measure(
     by_config: Mapping[Any, str],
     statuses: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[Cell, Pair, PairResult]]:
-    """Yield every pair's result, from the working store if it was measured before, else from the stored weights."""
+    """Yield every pair's result: measured before and still in the working store, or measured now.
+
+    The weights are read from MLflow, and so checked, in either case.
+    """
     store = workspace.project.working / "pairs"
-    todo = []
-    known = {}
+    judgement = workspace.plan.profile_config.judgement
+    known: dict[str, PairResult] = {}
+
+    def tasks() -> Iterator[PairTask]:
+        for cell, pair in jobs:
+            task = _task(workspace, tracker, cell, pair, by_config, statuses)
+            key = _key(workspace, pair, by_config)
+            result = load_pair(store, key, judgement, cell, statuses)
+            if result is None:
+                yield task
+            else:
+                known[key] = dataclasses.replace(result, pair=pair.name)
+
+    measured = map_tasks(measure_pair, tasks(), workspace.jobs)
     for cell, pair in jobs:
         key = _key(workspace, pair, by_config)
-        result = load_pair(store, key, workspace.plan.profile_config.judgement, cell, statuses)
-        if result is None:
-            todo.append((cell, pair))
-        else:
-            known[key] = dataclasses.replace(result, pair=pair.name)
-    measured = map_tasks(
-        measure_pair,
-        (_task(workspace, tracker, cell, pair, by_config, statuses) for cell, pair in todo),
-        min(workspace.jobs, len(todo)),
-    )
-    for cell, pair in jobs:
-        key = _key(workspace, pair, by_config)
-        if key not in known:
-            result = next(measured)
+        while key not in known and (result := next(measured, None)) is not None:
             _check_ends(workspace, result)
-            store_pair(store, key, result)
-            known[key] = result
+            found = pair_key(result.fingerprints, workspace.plan.profile_config.points, workspace.tag)
+            store_pair(store, found, result)
+            known[found] = result
         yield cell, pair, known[key]
 
 

@@ -40,7 +40,7 @@ def get(uri: str, name: str, tracking_uri: str, scratch: Path) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(scratch), tracking_uri=tracking_uri))
     except (MlflowException, OSError):
-        return scratch / f"{uri.rstrip('/').rpartition('/')[2]}-{name}"
+        return scratch / uri.rstrip("/").split("/")[-2] / name  # not there: the run's or model's id, for the message
 
 
 @contextmanager

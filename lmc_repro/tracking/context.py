@@ -76,6 +76,12 @@ class Context:
         self.logged[run.info.run_id] = set()
         return self.index.add(StoredRun.of(run))
 
+    def adopt(self, run: StoredRun, parent: StoredRun) -> None:
+        """Put a run below `parent`, if the cell's run that it was made for is no longer there."""
+        if run.tags.get(names.PARENT) != parent.run_id:
+            self.store.client.set_tag(run.run_id, names.PARENT, parent.run_id)
+            run.tags[names.PARENT] = parent.run_id
+
     def refresh(self, run: StoredRun) -> StoredRun:
         """Return the run as it stands in the store, its inputs included."""
         return self.index.add(StoredRun.of(self.store.client.get_run(run.run_id)))

@@ -7,12 +7,10 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 PROJECT_RUN = "LMC_PROJECT_RUN"
-
-_PLAIN = "".join(chr(i) for i in range(32, 127) if chr(i) not in "%?")  # of an address, all but these is a file's name
 
 
 def take_project_run() -> str | None:
@@ -37,7 +35,7 @@ def tracking_uri(root: Path) -> str:
     uri = os.environ.get(TRACKING_URI) or "sqlite:///mlflow.db"
     scheme, slashes, path = uri.partition(":///")
     if scheme == "sqlite" and slashes and not path.startswith("/"):
-        return f"sqlite:///{quote(str(root / path), safe=_PLAIN)}"
+        return "sqlite:///" + str(root / path).replace("%", "%25").replace("?", "%3F")
     return uri
 
 

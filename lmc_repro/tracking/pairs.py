@@ -49,9 +49,7 @@ def log_pair(
         parent = cell_run(context, cell)
         run = context.index.look_up("pair", cell_id, pair_key)
         if run is not None and run.finished and run.tags.get(names.CONTENT) == tags[names.CONTENT]:
-            if run.tags.get(names.PARENT) != parent.run_id:
-                client.set_tag(run.run_id, names.PARENT, parent.run_id)
-                run.tags[names.PARENT] = parent.run_id
+            context.adopt(run, parent)
             return run.run_id
         if run is not None:
             client.delete_run(run.run_id)

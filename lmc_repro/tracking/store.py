@@ -59,6 +59,8 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _commit_faster(database)
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, project, uri, plan, note)
+        if database and not database.exists():  # MLflow keeps a store open for as long as a process lives
+            raise LmcError(f"{database}: deleted while this process had it open; start again and it is rebuilt")
         if database:
             _write_ahead(database)
     if database == default_database(project.root):

@@ -34,9 +34,8 @@ def sync_train(context: Context, cell: Cell, config: RunConfig, folder: RunFolde
         run = context.index.get("train", cell_id, folder.fingerprint)
         if run is None or (run.run_id not in context.logged and not run.finished):
             run = context.index.look_up("train", cell_id, folder.fingerprint)
-        if run is not None and run.tags.get(names.PARENT) != parent.run_id:
-            context.store.client.set_tag(run.run_id, names.PARENT, parent.run_id)
-            run.tags[names.PARENT] = parent.run_id
+        if run is not None:
+            context.adopt(run, parent)
         if run is not None and run.finished and (status is None or _holds_all(context, run, status)):
             return run.run_id
         half_done = run is not None

@@ -1,11 +1,12 @@
 """The experiment in plain PyTorch, for comparison: imports nothing of the package, follows the same written rules.
 
-    python plain_torch.py     # trains a pair on random images of MNIST's shape and prints its curve and barrier
+python plain_torch.py     # trains a pair on random images of MNIST's shape and prints its curve and barrier
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def random_images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     images = random.integers(0, 150, (n, 1, 28, 28)).astype(np.uint8)
     labels = random.integers(0, 10, n)
-    for image, label in zip(images, labels):
+    for image, label in zip(images, labels, strict=True):
         image[0, 2 * label + 3] = 255
     return images, labels
 
@@ -41,12 +42,12 @@ def random_images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def make_network(sizes: tuple[int, ...], trainer_seed: int) -> nn.Sequential:
     """ReLU network; weights and biases uniform in +-1/sqrt(fan in), drawn layer by layer from one generator."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for fan_in, fan_out in zip(sizes, sizes[1:]):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     net = nn.Sequential(*layers[:-1])
     generator = torch.Generator().manual_seed(trainer_seed)
     with torch.no_grad():
-        for parameter, fan_in in zip(net.parameters(), [s for s in sizes[:-1] for _ in (0, 1)]):
+        for parameter, fan_in in zip(net.parameters(), [s for s in sizes[:-1] for _ in (0, 1)], strict=True):
             parameter.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
     return net
 
@@ -87,7 +88,7 @@ def curve(setup: Setup, net_0: nn.Module, net_1: nn.Module, images: np.ndarray, 
     between = make_network(setup.sizes, 0)
     wrong = []
     for alpha in ALPHAS:
-        for p, p_0, p_1 in zip(between.parameters(), net_0.parameters(), net_1.parameters()):
+        for p, p_0, p_1 in zip(between.parameters(), net_0.parameters(), net_1.parameters(), strict=True):
             p.copy_((1 - alpha) * p_0 + alpha * p_1)
         predictions = between(to_inputs(setup, images)).argmax(1).numpy()
         wrong.append(int((predictions != labels).sum()))

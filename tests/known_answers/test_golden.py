@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
-from known_answers.golden import FILE, conditions, measure
+from known_answers import golden
+
+REWRITE = "then LMC_WRITE_GOLDEN=1 make test ARGS=tests/known_answers/test_golden.py"
 
 
 def test_bits_are_those_of_golden_json() -> None:
-    golden, here = json.loads(FILE.read_text()), conditions()
+    if os.environ.get("LMC_WRITE_GOLDEN"):
+        golden.write()
+    kept, here = json.loads(golden.FILE.read_text()), golden.conditions()
     for key in ("torch", "numerics"):
-        if golden["made_with"][key] != here[key]:
-            pytest.skip(f"golden.json was made with {key} {golden['made_with'][key]}, this is {here[key]}")
-    assert golden["made_with"] == here, "a numerics number was raised: run python tests/known_answers/golden.py"
-    found, advice = measure(), "raise {} or mend the change; then run python tests/known_answers/golden.py"
-    assert found.keys() == golden["sha256"].keys(), "run python tests/known_answers/golden.py"
-    for name, expected in golden["sha256"].items():
-        assert found[name]["weights"] == expected["weights"], f"{name}: other weights: {advice.format('TRAINING_NUMERICS')}"
-        assert found[name]["curve"] == expected["curve"], f"{name}: other curve: {advice.format('EVALUATION_NUMERICS')}"
+        if kept["made_with"][key] != here[key]:
+            pytest.skip(f"golden.json was made with {key} {kept['made_with'][key]}, this is {here[key]}")
+    assert kept["made_with"] == here, f"a numerics number was changed: see that it had to be, {REWRITE}"
+    found = golden.measure()
+    assert found.keys() == kept["sha256"].keys(), f"another set of models: see that it had to be, {REWRITE}"
+    for name, expected in kept["sha256"].items():
+        for part, number in (("weights", "TRAINING_NUMERICS"), ("curve", "EVALUATION_NUMERICS")):
+            assert found[name][part] == expected[part], (
+                f"{name}: other {part}: raise {number} or mend the change, {REWRITE}"
+            )

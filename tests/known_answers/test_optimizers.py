@@ -70,8 +70,12 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
-@pytest.mark.parametrize("optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"])
-def test_stack_equals_torch_optim(optimizer: dict[str, Any], rates: tuple[float, ...], depth: int, slope: float) -> None:
+@pytest.mark.parametrize(
+    "optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"]
+)
+def test_stack_equals_torch_optim(
+    optimizer: dict[str, Any], rates: tuple[float, ...], depth: int, slope: float
+) -> None:
     model = {"depth": depth, "width": 16, "slope": slope} if depth > 1 else {"depth": 1}
     configs = [
         run_config(

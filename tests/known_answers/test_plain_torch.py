@@ -21,7 +21,7 @@ from lmc_repro.data.dataset import Dataset, Split, data_digest
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.run import RunConfig
 
-# ADAM divides by the gradient's size: with its usual eps, one that is zero but for rounding takes a step of either sign.
+# ADAM divides by the gradient's size: with its usual eps, one that is zero but for rounding decides a step.
 STEADY_ADAM = {**ADAM, "eps": 1e-5}
 N, BATCH, EPOCHS = 150, 32, 4  # 5 steps an epoch, the last of 22 images: 20 steps
 
@@ -42,10 +42,14 @@ def arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
 def named(net: torch.nn.Sequential) -> dict[str, Tensor]:
     """Return the script's weights under the package's names."""
     layers = [layer for layer in net if isinstance(layer, torch.nn.Linear)]
-    return {f"layers.{i}.{key}": value.detach() for i, layer in enumerate(layers) for key, value in layer.named_parameters()}
+    return {
+        f"layers.{i}.{key}": value.detach() for i, layer in enumerate(layers) for key, value in layer.named_parameters()
+    }
 
 
-def config(width: int, depth: int, optimizer: dict[str, Any], warmup_epochs: int, trainer: int, loader: int) -> RunConfig:
+def config(
+    width: int, depth: int, optimizer: dict[str, Any], warmup_epochs: int, trainer: int, loader: int
+) -> RunConfig:
     return run_config(
         data={"dataset": "mnist"},
         model={"depth": depth, "width": width, "slope": 0.0},
@@ -86,7 +90,9 @@ def test_weights(width: int, depth: int, optimizer: dict[str, Any], warmup_epoch
 def test_curve_and_barrier() -> None:
     dataset = mnist_shaped()
     setup = Setup(sizes=(784, 50, 10), optimizer="adam", lr=0.005, batch=BATCH, epochs=EPOCHS)
-    nets = [plain_torch.train(setup, *arrays(dataset.train), seed, seed) for seed in (0, 1)]  # apart: a curve to compare
+    nets = [
+        plain_torch.train(setup, *arrays(dataset.train), seed, seed) for seed in (0, 1)
+    ]  # apart: a curve to compare
     model = build_model(config(50, 2, ADAM, 0, 0, 0).model, dataset.info)
     curves = path_curves(model, named(nets[0]), named(nets[1]), dataset, 11)
     for name, split in (("train", dataset.train), ("test", dataset.test)):

@@ -18,6 +18,8 @@ from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.environment import import_mlflow
 
+import_mlflow("sqlite:///")  # here, since tests import from it what would warn when imported first
+
 
 @pytest.fixture(autouse=True)
 def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +31,6 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An sqlite store with MLflow's tables and nothing of ours."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    import_mlflow(f"sqlite:///{path}")
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{path}").search_experiments()

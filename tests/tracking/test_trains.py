@@ -69,7 +69,9 @@ def test_a_complete_run_is_published_with_its_numbers(tracker: Tracker, cell: Ce
     assert "seeds.loader" not in parent.data.params
 
 
-def test_checkpoints_are_logged_models(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
+def test_checkpoints_are_logged_models(
+    tracker: Tracker, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = cell.runs[0]
     folder = write_run(tmp_path, config)
     run_id = tracker.sync_train(cell, config, folder)
@@ -85,7 +87,8 @@ def test_checkpoints_are_logged_models(tracker: Tracker, cell: Cell, tmp_path: P
     found = client.search_logged_models(
         [tracker.run_ids()["experiment_id"]], filter_string=f"params.epoch = '4' and source_run_id = '{run_id}'"
     )
-    path = Path(download_artifacts(f"models:/{found[0].model_id}", tracking_uri=tracker.run_ids()["uri"]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.run_ids()["uri"])
+    path = Path(download_artifacts(f"models:/{found[0].model_id}"))
     assert (path / "epoch-0004.safetensors").read_bytes() == folder.checkpoint(4).read_bytes()
 
 
@@ -192,7 +195,7 @@ def test_a_diverged_run_says_so(tracker: Tracker, cell: Cell, tmp_path: Path) ->
     folder = write_run(tmp_path, config)
     status = folder.status() | {"diverged_epoch": 3}
     folder.status_file.write_text(json.dumps(status))
-    rows = list(csv.reader((folder.path / "metrics.csv").open()))
+    rows = list(csv.reader((folder.path / "metrics.csv").read_text().splitlines()))
     assert rows[-1][1] == "test"
     rows[-1][4] = ""  # a loss that is not finite
     (folder.path / "metrics.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")

@@ -32,7 +32,11 @@ def test_diverged_child_and_its_mates(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_is_only_high_does_not_diverge(tmp_path: Path) -> None:
-    (folder,) = train([run_config(model={"depth": 1}, optimizer={"kind": "sgd", "lr": 50.0, "momentum": 0.0})], tiny_dataset(), tmp_path)
+    (folder,) = train(
+        [run_config(model={"depth": 1}, optimizer={"kind": "sgd", "lr": 50.0, "momentum": 0.0})],
+        tiny_dataset(),
+        tmp_path,
+    )
     assert folder.status()["diverged_epoch"] is None
     assert all(row.loss is not None for row in folder.metrics())
 

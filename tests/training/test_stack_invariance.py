@@ -59,7 +59,9 @@ def test_at_the_size_of_the_digits_profile(optimizer: dict[str, Any], digits: Da
     part = type(digits.train)(digits.train.images[:195], digits.train.labels[:195])  # three batches of 64, one of 3
     dataset = Dataset(digits.info, part, part, data_digest(part, part))
     model = {"depth": 4, "width": 128, "slope": 0.0}
-    assert_same_in_every_stack([[3], [3, 5], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]], dataset, tmp_path, model, optimizer, batch_size=64)
+    assert_same_in_every_stack(
+        [[3], [3, 5], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]], dataset, tmp_path, model, optimizer, batch_size=64
+    )
 
 
 def test_children_may_differ_in_seeds_rate_and_warm_up_only(tmp_path: Path) -> None:

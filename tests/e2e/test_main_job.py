@@ -1,0 +1,188 @@
+"""The main job as a user runs it: dvc repro, lmc, MLflow. The tests of this file build on one another, in order."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_project import TinyProject
+
+from lmc_repro.tracking.environment import import_mlflow
+
+pytestmark = pytest.mark.slow
+
+ROWS, COLUMNS = ("1-layer-bs1024", "2-layer-bs1024"), ("sgd-high", "adam-high")
+
+
+def client(project: TinyProject) -> Any:
+    mlflow = import_mlflow("sqlite:///")  # with its deprecation warnings kept quiet
+    return mlflow.MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+
+
+def runs(project: TinyProject, kind: str) -> list[Any]:
+    store = client(project)
+    experiment = store.get_experiment_by_name("lmc/table1/digits")
+    return list(store.search_runs([experiment.experiment_id], f"tags.`lmc.kind` = '{kind}'", max_results=1000))
+
+
+def cells(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "cells.json").read_text())
+    return found
+
+
+def curves(folder: Path) -> dict[tuple[str, str, int, str], list[tuple[int, int]]]:
+    """Return (wrong, n) along alpha by cell, pair, epoch and split, as anyone would read the file."""
+    found: dict[tuple[str, str, int, str], list[tuple[int, int]]] = defaultdict(list)
+    with open(folder / "curves.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            key = (row["cell"], row["pair"], int(row["epoch"]), row["split"])
+            found[key].append((int(row["wrong"]), int(row["n"])))
+    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
+    printed = tiny.ok("dvc", "repro")
+    assert "trained 8, reused 0, resumed 0" in printed
+    assert "compared 4 pairs in 4 cells" in printed
+    again = tiny.ok("dvc", "repro")
+    assert "Running stage" not in again
+    assert "up to date" in again
+
+
+def test_every_cell_has_its_runs_and_its_numbers_in_mlflow(tiny: TinyProject) -> None:
+    assert len(runs(tiny, "cell")) == 4
+    assert {run.info.status for kind in ("cell", "train", "pair") for run in runs(tiny, kind)} == {"FINISHED"}
+    parents = {run.info.run_id: run.data.tags["lmc.cell"] for run in runs(tiny, "cell")}
+    for kind, count in (("train", 2), ("pair", 1)):
+        children: dict[str, int] = defaultdict(int)
+        for run in runs(tiny, kind):
+            assert parents[run.data.tags["mlflow.parentRunId"]] == run.data.tags["lmc.cell"]
+            children[run.data.tags["lmc.cell"]] += 1
+        assert dict(children) == {f"{row}--{column}": count for row in ROWS for column in COLUMNS}
+
+
+def test_barriers_recomputed_from_the_curves_equal_files_and_mlflow(tiny: TinyProject) -> None:
+    results = tiny.root / "results" / "table1"
+    along = curves(results)
+    logged = {run.data.tags["lmc.cell"]: run.data.metrics for run in runs(tiny, "pair")}
+    for cell in cells(results):
+        (pair,) = cell["pairs"]
+        for split in ("train", "test"):
+            points = along[cell["cell"], pair["pair"], 3, split]
+            errors = [100.0 * wrong / n for wrong, n in points]
+            assert len(errors) == 11
+            if pair["status"] != ["trained", "trained"]:
+                assert pair[split]["barrier"] is None
+                continue
+            barrier = max(errors) - (errors[0] + errors[-1]) / 2
+            assert pair[split]["barrier"] == pytest.approx(barrier, abs=1e-9)
+            assert cell[split]["mean"] == pytest.approx(barrier, abs=1e-9)
+            assert logged[cell["cell"]][f"barrier/{split}"] == pytest.approx(barrier, abs=1e-9)
+
+
+def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> None:
+    """Without any of our code but the data: interpolate the logged weights and count wrong predictions."""
+    store = client(tiny)
+    data = load_file(tiny.root / "data" / "prepared" / "digits" / "test.safetensors")
+    # The catalog's normalisation, written out.
+    scale, shift = 1.0 / (16 * 0.3764), -0.3049 / 0.3764
+    images = data["images"].flatten(1).double() * scale + shift
+    along = curves(tiny.root / "results" / "table1")
+    experiment = store.get_experiment_by_name("lmc/table1/digits").experiment_id
+    models = store.search_logged_models([experiment], max_results=200)
+    (cell,) = [c for c in cells(tiny.root / "results" / "table1") if c["cell"] == "2-layer-bs1024--adam-high"]
+    weights = []
+    for fingerprint in cell["pairs"][0]["fingerprints"]:
+        (model,) = [m for m in models if m.tags["lmc.fingerprint"] == fingerprint and m.params["epoch"] == "3"]
+        (path,) = Path(model.artifact_location.removeprefix("file://")).rglob("*.safetensors")
+        weights.append({name: tensor.double() for name, tensor in load_file(path).items()})
+    wrong = []
+    for i in range(11):
+        w = {name: (1 - i / 10) * weights[0][name] + i / 10 * weights[1][name] for name in weights[0]}
+        hidden = images @ w["layers.0.weight"].T + w["layers.0.bias"]
+        logits = hidden @ w["layers.1.weight"].T + w["layers.1.bias"]
+        wrong.append(int((logits.argmax(1) != data["labels"]).sum()))
+    stored = [count for count, _ in along[cell["cell"], "0", 3, "test"]]
+    assert torch.tensor(wrong).sub(torch.tensor(stored)).abs().max() <= 1  # a tie may fall otherwise in float64
+
+
+def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> None:
+    printed = tiny.ok("lmc", "run", "table1")
+    assert "trained 0, reused 8, resumed 0" in printed
+    ours, theirs = tiny.root / "results" / "table1", tiny.root / "out" / "digits" / "table1" / "results" / "table1"
+    assert contents(ours) == contents(theirs)
+    assert len(runs(tiny, "train")) == 8
+    assert len(runs(tiny, "pair")) == 4
+    assert "Running stage" not in tiny.ok("dvc", "repro")
+
+
+def test_ffcv_and_resident_give_the_same_weights(tiny: TinyProject) -> None:
+    """The 1-layer row streamed through FFCV; trained again elsewhere with the resident loader it has equal files."""
+    other = tiny.root.parent / "resident"
+    shutil.rmtree(other, ignore_errors=True)
+    shutil.copytree(tiny.root / "lmc_repro", other / "lmc_repro")
+    project = TinyProject(other)
+    params = tiny.params()
+    assert params["profiles"]["digits"]["overrides"][0]["set"] == {"loader": "ffcv"}
+    params["profiles"]["digits"]["overrides"] = []
+    project.write_params(params)
+    project.ok("lmc", "prepare", "digits")
+    assert "trained 8, reused 0" in project.ok("lmc", "train", "table1", "--jobs", "1")
+    assert contents(other / "runs" / "table1") == contents(tiny.root / "runs" / "table1")
+
+
+def test_a_lost_store_is_rebuilt_without_training(tiny: TinyProject) -> None:
+    before = {kind: len(runs(tiny, kind)) for kind in ("cell", "train", "pair")}
+    results = contents(tiny.root / "results")
+    for path in tiny.root.glob("mlflow.db*"):
+        path.unlink()
+    printed = tiny.ok("dvc", "repro", "-f", "-s", "compare@table1")
+    assert "training" not in printed
+    assert {kind: len(runs(tiny, kind)) for kind in ("cell", "train", "pair")} == before
+    assert contents(tiny.root / "results") == results
+
+
+def test_a_changed_rate_retrains_its_column_only(tiny: TinyProject) -> None:
+    params = tiny.params()
+    params["profiles"]["digits"]["optimizers"]["sgd-high"]["lr"] = 0.02
+    tiny.write_params(params)
+    assert "trained 4, reused 4, resumed 0" in tiny.ok("dvc", "repro")
+    changed = {run["fingerprint"] for run in json.loads((tiny.root / "results/table1/runs.json").read_text())["runs"]}
+    assert {path.name for path in (tiny.root / "runs" / "table1").iterdir()} == changed
+
+
+def test_a_mistake_is_one_line_from_both_and_loses_nothing(tiny: TinyProject) -> None:
+    good = (tiny.root / "params.yaml").read_text()
+    kept = contents(tiny.root / "runs") | contents(tiny.root / "results")
+    (tiny.root / "params.yaml").write_text(good.replace("lr: 0.005", "lr: fast"))
+    line = "error: params.yaml: profiles.digits.optimizers.adam-high.lr: found 'fast', allowed: a valid number"
+    assert line in tiny.fails("lmc", "train", "table1").splitlines()[0]
+    assert line in tiny.fails("dvc", "repro", code=255)
+    assert contents(tiny.root / "runs") | contents(tiny.root / "results") == kept
+    (tiny.root / "params.yaml").write_text(good)
+
+
+@pytest.mark.parametrize("place", ["mlartifacts", "runs"])
+def test_a_flipped_byte_of_a_stored_weight_is_named(tiny: TinyProject, place: str) -> None:
+    names = {json.loads(p.read_text())["final_sha256"] for p in (tiny.root / "runs").rglob("status.json")}
+    stored = sorted((tiny.root / place).rglob("*.safetensors"))
+    victim = next(path for path in stored if hashlib.sha256(path.read_bytes()).hexdigest() in names)
+    content = victim.read_bytes()
+    victim.unlink()  # not in place: the file may be a hard link to another good copy
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    printed = tiny.fails("lmc", "compare", "table1")
+    assert victim.name in printed and "damaged" in printed
+    victim.write_bytes(content)
+    tiny.ok("lmc", "compare", "table1")

@@ -1,0 +1,88 @@
+"""A project of its own: the repository's code and stages, a study of seconds, and commands as a user types them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class TinyProject:
+    """A folder with params.yaml, dvc.yaml and the package, in which commands are run as a user would."""
+
+    root: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with this environment's `lmc` and `dvc` first on PATH; stderr is in stdout."""
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "LMC_"))},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "COLUMNS": "160",
+        }
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def ok(self, *command: str) -> str:
+        """Run a command that must succeed and return what it printed."""
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def fails(self, *command: str, code: int = 2) -> str:
+        """Run a command that must fail with `code` and no traceback, and return what it printed."""
+        done = self.run(*command)
+        assert done.returncode == code, done.stdout
+        assert "Traceback" not in done.stdout
+        return done.stdout
+
+    def params(self) -> Any:
+        return YAML(typ="safe", pure=True).load((self.root / "params.yaml").read_text())
+
+    def write_params(self, params: Any) -> None:
+        with open(self.root / "params.yaml", "w") as file:
+            YAML(typ="safe", pure=True).dump(params, file)
+
+
+def tiny_params() -> Any:
+    """Return the repository's params.yaml with table1 cut to 2 x 2 cells, 3 epochs, 1 pair."""
+    params = YAML(typ="safe", pure=True).load((REPOSITORY / "params.yaml").read_text())
+    profile = params["profiles"]["digits"]
+    profile["pairs"] = 1
+    profile["settings"] |= {"width": 16, "epochs": 3, "evaluate_at": [0, 1, 3]}
+    params["studies"] = {"table1": params["studies"]["table1"]}
+    study = params["studies"]["table1"]
+    study["rows"] = {key: study["rows"][key] for key in ("1-layer-bs1024", "2-layer-bs1024")}
+    study["columns"] = {key: study["columns"][key] for key in ("sgd-high", "adam-high")}
+    return params
+
+
+def make_project(root: Path) -> TinyProject:
+    """Return a tiny project in the empty folder `root`, nothing run in it yet."""
+    for name in ("lmc_repro", ".dvc"):
+        ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp")
+        shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(REPOSITORY / name, root / name)
+    project = TinyProject(root)
+    project.write_params(tiny_params())
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    return project

@@ -1,0 +1,191 @@
+"""Every mistake in params.yaml is one line that names file and place, what was found and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers import EXAMPLE
+
+from lmc_repro.errors import LmcError
+from lmc_repro.schemas.load import load_params, validate
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.expand import validate_all
+
+SGD = "profiles.digits.optimizers.sgd-medium"
+CELL = "studies.table1, row 1-layer-bs30k, column sgd-high, profile digits"
+
+# What stands in the file, what a user types instead, and what the line must tell.
+MISTAKES: dict[str, tuple[str, str, list[str]]] = {
+    "text for a number": ("lr: 0.003", "lr: fast", [f"{SGD}.lr", "'fast'", "number"]),
+    "quoted number": ("lr: 0.003", 'lr: "0.003"', [f"{SGD}.lr", "'0.003'", "number"]),
+    "negative rate": ("lr: 0.003", "lr: -1.0", [f"{SGD}.lr", "-1.0", "greater than or equal to 0"]),
+    "rate not finite": ("lr: 0.003", "lr: .nan", [f"{SGD}.lr", "nan", "finite"]),
+    "unknown optimizer name": (
+        "optimizer: sgd-medium",
+        "optimizer: sgd-medum",
+        [
+            "studies.table1",
+            "column sgd-medium",
+            "optimizer",
+            "'sgd-medum'",
+            "sgd-high, sgd-medium, adam-high, adam-medium",
+        ],
+    ),
+    "unknown optimizer kind": (
+        "kind: sgd, lr: 0.003",
+        "kind: lion, lr: 0.003",
+        [f"{SGD}.kind", "'lion'", "'sgd', 'adam'"],
+    ),
+    "optimizer without kind": ("kind: sgd, lr: 0.003", "lr: 0.003", [f"{SGD}.kind", "missing", "'sgd', 'adam'"]),
+    "misspelled key of an optimizer": (
+        "lr: 0.003, momentum",
+        "lr: 0.003, momentm",
+        [f"{SGD}.momentm", "unknown key", "did you mean momentum?", "kind, lr, momentum"],
+    ),
+    "misspelled key of the settings": (
+        "      epochs: 60",
+        "      epoch: 60",
+        ["profiles.digits.settings.epoch", "unknown key", "did you mean epochs?", "width"],
+    ),
+    "misspelled key of the file": (
+        "studies:\n",
+        "studeis:\n",
+        ["studeis", "unknown key", "did you mean studies?", "profiles"],
+    ),
+    "key of nothing": (
+        "    points: 11",
+        "    colour: red\n    points: 11",
+        ["profiles.digits.colour", "unknown key", "points"],
+    ),
+    "missing key": ("{kind: sgd, lr: 0.003, momentum: 0.9}", "{kind: sgd, lr: 0.003}", [f"{SGD}.momentum", "missing"]),
+    "missing width": ("      width: 128\n", "", ["row 2-layer-bs30k", "model", "depth 2", "width"]),
+    "duplicate key": ("      width: 128", "      width: 128\n      width: 12", ["line ", "duplicate key", "width"]),
+    "tab": ("      width: 128", "\t      width: 128", ["line ", "not valid YAML", "\\t"]),
+    "open bracket": ("datasets: [digits]", "datasets: [digits", ["line", "not valid YAML"]),
+    "unknown profile": ("profile: digits\n", "profile: digit\n", ["profile", "'digit'", "digits, paper"]),
+    "unknown data set": (
+        "replace_dataset: digits",
+        "replace_dataset: digit",
+        [CELL, "dataset", "'digit'", "digits, mnist"],
+    ),
+    "data set of another profile": (
+        "replace_dataset: digits",
+        "replace_dataset: mnist",
+        [CELL, "'mnist'", "['digits']"],
+    ),
+    "marks do not increase": (
+        "56, 58, 60]",
+        "56, 58, 58]",
+        ["profiles.digits.settings.evaluate_at", "58, 58]", "increase strictly"],
+    ),
+    "last epoch not evaluated": (
+        "56, 58, 60]",
+        "56, 58, 59]",
+        [CELL, "evaluate_at must end with the last epoch, 60", "59"],
+    ),
+    "warm-up too long": ("warmup_epochs: 0", "warmup_epochs: 61", [CELL, "warm-up of 61 epochs", "run of 60"]),
+    "number without a source": (
+        '      settings.epochs: "paper: Section 2, trained for 200 epochs"\n',
+        "",
+        ["profiles.paper", "provenance", "settings.epochs", "author-code"],
+    ),
+    "unknown source": (
+        'settings.init: "inferred: trains',
+        'settings.init: "guess: trains',
+        ["profiles.digits.provenance.settings.init", "guess: trains", "paper|author-code|cited|inferred|ours"],
+    ),
+    "source of nothing": (
+        "settings.drop_last: ",
+        "settings.dropout: ",
+        ["profiles.digits", "settings.dropout", "no hyper-parameter"],
+    ),
+    "batch is the data set": (
+        "1K: 64",
+        "1K: 899",
+        ["row 1-layer-bs1024", "batch size 899", "no SGD noise: same batches"],
+    ),
+    "unknown batch": ("batch: 30K", "batch: 40K", [CELL, "batch", "'40K'", "1K, 30K"]),
+    "init": ("init: torch-default", "init: xavier", ["profiles.digits.settings.init", "'xavier'", "'kaiming-normal'"]),
+    "kaiming without gain": ("init: torch-default", "init: kaiming-normal", [CELL, "model", "gain (slope or sqrt2)"]),
+    "gain without kaiming": (
+        "init: torch-default",
+        "init: torch-default\n      gain: slope",
+        [CELL, "model", "gain (slope or sqrt2)", "only with it"],
+    ),
+    "slope": ("slope: 1.0}", "slope: 2.0}", ["row 2-layer-bs30k", "model.slope", "2.0", "less than or equal to 1"]),
+    "depth in words": (
+        "depth: 8,",
+        "depth: eight,",
+        ["studies.table1.rows.8-layer-bs1024.depth", "'eight'", "integer"],
+    ),
+    "yes for a boolean": ("bias: true", "bias: yes", ["profiles.digits.settings.bias", "'yes'", "boolean"]),
+    "override of no row": (
+        "row: 1-layer-bs1024, set",
+        "row: 1-layer, set",
+        ["profiles.digits.overrides.0.row", "'1-layer'", "1-layer-bs1024"],
+    ),
+    "both axes": (
+        "label: SGD medium, ",
+        "label: SGD medium, depth: 3, ",
+        ["studies.table1", "row 1-layer-bs30k and column sgd-medium both set depth"],
+    ),
+    "dot in a key": (
+        "      sgd-medium: {label",
+        "      sgd.medium: {label",
+        ["studies.table1.columns.sgd.medium", "A-Za-z0-9_-"],
+    ),
+    "no pairs": ("pairs: 3", "pairs: 0", ["profiles.digits.pairs", "0", "greater than or equal to 1"]),
+    "threshold": ("threshold: 2.0", "threshold: 0", ["profiles.digits.judgement.threshold", "0", "greater than 0"]),
+    "not in the paper": ("reported: sgd_0.01", "reported: sgd_0.02", ["reported", "table1", "'sgd_0.02'"]),
+}
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(LmcError) as caught:
+        validate_all(load_params(path))
+    line = str(caught.value)
+    assert "\n" not in line and "params.yaml" in line
+    return line
+
+
+@pytest.mark.parametrize("right, wrong, told", MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistake(right: str, wrong: str, told: list[str], tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    assert right in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(right, wrong, 1))
+    line = complaint(path)
+    assert line.startswith("params.yaml")
+    assert [part for part in told if part not in line] == [], line
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"just text", b"\xff\xfe\x00", b"a: b: c"])
+def test_file_that_is_no_params_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    complaint(path)
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "restore it" in complaint(tmp_path / "params.yaml")
+
+
+def test_further_mistakes_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(EXAMPLE.read_text().replace("lr: 0.003", "lr: fast", 1).replace("lr: 0.001", "lr: slow", 1))
+    assert complaint(path).endswith("(and 1 more)")
+
+
+def test_a_run_config_with_a_damaged_value_is_named() -> None:
+    values = {
+        "data": {"dataset": "digits"},
+        "model": {"kind": "mlp", "depth": 1},
+        "optimizer": {"kind": "sgd", "lr": "fast", "momentum": 0.9},
+        "batch_size": 5,
+        "epochs": 2,
+        "evaluate_at": [2],
+        "seeds": {"trainer": 0, "loader": 0},
+    }
+    with pytest.raises(LmcError, match=r"^runs/x/config\.json: optimizer\.lr: found 'fast', allowed: number$"):
+        validate(RunConfig, values, "runs/x/config.json")

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from small_results import make_pair
+from small_study import fingerprint, open_tracker, write_run
+
+from lmc_repro.project import Project
+from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.tracking import Tracker
+
+FIGURES = {"path.png": b"a picture", "path.svg": b"<svg/>"}
+
+
+def no_figures() -> dict[str, bytes]:
+    raise AssertionError("drawn for a pair that is there already")
+
+
+def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
+    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, metric))
+
+
+def test_a_pair_is_read_back_exactly(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
+    pair = cell.pairs[1]
+    trains = [tracker.sync_train(cell, config, write_run(tmp_path, config)) for config in pair.runs]
+    run_id = tracker.log_pair(cell, "a" * 16, make_pair(pair), lambda: FIGURES)
+    client = MlflowClient(tracker.run_ids()["uri"])
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "fast deep pair 1"
+    assert history(client, run_id, "path/alpha") == [(0, 0.0), (500, 0.5), (1000, 1.0)]
+    assert history(client, run_id, "path/train_error") == [(0, 10.0), (500, 40.0), (1000, 20.0)]
+    assert history(client, run_id, "path/train_excess") == [(0, 0.0), (500, 25.0), (1000, 0.0)]
+    assert history(client, run_id, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
+    assert history(client, run_id, "path/train_loss") == [(0, 0.5), (500, 1.5)]
+    assert history(client, run_id, "barrier_over_training/test") == [(0, 34.25), (2, 34.75), (4, 35.0)]
+    expected = {
+        "barrier/train": 25.0,
+        "barrier/train_floor": 5.0,
+        "barrier/train_line": 25.0,
+        "barrier/train_mid_signed": 25.0,
+        "barrier/train_argmax_alpha": 0.5,
+        "barrier/train_error_0": 10.0,
+        "barrier/train_error_1": 20.0,
+        "barrier/train_norm_pct": 25.0 / 0.85,
+        "barrier/train_norm_own_pct": 25.0 / 0.85,
+        "barrier/test": 35.0,
+        "barrier/test_norm_pct": 35.0 / 0.85,
+        "barrier/test_norm_chance_pct": 35.0 / 0.75,
+        "barrier/test_loss": 0.375,
+        "barrier/test_loss_floor": 0.125,
+        "pair/distance": 3.5,
+        "pair/disagreement_train": 25.0,
+        "pair/disagreement_test": 50.0,
+    }
+    found = {name: run.data.metrics[name] for name in expected}
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert found["barrier/train"] == 25.0
+    assert "pair/cosine" not in run.data.metrics  # not finite
+    assert not any(name.startswith("barrier/train_loss") for name in run.data.metrics)
+    tags = run.data.tags
+    assert (tags["lmc.status_0"], tags["lmc.status_1"]) == ("trained", "trained")
+    assert [tags["lmc.fingerprint_0"], tags["lmc.fingerprint_1"]] == [fingerprint(config) for config in pair.runs]
+    assert tags["mlflow.parentRunId"] == client.get_run(trains[0]).data.tags["mlflow.parentRunId"]
+    assert tags["mlflow.runColor"] == client.get_run(trains[0]).data.tags["mlflow.runColor"]
+    wanted = {"pair": "1", "seeds.trainer": "1", "seeds.loader": "2 3", "optimizer.lr": "0.1", "cell": cell.key}
+    assert wanted.items() <= run.data.params.items()
+    ends = {o.model_id for t in trains for o in client.get_run(t).outputs.model_outputs if o.step == 4}
+    assert {model.model_id for model in run.inputs.model_inputs} == ends
+    assert len(ends) == 2
+
+
+def test_the_files_of_a_pair(tracker: Tracker, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
+    client = MlflowClient(tracker.run_ids()["uri"])
+    assert sorted(file.path for file in client.list_artifacts(run_id)) == ["path.json", "path.png", "path.svg"]
+    assert Path(client.download_artifacts(run_id, "path.png")).read_bytes() == b"a picture"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.run_ids()["uri"])
+    table = client.load_table(tracker.run_ids()["experiment_id"], artifact_file="path.json", run_ids=[run_id])
+    assert list(table["alpha"]) == [0.0, 0.5, 1.0]
+    assert list(table["test_wrong"]) == [20, 100, 40]
+    assert list(table["test_n"]) == [200, 200, 200]
+    raw = json.loads(Path(client.download_artifacts(run_id, "path.json")).read_text())
+    assert raw["data"][2][raw["columns"].index("train_loss")] is None
+
+
+def test_a_pair_is_logged_once(tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell) -> None:
+    result = make_pair(cell.pairs[0])
+    run_id = tracker.log_pair(cell, "a" * 16, result, lambda: FIGURES)
+    assert tracker.log_pair(cell, "a" * 16, result, no_figures) == run_id
+    other = open_tracker(project, plan)
+    assert other.log_pair(cell, "a" * 16, result, no_figures) == run_id
+    client = MlflowClient(other.run_ids()["uri"])
+    assert len(client.search_runs([other.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")) == 1
+    assert len(history(client, run_id, "path/test_error")) == 3
+    assert other.log_pair(cell, "b" * 16, make_pair(cell.pairs[1]), lambda: FIGURES) != run_id
+
+
+def test_a_pair_that_is_judged_otherwise_is_replaced(tracker: Tracker, cell: Cell) -> None:
+    old = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
+    new = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0], trained=False), lambda: FIGURES)
+    assert new != old
+    client = MlflowClient(tracker.run_ids()["uri"])
+    found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
+    assert [run.info.run_id for run in found] == [new]
+    run = client.get_run(new)
+    assert run.data.tags["lmc.status_1"] == "diverged"
+    assert not any(name.startswith("barrier/") for name in run.data.metrics)
+    assert history(client, new, "barrier_over_training/train") == [(0, 25.0), (2, 25.0)]
+    assert history(client, new, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
+
+
+def test_a_pair_cut_short_is_made_anew(
+    project: Project, plan: StudyPlan, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "set_terminated", break_down)
+        open_tracker(project, plan).log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
+    tracker = open_tracker(project, plan)
+    run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
+    client = MlflowClient(tracker.run_ids()["uri"])
+    found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
+    assert [(run.info.run_id, run.info.status) for run in found] == [(run_id, "FINISHED")]

@@ -1,0 +1,107 @@
+"""The same runs through `mlflow server`: metrics, checkpoints and figures go over HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from small_results import make_cell, make_pair
+from small_study import make_plan, open_tracker, weights, write_run
+
+from lmc_repro.errors import LmcError
+from lmc_repro.project import Project
+from lmc_repro.schemas.plan import Cell, StudyPlan
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server and the folder in which it keeps artifacts."""
+    root = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, root / "server.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{root}/server.db",
+        "--artifacts-destination",
+        str(root / "artifacts"),
+    ]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with open(root / "log", "w") as log:
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process, root / "log")
+        yield f"http://127.0.0.1:{port}", root / "artifacts"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(480):
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except (URLError, OSError):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.25)
+    raise AssertionError(log.read_text())
+
+
+def test_everything_over_http(
+    server: tuple[str, Path],
+    project: Project,
+    plan: StudyPlan,
+    cell: Cell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, stored = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    folders = [write_run(tmp_path, config) for config in cell.runs[:2]]
+    trains, pairs, cells = set(), set(), set()
+    for _ in range(2):
+        tracker = open_tracker(project, plan)
+        trains |= {tracker.sync_train(cell, c, f) for c, f in zip(cell.runs, folders, strict=False)}
+        pairs.add(tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: {"path.png": b"a picture"}))
+        cells.add(tracker.finish_cell(cell, make_cell(cell)))
+    assert [len(ids) for ids in (trains, pairs, cells)] == [2, 1, 1]
+    client = MlflowClient(address)
+    assert client.get_run(pairs.copy().pop()).data.metrics["barrier/test"] == 35.0
+    assert len(client.search_logged_models([tracker.run_ids()["experiment_id"]])) == 6
+    found = tracker.runs(cell, [folder.fingerprint for folder in folders])
+    run = found[folders[1].fingerprint]
+    assert torch.equal(tracker.checkpoint(run, 2)["weight"], weights(cell.runs[1], 2)["weight"])
+    other = open_tracker(project, make_plan("two"))
+    other.sync_train(cell, cell.runs[1], folders[1])
+    again = other.runs(cell, [folders[1].fingerprint])[folders[1].fingerprint]
+    assert torch.equal(other.checkpoint(again, 4)["weight"], weights(cell.runs[1], 4)["weight"])
+    assert not (project.root / "mlartifacts").exists()
+    for path in stored.rglob("epoch-0004.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(LmcError, match=r"epoch-0004\.safetensors: damaged"):
+        tracker.checkpoint(run, 4)
+    for path in stored.rglob("epoch-0002.safetensors"):
+        path.unlink()
+    with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read"):
+        tracker.checkpoint(run, 2)
