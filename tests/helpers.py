@@ -16,7 +16,7 @@ from lmc_repro.data.readers import read_arrays
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import read_checkpoint
-from lmc_repro.training.fingerprint import run_fingerprint
+from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Child, Event, train_stack
 
@@ -87,7 +87,7 @@ def run_config(**changes: Any) -> RunConfig:
 
 def folder_for(config: RunConfig, dataset: Dataset, root: Path) -> RunFolder:
     """Return the run's folder below `root`."""
-    return RunFolder(root / run_fingerprint(config, dataset.digest, numerics_tag()))
+    return RunFolder(root / run_fingerprint(config, data_identity(dataset.info, dataset.digest), numerics_tag()))
 
 
 def train(

@@ -111,6 +111,19 @@ def run(
     run_command(study, choice, jobs, dry_run, out)
 
 
+@app.command()
+def reproduction(
+    study: Study,
+    results: Annotated[Path, typer.Argument(help="A results folder of the study under profile paper.")],
+    machine: Annotated[str, typer.Option(help="The machine in words, e.g. '2 cores of a 2025 server CPU'.")],
+    notes: Annotated[Path | None, typer.Option(help="A Markdown file with what else is to be said.")] = None,
+) -> None:
+    """Print the page that holds ours against the paper's (docs/reproduction.md), from stored results alone."""
+    from lmc_repro.cli.commands import reproduction_command
+
+    reproduction_command(study, results, machine, notes)
+
+
 @app.callback(invoke_without_command=True)
 def _top(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,

@@ -91,6 +91,19 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
 
 
+def reproduction_command(study: str, results: Path, machine: str, notes: Path | None) -> None:
+    """Print docs/reproduction.md of one study."""
+    _, params = _open()
+    paper = reported_table(plan_study(params, study).study_config)
+    if notes is not None and not notes.is_file():
+        raise LmcError(f"--notes {notes}: no such file; leave it out or name a Markdown file")
+    from lmc_repro.report.read import read_study
+    from lmc_repro.report.reproduction import reproduction_page
+
+    text = notes.read_text(encoding="utf-8") if notes else ""
+    print(reproduction_page(read_study(results), paper, machine, text), end="")
+
+
 def _open() -> tuple[Project, Params]:
     project = find_project()
     params = load_params(project.params)

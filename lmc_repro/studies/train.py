@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
+from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import run_stacks
@@ -12,7 +13,7 @@ from lmc_repro.schemas.plan import Cell
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.fingerprint import run_fingerprint
+from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.progress import peek_epoch
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
@@ -43,9 +44,10 @@ def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) ->
     """Return the runs of the cells, each once, with their fingerprints."""
     found: dict[str, Member] = {}
     for cell in cells:
-        digest = digests[cell.config["data"]["dataset"]]
+        name = cell.config["data"]["dataset"]
+        data = data_identity(dataset_info(name), digests[name])
         for config in cell.runs:
-            fingerprint = run_fingerprint(config, digest, workspace.tag)
+            fingerprint = run_fingerprint(config, data, workspace.tag)
             found.setdefault(fingerprint, Member(cell, config, fingerprint))
     return list(found.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.numerics import torch_version
 from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.run import RunConfig
@@ -12,15 +13,21 @@ TRAINING_NUMERICS = 1
 """Raised by any change to the code that moves a bit of a training; the golden test says when."""
 
 
-def run_fingerprint(config: RunConfig, data_digest: str, numerics: str) -> str:
-    """Return 16 hex digits over config, data, torch version, TRAINING_NUMERICS and the numerics tag of the process.
+def data_identity(info: DatasetInfo, digest: str) -> str:
+    """Return the sha256 (hex) of what a network sees: the arrays' digest and their normalisation."""
+    seen = {"digest": digest, "scale_max": info.scale_max, "mean": info.mean, "std": info.std}
+    return hashlib.sha256(canonical_json(seen).encode()).hexdigest()
+
+
+def run_fingerprint(config: RunConfig, data: str, numerics: str) -> str:
+    """Return 16 hex digits over config, data (its `data_identity`), torch version, TRAINING_NUMERICS and the numerics tag of the process.
 
     Loader kind, jobs, stack mates, log interval and report settings are not in it: they do not move a bit on a CPU.
     """
     identity = {
         # Without defaults: a field that is added later, with the old behaviour as its default, moves no fingerprint.
         "config": config.model_dump(mode="json", exclude_defaults=True),
-        "data": data_digest,
+        "data": data,
         "numerics": numerics,
         "torch": torch_version(),
         "training_numerics": TRAINING_NUMERICS,

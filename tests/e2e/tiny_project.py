@@ -23,14 +23,21 @@ class TinyProject:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this environment's `lmc` and `dvc` first on PATH; stderr is in stdout."""
+        with self.start(*command) as process:
+            printed, _ = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, printed)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command as `run` does, in a process group of its own, without waiting for it."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "LMC_"))}
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "LMC_"))},
+            **kept,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "COLUMNS": "160",
         }
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=environment,
@@ -38,7 +45,7 @@ class TinyProject:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
         )
 
     def ok(self, *command: str) -> str:
