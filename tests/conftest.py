@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from lmc_repro.numerics import choose_mode, use_one_thread
 
 choose_mode("portable")  # before anything imports torch: later it would do nothing
-sys.path.insert(0, str(Path(__file__).parent))  # for `import helpers`
-
 import pytest  # noqa: E402
 
 from lmc_repro.data.dataset import Dataset  # noqa: E402

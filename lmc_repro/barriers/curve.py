@@ -45,7 +45,7 @@ class Curve:
 def path_weights(theta_0: Tensor, theta_1: Tensor, points: int) -> Tensor:
     """Return [points, size]: (1 - alpha) theta_0 + alpha theta_1, the ends being the endpoints' own bits.
 
-    theta_0 and theta_1 are [size]. torch.lerp leaves equal weights as they are and gives mirrored paths mirrored bits.
+    theta_0 and theta_1 are [size]. torch.lerp leaves equal weights as they are.
     """
     path = torch.stack([torch.lerp(theta_0, theta_1, i / (points - 1)) for i in range(points)])
     path[0], path[-1] = theta_0, theta_1

@@ -14,7 +14,7 @@ from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
-from lmc_repro.training.progress import peek_epoch
+from lmc_repro.training.progress import clear_progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
 
@@ -130,6 +130,7 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
     stored = RunFolder(workspace.store / fingerprint)
     if stored.is_complete():
         if not (damage := stored.damage()):
+            clear_progress(stored)  # left there if it was killed in the moment of its end
             return True
         workspace.listener.line(f"{damage}: it is trained again")
         shutil.rmtree(stored.path)

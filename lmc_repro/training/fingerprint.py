@@ -20,7 +20,7 @@ def data_identity(info: DatasetInfo, digest: str) -> str:
 
 
 def run_fingerprint(config: RunConfig, data: str, numerics: str) -> str:
-    """Return 16 hex digits over config, data (its `data_identity`), torch version, TRAINING_NUMERICS and the numerics tag of the process.
+    """Return 16 hex digits over config, data (its `data_identity`), torch, TRAINING_NUMERICS and the numerics tag.
 
     Loader kind, jobs, stack mates, log interval and report settings are not in it: they do not move a bit on a CPU.
     """

@@ -76,7 +76,8 @@ def peek_epoch(folder: RunFolder) -> int:
 
 
 def clear_progress(folder: RunFolder) -> None:
-    """Remove the resume files of a finished run."""
+    """Remove the resume files of a finished run, and what an interrupted write left behind."""
     (folder.path / _FILE).unlink(missing_ok=True)
-    for state in folder.path.glob("state-*.safetensors"):
-        state.unlink(missing_ok=True)
+    for pattern in ("state-*.safetensors", ".*.tmp", "checkpoints/.*.tmp"):
+        for left in folder.path.glob(pattern):
+            left.unlink(missing_ok=True)
