@@ -1,0 +1,113 @@
+"""A pair is measured from its stored weights; what was measured is judged anew when it is read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import final_weights, run_config, tiny_dataset, train, weights_at
+
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.compare import pair as pair_module
+from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
+from lmc_repro.compare.stored import load_pair, store_pair
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.schemas.plan import Cell
+from lmc_repro.schemas.profile import Judgement
+from lmc_repro.training.run_folder import RunFolder
+
+NOT_DIVERGED = {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": None}}
+JUDGEMENT = Judgement(threshold=2.0, min_train_accuracy=None)
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    dataset = tiny_dataset()
+    monkeypatch.setattr(pair_module, "_dataset", lambda prepared, name: dataset)
+    monkeypatch.setattr("lmc_repro.compare.stored.dataset_info", lambda name: dataset.info)
+    return dataset
+
+
+@pytest.fixture
+def folders(data: Dataset, tmp_path: Path) -> list[RunFolder]:
+    return train([run_config(seeds={"trainer": 0, "loader": loader}) for loader in (0, 1)], data, tmp_path)
+
+
+def task(folders: list[RunFolder], diverged: tuple[int | None, int | None] = (None, None)) -> PairTask:
+    weights = {epoch: (weights_at(folders[0], epoch), weights_at(folders[1], epoch)) for epoch in (0, 1, 3)}
+    config = folders[0].config()
+    return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, "tiny", Path("unused"), 11, 0.0)
+
+
+def cell() -> Cell:
+    return Cell("r--c", "r", "c", "R", "C", {"data": {"dataset": "tiny"}}, "noise", (), "resident", None)
+
+
+def test_ends_have_the_counts_of_training(folders: list[RunFolder]) -> None:
+    result = measure_pair(task(folders))
+    for end, folder in enumerate(folders):
+        logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
+        for mark in result.marks:
+            for split, curve in mark.curves.items():
+                assert curve.wrong[-end] == logged[mark.epoch, split]
+
+
+def test_distance_and_disagreement_by_hand(folders: list[RunFolder], data: Dataset) -> None:
+    result = measure_pair(task(folders))
+    first, second = (final_weights(folder) for folder in folders)
+    squares = sum(((first[name].double() - second[name].double()) ** 2).sum().item() for name in first)
+    assert result.distance == pytest.approx(squares**0.5, rel=1e-12)
+    assert result.cosine is not None and 0.0 < result.cosine < 1.0
+    for split, curve in result.final.curves.items():
+        gap = abs(curve.wrong[0] - curve.wrong[-1]) / curve.n  # at least so many images are predicted differently
+        assert gap <= result.disagreement[split] <= (curve.wrong[0] + curve.wrong[-1]) / curve.n
+
+
+def test_one_initialisation_has_no_distance_at_its_start(folders: list[RunFolder]) -> None:
+    start = measure_pair(task(folders)).marks[0]
+    assert start.epoch == 0
+    assert start.barriers is not None
+    assert [start.barriers[split].barrier for split in ("train", "test")] == [0.0, 0.0]
+
+
+def test_a_diverged_end_has_no_barriers_from_that_epoch_on(folders: list[RunFolder]) -> None:
+    marks = measure_pair(task(folders, diverged=(None, 2))).marks
+    assert [mark.status for mark in marks] == [("trained", "trained")] * 2 + [("trained", "diverged")]
+    assert [mark.barriers is None for mark in marks] == [False, False, True]
+
+
+def test_stored_pair_is_read_back_exactly(folders: list[RunFolder], tmp_path: Path) -> None:
+    result = measure_pair(task(folders))
+    store_pair(tmp_path, "key", result)
+    loose = Judgement(threshold=2.0, min_train_accuracy=0.0)
+    assert load_pair(tmp_path, "key", loose, cell(), NOT_DIVERGED) == result
+
+
+def test_stored_pair_is_judged_by_todays_rules(folders: list[RunFolder], tmp_path: Path) -> None:
+    store_pair(tmp_path, "key", measure_pair(task(folders)))
+    strict = Judgement(threshold=2.0, min_train_accuracy=1.0)
+    read = load_pair(tmp_path, "key", strict, cell(), NOT_DIVERGED)
+    assert isinstance(read, PairResult)
+    assert read.marks[0].status == ("undertrained", "undertrained")
+    assert read.marks[0].barriers is None
+
+
+def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_path: Path) -> None:
+    store_pair(tmp_path, "key", measure_pair(task(folders)))
+    path = tmp_path / "key.json"
+    stored = json.loads(path.read_text())
+    stored["measured"]["marks"][-1]["curves"]["test"]["wrong"][5] += 1
+    path.write_text(json.dumps(stored))
+    assert load_pair(tmp_path, "key", JUDGEMENT, cell(), NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "other", JUDGEMENT, cell(), NOT_DIVERGED) is None
+
+
+def test_pair_key_knows_runs_points_and_numerics() -> None:
+    keys = {
+        pair_key(("a", "b"), 11, "portable"),
+        pair_key(("b", "a"), 11, "portable"),
+        pair_key(("a", "b"), 101, "portable"),
+        pair_key(("a", "b"), 11, "native:AVX2"),
+    }
+    assert len(keys) == 4

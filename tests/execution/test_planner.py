@@ -1,0 +1,105 @@
+"""Which runs share a stack, counted costs, and processes that tell their parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers import ADAM, SGD, run_config
+
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.execution.estimate import estimate, run_flops, working_bytes
+from lmc_repro.execution.planner import CPU_STACK_CHILDREN, Work, plan_stacks
+from lmc_repro.execution.pool import map_tasks
+from lmc_repro.execution.task import StackTask
+from lmc_repro.schemas.run import RunConfig
+
+HERE = Path("unused")
+
+
+def work(count: int, name: str = "a", **changes: object) -> list[Work]:
+    base = {"data": {"dataset": "digits"}, **changes}
+    return [Work(f"{name}{i}", run_config(**base, seeds={"trainer": i, "loader": i}), "resident") for i in range(count)]
+
+
+def plan(items: list[Work], jobs: int, device: str = "cpu") -> list[StackTask]:
+    return plan_stacks(items, jobs, HERE, HERE, "portable", device)
+
+
+def sizes(tasks: list[StackTask]) -> list[int]:
+    return [len(task.runs) for task in tasks]
+
+
+def test_every_run_is_in_one_stack() -> None:
+    items = work(7, "a") + work(5, "b", optimizer=ADAM) + work(9, "c", batch_size=20)
+    tasks = plan(items, 3)
+    assert sorted(fingerprint for task in tasks for fingerprint in task.fingerprints) == sorted(
+        item.fingerprint for item in items
+    )
+
+
+def test_rates_and_warm_up_share_a_stack_and_nothing_else_does() -> None:
+    alike = work(1, "a") + work(1, "b", optimizer={**SGD, "lr": 0.2}) + work(1, "c", schedule={"warmup_epochs": 1})
+    assert sizes(plan(alike, 1)) == [3]
+    others = [*alike, *work(1, "d", optimizer=ADAM), *work(1, "e", batch_size=11)]
+    assert sorted(sizes(plan(others, 1))) == [1, 1, 3]
+
+
+def test_runs_at_other_epochs_or_with_another_loader_train_apart() -> None:
+    a, b, c = work(3)
+    moved = Work(b.fingerprint, b.config, b.loader, epoch=2)
+    streamed = Work(c.fingerprint, c.config, "ffcv")
+    assert sizes(plan([a, moved, streamed], 1)) == [1, 1, 1]
+
+
+def test_one_cell_is_shared_out_among_processes() -> None:
+    assert sizes(plan(work(6), 2)) == [3, 3]
+    assert sizes(plan(work(6), 1)) == [6]
+
+
+def test_a_cpu_stack_stays_small_and_even() -> None:
+    assert sizes(plan(work(20), 1)) == [10, 10]
+    assert max(sizes(plan(work(100), 2))) <= CPU_STACK_CHILDREN
+    assert sizes(plan(work(20), 1, device="cuda")) == [20]
+
+
+def test_large_networks_train_in_smaller_stacks() -> None:
+    wide = {"model": {"depth": 4, "width": 1024, "slope": 0.0}}
+    config = work(1, **wide)[0].config
+    assert working_bytes(config, dataset_info("digits")) > 40e6
+    assert sizes(plan(work(4, **wide), 1)) == [1, 1, 1, 1]
+
+
+def test_the_longest_stack_goes_first() -> None:
+    tasks = plan(work(2, "a") + work(2, "b", epochs=50, evaluate_at=[50]), 1)
+    assert [task.fingerprints[0] for task in tasks] == ["b0", "a0"]
+
+
+def test_flops_counted_by_hand() -> None:
+    """64-9-10 on 899 images, 3 epochs: 2 FLOPs a weight forward, once backward for the first layer, twice above."""
+    config = run_config(data={"dataset": "digits"})
+    assert run_flops(config, dataset_info("digits")) == 899 * 3 * (64 * 9 * 4 + 9 * 10 * 6)
+
+
+def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:
+    config = run_config(data={"dataset": "digits"})
+    cost = estimate([config, config], gflops=10.0)
+    parameters = 64 * 9 + 9 + 9 * 10 + 10
+    assert cost.runs == 2
+    assert cost.flops == 2 * run_flops(config, dataset_info("digits"))
+    assert cost.disk_bytes == 2 * 3 * 4 * parameters  # three marks of float32
+
+
+def test_tasks_are_computed_in_order_by_other_processes() -> None:
+    assert list(map_tasks(abs, iter([-3, -1, -2, -5]), 2)) == [3, 1, 2, 5]
+    assert list(map_tasks(abs, [], 2)) == []
+
+
+def test_a_failing_task_raises_its_own_error() -> None:
+    with pytest.raises(TypeError):
+        list(map_tasks(abs, ["not a number"], 1))
+
+
+def test_configs_travel_to_workers_unchanged() -> None:
+    config = run_config(data={"dataset": "digits"})
+    assert list(map_tasks(RunConfig.model_copy, [config], 1)) == [config]
