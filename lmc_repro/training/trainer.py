@@ -63,7 +63,7 @@ def train_stack(
 ) -> None:
     """Train the children, which differ in seeds, rate and warm-up only, to the end of their last epoch.
 
-    Children may stand at different epochs when they begin; they are brought level first. A child whose loss or
+    Children that stand at different epochs train in stacks of their own, one after another. A child whose loss or
     logits stop being finite goes on and is recorded as diverged with the epoch of the first such step.
     """
     stacks: dict[tuple[int, bool], list[tuple[Child, Progress]]] = {}
