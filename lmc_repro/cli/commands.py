@@ -59,6 +59,19 @@ def compare_command(study: str, jobs: int | None) -> None:
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
 
+def link_command() -> None:
+    """Link what `dvc repro` left as it was to the MLflow project's run that asked for it."""
+    project, params = _open()
+    from lmc_repro.report.read import has_results
+
+    for study in params.studies:
+        if has_results(project.results / study):
+            workspace = _dvc_workspace(project, params, study, None)
+            from lmc_repro.studies.compare import link_study
+
+            link_study(workspace)
+
+
 def report_command() -> None:
     """Write report/ from results/ and print the tables."""
     project, params = _open()
