@@ -62,13 +62,12 @@ def compare_command(study: str, jobs: int | None) -> None:
 def link_command() -> None:
     """Link what `dvc repro` left as it was to the MLflow project's run that asked for it."""
     project, params = _open()
-    from lmc_repro.report.read import has_results
-
     for study in params.studies:
-        if has_results(project.results / study):
-            workspace = _dvc_workspace(project, params, study, None)
-            from lmc_repro.studies.compare import link_study
+        workspace = _dvc_workspace(project, params, study, None)
+        from lmc_repro.report.read import has_results  # after the numerics mode is set: both import torch
+        from lmc_repro.studies.compare import link_study
 
+        if has_results(workspace.results):
             link_study(workspace)
 
 
