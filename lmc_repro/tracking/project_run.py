@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOTE_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 _REST = 200  # kept free for the last line of a note that is cut
-_HEAD = ("| cell | barrier test | train | verdict test | train |", "|---|---|---|---|---|")
+_HEAD = ("| cell | test | train | verdict on test | on train |", "|---|---|---|---|---|")
 
 
 def link_cells(context: Context, cells: Sequence[Cell]) -> str | None:
@@ -72,7 +72,8 @@ def project_note(runs: Sequence[StoredRun]) -> str:
     for (study, profile), group in groupby(sorted(runs, key=_place), key=lambda run: _place(run)[:2]):
         cells = list(group)
         experiment = f"#/experiments/{cells[0].experiment_id}"
-        head = ["", f"**[{study}]({experiment}), profile {profile}**: {len(cells)} cells, in points", "", *_HEAD]
+        count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        head = ["", f"**[{study}]({experiment}), profile {profile}**: {count}, barriers in points", "", *_HEAD]
         rows = [_row(run, f"{experiment}/runs/{run.run_id}") for run in cells]
         for block in (head + rows[:1], *([row] for row in rows[1:])):
             added = sum(len(line) + 1 for line in block)
