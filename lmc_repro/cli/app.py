@@ -78,6 +78,14 @@ def compare(study: Study, jobs: Jobs = None) -> None:
     compare_command(study, jobs)
 
 
+@app.command(hidden=True)
+def link() -> None:
+    """Lead from the run of `mlflow run . -e repro` to the cells of every study, those that DVC left alone too."""
+    from lmc_repro.cli.commands import link_command
+
+    link_command()
+
+
 @app.command()
 def report() -> None:
     """Print the tables of all studies and write report/ (a stage of DVC)."""

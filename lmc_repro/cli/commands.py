@@ -59,6 +59,18 @@ def compare_command(study: str, jobs: int | None) -> None:
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
 
+def link_command() -> None:
+    """Link what `dvc repro` left as it was to the MLflow project's run that asked for it."""
+    project, params = _open()
+    for study in params.studies:
+        workspace = _dvc_workspace(project, params, study, None)
+        from lmc_repro.report.read import has_results  # after the numerics mode is set: both import torch
+        from lmc_repro.studies.compare import link_study
+
+        if has_results(workspace.results):
+            link_study(workspace)
+
+
 def report_command() -> None:
     """Write report/ from results/ and print the tables."""
     project, params = _open()

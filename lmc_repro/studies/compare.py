@@ -52,11 +52,21 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         results[cell.key] = judge_cell(found[cell.key], threshold)
         tracker.finish_cell(cell, results[cell.key])
     records = [_record(workspace, member, statuses[member.fingerprint]) for member in runs]
+    if remark := tracker.link_project_run(cells):
+        workspace.listener.line(remark)
     tracker.close()
     write_results(
         workspace.results, workspace.plan, results, records, digests, not_run, workspace.tag, workspace.device
     )
     return results
+
+
+def link_study(workspace: Workspace) -> None:
+    """Lead from the MLflow project's run that started us, if one did, to a study's cells as they stand in MLflow."""
+    cells, digests, _ = workspace.available()
+    with Tracker.open(workspace.project, workspace.plan, digests, workspace.tag) as tracker:
+        if remark := tracker.link_project_run(cells):
+            workspace.listener.line(remark)
 
 
 def _status(workspace: Workspace, member: Member) -> dict[str, Any]:

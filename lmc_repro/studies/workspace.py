@@ -14,6 +14,7 @@ from lmc_repro.numerics import choose_mode, numerics_tag
 from lmc_repro.project import Project
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.tracking.environment import take_project_run
 
 
 class Listener(Protocol):
@@ -85,7 +86,11 @@ def resolve_device(wanted: str) -> str:
 
 
 def begin_process(params: Params, profile: str, listener: Listener) -> None:
-    """Set the numerics mode of this process and its workers; to be called before torch is imported."""
+    """Set what this process and its workers inherit; to be called before torch is imported and any worker starts.
+
+    That is the numerics mode, and nothing of the MLflow project's run that may have started us.
+    """
+    take_project_run()
     _, remark = choose_mode(params.profiles[profile].numerics)
     if remark:
         listener.line(remark)

@@ -44,9 +44,6 @@ def finish_cell(context: Context, cell: Cell, result: CellResult) -> str:
     tags[names.CONTENT] = sha256_bytes(canonical_json(content).encode())
     with context.store.lock:
         run = cell_run(context, cell)
-        if context.project_run not in (None, run.tags.get(names.PROJECT_RUN)):
-            context.store.client.set_tag(run.run_id, names.PROJECT_RUN, context.project_run)
-            run.tags[names.PROJECT_RUN] = str(context.project_run)
         if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
             run = context.refresh(run)
             params = {k: v for k, v in (context.params(cell) | _paper_params(cell)).items() if k not in run.params}

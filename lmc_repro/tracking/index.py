@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmc_repro.tracking.names import CELL_ID, EXPERIMENT_PREFIX, FINGERPRINT, KEY_TAG, KIND, REUSED_FROM, Kind
+from lmc_repro.tracking.names import (
+    CELL_ID,
+    EXPERIMENT_PREFIX,
+    FINGERPRINT,
+    KEY_TAG,
+    KIND,
+    PROJECT_RUN,
+    REUSED_FROM,
+    Kind,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -111,6 +120,11 @@ class Index:
     def reused_from(self) -> set[str]:
         """Return the ids of the originals that trainings of this experiment point to."""
         return {run.tags[REUSED_FROM] for run in self._runs.values() if REUSED_FROM in run.tags}
+
+    def of_project_run(self, project_run: str) -> list[StoredRun]:
+        """Return the finished cells of all studies that carry this run of the MLflow project."""
+        query = f"tags.`{KIND}` = 'cell' and tags.`{PROJECT_RUN}` = '{project_run}' and attributes.status = 'FINISHED'"
+        return self._search([self.experiment_id, *self.others], query)
 
     @property
     def others(self) -> list[str]:

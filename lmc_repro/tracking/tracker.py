@@ -99,6 +99,16 @@ class Tracker:
         with self._errors():
             return finish_cell(self._context, cell, result)
 
+    def link_project_run(self, cells: Sequence[Cell]) -> str | None:
+        """Lead from the MLflow project's run that started us, if one did, to these cells.
+
+        Returns one line that says what is missing, None if all is well.
+        """
+        from lmc_repro.tracking.project_run import link_cells
+
+        with self._errors():
+            return link_cells(self._context, cells)
+
     def run_ids(self) -> dict[str, str]:
         """Return where the runs are: `uri`, `experiment_id` and `experiment`."""
         store = self._context.store

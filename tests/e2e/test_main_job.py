@@ -23,8 +23,10 @@ ROWS, COLUMNS = ("1-layer-bs1024", "2-layer-bs1024"), ("sgd-high", "adam-high")
 
 
 def client(project: TinyProject) -> Any:
-    mlflow = import_mlflow("sqlite:///")  # with its deprecation warnings kept quiet
-    return mlflow.MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    import_mlflow("sqlite:///")  # with its deprecation warnings kept quiet
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
 
 
 def runs(project: TinyProject, kind: str) -> list[Any]:

@@ -87,7 +87,7 @@ def make_project(root: Path) -> TinyProject:
     for name in ("lmc_repro", ".dvc"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp")
         shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "MLproject", "python_env.yaml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, root / name)
     project = TinyProject(root)
     project.write_params(tiny_params())

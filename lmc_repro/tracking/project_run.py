@@ -1,0 +1,101 @@
+"""The run that `mlflow run` makes of itself: a note on it that leads to the cells it made or found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from lmc_repro.tracking import names
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from lmc_repro.schemas.plan import Cell
+    from lmc_repro.tracking.context import Context
+    from lmc_repro.tracking.index import StoredRun
+
+NOTE_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
+_REST = 200  # kept free for the last line of a note that is cut
+_HEAD = ("| cell | test | train | verdict on test | on train |", "|---|---|---|---|---|")
+
+
+def link_cells(context: Context, cells: Sequence[Cell]) -> str | None:
+    """Tag the cells with the project run that we were started by, and write its note.
+
+    The note is made from the store: it has the cells of every study that carry this project run, so that the stages of
+    one `dvc repro` add to one another's. Returns one line if the project run or a cell is not there, else None.
+    """
+    client, project_run = context.store.client, context.project_run
+    if project_run is None:
+        return None
+    missing = 0
+    with context.store.lock:
+        known = _find(context, project_run)
+        if known is None:
+            return (
+                f"{context.store.uri}: project run {project_run} is not there, and so leads to no cells; start "
+                "`mlflow run .` in the project's folder"
+            )
+        for cell in cells:
+            cell_id = context.cell_id(cell)
+            run = context.index.look_up("cell", cell_id, cell_id)
+            if run is None:
+                missing += 1
+            elif run.tags.get(names.PROJECT_RUN) != project_run:
+                client.set_tag(run.run_id, names.PROJECT_RUN, project_run)
+                run.tags[names.PROJECT_RUN] = project_run
+        note = project_note(context.index.of_project_run(project_run))
+        if note != known.data.tags.get(names.NOTE, ""):
+            client.set_tag(project_run, names.NOTE, note)
+    study = context.plan.study
+    return f"MLflow lacks {missing} cells of {study}; `lmc compare {study}` brings them back" if missing else None
+
+
+def _find(context: Context, project_run: str) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = context.store.client.get_run(project_run)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def project_note(runs: Sequence[StoredRun]) -> str:
+    """Return Markdown of at most 8000 characters: by study and profile, every cell with its barriers and a link."""
+    lines: list[str] = []
+    size = 0
+    left_out = 0
+    for (study, profile), group in groupby(sorted(runs, key=_place), key=lambda run: _place(run)[:2]):
+        cells = list(group)
+        experiment = f"#/experiments/{cells[0].experiment_id}"
+        count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        head = ["", f"**[{study}]({experiment}), profile {profile}**: {count}, barriers in points", "", *_HEAD]
+        rows = [_row(run, f"{experiment}/runs/{run.run_id}") for run in cells]
+        for block in (head + rows[:1], *([row] for row in rows[1:])):
+            added = sum(len(line) + 1 for line in block)
+            if left_out or size + added > NOTE_LIMIT - _REST:
+                left_out += 1
+            else:
+                lines += block
+                size += added
+    rest = ["", f"And {left_out} more cells with the tag `{names.PROJECT_RUN}` of this run."] if left_out else []
+    return "\n".join([*lines, *rest, ""])[1:]
+
+
+def _place(run: StoredRun) -> tuple[str, ...]:
+    return tuple(run.tags.get(tag, "") for tag in (names.STUDY, names.PROFILE, names.ROW, names.COLUMN))
+
+
+def _row(run: StoredRun, link: str) -> str:
+    name = f"{run.tags.get(names.ROW)} {run.tags.get(names.COLUMN)}"
+    barriers = [_number(run.metrics.get(f"barrier/{split}_mean")) for split in ("test", "train")]
+    verdicts = [run.tags.get(f"lmc.verdict.{split}", "none") for split in ("test", "train")]
+    return f"| [{name}]({link}) | {' | '.join(barriers + verdicts)} |"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.2f}"
