@@ -69,8 +69,8 @@ def test_dvc_shows_the_numbers_and_the_paths(tiny: TinyProject) -> None:
     assert {key: numbers["test_barrier"] for key, numbers in shown.items()} == {
         key: None if mean is None else pytest.approx(mean, abs=1e-4) for key, mean in means.items()
     }
-    tiny.ok("dvc", "plots", "show", "-o", "out/plots")
-    page = (tiny.root / "out" / "plots" / "index.html").read_text()
+    tiny.ok("dvc", "plots", "show", "-o", ".lmc/plots")
+    page = (tiny.root / ".lmc" / "plots" / "index.html").read_text()
     assert '"joinaggregate"' in page  # drawn by our template
     assert page.count('"wrong": ') >= sum(len(points) for points in curves(results).values())
     assert "Table 1: linear networks" in (tiny.root / "report" / "index.html").read_text()
