@@ -183,7 +183,7 @@ def _report(params: Params, results: Path, folder: Path, studies: tuple[str, ...
     for study in studies:
         if has_results(results / study):
             print_table(study_table(read_study(results / study), paper[study]), Console())
-    print(f"report: {folder / 'report.md'}")
+    print(f"report: {folder / 'index.html'}")
 
 
 def _dry_run(plan: StudyPlan, jobs: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Writes the report: report.md, a figure a study, and metrics.json."""
+"""Writes the report: index.html, report.md, a figure a study, and metrics.json."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.files import write_atomic, write_json
 from lmc_repro.report.figures import curves_figure
 from lmc_repro.report.markdown import agreement_markdown, legend_markdown, provenance_markdown, study_markdown
+from lmc_repro.report.page import html_page
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import PaperTable
 from lmc_repro.report.table import StudyTable, study_table
@@ -54,8 +55,11 @@ def write_report(
         for kind, content in curves_figure(table).items() if table else ():
             written.append(report_dir / "figures" / f"{study}.{kind}")
             write_atomic(written[-1], content)
-    written += [report_dir / "report.md", report_dir / "metrics.json"]
-    write_atomic(written[-2], report_markdown(tables).encode())
+    pages = {"index.html": html_page(tables), "report.md": report_markdown(tables)}
+    for name, text in pages.items():
+        written.append(report_dir / name)
+        write_atomic(written[-1], text.encode())
+    written.append(report_dir / "metrics.json")
     write_json(written[-1], {study: study_metrics(table) for study, table in tables.items() if table})
     return written
 

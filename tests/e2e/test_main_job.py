@@ -63,6 +63,21 @@ def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
     assert "up to date" in again
 
 
+def test_dvc_shows_the_numbers_and_the_paths(tiny: TinyProject) -> None:
+    printed = tiny.ok("dvc", "metrics", "show", "--json")
+    shown = json.loads(printed[printed.index("{") :])[""]["data"]["report/metrics.json"]["data"]["table1"]
+    results = tiny.root / "results" / "table1"
+    means = {cell["cell"]: cell["test"]["mean"] for cell in cells(results)}
+    assert {key: numbers["test_barrier"] for key, numbers in shown.items()} == {
+        key: None if mean is None else pytest.approx(mean, abs=1e-4) for key, mean in means.items()
+    }
+    tiny.ok("dvc", "plots", "show", "-o", ".lmc/plots")
+    page = (tiny.root / ".lmc" / "plots" / "index.html").read_text()
+    assert '"joinaggregate"' in page  # drawn by our template
+    assert page.count('"wrong": ') >= sum(len(points) for points in curves(results).values())
+    assert "Table 1: linear networks" in (tiny.root / "report" / "index.html").read_text()
+
+
 def test_every_cell_has_its_runs_and_its_numbers_in_mlflow(tiny: TinyProject) -> None:
     assert len(runs(tiny, "cell")) == 4
     assert {run.info.status for kind in ("cell", "train", "pair") for run in runs(tiny, kind)} == {"FINISHED"}

@@ -25,7 +25,7 @@ def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     folder = write_study()
     written = write_report(folder.parent, tmp_path / "report", ["table1", "figure1"])
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == ["figures/table1.png", "figures/table1.svg", "report.md", "metrics.json"]
+    assert names == ["figures/table1.png", "figures/table1.svg", "index.html", "report.md", "metrics.json"]
     first = [path.read_bytes() for path in written]
     write_report(folder.parent, tmp_path / "report", ["table1", "figure1"])
     assert [path.read_bytes() for path in written] == first

@@ -1,0 +1,88 @@
+"""What a table or a figure shows, and whether ours agrees with the paper: one sentence each, for a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lmc_repro.barriers.curve import SplitName
+from lmc_repro.report.agreement import OUTCOMES, VERDICTS, Compared, compared, two_by_two
+from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.report.words import NO_VERDICT, NOT_RUN, points
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+NOT_COUNTED = "An analogue: it counts no agreement with the paper."
+OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
+
+
+def table_shows(table: StudyTable) -> str:
+    """Return what a study's grid holds: how many of its cells, and how they are judged on test."""
+    counts = Counter(outcome(entry) for entry in table.entries)
+    names = [name for name in ("connected", "disconnected", NO_VERDICT, NOT_RUN) if counts[name]]
+    judged = ", ".join(f"{counts[name]} {name}" for name in names)
+    data = ", ".join(d.title for d in table.results.datasets)
+    return (
+        f"Mean barrier in points, test / train, of {_cells(len(table.entries))} on {data}; "
+        f"by the test barrier: {judged} (threshold {table.results.threshold:g} points)."
+    )
+
+
+def figure_shows(table: StudyTable) -> str:
+    """Return what a study's curves are, and where the highest of its mean barriers stands."""
+    means = [(found, e) for e in table.entries if e.cell and (found := e.cell.summary["test"].mean) is not None]
+    shows = (
+        "Error in percent along the straight line from one network (alpha 0) to the other (alpha 1) at the last epoch: "
+        "a panel a cell, a line a pair, all on the same axes. A flat line is a connected pair, a hill is a barrier."
+    )
+    if not means:
+        return shows
+    highest, where = max(means, key=lambda found: found[0])
+    return f"{shows} The highest mean test barrier is {points(highest)} points ({where.label})."
+
+
+def agrees(table: StudyTable, split: SplitName = "test") -> str:
+    """Return whether a study's verdicts are the paper's: counts by the paper's verdict, never one percentage."""
+    if table.results.analogue:
+        return NOT_COUNTED
+    if not table.with_paper:
+        return "The paper prints no number for it: no agreement is counted."
+    counts = two_by_two(compared([table], split))
+    parts = []
+    for paper in VERDICTS:
+        ours = counts[paper]
+        if total := sum(ours.values()):
+            found = ", ".join(f"{ours[name]} {name}" for name in OUTCOMES if ours[name])
+            parts.append(f"of {_cells(total)} {paper} in the paper ours are {found}")
+    if not parts:
+        return "No cell has the paper's data set and epochs: no agreement is counted."
+    return f"Agreement with the paper on {split}: {'; '.join(parts)}."
+
+
+def cell_agrees(entry: Entry, table: StudyTable) -> str:
+    """Return whether one cell's verdicts are the paper's, both splits."""
+    if table.results.analogue:
+        return NOT_COUNTED
+    if entry.paper is None:
+        return "The paper prints no number for this cell: no agreement is counted."
+    parts = []
+    for split in ORDER:
+        found = [c for c in compared([table], split) if c.entry is entry]
+        parts.append(f"{split}: {_judged(found[0]) if found else OTHER}")
+    return f"Agreement with the paper, {'; '.join(parts)}."
+
+
+def outcome(entry: Entry) -> str:
+    """Return an entry's verdict on test, or why there is none, in a word or two."""
+    if entry.cell is None:
+        return NOT_RUN
+    return entry.verdict("test") or NO_VERDICT
+
+
+def _judged(found: Compared) -> str:
+    verdicts = f"paper {found.paper}, ours {found.ours}"
+    if found.ours not in VERDICTS:
+        return f"{verdicts} (neither agreement nor disagreement)"
+    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'})"
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
