@@ -26,6 +26,7 @@ Replicas = Annotated[int | None, typer.Option(min=2, help="Runs a trainer seed; 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Train so many epochs only.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread each; default: one a core.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time and disk, and do nothing.")]
 
 
@@ -109,6 +110,22 @@ def run(
 
     choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, None, device)
     run_command(study, choice, jobs, dry_run, out)
+
+
+@app.command()
+def doctor(
+    fix_runs: Annotated[
+        bool, typer.Option("--fix-runs", help="End the runs that count as RUNNING though their process is gone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing and how to get it, where data and runs are, and what was left behind.
+
+    Exit code 1 if something is missing that the project needs. Changes nothing but with --fix-runs.
+    """
+    from lmc_repro.cli.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(fix_runs, as_json))
 
 
 @app.command()
