@@ -5,11 +5,14 @@ In a process of its own, since a broken library may end it, and since torch read
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 SECONDS = 60.0
@@ -63,6 +66,21 @@ def _torch(wanted: str) -> dict[str, Any]:
     }
 
 
+def _ffcv() -> dict[str, Any]:
+    """Load what breaks where ffcv breaks: its compiled library and those below it. Itself, it compiles for seconds."""
+    spec = importlib.util.find_spec("ffcv")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'ffcv'")
+    folder = Path(spec.submodule_search_locations[0])
+    libraries = [path for path in folder.glob("_libffcv*") if path.suffix in (".so", ".pyd")]
+    if not libraries:
+        raise ImportError(f"{folder} holds no compiled _libffcv")
+    ctypes.CDLL(str(libraries[0]))
+    for name in ("numba", "cv2", "distutils"):  # distutils: setuptools brings it where Python has it no more
+        importlib.import_module(name)
+    return {"version": "", "library": str(libraries[0])}
+
+
 def _version(name: str) -> dict[str, Any]:
     return {"version": str(getattr(importlib.import_module(name), "__version__", ""))}
 
@@ -71,7 +89,7 @@ def main(words: list[str]) -> None:
     """Print the answer as the last line."""
     warnings.simplefilter("ignore")
     try:
-        found = _torch(words[1]) if words[0] == "torch" else _version(words[0])
+        found = _torch(words[1]) if words[0] == "torch" else _ffcv() if words[0] == "ffcv" else _version(words[0])
     except Exception as error:  # whatever a broken installation raises is the answer
         found = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     print(json.dumps(found))

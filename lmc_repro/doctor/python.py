@@ -67,11 +67,11 @@ def check_torch(found: dict[str, Any], root: Path | None) -> list[Finding]:
 
 
 def check_ffcv(found: dict[str, Any], root: Path | None) -> Finding:
-    """Return whether ffcv can be imported: it is compiled on installation, and its libraries may be gone since."""
+    """Return whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since."""
     if error := found.get("error"):
-        detail = f"cannot be imported: {error}; it is compiled against the system packages below"
+        detail = f"cannot be loaded: {error}; it is compiled against the system packages below"
         return Finding(SECTION, "ffcv", "missing", detail, _pip(root))
-    return Finding(SECTION, "ffcv", "ok", f"{_installed('ffcv')}, can be imported")
+    return Finding(SECTION, "ffcv", "ok", f"{_installed('ffcv')}, its compiled library loads")
 
 
 def _installed(name: str) -> str:

@@ -88,7 +88,7 @@ def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
     monkeypatch.setattr(system, "NEEDS", (system.Need("libturbojpeg", "building ffcv", lambda: None, _packages()),))
     code, out = doctor(monkeypatch, capsys)
     assert code == 1
-    assert "MISSING ffcv: cannot be imported: ImportError: libturbojpeg.so.0" in out
+    assert "MISSING ffcv: cannot be loaded: ImportError: libturbojpeg.so.0" in out
     assert "MISSING libturbojpeg" in out and "sudo apt-get install -y turbo" in out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -14,6 +15,12 @@ def test_a_library_that_is_there_and_one_that_is_not() -> None:
     there, absent = probe.start("json"), probe.start("no_such_library")
     assert "version" in probe.answer(there)
     assert probe.answer(absent)["error"] == "ModuleNotFoundError: No module named 'no_such_library'"
+
+
+def test_ffcv_loads_where_it_is_imported() -> None:
+    if importlib.util.find_spec("ffcv") is None:
+        pytest.skip("ffcv is not installed")
+    assert probe._ffcv()["library"].endswith(".so")
 
 
 @pytest.mark.parametrize(
