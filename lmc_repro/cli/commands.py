@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 
@@ -56,6 +57,10 @@ def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None
         raise LmcError(
             "--points, --tracking-uri, --json: these are for two runs, `lmc compare RUN_A RUN_B`; a study has `points` "
             "in params.yaml and MLFLOW_TRACKING_URI, and `lmc report --json` prints it"
+        )
+    if re.fullmatch("[0-9a-f]{32}", study):
+        raise LmcError(
+            f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`"
         )
     workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.compare import compare_study
