@@ -42,14 +42,18 @@ class Curve:
         return tuple(wrong / self.n for wrong in self.wrong)
 
 
-def path_weights(theta_0: Tensor, theta_1: Tensor, points: int) -> Tensor:
+SIDE_BY_SIDE = 11  # points of a path evaluated at once: more would take memory, and no bit depends on it
+
+
+def path_weights(theta_0: Tensor, theta_1: Tensor, points: int, some: range | None = None) -> Tensor:
     """Return [points, size]: (1 - alpha) theta_0 + alpha theta_1, the ends being the endpoints' own bits.
 
-    theta_0 and theta_1 are [size]. torch.lerp leaves equal weights as they are.
+    theta_0 and theta_1 are [size]; `some` are the points that are wanted, by number. torch.lerp leaves equal weights
+    as they are.
     """
-    path = torch.stack([torch.lerp(theta_0, theta_1, i / (points - 1)) for i in range(points)])
-    path[0], path[-1] = theta_0, theta_1
-    return path
+    ends = {0: theta_0, points - 1: theta_1}
+    wanted = some if some is not None else range(points)
+    return torch.stack([ends[i] if i in ends else torch.lerp(theta_0, theta_1, i / (points - 1)) for i in wanted])
 
 
 def path_curves(
@@ -57,16 +61,17 @@ def path_curves(
 ) -> dict[SplitName, Curve]:
     """Return the curve of each split between two networks (paper, Section 2; 11 points there).
 
-    Weights by name, one child each. All points are evaluated side by side on whole un-augmented splits.
+    Weights by name, one child each. Points are evaluated side by side on whole un-augmented splits.
     """
     layout = Layout(model)
     ends = layout.stack([theta_0, theta_1])
-    views = layout.views(path_weights(ends[0], ends[1], points))
-    curves: dict[SplitName, Curve] = {}
-    for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-        scores = evaluate(model, views, part, dataset.info)
-        curves[split] = as_curve(scores)
-    return curves
+    scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
+    for start in range(0, points, SIDE_BY_SIDE):
+        some = range(start, min(start + SIDE_BY_SIDE, points))
+        views = layout.views(path_weights(ends[0], ends[1], points, some))
+        for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
+            scores[split] += evaluate(model, views, part, dataset.info)
+    return {split: as_curve(scores[split]) for split in SPLITS}
 
 
 def as_curve(scores: Sequence[Score]) -> Curve:

@@ -26,6 +26,8 @@ Replicas = Annotated[int | None, typer.Option(min=2, help="Runs a trainer seed; 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Train so many epochs only.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread each; default: one a core.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
+TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store instead of MLFLOW_TRACKING_URI's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time and disk, and do nothing.")]
 
 
@@ -68,14 +70,31 @@ def train(study: Study, jobs: Jobs = None) -> None:
 
 
 @app.command()
-def compare(study: Study, jobs: Jobs = None) -> None:
-    """Pair the runs of a study found in MLflow, measure the paths, write results/STUDY (a stage of DVC).
+def compare(
+    study: Annotated[str, typer.Argument(metavar="STUDY | RUN_A", help="A study of params.yaml, or a run id.")],
+    run_b: Annotated[str | None, typer.Argument(metavar="[RUN_B]", help="A second run id.")] = None,
+    points: Annotated[int | None, typer.Option(min=3, help="Two runs: alphas on the path, ends included.")] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+    jobs: Jobs = None,
+) -> None:
+    """Compare a study (a stage of DVC), or any two trainings: `lmc compare RUN_A RUN_B`.
 
-    Runs that runs/STUDY holds and MLflow does not are published first.
+    A study: pair its runs found in MLflow, measure the paths, write results/STUDY. Runs that runs/STUDY holds and
+    MLflow does not are published first.
+
+    Two runs: load their last checkpoints from MLflow, check that they fit together (architecture, data, noise or
+    initialisation that differs), measure the path on the prepared data and print it; nothing is written. --points 101
+    shows what 11 points miss. `lmc list STUDY` and `lmc show CELL_ID` print the ids.
     """
+    if run_b is not None:
+        from lmc_repro.cli.runs import compare_runs_command
+
+        compare_runs_command(study, run_b, points, tracking_uri, as_json)
+        return
     from lmc_repro.cli.commands import compare_command
 
-    compare_command(study, jobs)
+    compare_command(study, jobs, points is not None or tracking_uri is not None or as_json)
 
 
 @app.command(hidden=True)
@@ -87,11 +106,34 @@ def link() -> None:
 
 
 @app.command()
-def report() -> None:
+def show(
+    run_id: Annotated[str, typer.Argument(help="The id of a run in MLflow: a cell's, a training's or a pair's.")],
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one run: config, seeds, status, errors at the marks, barriers, a small curve, and the runs around it."""
+    from lmc_repro.cli.runs import show_command
+
+    show_command(run_id, tracking_uri, as_json)
+
+
+@app.command("list")
+def list_(study: Study, profile: Profile = None, tracking_uri: TrackingUri = None, as_json: AsJson = False) -> None:
+    """List the cells of a study: mean barriers, verdicts, a small curve each, and the ids of their runs.
+
+    Read from MLflow; from the results folder where MLflow has none of them.
+    """
+    from lmc_repro.cli.runs import list_command
+
+    list_command(study, profile, tracking_uri, as_json)
+
+
+@app.command()
+def report(as_json: AsJson = False) -> None:
     """Print the tables of all studies and write report/ (a stage of DVC)."""
     from lmc_repro.cli.commands import report_command
 
-    report_command()
+    report_command(as_json)
 
 
 @app.command()
@@ -117,6 +159,22 @@ def run(
 
     choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, None, device)
     run_command(study, choice, jobs, dry_run, out)
+
+
+@app.command()
+def doctor(
+    fix_runs: Annotated[
+        bool, typer.Option("--fix-runs", help="End the runs that count as RUNNING though their process is gone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing and how to get it, where data and runs are, and what was left behind.
+
+    Exit code 1 if something is missing that the project needs. Changes nothing but with --fix-runs.
+    """
+    from lmc_repro.cli.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(fix_runs, as_json))
 
 
 @app.command()

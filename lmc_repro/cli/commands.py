@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def prepare_command(name: str, if_used: bool) -> None:
     project, params = _open()
     dataset_info(name)
     used = not if_used or name in params.profiles[params.profile].datasets
-    _prepare(project, params, name, project.prepared, listener(), used)
+    prepare_dataset(project, params, name, project.prepared, listener(), used)
 
 
 def train_command(study: str, jobs: int | None) -> None:
@@ -50,8 +51,17 @@ def train_command(study: str, jobs: int | None) -> None:
     print(train_study(workspace))
 
 
-def compare_command(study: str, jobs: int | None) -> None:
-    """Compare a study of the active profile into results/<study>."""
+def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None:
+    """Compare a study of the active profile into results/<study>; `for_two`: an option of two runs was given."""
+    if for_two:
+        raise LmcError(
+            "--points, --tracking-uri, --json: these are for two runs, `lmc compare RUN_A RUN_B`; a study has `points` "
+            "in params.yaml and MLFLOW_TRACKING_URI, and `lmc report --json` prints it"
+        )
+    if re.fullmatch("[0-9a-f]{32}", study):
+        raise LmcError(
+            f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`"
+        )
     workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.compare import compare_study
 
@@ -71,10 +81,10 @@ def link_command() -> None:
             link_study(workspace)
 
 
-def report_command() -> None:
+def report_command(as_json: bool = False) -> None:
     """Write report/ from results/ and print the tables."""
     project, params = _open()
-    _report(params, project.results, project.report, tuple(params.studies))
+    _report(params, project.results, project.report, tuple(params.studies), as_json)
 
 
 def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out: Path | None) -> None:
@@ -90,7 +100,7 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
     for name in names:
-        _prepare(project, params, name, prepared, told)
+        prepare_dataset(project, params, name, prepared, told)
     workspace = _workspace(
         project, plan, folder / "runs", folder / "results" / study, prepared, jobs, choice.device, told
     )
@@ -123,7 +133,10 @@ def _open() -> tuple[Project, Params]:
     return project, params
 
 
-def _prepare(project: Project, params: Params, name: str, folder: Path, told: Listener, used: bool = True) -> None:
+def prepare_dataset(
+    project: Project, params: Params, name: str, folder: Path, told: Listener, used: bool = True
+) -> None:
+    """Prepare a data set below `folder`, from the raw folder, the mirror or a download."""
     from lmc_repro.data.prepare import prepare
 
     status = prepare(name, folder, project.raw, mirror_of(params) if CATALOG[name].files else None, used=used)
@@ -170,9 +183,10 @@ def _workspace(
     )
 
 
-def _report(params: Params, results: Path, folder: Path, studies: tuple[str, ...]) -> None:
+def _report(params: Params, results: Path, folder: Path, studies: tuple[str, ...], as_json: bool = False) -> None:
     from rich.console import Console
 
+    from lmc_repro.report.json_tables import tables_json
     from lmc_repro.report.read import has_results, read_study
     from lmc_repro.report.table import study_table
     from lmc_repro.report.terminal import print_table
@@ -180,6 +194,10 @@ def _report(params: Params, results: Path, folder: Path, studies: tuple[str, ...
 
     paper = {study: reported_table(params.studies[study]) for study in studies}
     write_report(results, folder, studies, paper)
+    if as_json:
+        there = [study for study in studies if has_results(results / study)]
+        print(tables_json([study_table(read_study(results / study), paper[study]) for study in there]))
+        return
     for study in studies:
         if has_results(results / study):
             print_table(study_table(read_study(results / study), paper[study]), Console())

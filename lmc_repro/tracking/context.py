@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.tracking import names
 from lmc_repro.tracking.identity import cell_identity
 from lmc_repro.tracking.index import Index, StoredRun
+from lmc_repro.tracking.processes import this_process
 
 if TYPE_CHECKING:
     from lmc_repro.project import Project
@@ -71,7 +72,9 @@ class Context:
     def create(self, kind: Kind, cell: Cell, name: str, tags: Mapping[str, str]) -> StoredRun:
         """Create a run with all its tags at once; the caller holds the store's lock and has looked it up."""
         run = self.store.client.create_run(
-            self.store.experiment.experiment_id, tags={**self.tags(kind, cell), **tags}, run_name=name
+            self.store.experiment.experiment_id,
+            tags={**self.tags(kind, cell), names.PROCESS: this_process(), **tags},
+            run_name=name,
         )
         self.logged[run.info.run_id] = set()
         return self.index.add(StoredRun.of(run))

@@ -30,9 +30,9 @@ def default_database(root: Path) -> Path:
     return root / "mlflow.db"
 
 
-def tracking_uri(root: Path) -> str:
-    """Return MLFLOW_TRACKING_URI, or the project's own store; always absolute, whatever the working folder."""
-    uri = os.environ.get(TRACKING_URI) or "sqlite:///mlflow.db"
+def tracking_uri(root: Path, uri: str | None = None) -> str:
+    """Return `uri`, or MLFLOW_TRACKING_URI, or the project's own store; absolute, whatever the working folder."""
+    uri = uri or os.environ.get(TRACKING_URI) or "sqlite:///mlflow.db"
     scheme, slashes, path = uri.partition(":///")
     if scheme == "sqlite" and slashes and not path.startswith("/"):
         return "sqlite:///" + str(root / path).replace("%", "%25").replace("?", "%3F")

@@ -96,6 +96,10 @@ class Index:
             self.add(run)
         return self.get(kind, cell_id, key)
 
+    def of_kind(self, kind: Kind) -> list[StoredRun]:
+        """Return the runs of a kind, oldest first."""
+        return [run for (known, _, _), run in self._runs.items() if known == kind]
+
     def running(self, kind: Kind) -> list[StoredRun]:
         """Return the runs of a kind that count as running."""
         return [run for (known, _, _), run in self._runs.items() if known == kind and run.status == "RUNNING"]

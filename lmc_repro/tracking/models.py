@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
@@ -66,7 +66,17 @@ def publish(store: Store, run: StoredRun, status: dict[str, Any], folder: RunFol
     return found
 
 
-def load(store: Store, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
+class Source(Protocol):
+    """A store that weights are read from."""
+
+    @property
+    def uri(self) -> str: ...
+
+    @property
+    def client(self) -> MlflowClient: ...
+
+
+def load(store: Source, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
     """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
     from lmc_repro.training.checkpoint import read_checkpoint
 
@@ -80,7 +90,7 @@ def load(store: Store, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
         return read_checkpoint(_find_file(store, run, epoch, model_id, scratch), sha256, REBUILD)
 
 
-def _find_file(store: Store, run: TrackedRun, epoch: int, model_id: str, scratch: Path) -> Path:
+def _find_file(store: Source, run: TrackedRun, epoch: int, model_id: str, scratch: Path) -> Path:
     """Return where the weights lie: where MLflow keeps them today, or where it says; asking costs more than reading."""
     from mlflow.exceptions import MlflowException
 

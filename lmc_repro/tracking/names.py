@@ -26,6 +26,7 @@ FINGERPRINT = "lmc.fingerprint"
 PAIR_KEY = "lmc.pair_key"
 REUSED_FROM = "lmc.reused_from"
 PROJECT_RUN = "lmc.project_run"
+PROCESS = "lmc.process"
 CONTENT = "lmc.content"
 SHA256 = "lmc.sha256"
 

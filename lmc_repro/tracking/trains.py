@@ -12,6 +12,7 @@ from lmc_repro.tracking import artifacts, models, names
 from lmc_repro.tracking.cells import cell_run
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.points import Point, finite, history, log, text
+from lmc_repro.tracking.processes import this_process
 from lmc_repro.tracking.tracked import TrackedRun
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def sync_train(context: Context, cell: Cell, config: RunConfig, folder: RunFolde
         _log_rows(context, cell, run, config, folder, status)
         if status is None:
             if run.status != "RUNNING":
+                context.store.client.set_tag(run.run_id, names.PROCESS, this_process())
                 context.store.client.update_run(run.run_id, status="RUNNING")
                 run.status = "RUNNING"
             return run.run_id

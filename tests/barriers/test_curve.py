@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from helpers import tiny_dataset
 from torch import Tensor
 
-from lmc_repro.barriers.curve import as_curve, path_curves, path_weights
+from lmc_repro.barriers import curve
+from lmc_repro.barriers.curve import SPLITS, as_curve, path_curves, path_weights
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.schemas.model import MlpConfig
@@ -103,3 +105,14 @@ def test_nan_is_wrong_and_not_class_0() -> None:
 def test_as_curve_drops_infinite_losses() -> None:
     assert as_curve([Score(1, 4, 0.5), Score(2, 4, float("inf")), Score(4, 4, None)]).loss == (0.5, None, None)
     assert as_curve([Score(1, 4, 0.5)] * 2).errors == (0.25, 0.25)
+
+
+def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_dataset()
+    (model, a), (_, b) = network(dataset, 0), network(dataset, 1)
+    together = path_curves(model, a, b, dataset, points=21)
+    monkeypatch.setattr(curve, "SIDE_BY_SIDE", 4)
+    assert path_curves(model, a, b, dataset, points=21) == together
+    eleven = path_curves(model, a, b, dataset, points=11)
+    for split in SPLITS:
+        assert together[split].wrong[::2] == eleven[split].wrong

@@ -104,7 +104,7 @@ def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFo
             "numerics": NUMERICS,
             "torch": "2.14.1",
             "training_numerics": 1,
-            "order_sha256": "0" * 64,
+            "order_sha256": f"{config.seeds.loader:064x}",
             "init_sha256": shas[0],
             "final_sha256": shas[config.epochs],
             "checkpoints": {str(epoch): sha for epoch, sha in shas.items()},

@@ -1,0 +1,180 @@
+"""`lmc show`, `lmc list` and `lmc compare RUN_A RUN_B`: what a store holds, for people or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.cli.commands import prepare_dataset
+from lmc_repro.cli.progress import listener
+from lmc_repro.errors import LmcError
+from lmc_repro.project import find_project
+from lmc_repro.schemas.load import load_params
+from lmc_repro.studies.expand import Choice, plan_study, validate_all
+from lmc_repro.studies.workspace import begin_process, prepared_dir
+
+if TYPE_CHECKING:
+    from lmc_repro.compare.two_runs import TwoRuns
+    from lmc_repro.report.listing import ListedCell
+
+
+def show_command(run_id: str, uri: str | None, as_json: bool) -> None:
+    """Print one run of the store."""
+    from lmc_repro.report.run_text import run_lines
+    from lmc_repro.report.run_view import run_view
+    from lmc_repro.tracking.reader import Reader
+
+    reader = Reader.open(_root(uri), uri)
+    view = run_view(reader, reader.run(run_id))
+    if as_json:
+        _print_json(view)
+    else:
+        print("\n".join(run_lines(view)))
+
+
+def list_command(study: str, profile: str | None, uri: str | None, as_json: bool) -> None:
+    """Print the cells of a study: of the store, or of its results where the store has none or cannot be read."""
+    project = find_project()
+    plan = plan_study(load_params(project.params), study, Choice(profile=profile))
+    from lmc_repro.report.listing import cells_of_store, listing_lines
+    from lmc_repro.tracking.reader import Reader
+
+    order = [cell.key for cell in plan.cells]
+    try:
+        reader = Reader.open(project.root, uri)
+        source, cells = reader.uri, cells_of_store(reader, study, plan.profile, order)
+        why = f"{reader.uri} has no experiment lmc/{study}/{plan.profile}"
+    except LmcError as error:
+        if uri is not None:
+            raise
+        source, cells, why = "", [], str(error)
+    if not cells:
+        source, cells = _from_files(study, plan.profile, (project.results, project.out / plan.profile / study), why)
+    if as_json:
+        listed = [dataclasses.asdict(cell) for cell in cells]
+        _print_json({"study": study, "profile": plan.profile, "source": source, "cells": listed})
+        return
+    print(f"{study}, profile {plan.profile}: {len(cells)} cells of {source}")
+    print("\n".join(listing_lines(cells)))
+
+
+def _from_files(study: str, profile: str, places: tuple[Path, Path], why: str) -> tuple[str, list[ListedCell]]:
+    from lmc_repro.report.listing import cells_of_files
+    from lmc_repro.report.read import has_results
+
+    for folder in (places[0] / study, places[1] / "results" / study):
+        if has_results(folder):
+            found, cells = cells_of_files(folder)
+            if found == profile:
+                return str(folder), cells
+    raise LmcError(f"{study}, profile {profile}: {why}, and there are no results; run `lmc run {study}`")
+
+
+def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | None, as_json: bool) -> None:
+    """Measure and print the path between two trainings."""
+    project = find_project()
+    params = load_params(project.params)
+    validate_all(params)
+    profile = params.profiles[params.profile]
+    begin_process(params, params.profile, told := listener())
+    from lmc_repro.compare.two_runs import check_fit, compare_runs, find_end
+    from lmc_repro.tracking.reader import Reader
+
+    reader = Reader.open(project.root, uri)
+    ends = find_end(reader, run_a), find_end(reader, run_b)
+    name = ends[0].config.data.dataset
+    prepared = prepared_dir(project, [name])
+    if prepared != project.prepared:  # the active profile has no use for it, or nothing was run here yet
+        prepare_dataset(project, params, name, prepared, told)
+    check_fit(*ends, prepared)
+    found = compare_runs(reader, ends, prepared, points or profile.points, profile.judgement)
+    record = _record(found, profile.judgement.threshold)
+    if as_json:
+        _print_json(record)
+    else:
+        _print_two(record)
+
+
+def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
+    from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.barriers.verdict import judge
+    from lmc_repro.compare.two_runs import coarse_barrier
+
+    final = found.result.final
+    splits: dict[str, Any] = {}
+    for split in SPLITS:
+        curve, numbers = final.curves[split], final.barriers
+        splits[split] = {
+            **(dataclasses.asdict(numbers[split]) if numbers else {"barrier": None}),
+            "error_0": 100.0 * curve.errors[0],
+            "error_1": 100.0 * curve.errors[-1],
+            "barrier_at_11_points": coarse_barrier(curve) if numbers else None,
+            "verdict": judge(numbers[split].barrier, threshold) if numbers else None,
+            "curve": {"alpha": curve.alphas, "wrong": curve.wrong, "n": curve.n, "loss": curve.loss},
+        }
+    return {
+        "runs": [
+            {
+                "run_id": end.run.run_id,
+                "name": end.name,
+                "fingerprint": end.run.fingerprint,
+                "status": status,
+                "epoch": end.config.epochs,
+                "seeds": end.config.seeds.model_dump(),
+            }
+            for end, status in zip(found.ends, final.status, strict=True)
+        ],
+        "kind": found.kind,
+        "differences": found.differences,
+        "dataset": found.ends[0].config.data.dataset,
+        "points": found.points,
+        "threshold": threshold,
+        "distance": found.result.distance,
+        "cosine": found.result.cosine,
+        "disagreement": found.result.disagreement,
+        **splits,
+    }
+
+
+def _print_two(record: dict[str, Any]) -> None:
+    from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.report.run_text import path_plots, split_table
+
+    for i, end in enumerate(record["runs"]):
+        seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
+        print(f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}")
+    other = "" if record["kind"] == "noise" else "different initialisations; "
+    print(f"{other}{record['points']} points on {record['dataset']}, in percentage points:")
+    for key, (first, second) in record["differences"].items():
+        print(f"the runs differ in {key}: {first} and {second}")
+    rows = {
+        "barrier (Eq. 1)": "barrier", "  at 11 points": "barrier_at_11_points", "floor": "floor", "line": "line",
+        "middle": "mid_signed", "at alpha": "argmax_alpha", "error of theta_0": "error_0",
+        "error of theta_1": "error_1",
+    }  # fmt: skip
+    table = {title: {split: record[split].get(key) for split in SPLITS} for title, key in rows.items()}
+    print("\n".join(split_table({t: row for t, row in table.items() if any(v is not None for v in row.values())})))
+    for split in reversed(SPLITS):
+        verdict = record[split]["verdict"] or "no verdict: an end diverged or did not train"
+        print(f"{split}: {verdict} (threshold {record['threshold']:g} points)")
+    errors = {
+        split: [100.0 * wrong / record[split]["curve"]["n"] for wrong in record[split]["curve"]["wrong"]]
+        for split in SPLITS
+    }
+    print("\n".join(path_plots(errors)))
+
+
+def _root(uri: str | None) -> Path:
+    """Return the project's folder; a store that is named needs no project."""
+    try:
+        return find_project().root
+    except LmcError:
+        if uri is None:
+            raise
+        return Path.cwd()
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))

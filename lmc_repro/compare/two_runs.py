@@ -1,0 +1,163 @@
+"""The path between any two trainings that a store holds, after checking that it means something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.barriers.barrier import mean_barrier
+from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.compare.pair import PairTask, measure_pair
+from lmc_repro.data.catalog import dataset_info
+from lmc_repro.data.status import require_ready
+from lmc_repro.errors import LmcError
+from lmc_repro.models.registry import build_model
+from lmc_repro.schemas.load import validate
+from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.tracking import names
+from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.tracked import TrackedRun
+
+COARSE = 11  # points of the paper's curves
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of the path: a finished training."""
+
+    run: TrackedRun
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        return str(self.run.tags.get("mlflow.runName", self.run.run_id))
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """What was found. `differences` are the settings, seeds aside, in which the runs differ: (of a, of b)."""
+
+    ends: tuple[End, End]
+    kind: str
+    differences: dict[str, tuple[Any, Any]]
+    points: int
+    result: PairResult
+
+
+def find_end(reader: Reader, run_id: str) -> End:
+    """Return a training by its run's id; LmcError if it is none, or not finished."""
+    run = reader.run(run_id)
+    kind = run.tags.get(names.KIND)
+    if kind != "train":
+        found = f"of kind {kind}" if kind else "not of this project"
+        raise LmcError(f"run {run_id} is {found}, not a training; `lmc show CELL_ID` lists the trainings of a cell")
+    if not run.finished:
+        raise LmcError(f"run {run_id} is {run.status}: it has no final checkpoint; train it to its end first")
+    config = validate(RunConfig, reader.json_artifact(run, "config.json"), f"run {run_id}: config.json")
+    return End(reader.tracked(run), config)
+
+
+def check_fit(a: End, b: End, prepared: Path) -> None:
+    """LmcError unless a straight line between the two is a question about SGD noise or initialisation.
+
+    They must be networks of one form, trained on the same data, which must be those prepared here; and something
+    random must differ: equal initialisations with equal batches leave nothing to connect.
+    """
+    if a.run.fingerprint == b.run.fingerprint:
+        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, fingerprint {a.run.fingerprint}")
+    if changed := _differences(_form(a.config), _form(b.config)):
+        raise LmcError(f"runs {_ids(a, b)}: other architectures: {_told(changed)}; choose two of one architecture")
+    name, other = a.config.data.dataset, b.config.data.dataset
+    first, second = (str(end.run.status["data_digest"]) for end in (a, b))
+    if (name, first) != (other, second):
+        raise LmcError(f"runs {_ids(a, b)}: other data: {name} {first[:12]} and {other} {second[:12]}")
+    here = str(require_ready(prepared, name).get("digest"))
+    if here != first:
+        raise LmcError(
+            f"{prepared / name}: digest {here[:12]}, but the runs saw {first[:12]}; prepare the data that they saw"
+        )
+    if _same_initialisation(a, b) and _same_batches(a, b):
+        only = _told(settings_that_differ(a, b)) or "nothing"
+        raise LmcError(
+            f"runs {_ids(a, b)}: no SGD noise: same initialisation, same batches (they differ in: {only}); "
+            "choose runs with different loader seeds"
+        )
+
+
+def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int, judgement: Judgement) -> TwoRuns:
+    """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
+    a, b = ends
+    weights = tuple(reader.checkpoint(end.run, end.config.epochs) for end in (a, b))
+    expected = build_model(a.config.model, dataset_info(a.config.data.dataset)).shapes
+    for end, tensors in zip((a, b), weights, strict=True):
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if found != expected:
+            raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
+    same = _same_initialisation(a, b)
+    task = PairTask(
+        pair="two runs",
+        trainer_seed=a.config.seeds.trainer,
+        fingerprints=(a.run.fingerprint, b.run.fingerprint),
+        diverged=(a.run.status["diverged_epoch"], b.run.status["diverged_epoch"]),
+        weights={max(a.config.epochs, b.config.epochs): (weights[0], weights[1])},
+        model=a.config.model,
+        dataset=a.config.data.dataset,
+        prepared=prepared,
+        points=points,
+        min_train_accuracy=judgement.min_train_accuracy,
+    )
+    result = measure_pair(task)
+    return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
+
+
+def coarse_barrier(curve: Curve) -> float | None:
+    """Return Eq. 1 (points) at 11 of the curve's points, None where they are not among them or there are no more."""
+    gaps = len(curve.wrong) - 1
+    if gaps <= COARSE - 1 or gaps % (COARSE - 1):
+        return None
+    return mean_barrier(curve.wrong[:: gaps // (COARSE - 1)]) * 100.0 / curve.n
+
+
+def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:
+    """Return the settings, seeds and marks aside, that the runs do not share."""
+    apart = _differences(a.config.flat(), b.config.flat())
+    return {key: pair for key, pair in apart.items() if not key.startswith(("seeds.", "evaluate_at"))}
+
+
+def _form(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a network's function of weights and input: all of the model but how it is initialised."""
+    return config.model.model_dump(mode="json", exclude={"init", "gain"})
+
+
+def _differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
+
+
+def _same_initialisation(a: End, b: End) -> bool:
+    first, second = a.run.status["init_sha256"], b.run.status["init_sha256"]
+    if first is not None and second is not None:
+        return bool(first == second)
+    same = (a.config.model.init, a.config.model.gain) == (b.config.model.init, b.config.model.gain)
+    return same and a.config.seeds.trainer == b.config.seeds.trainer
+
+
+def _same_batches(a: End, b: End) -> bool:
+    """Whether both see the same images in the same batches: of all images at once, there is only one batch."""
+    if a.config.seeds.augmentation != b.config.seeds.augmentation:
+        return False
+    n = dataset_info(a.config.data.dataset).n_train
+    if a.config.batch_size >= n and b.config.batch_size >= n:
+        return True
+    cut = [(end.config.batch_size, end.config.data.drop_last, end.run.status["order_sha256"]) for end in (a, b)]
+    return cut[0] == cut[1]
+
+
+def _ids(a: End, b: End) -> str:
+    return f"{a.run.run_id} and {b.run.run_id}"
+
+
+def _told(changed: dict[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{key} {first} and {second}" for key, (first, second) in changed.items())

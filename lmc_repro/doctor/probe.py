@@ -1,0 +1,99 @@
+"""Imports one library in a process of its own and says what it found as JSON: `python -m lmc_repro.doctor.probe torch`.
+
+In a process of its own, since a broken library may end it, and since torch reads the numerics mode when it is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+SECONDS = 60.0
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start a probe, so that two may run side by side."""
+    # -P: the working folder, which may hold another copy of the package, is not looked into.
+    command = [sys.executable, "-P", "-m", "lmc_repro.doctor.probe", *words]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a probe said: its values, or `{"error": one line}`."""
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"error": f"not imported within {SECONDS:.0f} s"}
+    try:
+        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return found
+    except (IndexError, ValueError):
+        said = (err.strip().splitlines() or [f"its process ended with code {process.returncode}"])[-1]
+        return {"error": said[:300]}
+
+
+def _torch(wanted: str) -> dict[str, Any]:
+    from lmc_repro.numerics import choose_mode, numerics_tag
+
+    mode, remark = choose_mode("portable" if wanted == "portable" else "native")
+    import torch
+
+    gpus = []
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(i)
+            gpus.append(f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    return {
+        "version": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "cuda_build": torch.version.cuda,
+        "mode": mode,
+        "remark": remark,
+        "tag": numerics_tag(),
+    }
+
+
+def _ffcv() -> dict[str, Any]:
+    """Load what breaks where ffcv breaks: its compiled library and those below it. Itself, it compiles for seconds."""
+    spec = importlib.util.find_spec("ffcv")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'ffcv'")
+    folder = Path(spec.submodule_search_locations[0])
+    libraries = [path for path in folder.glob("_libffcv*") if path.suffix in (".so", ".pyd")]
+    if not libraries:
+        raise ImportError(f"{folder} holds no compiled _libffcv")
+    ctypes.CDLL(str(libraries[0]))
+    for name in ("numba", "cv2", "distutils"):  # distutils: setuptools brings it where Python has it no more
+        importlib.import_module(name)
+    return {"version": "", "library": str(libraries[0])}
+
+
+def _version(name: str) -> dict[str, Any]:
+    return {"version": str(getattr(importlib.import_module(name), "__version__", ""))}
+
+
+def main(words: list[str]) -> None:
+    """Print the answer as the last line."""
+    warnings.simplefilter("ignore")
+    try:
+        found = _torch(words[1]) if words[0] == "torch" else _ffcv() if words[0] == "ffcv" else _version(words[0])
+    except Exception as error:  # whatever a broken installation raises is the answer
+        found = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,180 @@
+"""The doctor as a whole: never a traceback, exit code 1 only for what is needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmc_repro.cli import main
+from lmc_repro.doctor import examine, probe, system
+from lmc_repro.doctor.datasets import check_datasets
+from lmc_repro.doctor.python import check_ffcv, check_python, check_torch
+from lmc_repro.doctor.system import check_system
+from lmc_repro.project import Project
+
+ROOT = Path(__file__).parents[2]
+TORCH = {
+    "version": "2.14.1", "capability": "AVX2", "threads": 2, "gpus": [], "cuda_build": None, "mode": "portable",
+    "remark": None, "tag": "portable",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Answers in place of imports, which take seconds."""
+    answers: dict[str, Any] = {"torch": dict(TORCH), "ffcv": {"version": "1"}}
+    monkeypatch.setattr(probe, "start", lambda name, *words: name)
+    monkeypatch.setattr(probe, "answer", lambda name: answers[name])
+    for name in ("MLFLOW_TRACKING_URI", "LMC_DATA_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    return answers
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["lmc", "doctor", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    return int(end.value.code or 0), printed.out
+
+
+def states(out: str) -> dict[tuple[str, str], str]:
+    return {(f["section"], f["name"]): f["state"] for f in json.loads(out)["findings"]}
+
+
+def test_a_fresh_clone(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = doctor(monkeypatch, capsys, "--json")
+    found = states(out)
+    assert found["project", "params.yaml"] == "ok"
+    assert found["store", "place"] == "info"
+    assert found["data", "digits"] == "info"
+    assert found["python", "numerics"] == "ok"
+    assert code == (1 if "missing" in found.values() else 0)
+    assert not (folder / "mlflow.db").exists(), "looking must not create a store"
+
+
+def test_a_broken_store_is_a_finding(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    _, out = doctor(monkeypatch, capsys)
+    assert "WARN    place" in out and "mlflow.db: cannot be read as MLflow's store" in out
+    assert "-> delete mlflow.db and mlartifacts" in out
+    assert (folder / "mlflow.db").read_bytes().startswith(b"not a database")
+
+
+def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    no_probes: dict[str, Any],
+) -> None:
+    no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
+    monkeypatch.setattr(system, "NEEDS", (system.Need("libturbojpeg", "building ffcv", lambda: None, _packages()),))
+    code, out = doctor(monkeypatch, capsys)
+    assert code == 1
+    assert "MISSING ffcv: cannot be loaded: ImportError: libturbojpeg.so.0" in out
+    assert "MISSING libturbojpeg" in out and "sudo apt-get install -y turbo" in out
+
+
+def _packages() -> dict[str, str]:
+    return dict.fromkeys(system.COMMANDS, "turbo")
+
+
+def test_what_only_builds_ffcv_is_not_needed_where_ffcv_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "NEEDS", (system.Need("opencv4", "building ffcv", lambda: None, _packages()),))
+    assert [f.state for f in check_system(ffcv_works=True)] == ["info"]
+    (finding,) = check_system(ffcv_works=False)
+    assert finding.state == "missing"
+    assert finding.install["conda"] == "conda install -y -c conda-forge turbo"
+    assert set(finding.install) == {"apt", "dnf", "brew", "conda"}
+
+
+def test_a_package_that_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "dvc":
+            raise metadata.PackageNotFoundError(name)
+        return "1.0" if name == "numpy" else real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = {finding.name: finding for finding in check_python(folder)}
+    assert found["dvc"].state == "missing" and "-m pip install" in str(found["dvc"].mend)
+    assert found["numpy"].state == "warning" and "1.0, needed: >=2.0" in found["numpy"].detail
+    assert found["mlflow"].state == "ok"
+
+
+def test_torch_and_ffcv_that_break(tmp_path: Path) -> None:
+    (finding,) = check_torch({"error": "OSError: libcudart"}, tmp_path)
+    assert finding.state == "missing" and "libcudart" in finding.detail
+    assert check_ffcv({"error": "x"}, tmp_path).state == "missing"
+    gpu = check_torch({**TORCH, "gpus": ["Tesla T4, 15 GiB"]}, tmp_path)[1]
+    assert (gpu.name, gpu.detail) == ("GPU", "Tesla T4, 15 GiB")
+
+
+def test_native_numerics_say_why(tmp_path: Path) -> None:
+    remark = "numerics: native, for arm64 has no AVX2; bits are this machine's own"
+    found = check_torch({**TORCH, "mode": "native", "tag": "native:DEFAULT", "remark": remark}, tmp_path)[-1]
+    assert found.detail.startswith("native (runs are tagged native:DEFAULT): for arm64 has no AVX2")
+
+
+def test_outside_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out = doctor(monkeypatch, capsys)
+    assert code == 1
+    assert "MISSING place" in out and "-> change into a clone of the project" in out
+
+
+def test_a_mistake_in_params_is_a_finding(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "params.yaml").write_text("profile: nowhere\n")
+    code, out = doctor(monkeypatch, capsys)
+    assert code == 1
+    assert "MISSING params.yaml" in out
+
+
+def test_a_check_that_breaks_is_a_finding() -> None:
+    def broken() -> list[Any]:
+        raise ValueError("two\nlines")
+
+    (finding,) = examine._guarded("data", broken)
+    assert (finding.state, finding.detail) == ("warning", "could not be made: ValueError: two lines")
+
+
+def test_where_data_sets_are(tmp_path: Path) -> None:
+    project, mirror = Project(tmp_path / "p"), tmp_path / "mirror"
+    files = mirror / "MNIST/raw"
+    files.mkdir(parents=True)
+    with open(files / "train-labels-idx1-ubyte.gz", "wb") as file:
+        file.truncate(28881)
+    (files / "t10k-labels-idx1-ubyte.gz").write_bytes(b"cut off")
+    found = {f.name: f for f in check_datasets(project, mirror, ("mnist",))}
+    assert found["mirror"].state == "ok"
+    assert f"mirror: 1 of 4 files in {files}" in found["mnist"].detail
+    assert "used by the active profile" in found["mnist"].detail
+    assert "used by" not in found["digits"].detail
+    place = project.prepared / "mnist"
+    place.mkdir(parents=True)
+    (place / "status.json").write_text('{"state": "ready", "digest": "00", "files": {}}')
+    assert "digest 00, not 0fcb" in {f.name: f for f in check_datasets(project, None, ())}["mnist"].detail
+    (gone,) = [f for f in check_datasets(project, tmp_path / "nowhere", ()) if f.name == "mirror"]
+    assert gone.state == "warning"
