@@ -178,6 +178,25 @@ def doctor(
 
 
 @app.command()
+def ui(
+    study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,
+    row: Annotated[str | None, typer.Option(help="Only the pairs of this row, e.g. 8-layer-bs1024.")] = None,
+    column: Annotated[str | None, typer.Option(help="Only the pairs of this column, e.g. adam-high.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")] = 5000,
+) -> None:
+    """Open MLflow's user interface on this machine and print where to look.
+
+    Links for each experiment: the published view (all paths over one another from alpha 0 to 1, their barriers below),
+    the table with trainings and pairs below their cells, and the pairs with the largest barriers side by side; --row
+    and --column choose others for these. Ctrl-C ends the server. Where MLFLOW_TRACKING_URI names a server, the links
+    lead there.
+    """
+    from lmc_repro.cli.ui import ui_command
+
+    ui_command(study, row, column, port)
+
+
+@app.command()
 def reproduction(
     study: Study,
     results: Annotated[Path, typer.Argument(help="A results folder of the study under profile paper.")],

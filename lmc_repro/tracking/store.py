@@ -14,6 +14,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
 from lmc_repro.tracking.environment import database_path, default_database, import_mlflow, tracking_uri
 from lmc_repro.tracking.failures import REBUILD, check_database, one_line_errors
+from lmc_repro.tracking.view import publish_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,6 +60,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _commit_faster(database)
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, project, uri, plan, note)
+        publish_view(client, experiment)
         if database and not database.exists():  # MLflow keeps a store open for as long as a process lives
             raise LmcError(f"{database}: deleted while this process had it open; start again and it is rebuilt")
         if database:

@@ -1,0 +1,143 @@
+"""The published view of an experiment: the paths of all its pairs over one another, and their barriers as bars.
+
+MLflow keeps a shared view as an experiment tag of compressed JSON. The format is not documented: it was read off the
+tags that its own Share button writes (3.17 and 3.18). All that is known of it is in this file; `links.py` gives, beside
+the view, an address with nothing but a filter and an order.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.tracking import names
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+SHARE_KEY = "lmc-pairs"
+"""The view's name in addresses; it stays when the view changes."""
+
+VIEW = f"mlflow.sharedViewState.{SHARE_KEY}"
+PAIRS = f"tags.`{names.KIND}` = 'pair'"
+ORDER = "metrics.`barrier/test`"
+"""Anything but the date: ordered by that, MLflow nests the runs and does not draw the children of a folded parent."""
+
+_PREFIX = "deflate;"
+_NAME = "Paths of all pairs"
+_COLUMNS = (
+    "params.`row`",
+    "params.`column`",
+    "metrics.`barrier/test`",
+    "metrics.`barrier/test_norm_pct`",
+    "metrics.`barrier/test_argmax_alpha`",
+    "metrics.`barrier/train`",
+    "tags.`lmc.status_0`",
+    "tags.`lmc.status_1`",
+)
+_PATHS, _BARS = "lmc-paths", "lmc-barriers"
+
+
+def publish_view(client: MlflowClient, experiment: Experiment) -> None:
+    """Set the experiment's view, unless it has this one; another version's is replaced under the same address."""
+    tag = experiment.tags.get(VIEW)
+    if tag is None or read_view(tag) != view_state():
+        client.set_experiment_tag(experiment.experiment_id, VIEW, view_tag(experiment.creation_time or 0))
+
+
+def view_tag(created: int) -> str:
+    """Return the tag's value; `created`, in milliseconds, is the experiment's, so that equal views are equal tags."""
+    packed = base64.b64encode(zlib.compress(json.dumps(view_state(), sort_keys=True).encode(), 9)).decode()
+    return json.dumps({"name": _NAME, "createdAt": created, "updatedAt": created, "state": _PREFIX + packed})
+
+
+def read_view(tag: str) -> dict[str, Any] | None:
+    """Return the state in a tag's value; None if it cannot be read, as when a person or another MLflow wrote it."""
+    try:
+        state = json.loads(zlib.decompress(base64.b64decode(json.loads(tag)["state"].removeprefix(_PREFIX))))
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def view_state() -> dict[str, Any]:
+    """Return what the page of runs shows: search, columns, and four charts in two sections."""
+    return {
+        "searchFilter": PAIRS,
+        "orderByKey": ORDER,
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": list(_COLUMNS),
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "SHOWALL",  # the default draws the first ten runs only
+        "compareRunCharts": [
+            _line("path/test_error", "Test error along the path, points (x: alpha)"),
+            _line("path/test_excess", "Test error above the chord between the ends, points (x: alpha)"),
+            _bar("barrier/test", "Test barrier, Eq. 1, points"),
+            _bar("barrier/test_norm_pct", "Normalised test barrier, Eq. 2, %"),
+        ],
+        "compareRunSections": [_section(_PATHS, "Paths"), _section(_BARS, "Barriers")],
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+    }
+
+
+def _line(metric: str, title: str) -> dict[str, Any]:
+    """A metric over `path/alpha`, not over the step, which is 1000 alpha."""
+    return _chart("LINE", _PATHS, metric, title) | {
+        "selectedMetricKeys": [metric],
+        "lineSmoothness": 0,
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "range": {},
+        "xAxisKey": "metric",
+        "selectedXAxisMetricKey": "path/alpha",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": False,
+        "useGlobalLineSmoothing": False,
+        "selectedYAxisMetricKey": "metric",
+    }
+
+
+def _bar(metric: str, title: str) -> dict[str, Any]:
+    return _chart("BAR", _BARS, metric, title)
+
+
+def _chart(kind: str, section: str, metric: str, title: str) -> dict[str, Any]:
+    return {
+        "uuid": f"lmc-{metric.replace('/', '-')}",
+        "type": kind,
+        "metricKey": metric,
+        "displayName": title,
+        "metricSectionId": section,
+        "runsCountToCompare": 100,
+        "deleted": False,
+        "isGenerated": False,
+    }
+
+
+def _section(uuid: str, name: str) -> dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+        "columns": 2,
+        "cardHeight": 480,  # pixels; its own 360 leave half of it to legend and frame
+    }
