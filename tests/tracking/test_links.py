@@ -32,7 +32,7 @@ def test_pages_of_an_experiment() -> None:
 def test_pages_of_runs_begin_with_the_runs() -> None:
     """MLflow calls the address of these two invalid if anything else comes first."""
     for link in (metric_link(BASE, "7", ["a", "b"]), compare_link(BASE, "7", ["a", "b"])):
-        page, query = parts(link)
+        _page, query = parts(link)
         assert next(iter(query)) == "runs"
         assert json.loads(query["runs"]) == ["a", "b"]
         assert json.loads(query["experiments"]) == ["7"]
