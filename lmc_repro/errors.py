@@ -3,3 +3,7 @@
 
 class LmcError(Exception):
     """A mistake that a user can mend; the command line prints its one line and exits with 2."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or a scheduler's SIGTERM. Not KeyboardInterrupt, which Typer turns into `Aborted!` and exit code 1."""

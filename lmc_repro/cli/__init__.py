@@ -6,19 +6,21 @@ import signal
 import sys
 from types import FrameType
 
+from lmc_repro.errors import Interrupted, LmcError
+
 
 def main() -> None:
     """Run `lmc`; what is imported here decides how fast `lmc --help` is."""
     from lmc_repro.cli.app import app
-    from lmc_repro.errors import LmcError
 
-    signal.signal(signal.SIGTERM, _interrupt)  # ended by a scheduler: as tidy as Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except LmcError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except Interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Interrupted

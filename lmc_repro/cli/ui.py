@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lmc_repro.errors import Interrupted
 from lmc_repro.project import find_project
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def ui_command(study: str | None, row: str | None, column: str | None, port: int
             print("\n".join(links(f"http://{HOST}:{port}", shown, row, column)))
             print("Ctrl-C ends the server", flush=True)
             code = server.wait()
-        except KeyboardInterrupt:
+        except Interrupted:
             print("server ended", file=sys.stderr)
             return
     print(f"the server ended by itself with code {code}; see {project.working / 'ui.log'}", file=sys.stderr)
