@@ -22,10 +22,13 @@ ROWS, COLUMNS = ("1-layer-bs1024", "2-layer-bs1024"), ("sgd-high", "adam-high")
 
 
 def client(project: TinyProject) -> Any:
+    """Return a client of the store as it is now: of a copy, since MLflow keeps an open file by its name."""
     import_mlflow("sqlite:///")  # with its deprecation warnings kept quiet
     from mlflow import MlflowClient
 
-    return MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    copy = project.root.parent / f"{project.root.name}-store-{len(list(project.root.parent.glob('*-store-*.db')))}.db"
+    shutil.copy(project.root / "mlflow.db", copy)
+    return MlflowClient(f"sqlite:///{copy}")
 
 
 def runs(project: TinyProject, kind: str) -> list[Any]:

@@ -58,7 +58,7 @@ def test_a_complete_run_is_published_with_its_numbers(tracker: Tracker, cell: Ce
     tags = run.data.tags
     assert tags["lmc.fingerprint"] == fingerprint(config)
     assert tags["lmc.data_digest"] == DIGESTS["digits"]
-    assert tags["lmc.order_sha256"] == "0" * 64
+    assert tags["lmc.order_sha256"] == f"{1:064x}"
     assert "lmc.diverged_epoch" not in tags
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", DIGESTS["digits"][:36])
