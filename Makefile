@@ -13,10 +13,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test lint types check format clean
+.PHONY: help setup repro test lint types check format screenshots clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what is missing: system packages (apt-get), .venv, the package with its constraints
 	@scripts/setup.sh '$(PYTHON)'
@@ -37,6 +37,10 @@ check: test lint types ## All that has to pass before a commit
 
 format: setup ## Mend what the linter can mend
 	.venv/bin/ruff check --fix .
+
+screenshots: setup ## Take the pictures of docs/img/ from this folder's finished runs, in a headless Chromium
+	@scripts/chromium.sh
+	PYTHONPATH=tests/e2e .venv/bin/python scripts/screenshots.py $(ARGS)
 
 clean: ## Remove .venv and the caches; data, runs and results stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,7 @@
-"""The numerics mode of this process: the same bits on every CPU with AVX2 (portable), or this CPU's fastest (native).
+"""The numerics mode of this process: AVX2 on every CPU that has it (portable), or this CPU's fastest (native).
+
+The vendor of the CPU is part of the identity in both: MKL takes other branches on an AMD CPU than on an Intel one,
+whatever it is told (seen: MKL_CBWR=AVX2 computes with SSE2 on AMD).
 
 The libraries read these variables before their first product and never again, so the mode is set before torch is
 imported, belongs to the whole process, and is inherited by its workers.
@@ -33,16 +36,29 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
 
 
 def numerics_tag(device: str = "cpu", stack: int | None = None) -> str:
-    """Return what of this process decides bits, for fingerprints: portable, native:AVX2, cuda:<name>:stack=<size>."""
+    """Return what of this process decides bits, for fingerprints.
+
+    portable:GenuineIntel, native:AuthenticAMD:AVX2, cuda:<name>:stack=<size>.
+    """
     if device.startswith("cuda"):
         import torch
 
         return f"cuda:{torch.cuda.get_device_name()}:stack={stack}"
     if os.environ.get(_CHOSEN) == "portable":
-        return "portable"
+        return f"portable:{cpu_vendor()}"
     import torch
 
-    return f"native:{torch.backends.cpu.get_cpu_capability()}"
+    return f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}"
+
+
+def cpu_vendor() -> str:
+    """Return the CPU's vendor as the CPU itself says, e.g. GenuineIntel or AuthenticAMD; its architecture on others."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
+    return next(found, platform.machine().lower())
 
 
 def torch_version() -> str:

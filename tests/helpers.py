@@ -14,7 +14,9 @@ from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.dataset import Dataset, Split, data_digest
 from lmc_repro.data.readers import read_arrays
 from lmc_repro.numerics import numerics_tag
+from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.seeds import Seeds
 from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
@@ -65,6 +67,11 @@ def tiny_dataset(
     return Dataset(info, splits[0], splits[1], data_digest(splits[0], splits[1]))
 
 
+def children(*loader_seeds: int) -> list[Seeds]:
+    """Return the seeds of a stack whose children differ in their order only."""
+    return [Seeds(trainer=0, loader=loader) for loader in loader_seeds]
+
+
 def run_config(**changes: Any) -> RunConfig:
     """Return a small config with top-level fields replaced; `optimizer`, `data`, `seeds` may be given in part."""
     values: dict[str, Any] = {
@@ -104,12 +111,12 @@ def train(
 
 def final_weights(folder: RunFolder) -> dict[str, Tensor]:
     """Return the weights of a complete run's last epoch."""
-    return weights_at(folder, max(int(epoch) for epoch in folder.status()["checkpoints"]))
+    return weights_at(folder, max(parse_mark(mark) for mark in folder.status()["checkpoints"]))
 
 
-def weights_at(folder: RunFolder, epoch: int) -> dict[str, Tensor]:
+def weights_at(folder: RunFolder, mark: float) -> dict[str, Tensor]:
     """Return the weights of a complete run at a mark."""
-    return read_checkpoint(folder.checkpoint(epoch), folder.status()["checkpoints"][str(epoch)], folder.fix)
+    return read_checkpoint(folder.checkpoint(mark), folder.status()["checkpoints"][mark_text(mark)], folder.fix)
 
 
 def contents(folder: RunFolder) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ StrictVerdict = Literal["connected", "disconnected", "mixed"]
 class MarkResult:
     """A pair at one epoch. `barriers` is None unless both endpoints are trained: such a pair has no numbers."""
 
-    epoch: int
+    epoch: float
     status: tuple[EndpointStatus, EndpointStatus]
     curves: dict[SplitName, Curve]
     barriers: dict[SplitName, Barriers] | None
@@ -49,7 +49,7 @@ class PairResult:
 class Late:
     """A cell's test of stability: its mean and verdict at one of the last five marks."""
 
-    epoch: int
+    epoch: float
     mean: float | None
     verdict: Verdict | None
 

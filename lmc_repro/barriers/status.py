@@ -13,7 +13,7 @@ def minimum_accuracy(classes: int, configured: float | None) -> float:
 
 
 def endpoint_status(
-    epoch: int, diverged_epoch: int | None, train_error: float, classes: int, min_train_accuracy: float | None
+    epoch: float, diverged_epoch: float | None, train_error: float, classes: int, min_train_accuracy: float | None
 ) -> EndpointStatus:
     """Return the status of a network at `epoch`, from its train error there (a share) and when it diverged, if ever."""
     if diverged_epoch is not None and diverged_epoch <= epoch:

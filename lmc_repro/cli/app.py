@@ -46,7 +46,7 @@ def check(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A data set of the catalog: digits, mnist.")],
+    dataset: Annotated[str, typer.Argument(help="A data set: digits, mnist, cifar10, cifar100, tinyimagenet.")],
     if_used: Annotated[
         bool, typer.Option("--if-used", help="Only note `unused` where the active profile has no use for it (for DVC).")
     ] = False,
@@ -54,7 +54,8 @@ def prepare(
     """Fetch a data set, check it, and write it for both loaders.
 
     Files are taken from data/raw, then from the folder that LMC_DATA_MIRROR or data.mirror names (torchvision's
-    layout), then downloaded. Writes data/prepared/DATASET/{train,test}.{beton,safetensors} and status.json.
+    layout, or the publishers' archives), then downloaded. Writes data/prepared/DATASET/{train,test}.{beton,safetensors}
+    and status.json.
     """
     from lmc_repro.cli.commands import prepare_command
 
@@ -97,6 +98,19 @@ def compare(
     compare_command(study, jobs, points is not None or tracking_uri is not None or as_json)
 
 
+@app.command()
+def exhibit(
+    key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
+) -> None:
+    """Make a table or figure that needs no training of its own, into results/KEY, and print it (a stage of DVC).
+
+    Parameter counts from the models, first batches from the loaders, test accuracies from a study's results.
+    """
+    from lmc_repro.cli.exhibits import exhibit_command
+
+    exhibit_command(key)
+
+
 @app.command(hidden=True)
 def link() -> None:
     """Lead from the run of `mlflow run . -e repro` to the cells of every study, those that DVC left alone too."""
@@ -129,11 +143,20 @@ def list_(study: Study, profile: Profile = None, tracking_uri: TrackingUri = Non
 
 
 @app.command()
-def report(as_json: AsJson = False) -> None:
-    """Print the tables of all studies and write report/ (a stage of DVC)."""
+def report(
+    studies: Annotated[
+        list[str] | None, typer.Argument(metavar="[STUDY]...", help="Print the tables of these too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write report/ for all studies (a stage of DVC) and print an overview, then the tables that are asked for.
+
+    The overview names every table, figure and appendix of the paper. --json prints all studies, statements and cells
+    that were not run.
+    """
     from lmc_repro.cli.commands import report_command
 
-    report_command(as_json)
+    report_command(tuple(studies or ()), as_json)
 
 
 @app.command()
@@ -144,6 +167,10 @@ def run(
     column: Column = None,
     pairs: Pairs = None,
     replicas: Replicas = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Only the cells on this data set; a study that has none is moved to it.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")] = None,
     epochs: Epochs = None,
     jobs: Jobs = None,
     device: Device = None,
@@ -157,7 +184,7 @@ def run(
     from lmc_repro.cli.commands import run_command
     from lmc_repro.studies.expand import Choice
 
-    choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, None, device)
+    choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, dataset, width, device)
     run_command(study, choice, jobs, dry_run, out)
 
 
@@ -198,15 +225,19 @@ def ui(
 
 @app.command()
 def reproduction(
-    study: Study,
-    results: Annotated[Path, typer.Argument(help="A results folder of the study under profile paper.")],
-    machine: Annotated[str, typer.Option(help="The machine in words, e.g. '2 cores of a 2025 server CPU'.")],
-    notes: Annotated[Path | None, typer.Option(help="A Markdown file with what else is to be said.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="STUDY/PART/ below it hold kept results. Default: docs/reproduction.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="The profile whose cells are listed.")] = "paper",
 ) -> None:
-    """Print the page that holds ours against the paper's (docs/reproduction.md), from stored results alone."""
+    """Print the page that holds ours against the paper's (docs/reproduction.md), from kept results alone.
+
+    To keep results: copy cells.json, curves.csv and runs.json of a results folder to docs/reproduction/STUDY/PART and
+    write the machine in words to machine.txt beside them. notes.md beside them, or one folder up, is shown too.
+    """
     from lmc_repro.cli.commands import reproduction_command
 
-    reproduction_command(study, results, machine, notes)
+    reproduction_command(folder, profile)
 
 
 @app.callback(invoke_without_command=True)

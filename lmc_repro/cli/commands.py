@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lmc_repro.cli.progress import listener
-from lmc_repro.data.catalog import CATALOG, dataset_info
+from lmc_repro.cli.progress import Parts, listener
+from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
+from lmc_repro.exhibits.check import check_exhibits
 from lmc_repro.files import write_atomic
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
@@ -26,11 +29,15 @@ from lmc_repro.studies.workspace import (
     resolve_device,
 )
 
+if TYPE_CHECKING:
+    from lmc_repro.report.contents import Asked
+
 
 def check_command(mark: Path | None) -> None:
     """Validate params.yaml; `mark` gets a text that never changes, so that nothing is made again because of it."""
     project, params = _open()
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
+    print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
     if mark is not None:
         write_atomic(mark, b"params.yaml is valid\n")
 
@@ -39,8 +46,12 @@ def prepare_command(name: str, if_used: bool) -> None:
     """Prepare one data set below data/prepared."""
     project, params = _open()
     dataset_info(name)
-    used = not if_used or name in params.profiles[params.profile].datasets
-    prepare_dataset(project, params, name, project.prepared, listener(), used)
+    if not if_used or name in params.profiles[params.profile].datasets:
+        prepare_dataset(project, params, name, project.prepared, listener())
+        return
+    from lmc_repro.data.folder import note_unused  # imports no torch: DVC asks for every data set
+
+    print(f"data set {name}: unused: {note_unused(name, project.prepared).get('reason')}", file=sys.stderr)
 
 
 def train_command(study: str, jobs: int | None) -> None:
@@ -59,9 +70,7 @@ def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None
             "in params.yaml and MLFLOW_TRACKING_URI, and `lmc report --json` prints it"
         )
     if re.fullmatch("[0-9a-f]{32}", study):
-        raise LmcError(
-            f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`"
-        )
+        raise LmcError(f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`")
     workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.compare import compare_study
 
@@ -81,10 +90,14 @@ def link_command() -> None:
             link_study(workspace)
 
 
-def report_command(as_json: bool = False) -> None:
-    """Write report/ from results/ and print the tables."""
+def report_command(studies: tuple[str, ...] = (), as_json: bool = False) -> None:
+    """Write report/ from results/ and print the overview, and the tables of `studies` (or of the only one)."""
     project, params = _open()
-    _report(params, project.results, project.report, tuple(params.studies), as_json)
+    for study in studies:
+        if study not in params.exhibits:
+            plan_study(params, study)  # a name that is not there is said before any work
+    choices = dict.fromkeys(params.studies, Choice())
+    _report(params, project.results, project.report, choices, studies, as_json, tuple(params.exhibits))
 
 
 def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out: Path | None) -> None:
@@ -109,37 +122,49 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
 
     counts = train_study(workspace)
     compare_study(workspace)
-    _report(params, folder / "results", folder / "report", (study,))
+    # Of the cells that could have been chosen, those that were not are named with their cost.
+    whole = dataclasses.replace(choice, rows=(), columns=())
+    _report(params, folder / "results", folder / "report", {study: whole}, (study,))
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
 
 
-def reproduction_command(study: str, results: Path, machine: str, notes: Path | None) -> None:
-    """Print docs/reproduction.md of one study."""
-    _, params = _open()
-    paper = reported_table(plan_study(params, study).study_config)
-    if notes is not None and not notes.is_file():
-        raise LmcError(f"--notes {notes}: no such file; leave it out or name a Markdown file")
-    from lmc_repro.report.read import read_study
-    from lmc_repro.report.reproduction import reproduction_page
+def reproduction_command(folder: Path | None, profile: str) -> None:
+    """Print docs/reproduction.md from the results that are kept beside it."""
+    project, params = _open()
+    folder = folder or project.root / "docs" / "reproduction"
+    if not folder.is_dir():
+        raise LmcError(f"{folder}: no such folder; name one with STUDY/PART/{{runs.json,cells.json,curves.csv}}")
+    begin_process(params, profile, listener())
+    from lmc_repro.report.reproduction import NOTES, Section, read_parts, read_text, reproduction_page
+    from lmc_repro.studies.costs import planned_cells
+    from lmc_repro.studies.reported import reported_claim
 
-    text = notes.read_text(encoding="utf-8") if notes else ""
-    print(reproduction_page(read_study(results), paper, machine, text), end="")
+    sections = []
+    for study, config in params.studies.items():
+        planned = planned_cells(plan_study(params, study, Choice(profile=profile)))
+        parts, notes = read_parts(folder / study), read_text(folder / study / NOTES)
+        claim = reported_claim(study)
+        sections.append(Section(study, config.title, config.question, planned, parts, notes, claim))
+    print(reproduction_page(sections, read_text(folder / NOTES)), end="")
 
 
 def _open() -> tuple[Project, Params]:
     project = find_project()
     params = load_params(project.params)
     validate_all(params)
+    check_exhibits(params)
     return project, params
 
 
-def prepare_dataset(
-    project: Project, params: Params, name: str, folder: Path, told: Listener, used: bool = True
-) -> None:
+def prepare_dataset(project: Project, params: Params, name: str, folder: Path, told: Listener) -> None:
     """Prepare a data set below `folder`, from the raw folder, the mirror or a download."""
     from lmc_repro.data.prepare import prepare
 
-    status = prepare(name, folder, project.raw, mirror_of(params) if CATALOG[name].files else None, used=used)
+    parts = Parts(told)
+    try:
+        status = prepare(name, folder, project.raw, mirror_of(params), parts.on_progress)
+    finally:
+        parts.end()
     if status["state"] != "ready":
         told.line(f"data set {name}: {status['state']}: {status.get('reason')}")
 
@@ -183,25 +208,56 @@ def _workspace(
     )
 
 
-def _report(params: Params, results: Path, folder: Path, studies: tuple[str, ...], as_json: bool = False) -> None:
+def _report(
+    params: Params,
+    results: Path,
+    folder: Path,
+    choices: dict[str, Choice],
+    shown: tuple[str, ...],
+    as_json: bool = False,
+    exhibits: tuple[str, ...] = (),
+) -> None:
     from rich.console import Console
 
-    from lmc_repro.report.json_tables import tables_json
-    from lmc_repro.report.read import has_results, read_study
-    from lmc_repro.report.table import study_table
-    from lmc_repro.report.terminal import print_table
+    from lmc_repro.report.contents import read_report
+    from lmc_repro.report.exhibits import exhibit_sections, print_exhibit
+    from lmc_repro.report.json_tables import report_json
+    from lmc_repro.report.terminal import print_overview, print_study
     from lmc_repro.report.write import write_report
 
-    paper = {study: reported_table(params.studies[study]) for study in studies}
-    write_report(results, folder, studies, paper)
+    asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
+    report = read_report(results, asked, exhibit_sections(results, exhibits))
+    write_report(report, folder)
     if as_json:
-        there = [study for study in studies if has_results(results / study)]
-        print(tables_json([study_table(read_study(results / study), paper[study]) for study in there]))
+        print(report_json(report))
         return
-    for study in studies:
-        if has_results(results / study):
-            print_table(study_table(read_study(results / study), paper[study]), Console())
+    console = Console()
+    if len(report.parts) > 1:
+        print_overview(report, console)
+    there = [part.study for part in report.parts if part.table is not None]
+    for part in report.parts:
+        if part.study in shown or there == [part.study]:
+            print_study(part, console)
+    for key in exhibits:
+        if key in shown:
+            print_exhibit(results / key, console)
+    if len(there) > 1 and not shown:
+        print(f"tables: lmc report {' '.join(there)}")
     print(f"report: {folder / 'index.html'}")
+
+
+def _asked(params: Params, study: str, choice: Choice) -> Asked:
+    """Return what the report is to know of a study besides its results; a plan that cannot be made is its reason."""
+    from lmc_repro.report.contents import Asked
+    from lmc_repro.studies.costs import planned_cells
+    from lmc_repro.studies.reported import reported_claim
+
+    config = params.studies[study]
+    asked = Asked(config.title, reported_table(config), reported_claim(study), choice.profile or params.profile)
+    try:
+        return dataclasses.replace(asked, planned=planned_cells(plan_study(params, study, choice)))
+    except LmcError as error:
+        return dataclasses.replace(asked, unplanned=str(error))
 
 
 def _dry_run(plan: StudyPlan, jobs: int | None) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from lmc_repro.studies.workspace import Listener
+
 _LOG_STEP = 0.1  # a log gets a line each tenth of the work
 
 
@@ -85,6 +87,28 @@ class Lines:
 
     def end(self) -> None:
         """Nothing to tidy."""
+
+
+class Parts:
+    """Tells a listener of work that reports as (what, units done, units in all): a part for each `what`."""
+
+    def __init__(self, told: Listener) -> None:
+        self._told, self._what, self._done = told, "", 0
+
+    def on_progress(self, what: str, done: int, total: int) -> None:
+        """Begin a part, or move on in it."""
+        if what != self._what:
+            self.end()
+            self._told.begin(what, total)
+            self._what = what
+        self._told.advance(done - self._done)
+        self._done = done
+
+    def end(self) -> None:
+        """End the part that is under way, if any."""
+        if self._what:
+            self._told.end()
+        self._what, self._done = "", 0
 
 
 def listener() -> Bars | Lines:

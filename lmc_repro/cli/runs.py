@@ -122,7 +122,7 @@ def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
                 "fingerprint": end.run.fingerprint,
                 "status": status,
                 "epoch": end.config.epochs,
-                "seeds": end.config.seeds.model_dump(),
+                "seeds": {k.removeprefix("seeds."): v for k, v in end.config.flat().items() if k.startswith("seeds.")},
             }
             for end, status in zip(found.ends, final.status, strict=True)
         ],

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 12
 """Pairs on the pages of the metric and of the comparison: more are neither legible nor an address of sane length."""
 
+AT_ONCE = 100
+"""Runs that MLflow's pages load at a time, whatever their number says."""
+
 
 def ui_command(study: str | None, row: str | None, column: str | None, port: int) -> None:
     """Start the server, print the links, and wait for Ctrl-C; of a store behind a server only the links are printed."""
@@ -56,6 +59,8 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
         if not pairs:
             yield "  none compared yet: `lmc compare` or `lmc run` makes them"
         yield f"  view: all paths over alpha, barriers below\n    {view_link(base, key)}"
+        if len(pairs) > AT_ONCE:
+            yield f"    (the {AT_ONCE} largest barriers at first: `Load more` ends MLflow's list and brings the others)"
         yield f"  the pairs by filter and order alone\n    {pairs_link(base, key, narrowed(PAIRS, row, column))}"
         yield f"  table: trainings and pairs below their cells\n    {table_link(base, key, narrowed('', row, column))}"
         if best := pairs[:SIDE_BY_SIDE]:

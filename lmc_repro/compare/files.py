@@ -21,8 +21,10 @@ from lmc_repro.files import write_atomic, write_json
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
+from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.study import AxisEntry, StudyConfig
 from lmc_repro.training.evaluate import EVALUATION_NUMERICS
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 
@@ -116,12 +118,11 @@ def _summary_record(summary: CellSummary) -> dict[str, Any]:
 
 def _curve_rows(study: str, cell: str, pair: str, mark: MarkResult) -> list[list[Any]]:
     rows: list[list[Any]] = []
+    epoch = mark_text(mark.epoch)
     for split in SPLITS:
         curve = mark.curves[split]
         for alpha, wrong, loss in zip(curve.alphas, curve.wrong, curve.loss, strict=True):
-            rows.append(
-                [study, cell, pair, mark.epoch, split, alpha, wrong, curve.n, "" if loss is None else repr(loss)]
-            )
+            rows.append([study, cell, pair, epoch, split, alpha, wrong, curve.n, "" if loss is None else repr(loss)])
     return rows
 
 
@@ -162,11 +163,18 @@ def _runs(
         "torch": torch_version(),
         "training_numerics": TRAINING_NUMERICS,
         "evaluation_numerics": EVALUATION_NUMERICS,
-        "rows": [{"key": key, "label": entry.label} for key, entry in study.rows.items()],
-        "columns": [{"key": key, "label": entry.label} for key, entry in study.columns.items()],
+        "dataset": study.base.dataset,
+        "rows": _axis(study.rows, {cell.row: cell.row_label for cell in plan.cells}),
+        "columns": _axis(study.columns, {cell.column: cell.column_label for cell in plan.cells}),
+        "show": study.show.model_dump() if study.show else None,
+        "left_out": _left_out(plan),
         "provenance": [
             {"key": key, "value": value, "source": profile.source(key)}
             for key, value in profile.hyper_parameters().items()
+        ]
+        + [
+            {"key": f"studies.{plan.study}.{setting}", "value": _values_of(study, setting), "source": source}
+            for setting, source in study.provenance.items()
         ],
         "not_run": dict(not_run),
         "runs": [
@@ -177,6 +185,7 @@ def _runs(
                 "diverged_epoch": r.status["diverged_epoch"],
                 "init_sha256": r.status["init_sha256"],
                 "order_sha256": r.status["order_sha256"],
+                **{key: r.status[key] for key in ("augmentation_sha256",) if key in r.status},
                 "final_sha256": r.status["final_sha256"],
                 "train_error": r.train_error,
                 "test_error": r.test_error,
@@ -184,3 +193,43 @@ def _runs(
             for r in records
         ],
     }
+
+
+def _axis(entries: Mapping[str, AxisEntry], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return an axis: labels as the profile gives them, the data set that an entry itself names, what it varies."""
+    return [
+        {
+            "key": key,
+            "label": labels.get(key, entry.label),
+            "dataset": entry.dataset,
+            "varies": entry.varies,
+        }
+        for key, entry in entries.items()
+    ]
+
+
+def _left_out(plan: StudyPlan) -> list[dict[str, Any]]:
+    """Return the cells that the profile leaves out, and why: rows, columns, some of both, or (null, null) all."""
+    study = plan.study_config
+    found = []
+    for override in plan.profile_config.overrides:
+        if plan.study in override.study and override.drop:
+            axes = ((study.rows, override.row), (study.columns, override.column))
+            labels = [" or ".join(axis[key].label for key in keys) for axis, keys in axes if keys]
+            found.append(
+                {
+                    "rows": list(override.row) if override.row else None,
+                    "columns": list(override.column) if override.column else None,
+                    "label": ", ".join(labels) or "every cell",
+                    "why": override.why,
+                }
+            )
+    return found
+
+
+def _values_of(study: StudyConfig, setting: str) -> Any:
+    """Return what a study gives a setting, in the order of the file: one value, or a list of them."""
+    parts = (study.base, *study.rows.values(), *study.columns.values())
+    given = [part.model_dump(mode="json")[setting] for part in parts if setting in part.given()]
+    distinct = [value for i, value in enumerate(given) if value not in given[:i]]
+    return distinct[0] if len(distinct) == 1 else distinct

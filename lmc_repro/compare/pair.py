@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from lmc_repro.barriers.barrier import barriers
@@ -16,10 +18,13 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName, path_curves
 from lmc_repro.barriers.results import MarkResult, PairResult
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.data.dataset import Dataset, load_dataset
+from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import use_one_thread
 from lmc_repro.schemas.base import canonical_json
+from lmc_repro.schemas.data import DataConfig
 from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.training.checkpoint import encode
 from lmc_repro.training.evaluate import EVALUATION_NUMERICS, predict
 from lmc_repro.training.stack import Layout
 
@@ -33,13 +38,22 @@ class PairTask:
     pair: str
     trainer_seed: int
     fingerprints: tuple[str, str]
-    diverged: tuple[int | None, int | None]
-    weights: dict[int, tuple[Weights, Weights]]
+    diverged: tuple[float | None, float | None]
+    weights: dict[float, tuple[Weights, Weights]]
     model: ModelConfig
-    dataset: str
+    data: DataConfig
     prepared: Path
     points: int
     min_train_accuracy: float | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to a worker: torch would open a channel of its own for each of hundreds of tensors."""
+        packed = {mark: (encode(a), encode(b)) for mark, (a, b) in self.weights.items()}
+        return {**vars(self), "weights": packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        unpacked = {mark: (load(a), load(b)) for mark, (a, b) in state["weights"].items()}
+        vars(self).update({**state, "weights": unpacked})
 
 
 def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:
@@ -57,7 +71,8 @@ def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:
 def measure_pair(task: PairTask) -> PairResult:
     """Return curves and barriers at every mark, and how far apart the endpoints are at the last."""
     use_one_thread()
-    dataset = _dataset(task.prepared, task.dataset)
+    # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
+    dataset = with_label_noise(_dataset(task.prepared, task.data.dataset), task.data.label_noise)
     model = build_model(task.model, dataset.info)
     marks = []
     for epoch, (theta_0, theta_1) in sorted(task.weights.items()):
@@ -74,9 +89,9 @@ def measure_pair(task: PairTask) -> PairResult:
 
 
 def judge_mark(
-    epoch: int,
+    epoch: float,
     curves: dict[SplitName, Curve],
-    diverged: tuple[int | None, int | None],
+    diverged: tuple[float | None, float | None],
     classes: int,
     min_train_accuracy: float | None,
 ) -> MarkResult:

@@ -13,6 +13,7 @@ from lmc_repro.compare.pair import PairTask, measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
+from lmc_repro.models.names import network
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.profile import Judgement
@@ -22,6 +23,7 @@ from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.tracked import TrackedRun
 
 COARSE = 11  # points of the paper's curves
+INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,17 @@ def check_fit(a: End, b: End, prepared: Path) -> None:
     if a.run.fingerprint == b.run.fingerprint:
         raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, fingerprint {a.run.fingerprint}")
     if changed := _differences(_form(a.config), _form(b.config)):
-        raise LmcError(f"runs {_ids(a, b)}: other architectures: {_told(changed)}; choose two of one architecture")
+        forms = tuple(network(_form(end.config)) for end in (a, b))
+        told = f"{forms[0]} and {forms[1]}" if "kind" in changed else _told(changed)
+        raise LmcError(f"runs {_ids(a, b)}: other architectures: {told}; choose two of one architecture")
     name, other = a.config.data.dataset, b.config.data.dataset
     first, second = (str(end.run.status["data_digest"]) for end in (a, b))
     if (name, first) != (other, second):
         raise LmcError(f"runs {_ids(a, b)}: other data: {name} {first[:12]} and {other} {second[:12]}")
+    if changed := _differences(_seen(a.config), _seen(b.config)):
+        raise LmcError(
+            f"runs {_ids(a, b)}: trained on other labels or images: {_told(changed)}; choose two with one setting"
+        )
     here = str(require_ready(prepared, name).get("digest"))
     if here != first:
         raise LmcError(
@@ -104,7 +112,7 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
         diverged=(a.run.status["diverged_epoch"], b.run.status["diverged_epoch"]),
         weights={max(a.config.epochs, b.config.epochs): (weights[0], weights[1])},
         model=a.config.model,
-        dataset=a.config.data.dataset,
+        data=a.config.data,
         prepared=prepared,
         points=points,
         min_train_accuracy=judgement.min_train_accuracy,
@@ -129,7 +137,18 @@ def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:
 
 def _form(config: RunConfig) -> dict[str, Any]:
     """Return what decides a network's function of weights and input: all of the model but how it is initialised."""
-    return config.model.model_dump(mode="json", exclude={"init", "gain"})
+    return config.model.model_dump(mode="json", exclude=set(INITIALISATION))
+
+
+def _initialisation(config: RunConfig) -> dict[str, Any]:
+    return config.model.model_dump(mode="json", include=set(INITIALISATION))
+
+
+def _seen(config: RunConfig) -> dict[str, Any]:
+    """Return what is changed about the data set's labels and images before a network sees them."""
+    augment = config.data.augment
+    told = {} if augment is None else augment.model_dump(exclude_defaults=True)
+    return {"label_noise": config.data.label_noise, "augment": " ".join(f"{k} {v}" for k, v in told.items()) or None}
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -140,13 +159,13 @@ def _same_initialisation(a: End, b: End) -> bool:
     first, second = a.run.status["init_sha256"], b.run.status["init_sha256"]
     if first is not None and second is not None:
         return bool(first == second)
-    same = (a.config.model.init, a.config.model.gain) == (b.config.model.init, b.config.model.gain)
-    return same and a.config.seeds.trainer == b.config.seeds.trainer
+    return _initialisation(a.config) == _initialisation(b.config) and a.config.seeds.trainer == b.config.seeds.trainer
 
 
 def _same_batches(a: End, b: End) -> bool:
     """Whether both see the same images in the same batches: of all images at once, there is only one batch."""
-    if a.config.seeds.augmentation != b.config.seeds.augmentation:
+    draws = [end.run.status.get("augmentation_sha256") for end in (a, b)]
+    if draws[0] != draws[1]:
         return False
     n = dataset_info(a.config.data.dataset).n_train
     if a.config.batch_size >= n and b.config.batch_size >= n:

@@ -1,21 +1,22 @@
-"""What each data set is: shape, sizes, normalisation, and where its files come from; plain values, no imports."""
+"""What each data set is: shape, sizes, normalisation, and where its files come from; plain values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from lmc_repro.data.remote import (
+    CIFAR10_ARCHIVE,
+    CIFAR10_FILES,
+    CIFAR100_ARCHIVE,
+    CIFAR100_FILES,
+    MNIST_FILES,
+    TINY_IMAGENET_ARCHIVE,
+    RemoteFile,
+)
 from lmc_repro.errors import LmcError
 
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of the publisher: its addresses in the order to try, and what it must contain."""
-
-    name: str
-    urls: tuple[str, ...]
-    sha256: str
-    size: int
+Format = Literal["sklearn-digits", "idx", "cifar", "tiny-imagenet", "image-folder", "npz"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class DatasetInfo:
     """One data set.
 
     `shape` is (channels, height, width) of a uint8 image with values 0..`scale_max`; `mean` and `std` are per
-    channel, in units of `scale_max`, so a network sees (value / scale_max - mean) / std. `files` is empty for a data
-    set that an installed package carries; otherwise they lie in `folder` (torchvision's layout) below the raw folder
-    or the mirror, in the order that the reader of `format` expects. `digest` is what `data_digest` must find in the
-    decoded arrays (empty: not checked). `source`, `split` and `normalisation` say in words where each choice comes
-    from.
+    channel, in units of `scale_max`, so a network sees (value / scale_max - mean) / std. `digest` is what
+    `data_digest` must find in the decoded arrays (empty: not checked). `source`, `split` and `normalisation` say in
+    words where each choice comes from.
+
+    `folder` (for `npz`: the file) is where it lies below the raw folder or the mirror, in torchvision's layout; empty
+    for a data set that an installed package carries. `files` in it are checked one by one, in the order that the
+    reader of `format` expects; without any, the reader takes the folder as it is. `archive`, beside the folder, is the
+    publisher's, and holds the folder.
     """
 
     name: str
@@ -42,10 +46,16 @@ class DatasetInfo:
     source: str
     split: str
     normalisation: str
-    format: Literal["sklearn-digits", "idx"]
+    format: Format
     digest: str = ""
     folder: str = ""
     files: tuple[RemoteFile, ...] = ()
+    archive: RemoteFile | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether an installed package carries it, so that there is nothing to get."""
+        return not self.folder
 
     @property
     def features(self) -> int:
@@ -54,15 +64,8 @@ class DatasetInfo:
         return channels * height * width
 
 
-_MNIST_MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
-
-
-def _mnist_file(name: str, sha256: str, size: int) -> RemoteFile:
-    return RemoteFile(name, tuple(mirror + name for mirror in _MNIST_MIRRORS), sha256, size)
-
+_CIFAR_MEAN = (0.49139968, 0.48215827, 0.44653124)
+_CIFAR_STD = (0.24703233, 0.24348505, 0.26158768)
 
 CATALOG: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
@@ -97,28 +100,61 @@ CATALOG: dict[str, DatasetInfo] = {
         format="idx",
         digest="0fcbaaf0b960cd9364b37d51efda55428f841471b1c3e74b34150fcd3241bbb0",
         folder="MNIST/raw",
-        files=(
-            _mnist_file(
-                "train-images-idx3-ubyte.gz",
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                9912422,
-            ),
-            _mnist_file(
-                "train-labels-idx1-ubyte.gz",
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                28881,
-            ),
-            _mnist_file(
-                "t10k-images-idx3-ubyte.gz",
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                1648877,
-            ),
-            _mnist_file(
-                "t10k-labels-idx1-ubyte.gz",
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-                4542,
-            ),
-        ),
+        files=MNIST_FILES,
+    ),
+    "cifar10": DatasetInfo(
+        name="cifar10",
+        title="CIFAR-10",
+        shape=(3, 32, 32),
+        classes=10,
+        n_train=50000,
+        n_test=10000,
+        scale_max=255,
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
+        source="Krizhevsky 2009: Learning multiple layers of features from tiny images",
+        split="the publishers' own",
+        normalisation="author-code",
+        format="cifar",
+        digest="d9a61110583135b1ea1d43fe0b22c7ffd4b99276e4e9a3e29cac9faabf0ad685",
+        folder="cifar-10-batches-py",
+        files=CIFAR10_FILES,
+        archive=CIFAR10_ARCHIVE,
+    ),
+    "cifar100": DatasetInfo(
+        name="cifar100",
+        title="CIFAR-100",
+        shape=(3, 32, 32),
+        classes=100,
+        n_train=50000,
+        n_test=10000,
+        scale_max=255,
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
+        source="Krizhevsky 2009: Learning multiple layers of features from tiny images; the 100 fine labels",
+        split="the publishers' own",
+        normalisation="author-code: that of CIFAR-10",
+        format="cifar",
+        folder="cifar-100-python",
+        files=CIFAR100_FILES,
+        archive=CIFAR100_ARCHIVE,
+    ),
+    "tinyimagenet": DatasetInfo(
+        name="tinyimagenet",
+        title="Tiny ImageNet",
+        shape=(3, 64, 64),
+        classes=200,
+        n_train=100000,
+        n_test=10000,
+        scale_max=255,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        source="Stanford CS231n: Tiny ImageNet, 200 classes of ImageNet at 64 x 64",
+        split="train, and val as test: the labels of its test split are not public",
+        normalisation="author-code: ImageNet's",
+        format="tiny-imagenet",
+        folder="tiny-imagenet-200",
+        archive=TINY_IMAGENET_ARCHIVE,
     ),
 }
 

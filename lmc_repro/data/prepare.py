@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+import torch
 from safetensors.torch import save_file
 
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.data.fetch import Progress, Unavailable, fetch
+from lmc_repro.data.folder import locked, new_folder, write_only
 from lmc_repro.data.readers import read_arrays
 from lmc_repro.data.status import STATUS, Status, read_status, sha256_of, write_status
 from lmc_repro.errors import LmcError
@@ -26,41 +22,34 @@ def prepare(
     prepared_dir: Path,
     raw_dir: Path,
     mirror: Path | None,
-    used: bool = True,
     on_progress: Progress | None = None,
     info: DatasetInfo | None = None,
 ) -> Status:
     """Make prepared_dir/name hold the data set, and return its status.json.
 
-    Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Not `used`, or
-    not to be had on this machine: status.json alone, `unused` or `absent` with the reason. A ready folder whose files
-    are as recorded is left alone. `info` defaults to the catalog's entry. Equal data give equal bytes. LmcError, and
-    the folder as it was, for a file with wrong content, a missing mirror, or a missing ffcv.
+    Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Not to be had on
+    this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is left alone.
+    `info` defaults to the catalog's entry. Equal data give equal bytes. LmcError, and the folder as it was, for a file
+    with wrong content, a missing mirror, or a missing ffcv.
     """
     info = info or dataset_info(name)
-    prepared_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(prepared_dir / f".{name}.lock"):
-        for leftover in prepared_dir.glob(f".{name}.tmp-*"):  # of a killed process: the lock is ours now
-            shutil.rmtree(leftover)
-        if not used:
-            return _write_only(prepared_dir, name, {"state": "unused", "reason": "no study of this profile uses it"})
+    with locked(prepared_dir, name):
         ready = _ready_status(prepared_dir, name, info)
         if ready is not None:
             return ready
         try:
-            fetch(info, raw_dir, mirror, on_progress)
+            place = fetch(info, raw_dir, mirror, on_progress)
         except Unavailable as error:
-            return _write_only(prepared_dir, name, {"state": "absent", "reason": str(error)})
-        train, test = read_arrays(info, raw_dir)
+            return write_only(prepared_dir, name, {"state": "absent", "reason": str(error)})
+        train, test = read_arrays(info, place, on_progress)
         digest = data_digest(train, test)
         if info.digest not in ("", digest):
             raise LmcError(
                 f"{info.source}: the decoded arrays have digest {digest}, expected {info.digest}; "
                 "install the versions in constraints.txt"
             )
-        with _new_folder(prepared_dir, name) as folder:
-            status = _write_arrays(folder, train, test, digest)
-        return status
+        with new_folder(prepared_dir, name) as folder:
+            return _write_arrays(folder, train, test, digest)
 
 
 def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Status:
@@ -70,8 +59,10 @@ def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Statu
         save_file({"images": split.images, "labels": split.labels}, path)
         path.chmod(0o644)  # safetensors makes it private
         write_beton(folder / f"{label}.beton", split)
-    if data_digest(read_beton(folder / "train.beton"), read_beton(folder / "test.beton")) != digest:
-        raise LmcError(f"{folder}: ffcv reads back other arrays than were written; use the tested version of ffcv")
+        streamed = read_beton(folder / f"{label}.beton")
+        if not (torch.equal(streamed.images, split.images) and torch.equal(streamed.labels, split.labels)):
+            raise LmcError(f"{folder}: ffcv reads back other arrays than were written; use the tested version of ffcv")
+        del streamed  # as large as the split itself
     status: Status = {
         "state": "ready",
         "digest": digest,
@@ -80,12 +71,6 @@ def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Statu
         "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
     write_status(folder, status)
-    return status
-
-
-def _write_only(prepared_dir: Path, name: str, status: Status) -> Status:
-    with _new_folder(prepared_dir, name) as folder:
-        write_status(folder, status)
     return status
 
 
@@ -101,22 +86,3 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
     if {path.name for path in folder.iterdir()} != {*files, STATUS}:
         return None
     return status if all(sha256_of(folder / file) == found for file, found in files.items()) else None
-
-
-@contextmanager
-def _new_folder(prepared_dir: Path, name: str) -> Iterator[Path]:
-    """Fill a new folder that takes the place of prepared_dir/name only if the block ends well."""
-    folder, target = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir)), prepared_dir / name
-    try:
-        yield folder
-        folder.chmod(0o755)  # mkdtemp makes it private
-        if target.exists():
-            # A folder cannot replace a full one: the old one goes into the new one's shadow first.
-            old = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir))
-            os.replace(target, old)
-            os.replace(folder, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

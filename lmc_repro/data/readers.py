@@ -9,16 +9,22 @@ import numpy as np
 import torch
 
 from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.data.cifar import read_cifar
 from lmc_repro.data.dataset import Split, check_split
+from lmc_repro.data.fetch import Progress
 from lmc_repro.data.idx import read_idx
+from lmc_repro.data.own import read_image_folder, read_npz
+from lmc_repro.data.tiny_imagenet import read_tiny_imagenet
 from lmc_repro.errors import LmcError
 
 Arrays = tuple[Split, Split]
 
 
-def read_arrays(info: DatasetInfo, raw_dir: Path) -> Arrays:
-    """Return (train, test) of a data set whose files lie in raw_dir/info.folder; LmcError if they are not as listed."""
-    return READERS[info.format](info, raw_dir / info.folder)
+def read_arrays(info: DatasetInfo, place: Path, on_progress: Progress | None = None) -> Arrays:
+    """Return (train, test) of a data set that `fetch` found at `place`; LmcError if it is not as the catalog says."""
+    if info.format in WITH_PROGRESS:
+        return WITH_PROGRESS[info.format](info, place, on_progress)
+    return READERS[info.format](info, place)
 
 
 def read_idx_files(info: DatasetInfo, folder: Path) -> Arrays:
@@ -65,4 +71,13 @@ def stratified_half(labels: np.ndarray, seed: int) -> np.ndarray:
     return chosen
 
 
-READERS: dict[str, Callable[[DatasetInfo, Path], Arrays]] = {"sklearn-digits": read_digits, "idx": read_idx_files}
+READERS: dict[str, Callable[[DatasetInfo, Path], Arrays]] = {
+    "sklearn-digits": read_digits,
+    "idx": read_idx_files,
+    "cifar": read_cifar,
+    "npz": read_npz,
+}
+WITH_PROGRESS: dict[str, Callable[[DatasetInfo, Path, Progress | None], Arrays]] = {
+    "tiny-imagenet": read_tiny_imagenet,
+    "image-folder": read_image_folder,
+}

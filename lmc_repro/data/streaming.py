@@ -14,50 +14,53 @@ import torch
 from torch import Tensor
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.loader import count_steps
+from lmc_repro.data.loader import Batch, count_steps
 from lmc_repro.data.order import OrderRule, epoch_order
 from lmc_repro.data.status import require_ready, sha256_of
 from lmc_repro.data.threads import import_ffcv, restore_torch_threads, torch_threads_kept
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.seeds import Seeds
 
 
 class FfcvLoader:
     """A `StackLoader` over prepared_dir/<name>/train.beton.
 
     ffcv sees a batch of C children times b samples; its order lists, for every step, the first child's indices, then
-    the second's, and so on, so a sample comes up C times an epoch. `workers` (at most the cores) decode in parallel
-    and change no bit. Making one compiles ffcv's pipeline: about half a second.
+    the second's, and so on, so a sample comes up C times an epoch. Labels are the data set's, looked up: they may be
+    noisy, those of the file are clean. `workers` (at most the cores) decode in parallel and change no bit.
+    Making one compiles ffcv's pipeline: about half a second.
     """
 
     def __init__(
         self,
         dataset: Dataset,
         prepared_dir: Path,
-        loader_seeds: Sequence[int],
+        seeds: Sequence[Seeds],
         batch_size: int,
         drop_last: bool,
         rule: OrderRule,
         workers: int = 1,
     ) -> None:
-        self._n = len(dataset.train)
+        self._n, self._labels = len(dataset.train), dataset.train.labels
         self.steps_per_epoch = count_steps(self._n, batch_size, drop_last)
-        self._seeds = tuple(loader_seeds)
+        self._seeds = tuple(seeds)
         self._batch_size = min(batch_size, self._n)
         self._rule: OrderRule = rule
         self._loader = _open(_checked_beton(dataset, prepared_dir), len(self._seeds) * self._batch_size, workers)
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of `epoch` from `start_step` on; see `StackLoader.epoch`."""
         if start_step >= self.steps_per_epoch:
             return
-        orders = [epoch_order(self._n, seed, epoch, self._rule) for seed in self._seeds]
+        orders = [epoch_order(self._n, seeds.loader_at(epoch), epoch, self._rule) for seeds in self._seeds]
         indices = interleave(orders, self._batch_size, start_step, self.steps_per_epoch)
         threads = torch.get_num_threads()
+        order = torch.from_numpy(np.stack(orders))
         with closing(_start(self._loader, indices)) as batches:
-            for images, labels in batches:
+            for step, (images, _) in enumerate(batches, start_step):
                 restore_torch_threads(threads)
-                children = len(self._seeds)
-                yield images.view(children, -1, *images.shape[1:]), labels.view(children, -1)
+                these = order[:, step * self._batch_size : (step + 1) * self._batch_size]
+                yield Batch(images.view(*these.shape, *images.shape[1:]), self._labels[these], these)
 
 
 def interleave(

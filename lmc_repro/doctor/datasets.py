@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmc_repro.data.catalog import CATALOG, DatasetInfo
+from lmc_repro.data.remote import RemoteFile
 from lmc_repro.data.status import read_status
 from lmc_repro.doctor.finding import Finding
 from lmc_repro.errors import LmcError
@@ -43,24 +44,36 @@ def _check(project: Project, mirror: Path | None, info: DatasetInfo, used: bool)
         if info.digest and digest != info.digest:
             return Finding(SECTION, name, "warning", f"{place}: digest {digest[:12]}, not {info.digest[:12]}", prepare)
         return Finding(SECTION, name, "ok", "; ".join([f"prepared in {place}, digest {digest[:12]}", *sources]))
-    where = "; ".join(sources) if sources else "not on this machine: it is downloaded when it is needed"
+    nowhere = "not on this machine"
+    if info.files or info.archive:
+        nowhere += ": it is downloaded when it is needed"
+    where = "; ".join(sources) if sources else nowhere
     wanted = f", used by the active profile: `{prepare}` or `dvc repro` makes it" if used else ""
     return Finding(SECTION, name, "info", f"not prepared{wanted}; {where}")
 
 
 def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[str]:
-    """Return where the publisher's files are, by name and size."""
-    if not info.files:
+    """Return where the publisher's files, folder or archive are, by name and size."""
+    if info.embedded:
         return ["an installed package holds it"]
     found = []
     for title, root in (("raw", project.raw), ("mirror", mirror)):
         if root is None:
             continue
-        folder = root / info.folder
-        there = [file for file in info.files if _size(folder / file.name) == file.size]
+        place = root / info.folder
+        there = [file for file in info.files if _fits(place / file.name, file)]
         if there:
-            found.append(f"{title}: {len(there)} of {len(info.files)} files in {folder}")
+            found.append(f"{title}: {len(there)} of {len(info.files)} files in {place}")
+        elif not info.files and place.exists():
+            found.append(f"{title}: {place}")
+        if info.archive and _fits(root / info.archive.name, info.archive):
+            found.append(f"{title}: {root / info.archive.name}")
     return found
+
+
+def _fits(path: Path, file: RemoteFile) -> bool:
+    size = _size(path)
+    return size is not None and file.size in (0, size)
 
 
 def _size(path: Path) -> int | None:

@@ -15,6 +15,7 @@ from lmc_repro.schemas.run import RunConfig
 EFFICIENCY = 0.6  # of sgemm
 SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels, a child
 SECONDS_PER_VALUE = 4e-9  # gather, convert and normalise one input value
+SECONDS_PER_ACTIVATION = 1.5e-9  # what is not a matrix product: read and write one number of `activations`
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,19 @@ def run_flops(config: RunConfig, info: DatasetInfo) -> float:
 def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> float:
     """Return the seconds that one core of `gflops` (single precision, matrix products) takes for one run."""
     steps = -(-info.n_train // config.batch_size) * config.epochs
-    layers = len(build_model(config.model, info).shapes)
-    values = float(info.n_train) * config.epochs * info.features
+    model = build_model(config.model, info)
+    samples = float(info.n_train) * config.epochs
     return (
         run_flops(config, info) / (gflops * 1e9 * EFFICIENCY)
-        + steps * layers * SECONDS_PER_LAYER_STEP
-        + values * SECONDS_PER_VALUE
+        + steps * len(model.shapes) * SECONDS_PER_LAYER_STEP
+        + samples * (info.features * SECONDS_PER_VALUE + model.activations() * SECONDS_PER_ACTIVATION)
     )
 
 
 def working_bytes(config: RunConfig, info: DatasetInfo) -> int:
     """Return the memory that one child adds to a stack: weights, gradient, buffers, inputs and activations."""
     model = build_model(config.model, info)
-    widths = sum(shape[0] for name, shape in model.shapes.items() if name.endswith("weight"))
-    return 4 * (5 * count_parameters(model) + config.batch_size * (info.features + 2 * widths))
+    return 4 * (5 * count_parameters(model) + config.batch_size * (info.features + model.activations()))
 
 
 def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:

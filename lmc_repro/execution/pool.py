@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.task import StackTask, train_task
+from lmc_repro.execution.threads import one_thread_each
 from lmc_repro.training.trainer import Event
 
 T = TypeVar("T")
@@ -29,7 +31,6 @@ class _Worker:
 
     events: Any = None
     stop: Any = None
-    parent = 0
 
 
 def default_jobs() -> int:
@@ -44,9 +45,9 @@ def run_stacks(tasks: Sequence[StackTask], jobs: int, on_event: Callable[[Event]
     """
     if not tasks:
         return
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     events, stop = context.Queue(), context.Event()
-    with _pool(min(jobs, len(tasks)), (events, stop, os.getpid())) as pool:
+    with _pool(min(jobs, len(tasks)), (events, stop)) as pool:
         pending: set[Future[None]] = {pool.submit(_train, task) for task in tasks}
         failed: BaseException | None = None
         try:
@@ -72,7 +73,7 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
     first = list(islice(source, max(1, jobs)))
     if not first:
         return
-    with _pool(max(1, jobs), (None, None, os.getpid())) as pool:
+    with _pool(max(1, jobs), (None, None)) as pool:
         waiting = deque(pool.submit(function, task) for task in first)
         while waiting:
             oldest = waiting.popleft()
@@ -83,17 +84,26 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
 
 
 def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
-    # spawn, not fork: a forked child would inherit torch's and MLflow's threads and locks
-    return ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=arguments
-    )
+    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_begin, initargs=arguments)
 
 
-def _begin(events: Any, stop: Any, parent: int) -> None:
-    _Worker.events, _Worker.stop, _Worker.parent = events, stop, parent
+def _context() -> BaseContext:
+    """Return how workers start: from a process that has nothing but this project's imports, or anew.
+
+    A fork of this process would inherit torch's and MLflow's threads and locks; a process for each worker imports
+    torch, 1.5 s, each time.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.preload"])
+    return context
+
+
+def _begin(events: Any, stop: Any) -> None:
+    _Worker.events, _Worker.stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
-    # One thread for every library, before any of them is loaded.
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    one_thread_each()
 
 
 def _train(task: StackTask) -> None:
@@ -101,7 +111,8 @@ def _train(task: StackTask) -> None:
 
 
 def _tell(event: Event) -> None:
-    if os.getppid() != _Worker.parent:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
         os._exit(1)  # the parent was killed: the next one must not find a second writer
     _Worker.events.put(event)
     if _Worker.stop.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -11,7 +11,15 @@ Weights = Mapping[str, Tensor]
 """Tensors by name, as in a module's state_dict: of one child, or stacked with a leading axis C of children."""
 
 
-class Model(Protocol):
+class Forward(Protocol):
+    """What an evaluation asks of a network."""
+
+    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return logits [C, b, classes] for stacked weights and inputs [C, b, channels, height, width]."""
+        ...
+
+
+class Model(Forward, Protocol):
     """A network without state. All randomness is the generator's; all weights are arguments.
 
     The forward pass is made of batched matrix products, so that on a CPU with one thread a child's bits do not depend
@@ -24,12 +32,31 @@ class Model(Protocol):
         """Return the initial weights of one child, float32 on the CPU."""
         ...
 
-    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [C, b, classes] for stacked weights and inputs [C, b, channels, height, width]."""
+    def forward_flops(self) -> tuple[int, int]:
+        """Return multiply-adds x 2 of one sample's forward pass: (of the first layer, of the others).
+
+        The first layer is the one whose inputs need no gradient: a step costs 2 x the first and 3 x the others.
+        """
         ...
 
-    def forward_flops(self) -> tuple[int, int]:
-        """Return multiply-adds x 2 of one sample's forward pass: (of the first layer, of the others)."""
+    def activations(self) -> int:
+        """Return how many numbers a step keeps for one sample, about, beside its input: memory, not arithmetic."""
+        ...
+
+
+@runtime_checkable
+class AffineFirst(Protocol):
+    """What a model may offer whose inputs meet an affine map first: forward = rest after first_layer.
+
+    Then the first layer's outputs on a straight line between two networks lie on a straight line themselves.
+    """
+
+    def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return the outputs [C, ...] of the first layer, before its activation: affine in its weights and biases."""
+        ...
+
+    def rest(self, weights: Weights, first: Tensor) -> Tensor:
+        """Return logits [C, b, classes] from the first layer's outputs, which it may overwrite."""
         ...
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from lmc_repro.models.base import Weights
-from lmc_repro.models.init import init_linear
+from lmc_repro.models.init import LinearInit
+from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import MlpConfig
 
 
 class Mlp:
-    """`depth` linear layers, named as in a torch.nn.ModuleList: layers.0.weight [out, in], layers.0.bias [out], ..."""
+    """`depth` linear layers, named as in a torch.nn.ModuleList: layers.0.weight [out, in], layers.0.bias [out], ...
 
-    def __init__(self, config: MlpConfig, features: int, classes: int) -> None:
-        self.config = config
+    `start` gives the initial weights of one child in place of `config.init`: those of another network, embedded.
+    """
+
+    def __init__(
+        self,
+        config: MlpConfig,
+        features: int,
+        classes: int,
+        start: Callable[[Generator], dict[str, Tensor]] | None = None,
+    ) -> None:
+        self.config, self.start = config, start
         hidden = [config.width or 0] * (config.depth - 1)
         self.sizes = [features, *hidden, classes]
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -28,29 +38,42 @@ class Mlp:
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one child, layer after layer from the input."""
-        weights: dict[str, Tensor] = {}
+        if self.start is not None:
+            return self.start(generator)
         c = self.config
+        draw = LinearInit(c.init, c.gain, c.slope, generator)
+        weights: dict[str, Tensor] = {}
         for i, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
-            weight, bias = init_linear(fan_in, fan_out, c.bias, c.init, c.gain, c.slope, generator)
-            weights[f"layers.{i}.weight"] = weight
-            if bias is not None:
-                weights[f"layers.{i}.bias"] = bias
+            weights[f"layers.{i}.weight"] = draw.weight(fan_out, fan_in)
+            if c.bias:
+                weights[f"layers.{i}.bias"] = draw.bias(fan_in, fan_out)
         return weights
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
-        x = inputs.flatten(2)
-        for i in range(self.config.depth):
-            if i > 0 and self.config.slope != 1.0:
-                x = functional.leaky_relu(x, self.config.slope)
-            weight = weights[f"layers.{i}.weight"].mT
-            if self.config.bias:
-                x = torch.baddbmm(weights[f"layers.{i}.bias"].unsqueeze(1), x, weight)
-            else:
-                x = torch.bmm(x, weight)
+        return self.rest(weights, self.first_layer(weights, inputs))
+
+    def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return the outputs [C, b, width] of the first layer, before the activation."""
+        return self._affine(weights, 0, inputs.flatten(2))
+
+    def rest(self, weights: Weights, first: Tensor) -> Tensor:
+        """Return logits [C, b, classes] from the first layer's outputs."""
+        x = first
+        for i in range(1, self.config.depth):
+            if self.config.slope != 1.0:
+                x = functional.leaky_relu(x, self.config.slope, inplace=True)  # the product does not keep it
+            x = self._affine(weights, i, x)
         return x
+
+    def _affine(self, weights: Weights, layer: int, x: Tensor) -> Tensor:
+        return affine(x, weights[f"layers.{layer}.weight"], weights.get(f"layers.{layer}.bias"))
 
     def forward_flops(self) -> tuple[int, int]:
         """Return 2 x the weights of the first layer, and of the others."""
         products = [2 * a * b for a, b in pairwise(self.sizes)]
         return products[0], sum(products[1:])
+
+    def activations(self) -> int:
+        """Return the sizes of all layers' outputs, before and after the leaky ReLU."""
+        return 2 * sum(self.sizes[1:])

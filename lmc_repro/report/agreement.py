@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.report.records import CellRecord
+from lmc_repro.report.records import CellRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import NO_VERDICT, NOT_RUN
 
-PAPER_DATASET = "mnist"
 PAPER_EPOCHS = 200  # paper, Section 2
 
 VERDICTS: tuple[Verdict, Verdict] = ("disconnected", "connected")
@@ -36,9 +35,13 @@ class Compared:
         return self.ours in VERDICTS and self.ours != self.paper
 
 
-def comparable(cell: CellRecord) -> bool:
-    """Return whether a cell has the paper's data set and length."""
-    return bool(cell.config["data"]["dataset"] == PAPER_DATASET and cell.config["epochs"] == PAPER_EPOCHS)
+def comparable(cell: CellRecord, results: StudyResults) -> bool:
+    """Return whether a cell has the paper's data set, the one that the study itself names, and the paper's length.
+
+    Where the study names none, what it ran on is its own.
+    """
+    own = results.own_dataset(cell.row, cell.column)
+    return own in (None, cell.config["data"]["dataset"]) and bool(cell.config["epochs"] == PAPER_EPOCHS)
 
 
 def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
@@ -54,7 +57,7 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
                 continue
             ours = NOT_RUN
             if entry.cell is not None:
-                if not comparable(entry.cell) or entry.cell.fingerprints in seen:
+                if not comparable(entry.cell, table.results) or entry.cell.fingerprints in seen:
                     continue
                 seen.add(entry.cell.fingerprints)
                 ours = entry.verdict(split) or NO_VERDICT

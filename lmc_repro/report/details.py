@@ -13,6 +13,7 @@ from lmc_repro.report.records import CellRecord, PairRecord, StudyResults
 from lmc_repro.report.sentences import ORDER
 from lmc_repro.report.table import Entry, mean_error, mean_floor
 from lmc_repro.report.words import NO_VERDICT, NONE, PAIRS, letter, points, spread
+from lmc_repro.schemas.base import mark_text
 
 Rows = list[list[str]]
 
@@ -103,7 +104,10 @@ def _ends(pair: PairRecord) -> Rows:
 def _late(cell: CellRecord) -> Rows:
     both = zip(cell.summary["test"].late, cell.summary["train"].late, strict=True)
     return [
-        [str(test.epoch), *(text for mark in (test, train) for text in (points(mark.mean), mark.verdict or NO_VERDICT))]
+        [
+            mark_text(test.epoch),
+            *(text for mark in (test, train) for text in (points(mark.mean), mark.verdict or NO_VERDICT)),
+        ]
         for test, train in both
     ]
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, Compared, compared, entry_distance, two_by_two
+from lmc_repro.report.contents import Report, StudyPart
+from lmc_repro.report.overview import overview
+from lmc_repro.report.planned import NotRun, hours_text, total
 from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.report.sentences import agrees, figure_shows, statements_show, table_shows, values_show
+from lmc_repro.report.statements import Finding
 from lmc_repro.report.table import Entry, StudyTable, mean_error, mean_floor
 from lmc_repro.report.words import (
     FLAGS,
     NONE,
-    PAPER,
+    NOT_RUN,
     analogue_note,
+    axis_label,
     entry_lines,
     heading,
     late_marks,
     letter,
+    paper_name,
     paper_numbers,
     points,
     spread,
@@ -26,35 +34,85 @@ from lmc_repro.report.words import (
 ORDER: tuple[SplitName, SplitName] = ("test", "train")
 
 
+STATEMENTS = ("statement", "cells", "effect", "n", "seeds in favour", "outcome")
+NOT_RUN_COLUMNS = ("study", "cell", "FLOPs", "hours of one core", "why")
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a Markdown table; pipes in cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def study_markdown(table: StudyTable, figure: str | None = None) -> str:
-    """Return a study's section: question, heading, grid, figure (a path to link), details."""
+def study_markdown(part: StudyPart, figures: str = "figures") -> str:
+    """Return a study's section: question, heading, grid, statements, figures (links below `figures`), details."""
+    table = part.table
+    if table is None:
+        return f"## {part.title}\n\n{NOT_RUN}: no results; `lmc run {part.study}` makes them.\n"
     results = table.results
     parts = [f"## {results.title}\n", f"{results.question}\n"]
     if note := analogue_note(results):
         parts.append(f"**{note}**\n")
     parts.append("".join(f"- {name}: {value}\n" for name, value in heading(results)))
-    parts.append("Mean barrier in points, test / train; then the range over trainer seeds, the verdict, n and flags.\n")
+    parts.append(
+        f"{table_shows(table)} {agrees(table)} Below a mean: the range over trainer seeds, verdict, n, flags.\n"
+    )
     parts.append(grid_markdown(table))
-    if figure:
-        parts.append(f"![Error along the path, {results.title}]({figure})\n")
+    if part.claim:
+        parts.append(f"{statements_show(part.claim, part.findings)}\n")
+    if part.findings:
+        parts.append(markdown_table(STATEMENTS, map(statement_row, part.findings)))
+    if part.plot:
+        parts.append(f"{values_show(part.plot, table)}\n")
+        parts.append(f"![{part.plot.y_label}, {results.title}]({figures}/{part.study}-values.svg)\n")
+    parts.append(f"{figure_shows(table)}\n")
+    parts.append(f"![Error along the path, {results.title}]({figures}/{part.study}.svg)\n")
     parts.append(details_markdown(table))
     return "\n".join(parts)
+
+
+def statement_row(found: Finding) -> tuple[str, ...]:
+    """Return a statement as a line of a table (STATEMENTS)."""
+    favour = f"{found.in_favour} of {found.n}" if found.n else NONE
+    return found.text, found.cells, found.effect or NONE, str(found.n), favour, found.outcome
+
+
+def overview_markdown(report: Report) -> str:
+    """Return the paper's exhibits, each with a link to its section and its outcome."""
+    titles = {part.study: part.title for part in report.parts} | {s.key: s.title for s in report.sections}
+    rows = []
+    for line in overview(report):
+        where = f"[{line.key}](#{_anchor(titles[line.key])})" if line.key else f"`{line.place}`"
+        rows.append([line.exhibit, line.subject, where, line.outcome])
+    return markdown_table(["paper", "subject", "here", "what came out"], rows)
+
+
+def _anchor(title: str) -> str:
+    """Return the id that Markdown's readers give a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def not_run_markdown(cells: Sequence[NotRun]) -> str:
+    """Return one table of the cells that were not run, with predicted costs and reasons."""
+    return f"{total(cells)}.\n\n{markdown_table(NOT_RUN_COLUMNS, map(not_run_row, cells))}"
+
+
+def not_run_row(cell: NotRun) -> tuple[str, ...]:
+    """Return a cell that was not run as a line of a table (NOT_RUN_COLUMNS)."""
+    flops = NONE if cell.flops is None else f"{cell.flops:.1e}"
+    hours = NONE if cell.hours is None else hours_text(cell.hours)
+    return cell.title, cell.label, flops, hours, cell.reason
 
 
 def grid_markdown(table: StudyTable) -> str:
     """Return the grid: ours, and beside each column the paper's numbers under their own heading."""
     header = ["test / train"]
     for column in table.columns:
-        header += [column.label, PAPER] if table.with_paper else [column.label]
+        header += [axis_label(column, table.columns)]
+        header += [paper_name(table.results)] if table.with_paper else []
     rows = []
     for row in table.rows:
-        line = [row.label]
+        line = [axis_label(row, table.rows)]
         for entry in table.line(row):
             line.append("<br>".join(entry_lines(entry, bold="**")))
             if table.with_paper:

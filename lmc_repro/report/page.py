@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lmc_repro.report import panels
+from lmc_repro.report import charts, panels
 from lmc_repro.report.agreement import OUTCOME_HEADINGS, compared, entry_distance, two_by_two
+from lmc_repro.report.contents import Report, StudyPart
 from lmc_repro.report.details import CellDetails, cell_details, values
-from lmc_repro.report.sentences import NOT_COUNTED, ORDER, agrees, cell_agrees, figure_shows, outcome, table_shows
+from lmc_repro.report.figures import panel_axes
+from lmc_repro.report.markdown import NOT_RUN_COLUMNS, STATEMENTS, not_run_row, statement_row
+from lmc_repro.report.overview import overview
+from lmc_repro.report.planned import total
+from lmc_repro.report.sentences import (
+    NOT_COUNTED,
+    ORDER,
+    agrees,
+    cell_agrees,
+    figure_shows,
+    outcome,
+    statements_show,
+    table_shows,
+    values_show,
+)
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import (
     FLAGS,
@@ -19,9 +33,11 @@ from lmc_repro.report.words import (
     NOT_RUN,
     PAPER,
     analogue_note,
+    axis_label,
     entry_lines,
     heading,
     means,
+    paper_name,
     paper_numbers,
     points,
 )
@@ -48,7 +64,8 @@ class Panel:
 class Place:
     """An entry of the grid as the page shows it.
 
-    `anchor` names its details, None where it was not run; `marked` is `apart` where either split is disconnected.
+    `anchor` names its details, None where it was not run; `marked` is `apart` where either split is disconnected;
+    `drawn`: its panel stands among the paths, else in its details.
     """
 
     entry: Entry
@@ -58,28 +75,35 @@ class Place:
     marked: str
     paper: str
     panel: Panel
+    drawn: bool
     details: CellDetails | None
     agrees: str
     filter: str
 
 
-def html_page(tables: Mapping[str, StudyTable | None]) -> str:
+def html_page(report: Report) -> str:
     """Return index.html: no script, no request, all that is said escaped; equal results give equal text."""
-    studies = [
-        _study(f"study-{i}", study, table) if table else {"id": f"study-{i}", "study": study, "table": None}
-        for i, (study, table) in enumerate(tables.items(), start=1)
-    ]
-    found = [table for table in tables.values() if table]
-    entries = ((key, values(value), source) for table in found for key, value, source in table.results.provenance)
+    ids = {part.study: f"study-{i}" for i, part in enumerate(report.parts, start=1)}
+    ids |= {section.key: f"exhibit-{i}" for i, section in enumerate(report.sections, start=1)}
+    entries = (
+        (key, values(value), source) for table in report.tables for key, value, source in table.results.provenance
+    )
     return _template().render(
-        studies=studies,
-        agreement=_agreement(found),
+        overview=[(line, ids.get(line.key or "")) for line in overview(report)],
+        studies=[_study(ids[part.study], part) for part in report.parts],
+        pictures=any("<img" in section.html for section in report.sections),
+        sections=[(ids[section.key], section.title, section.html) for section in report.sections],
+        agreement=_agreement(report.tables),
         provenance=list(dict.fromkeys(entries)),
+        not_run_columns=NOT_RUN_COLUMNS,
+        not_run_rows=list(map(not_run_row, report.not_run)),
+        not_run_total=total(report.not_run),
         flags=list(FLAGS.values()),
         paper=PAPER,
         none=NONE,
         not_run=NOT_RUN,
         mlflow=MLFLOW,
+        chart_size=(charts.WIDTH, charts.HEIGHT),
     )
 
 
@@ -97,7 +121,10 @@ def _template() -> Template:
     ).get_template("page.html.j2")
 
 
-def _study(name: str, study: str, table: StudyTable) -> dict[str, Any]:
+def _study(name: str, part: StudyPart) -> dict[str, Any]:
+    table = part.table
+    if table is None:
+        return {"id": name, "study": part.study, "title": part.title, "table": None}
     results = table.results
     scale = panels.shared_scale(
         results.curves[cell.key, pair.pair, pair.epoch, split]
@@ -105,25 +132,38 @@ def _study(name: str, study: str, table: StudyTable) -> dict[str, Any]:
         for pair in cell.pairs
         for split in ORDER
     )
+    drawn_rows, drawn_columns = panel_axes(table)
     rows, number = [], 0
     for row in table.rows:
         places = []
         for entry in table.line(row):
             number += 1
-            places.append(_place(entry, table, f"{name}-cell-{number}", scale))
-        rows.append((row, places))
-    experiment = f"{EXPERIMENT_PREFIX}{study}/{results.profile}"
+            drawn = entry.row in drawn_rows and entry.column in drawn_columns
+            places.append(_place(entry, table, f"{name}-cell-{number}", scale, drawn))
+        rows.append((axis_label(row, table.rows), places))
+    experiment = f"{EXPERIMENT_PREFIX}{part.study}/{results.profile}"
     return {
         "id": name,
-        "study": study,
+        "study": part.study,
+        "title": part.title,
         "table": table,
         "rows": rows,
+        "columns": [axis_label(column, table.columns) for column in table.columns],
+        "across": len(drawn_columns),
+        "paper": paper_name(results),
         "heading": heading(results),
         "analogue": analogue_note(results),
         "table_shows": table_shows(table),
         "figure_shows": figure_shows(table),
         "agrees": agrees(table),
         "lines_agree": NOT_COUNTED if results.analogue else "Agreement is counted on the barriers, not on these lines.",
+        "statements_show": statements_show(part.claim, part.findings) if part.claim else None,
+        "statement_columns": STATEMENTS,
+        "statements": list(map(statement_row, part.findings)),
+        "plot": part.plot,
+        "values_show": values_show(part.plot, table) if part.plot else None,
+        "charts": charts.charts(part.plot) if part.plot else [],
+        "lines": charts.key(part.plot) if part.plot else [],
         "scale": scale,
         "x": panels.x,
         "size": (panels.WIDTH, panels.HEIGHT),
@@ -132,7 +172,7 @@ def _study(name: str, study: str, table: StudyTable) -> dict[str, Any]:
     }
 
 
-def _place(entry: Entry, table: StudyTable, anchor: str, scale: panels.Scale) -> Place:
+def _place(entry: Entry, table: StudyTable, anchor: str, scale: panels.Scale, drawn: bool) -> Place:
     cell = entry.cell
     first, *rest = entry_lines(entry)
     note = means(cell) if cell is not None and entry.n else first
@@ -147,6 +187,7 @@ def _place(entry: Entry, table: StudyTable, anchor: str, scale: panels.Scale) ->
         marked="apart" if "disconnected" in (entry.verdict("test"), entry.verdict("train")) else "",
         paper=paper_numbers(entry),
         panel=Panel(entry.label, note, said, lines),
+        drawn=drawn,
         details=cell_details(entry, cell, table.results) if cell else None,
         agrees=cell_agrees(entry, table),
         filter=f"tags.`{CELL}` = '{cell.key}'" if cell else "",

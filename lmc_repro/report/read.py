@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +13,22 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import CellSummary, Late
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json
-from lmc_repro.report.records import Axis, CellRecord, CurveKey, DatasetRecord, PairRecord, StudyResults
+from lmc_repro.report.converged import NOT_CONVERGED, not_converged
+from lmc_repro.report.records import (
+    Axis,
+    CellRecord,
+    CurveKey,
+    DatasetRecord,
+    LeftOut,
+    PairRecord,
+    Show,
+    StudyResults,
+)
+from lmc_repro.schemas.base import parse_mark
 
 FILES = ("runs.json", "cells.json", "curves.csv")
+
+_LATER = ("dataset", "show", "left_out", "not_run")  # files made before there were these hold none
 
 T = TypeVar("T")
 
@@ -35,15 +48,15 @@ def read_study(folder: Path) -> StudyResults:
     cells = _built(cells_file, fix, lambda: tuple(_cell(entry) for entry in listed))
     try:
         with open(curves_file, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            lines = list(csv.reader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise LmcError(f"{curves_file}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
-    curves = _built(curves_file, fix, lambda: _curves(rows, count))
+    curves = _built(curves_file, fix, lambda: _curves(lines, count))
     for cell in cells:
         for pair in cell.pairs:
             for split in SPLITS:
                 if (cell.key, pair.pair, pair.epoch, split) not in curves:
-                    what = f"no {split} curve of cell {cell.key}, pair {pair.pair}, epoch {pair.epoch}"
+                    what = f"no {split} curve of cell {cell.key}, pair {pair.pair}, epoch {pair.epoch:g}"
                     raise LmcError(f"{curves_file}: {what}, which cells.json has; {fix}")
     return _built(folder / "runs.json", fix, lambda: _study(runs, cells, curves))
 
@@ -58,23 +71,40 @@ def _built(path: Path, fix: str, build: Callable[[], T]) -> T:
 
 def _study(runs: Mapping[str, Any], cells: tuple[CellRecord, ...], curves: dict[CurveKey, Curve]) -> StudyResults:
     return StudyResults(
-        **_taken(StudyResults, runs, ("datasets", "rows", "columns", "provenance", "cells", "curves")),
+        **_taken(StudyResults, runs, ("datasets", "rows", "columns", "provenance", "cells", "curves", *_LATER)),
         datasets=tuple(DatasetRecord(**_taken(DatasetRecord, entry)) for entry in runs["datasets"]),
-        rows=tuple(Axis(**_taken(Axis, entry)) for entry in runs["rows"]),
-        columns=tuple(Axis(**_taken(Axis, entry)) for entry in runs["columns"]),
+        rows=tuple(_axis(entry) for entry in runs["rows"]),
+        columns=tuple(_axis(entry) for entry in runs["columns"]),
         provenance=tuple((entry["key"], entry["value"], entry["source"]) for entry in runs["provenance"]),
         cells=cells,
         curves=curves,
+        dataset=runs.get("dataset"),
+        show=Show(**_taken(Show, runs["show"])) if runs.get("show") else None,
+        left_out=tuple(_left_out(entry) for entry in runs.get("left_out", ())),
+        not_run=dict(runs.get("not_run", {})),
     )
 
 
+def _left_out(entry: Mapping[str, Any]) -> LeftOut:
+    rows, columns = (tuple(entry[axis]) if entry[axis] else None for axis in ("rows", "columns"))
+    return LeftOut(rows, columns, entry["label"], entry["why"])
+
+
+def _axis(entry: Mapping[str, Any]) -> Axis:
+    return Axis(entry["key"], entry["label"], entry.get("dataset"), entry.get("varies"))
+
+
 def _cell(entry: Mapping[str, Any]) -> CellRecord:
-    return CellRecord(
+    cell = CellRecord(
         **_taken(CellRecord, entry, ("key", "pairs", "summary")),
         key=entry["cell"],
         pairs=tuple(_pair(pair) for pair in entry["pairs"]),
         summary={split: _summary(entry[split]) for split in SPLITS},
     )
+    if not not_converged(cell):
+        return cell
+    marked = {split: replace(s, flags=(*s.flags, NOT_CONVERGED)) for split, s in cell.summary.items()}
+    return replace(cell, summary=marked)
 
 
 def _pair(entry: Mapping[str, Any]) -> PairRecord:
@@ -106,19 +136,25 @@ def _taken(kind: type[Any], entry: Mapping[str, Any], but: tuple[str, ...] = ())
     return {field.name: entry[field.name] for field in fields(kind) if field.name not in but}
 
 
-def _curves(rows: list[dict[str, str]], count: int) -> dict[CurveKey, Curve]:
-    points: dict[CurveKey, list[dict[str, str]]] = {}
-    for row in rows:
-        points.setdefault((row["cell"], row["pair"], int(row["epoch"]), _split(row["split"])), []).append(row)
+def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
+    """Return the curves by cell, pair, epoch and split; their alphas are checked, and need no order."""
+    header = {name: place for place, name in enumerate(lines[0])}
+    cell, pair, epoch, split = (header[name] for name in ("cell", "pair", "epoch", "split"))
+    alpha, wrong, n, loss = (header[name] for name in ("alpha", "wrong", "n", "loss"))
+    paths: dict[tuple[str, str, str, str], list[list[str]]] = {}
+    for line in lines[1:]:
+        paths.setdefault((line[cell], line[pair], line[epoch], line[split]), []).append(line)
     curves = {}
-    for key, path in points.items():
-        path.sort(key=lambda row: float(row["alpha"]))
-        wrong = tuple(int(row["wrong"]) for row in path)
-        loss = tuple(float(row["loss"]) if row["loss"] else None for row in path)
-        curves[key] = Curve(wrong, int(path[0]["n"]), loss)
-        steps = zip(curves[key].alphas, path, strict=True)
-        if len(path) != count or any(abs(alpha - float(row["alpha"])) > 1e-6 for alpha, row in steps):
-            raise ValueError(f"{', '.join(map(str, key))}: {len(path)} of {count} points, or unevenly spaced")
+    for names, path in paths.items():
+        path.sort(key=lambda line: float(line[alpha]))
+        curve = Curve(
+            tuple(int(line[wrong]) for line in path),
+            int(path[0][n]),
+            tuple(float(line[loss]) if line[loss] else None for line in path),
+        )
+        if len(path) != count or any(abs(i - float(line[alpha]) * (count - 1)) > 1e-5 for i, line in enumerate(path)):
+            raise ValueError(f"{', '.join(names)}: {len(path)} of {count} points, or unevenly spaced")
+        curves[names[0], names[1], parse_mark(names[2]), _split(names[3])] = curve
     return curves
 
 

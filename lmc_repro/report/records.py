@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmc_repro.barriers.barrier import Barriers
@@ -11,8 +11,8 @@ from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.barriers.status import EndpointStatus
 
-CurveKey = tuple[str, str, int, SplitName]
-"""Cell, pair, epoch, split."""
+CurveKey = tuple[str, str, float, SplitName]
+"""Cell, pair, epoch (0.5 is the middle of the first one), split."""
 
 PaperTable = Mapping[tuple[str, str], Mapping[str, float] | None]
 """(row, column) -> the paper's {"test": points, "train": points}, or None where the paper prints nothing."""
@@ -20,10 +20,35 @@ PaperTable = Mapping[tuple[str, str], Mapping[str, float] | None]
 
 @dataclass(frozen=True)
 class Axis:
-    """A row or a column of a study."""
+    """A row or a column of a study. `dataset`: the one that the study itself names there; `varies`: its base's key."""
 
     key: str
     label: str
+    dataset: str | None = None
+    varies: str | None = None
+
+
+@dataclass(frozen=True)
+class Show:
+    """What a study asks to be drawn: `value` (barrier or normalised) over `x` (rows, columns or epochs)."""
+
+    x: str
+    x_label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Cells that the profile leaves out, and why; None stands for every row or column."""
+
+    rows: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    label: str
+    why: str
+
+    def covers(self, row: str, column: str) -> bool:
+        """Return whether it is about this cell."""
+        return row in (self.rows or (row,)) and column in (self.columns or (column,))
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class PairRecord:
     trainer_seed: int
     fingerprints: tuple[str, str]
     status: tuple[EndpointStatus, EndpointStatus]
-    epoch: int
+    epoch: float
     barriers: dict[SplitName, Barriers | None]
     errors: dict[SplitName, tuple[float, float]]
 
@@ -77,7 +102,11 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All of a study under one profile. Threshold in points; `provenance` holds (key, value, source)."""
+    """All of a study under one profile.
+
+    Threshold in points; `provenance` holds (key, value, source); `dataset` is the one that the study itself names,
+    before a profile replaces it (or an axis does); `not_run` the reason by cell key.
+    """
 
     study: str
     title: str
@@ -98,3 +127,21 @@ class StudyResults:
     provenance: tuple[tuple[str, Any, str], ...]
     cells: tuple[CellRecord, ...]
     curves: dict[CurveKey, Curve]
+    dataset: str | None = None
+    show: Show | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    not_run: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def min_train_accuracy(self) -> float | None:
+        """The accuracy from which an endpoint counts as trained; None: halfway from chance to 1."""
+        values = [value for key, value, _ in self.provenance if key == "judgement.min_train_accuracy"]
+        return values[0] if values else None
+
+    def own_dataset(self, row: str, column: str) -> str | None:
+        """Return the data set that the study itself names for a cell: the paper's."""
+        for axis, key in ((self.rows, row), (self.columns, column)):
+            for entry in axis:
+                if entry.key == key and entry.dataset is not None:
+                    return entry.dataset
+        return self.dataset

@@ -1,26 +1,34 @@
-"""The page that holds ours against the paper: every number it prints, run or not, disagreements first."""
+"""The page that holds ours against the paper: every cell of every study, run or not, disagreements first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.errors import LmcError
+from lmc_repro.models.names import network
 from lmc_repro.report.agreement import Compared, comparable, compared
 from lmc_repro.report.markdown import (
     ORDER,
-    agreement_markdown,
+    STATEMENTS,
     legend_markdown,
     markdown_table,
     provenance_markdown,
+    statement_row,
+    two_by_two_markdown,
 )
-from lmc_repro.report.records import PaperTable, StudyResults
+from lmc_repro.report.planned import Planned, hours_text
+from lmc_repro.report.read import has_results, read_study
+from lmc_repro.report.records import StudyResults
+from lmc_repro.report.sentences import statements_show
+from lmc_repro.report.statements import findings
 from lmc_repro.report.table import Entry, StudyTable, mean_error, study_table, untrained
 from lmc_repro.report.words import (
     NO_VERDICT,
     NONE,
     NOT_RUN,
-    PAPER,
     flags,
     heading,
     init,
@@ -30,51 +38,109 @@ from lmc_repro.report.words import (
     spreads,
     verdict,
 )
+from lmc_repro.schemas.claim import Claim
+
+MACHINE = "machine.txt"
+NOTES = "notes.md"
 
 
-def reproduction_page(
-    results: StudyResults, paper: PaperTable, machine: str, notes: str = "", seconds: Mapping[str, float] | None = None
-) -> str:
-    """Return docs/reproduction.md for one study, in Markdown.
+@dataclass(frozen=True)
+class Part:
+    """Stored results of some cells of a study, made at one time on one machine; `notes` is Markdown."""
 
-    `paper` names every cell of the paper's table, printed or not; `machine` is said in words; `notes` is Markdown;
-    `seconds` gives the training time of a run by cell key. LmcError for an analogue, whose numbers say nothing about
-    the paper's.
-    """
-    if results.analogue:
-        raise LmcError(
-            f"profile {results.profile} is an analogue on other data; make this page from results of profile paper"
-        )
-    table = study_table(results, paper)
-    run = [entry for entry in table.entries if entry.cell is not None]
-    made = "".join(f"- {name}: {value}\n" for name, value in [*heading(results), ("machine", machine)])
+    name: str
+    results: StudyResults
+    machine: str
+    notes: str
+
+    @property
+    def table(self) -> StudyTable:
+        """Its cells, with the paper's numbers that they carry."""
+        return study_table(self.results)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One study: all cells that there are, and the parts that were run."""
+
+    study: str
+    title: str
+    question: str
+    planned: tuple[Planned, ...]
+    parts: tuple[Part, ...]
+    notes: str = ""
+    claim: Claim | None = None
+
+    @property
+    def done(self) -> set[tuple[str, str]]:
+        """The (row, column) of every cell that some part holds."""
+        return {(cell.row, cell.column) for part in self.parts for cell in part.results.cells}
+
+
+def read_parts(folder: Path) -> tuple[Part, ...]:
+    """Return the parts below folder/<part>/, in the order of their names; LmcError for an analogue's results."""
+    parts = []
+    for place in sorted(path for path in folder.glob("*") if path.is_dir() and has_results(path)):
+        results = read_study(place)
+        if results.analogue:
+            raise LmcError(
+                f"{place}: profile {results.profile} is an analogue on other data; keep results of profile paper there"
+            )
+        if not (machine := read_text(place / MACHINE)):
+            raise LmcError(f"{place / MACHINE}: missing or empty; write the machine there in words, with its device")
+        parts.append(Part(place.name, results, machine, read_text(place / NOTES)))
+    return tuple(parts)
+
+
+def read_text(path: Path) -> str:
+    """Return a text file without its outer blank lines; empty where there is none."""
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def reproduction_page(sections: Sequence[Section], notes: str = "") -> str:
+    """Return docs/reproduction.md in Markdown; `notes` comes before the studies."""
+    tables = [part.table for section in sections for part in section.parts]
+    counted = {split: compared(tables, split) for split in ORDER}
     parts = [
-        f"# Ours against the paper: {results.title}\n",
-        f"{len(run)} of {len(table.entries)} cells were run. "
-        f"One threshold, {results.threshold:g} points, judges ours and the paper's numbers.\n",
-        f"## Disagreements\n\n{_disagreements(table)}",
-        "## Cells\n\nMean barrier in points, test / train; range and sd over n trainer seeds.\n\n"
-        f"{_cells(table, seconds or {})}",
+        "# Ours against the paper\n",
+        "Every cell of every study under profile paper: what was run, with n, spread and machine, beside the paper's "
+        "number where it prints one; what was not run, with its cost. Hours are predicted, of one core.\n",
+        _overview(sections),
+        f"## Disagreements\n\n{_disagreements(tables)}",
+        "## Agreement\n\nCells with the paper's data set and epochs, each set of runs once; those that were not run "
+        "are not in it.\n",
+        *(two_by_two_markdown(counted[split], split) for split in ORDER),
+        *([f"## Notes\n\n{notes}\n"] if notes else []),
         f"Flags:\n\n{legend_markdown()}",
-        f"## Agreement\n\n{agreement_markdown([table])}",
-        f"## Made with\n\n{made}",
-        f"## Where the hyper-parameters come from\n\n{provenance_markdown([results])}",
+        *(_section(section) for section in sections),
+        f"## Where the hyper-parameters come from\n\n{provenance_markdown([table.results for table in tables])}",
     ]
-    if notes.strip():
-        parts.insert(3, f"## Notes\n\n{notes.strip()}\n")
     return "\n".join(parts)
 
 
-def _disagreements(table: StudyTable) -> str:
+def _overview(sections: Sequence[Section]) -> str:
+    rows = []
+    for section in sections:
+        left = [cell for cell in section.planned if (cell.row, cell.column) not in section.done]
+        hours = f"{sum(cell.hours for cell in left):.0f}" if left else NONE
+        run = len(section.planned) - len(left)
+        link = f"[{section.title}](#{section.study})"
+        rows.append([link, len(section.planned), run or "not run", len(left) or NONE, hours])
+    return markdown_table(["study", "cells", "run", "not run", "hours of one core for these"], rows)
+
+
+def _disagreements(tables: Sequence[StudyTable]) -> str:
     lines = []
     for split in ORDER:
-        for found in compared([table], split):
+        for found in compared(tables, split):
             if found.disagrees:
                 verdicts = f"paper {found.paper}, ours {found.ours}"
-                lines.append(f"- {found.entry.label}, {split}: {verdicts} ({_numbers(found, split)})\n")
-    for entry in table.entries:
-        if entry.cell is not None and entry.paper is not None:
-            if not comparable(entry.cell):
+                lines.append(f"- {_name(found)}, {split}: {verdicts} ({_numbers(found, split)})\n")
+    for table in tables:
+        for entry in table.entries:
+            if entry.cell is None or entry.paper is None:
+                continue
+            if not comparable(entry.cell, table.results):
                 lines.append(f"- {entry.label}: not counted, other data or epochs than the paper's\n")
             elif entry.n == 0:
                 why = untrained(entry.cell)
@@ -88,37 +154,67 @@ def _numbers(found: Compared, split: SplitName) -> str:
     return f"{points(found.entry.paper[split])} against {points(ours.mean)}, n {found.entry.n}"
 
 
-def _cells(table: StudyTable, seconds: Mapping[str, float]) -> str:
-    header = ["cell", "ours", "range", "sd", "n", "our verdict", "flags", PAPER, "paper's verdict", "error of the ends",
-              "width", "init"]  # fmt: skip
-    rows = [_row(entry, table.results.threshold) for entry in table.entries]
-    if seconds:
-        header.append("seconds a run")
-        for entry, row in zip(table.entries, rows, strict=True):
-            took = seconds.get(entry.cell.key) if entry.cell else None
-            row.append(NONE if took is None else f"{took:.0f}")
-    return markdown_table(header, rows)
+def _name(found: Compared) -> str:
+    return f"{found.table.results.title.split(':')[0]}, {found.entry.label}"
 
 
-def _row(entry: Entry, threshold: float) -> list[str]:
-    theirs = {split: entry.paper_verdict(split, threshold) for split in ORDER}
-    judged = " / ".join(dict.fromkeys(str(theirs[split]) for split in ORDER)) if entry.paper else NONE
+def _section(section: Section) -> str:
+    parts = [f'<a id="{section.study}"></a>\n\n## {section.title}\n', f"{section.question}\n"]
+    if section.notes:
+        parts.append(f"{section.notes}\n")
+    for part in section.parts:
+        parts.append(_part(part, alone=len(section.parts) == 1))
+        if (found := [f for f in findings(part.table, section.claim) if f.outcome != NOT_RUN]) and section.claim:
+            parts.append(f"{statements_show(section.claim, found)}\n")
+            parts.append(markdown_table(STATEMENTS, map(statement_row, found)))
+    left = [cell for cell in section.planned if (cell.row, cell.column) not in section.done]
+    if left:
+        rows = [
+            [cell.label, cell.model, _paper(cell.paper), cell.runs, f"{cell.flops:.1e}", hours_text(cell.hours)]
+            for cell in left
+        ]
+        header = ["not run", "network", "paper", "runs", "FLOPs", "hours of one core"]
+        parts.append(f"{markdown_table(header, rows)}")
+    return "\n".join(parts)
+
+
+def _part(part: Part, alone: bool) -> str:
+    made = "".join(f"- {name}: {value}\n" for name, value in [*heading(part.results), ("machine", part.machine)])
+    title = "" if alone else f"### Part {part.name}\n\n"
+    notes = f"{part.notes}\n\n" if part.notes else ""
+    return (
+        f"{title}{notes}Mean barrier in points, test / train; range and sd over n trainer seeds.\n\n"
+        f"{_cells(part.table)}\n<details><summary>Made with</summary>\n\n{made}\n</details>\n"
+    )
+
+
+def _cells(table: StudyTable) -> str:
+    header = ["cell", "ours", "range", "sd", "n", "our verdict", "flags", "paper", "paper's verdict",
+              "normalised %", "error of the ends", "network"]  # fmt: skip
+    return markdown_table(header, [_row(entry, table) for entry in table.entries if entry.cell is not None])
+
+
+def _row(entry: Entry, table: StudyTable) -> list[str]:
     cell = entry.cell
-    if cell is None:
-        return [entry.label, NOT_RUN, *[NONE] * 5, paper_numbers(entry), judged, *[NONE] * 3]
+    assert cell is not None
+    theirs = {split: entry.paper_verdict(split, table.results.threshold) for split in ORDER}
+    judged = " / ".join(dict.fromkeys(str(theirs[split]) for split in ORDER)) if entry.paper else NONE
     reason = untrained(cell)
-    ours = verdict(cell) + (f" ({reason})" if reason else "")
     return [
         entry.label,
         means(cell),
         spreads(cell),
         " / ".join(points(cell.summary[split].sd) for split in ORDER),
         str(entry.n),
-        ours,
+        verdict(cell) + (f" ({reason})" if reason else ""),
         flags(cell) or NONE,
         paper_numbers(entry),
         judged,
+        " / ".join(points(cell.summary[split].normalised_mean) for split in ORDER),
         " / ".join(points(mean_error(cell, split)) for split in ORDER),
-        str(cell.config["model"].get("width") or NONE),
-        init(cell),
+        f"{network(cell.config['model'])}, {init(cell)}",
     ]
+
+
+def _paper(paper: dict[str, float] | None) -> str:
+    return NONE if paper is None else f"{points(paper['test'])} / {points(paper['train'])}"

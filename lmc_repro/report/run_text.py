@@ -38,7 +38,7 @@ def run_lines(view: dict[str, Any]) -> Iterator[str]:
         if chosen:
             yield f"{title}: " + ", ".join(f"{k.removeprefix('seeds.')} {v}" for k, v in chosen.items())
     if (epoch := view["tags"].get("lmc.diverged_epoch")) is not None:
-        yield f"diverged in epoch {epoch}"
+        yield f"diverged by epoch {epoch}"
     if original := view["tags"].get("lmc.reused_from"):
         yield f"reused: trained by run {original}"
     lines = {"train": _training, "pair": _pair, "cell": _cell}.get(view["kind"], _numbers)

@@ -14,12 +14,16 @@ from lmc_repro.report.records import Axis, CellRecord, PaperTable, StudyResults
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of the grid. `cell` is None where it was not run; `paper` in points, None where nothing is printed."""
+    """One place of the grid. `cell` is None where it was not run; `paper` in points, None where nothing is printed.
+
+    `left_out`: the profile has no such cell, for a reason that the study gives once.
+    """
 
     row: Axis
     column: Axis
     cell: CellRecord | None
     paper: Mapping[str, float] | None
+    left_out: bool = False
 
     @property
     def label(self) -> str:
@@ -63,25 +67,35 @@ def study_table(results: StudyResults, paper: PaperTable | None = None) -> Study
     """Return the grid of a study.
 
     `paper`, where given, also fills the paper's numbers of cells that were not run, and adds rows and columns that
-    the results do not have.
+    the results do not have. Rows and columns that the profile leaves out are none of the grid.
     """
     paper = paper or {}
+    out = results.left_out
     rows = _axes(results.rows, [row for row, _ in paper])
     columns = _axes(results.columns, [column for _, column in paper])
     cells = {(cell.row, cell.column): cell for cell in results.cells}
+
+    def missing(row: Axis, column: Axis) -> bool:
+        return (row.key, column.key) not in cells and any(part.covers(row.key, column.key) for part in out)
+
+    rows, columns = (
+        tuple(row for row in rows if not all(missing(row, column) for column in columns)),
+        tuple(column for column in columns if not all(missing(row, column) for row in rows)),
+    )
     entries = []
     for row in rows:
         for column in columns:
             place = (row.key, column.key)
             cell = cells.get(place)
-            entries.append(Entry(row, column, cell, cell.paper if cell else paper.get(place)))
+            number = cell.paper if cell else paper.get(place)
+            entries.append(Entry(row, column, cell, number, missing(row, column)))
     return StudyTable(results, rows, columns, tuple(entries))
 
 
 def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:
-    labels = {axis.key: axis.label for axis in known}
+    labels = {axis.key: axis for axis in known}
     order = dict.fromkeys([*keys, *labels]) if set(labels) <= set(keys) else dict.fromkeys([*labels, *keys])
-    return tuple(Axis(key, labels.get(key, key)) for key in order)
+    return tuple(labels.get(key) or Axis(key, key) for key in order)
 
 
 def untrained(cell: CellRecord) -> str | None:

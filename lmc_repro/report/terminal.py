@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, compared, two_by_two
+from lmc_repro.report.contents import Report, StudyPart
+from lmc_repro.report.overview import Line, overview
+from lmc_repro.report.planned import total
 from lmc_repro.report.table import Entry, StudyTable
-from lmc_repro.report.words import FLAGS, PAPER, analogue_note, entry_lines, heading, paper_numbers
+from lmc_repro.report.words import FLAGS, NOT_RUN, analogue_note, entry_lines, heading, paper_name, paper_numbers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +19,45 @@ if TYPE_CHECKING:
 
 _COLUMN = 24  # characters that an entry of the grid needs
 _NARROW = 72  # below, a table breaks its numbers
+
+
+def print_overview(report: Report, console: Console) -> None:
+    """Print a line for each table, figure and appendix of the paper: the study that remakes it, and its outcome."""
+    from rich import box
+    from rich.table import Table
+
+    listed = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    for name in ("paper", "here"):
+        listed.add_column(name, no_wrap=console.width >= _NARROW)
+    listed.add_column("what came out")
+    for line in overview(report):
+        place = line.key or line.place
+        listed.add_row(line.exhibit, place if len(place) < 20 else "", _plain(line, place), style=None)
+    console.print(listed)
+    if report.not_run:
+        console.print(f"not run: {total(report.not_run)}; each is at the end of report.md", highlight=False)
+
+
+def _plain(line: Line, place: str) -> Text:
+    from rich.text import Text
+
+    said = Text(line.outcome, style="" if line.key else "dim")
+    if len(place) >= 20:
+        said.append(f" ({place})")
+    return said
+
+
+def print_study(part: StudyPart, console: Console) -> None:
+    """Print a study's table, and the paper's statements as they come out in it."""
+    if part.table is None:
+        console.print(f"{part.title}: {NOT_RUN}, no results", markup=False, highlight=False)
+        return
+    print_table(part.table, console)
+    for found in part.findings:
+        favour = f", {found.in_favour} of {found.n} seeds in favour" if found.n else ""
+        effect = f": {found.effect}" if found.effect else ""
+        said = f"{found.outcome}: {found.text} [{found.cells}]{effect}{favour}"
+        console.print(said, markup=False, highlight=False)
 
 
 def print_table(table: StudyTable, console: Console) -> None:
@@ -52,7 +94,7 @@ def _grid(table: StudyTable) -> Table:
         for entry in table.line(row):
             text = _ours(entry)
             if table.with_paper:
-                text.append(f"\n{PAPER}\n{paper_numbers(entry)}", style="dim")
+                text.append(f"\n{paper_name(table.results)}\n{paper_numbers(entry)}", style="dim")
             cells.append(text)
         grid.add_row(row.label, *cells)
     return grid
@@ -64,7 +106,7 @@ def _list(table: StudyTable) -> Table:
 
     listed = Table("cell", "ours, test / train", box=box.SIMPLE, show_lines=True)
     if table.with_paper:
-        listed.add_column(PAPER, style="dim")
+        listed.add_column(paper_name(table.results), style="dim")
     for entry in table.entries:
         listed.add_row(entry.label, _ours(entry), *([paper_numbers(entry)] if table.with_paper else []))
     return listed
@@ -77,7 +119,8 @@ def _print_stacked(table: StudyTable, console: Console) -> None:
             line.pad_left(2)
             console.print(line)
         if table.with_paper:
-            console.print(f"  {PAPER} {paper_numbers(entry)}", style="dim", markup=False, highlight=False)
+            said = f"  {paper_name(table.results)} {paper_numbers(entry)}"
+            console.print(said, style="dim", markup=False, highlight=False)
 
 
 def _ours(entry: Entry) -> Text:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lmc_repro.barriers.results import CellSummary
-from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.data.catalog import CATALOG
+from lmc_repro.models.names import begins_as, network
+from lmc_repro.report.converged import NOT_CONVERGED, PERCENT
+from lmc_repro.report.records import Axis, CellRecord, StudyResults
 from lmc_repro.report.table import Entry, same_for_splits, untrained
 
-PAPER = "paper (MNIST)"
-"""The heading of the paper's numbers; they are never ours."""
+PAPER = "paper"
+"""The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
 
 NONE = "-"
 NOT_RUN = "not run"
+LEFT_OUT = "left out"
 NO_VERDICT = "no verdict"
 
 PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
@@ -23,12 +27,35 @@ FLAGS = {
     "borderline": ("B", "borderline: the mean lies within one sd of the threshold"),
     "endpoint_mismatch": ("E", "endpoint mismatch: the line barrier comes to another verdict than Eq. 1"),
     "unstable": ("U", "unstable: the verdict changes among the last five marks"),
+    NOT_CONVERGED: (
+        "N",
+        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {PERCENT:g} % (the paper's "
+        "reach about zero training loss)",
+    ),
 }
 
 
 def points(value: float | None) -> str:
     """Return a number of percentage points with two decimals."""
     return NONE if value is None else f"{value:.2f}"
+
+
+def paper_name(results: StudyResults) -> str:
+    """Return the heading of the paper's numbers of a study: with the data sets that the study itself names."""
+    named = dict.fromkeys(
+        results.own_dataset(row.key, column.key) for row in results.rows for column in results.columns
+    )
+    titles = [CATALOG[name].title if name in CATALOG else name for name in named if name is not None]
+    return f"{PAPER} ({', '.join(titles)})" if titles else PAPER
+
+
+def left_out(results: StudyResults) -> str | None:
+    """Return what the profile leaves out of a study and why; None where that is nothing."""
+    by_reason: dict[str, list[str]] = {}
+    for part in results.left_out:
+        by_reason.setdefault(part.why, []).append(part.label)
+    parts = [f"{'; '.join(labels)} ({why})" for why, labels in by_reason.items()]
+    return "; ".join(parts) or None
 
 
 def spread(summary: CellSummary) -> str:
@@ -88,13 +115,13 @@ def entry_lines(entry: Entry, bold: str = "") -> list[str]:
     """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
     cell = entry.cell
     if cell is None:
-        return [NOT_RUN]
+        return [LEFT_OUT if entry.left_out else NOT_RUN]
     reason = untrained(cell)
     if entry.n == 0:
         return [NO_VERDICT, *([reason] if reason else [])]
     marks = flags(cell)
     lines = [means(cell, bold), spreads(cell), verdict(cell), f"n {entry.n}" + (f", {marks}" if marks else "")]
-    return [*lines, f"left out: {reason}"] if reason else lines
+    return [*lines, f"not counted: {reason}"] if reason else lines
 
 
 def late_marks(summary: CellSummary) -> str:
@@ -108,9 +135,16 @@ def late_marks(summary: CellSummary) -> str:
     return f"{found}, {points(min(values))}-{points(max(values))}" if values else found
 
 
+def axis_label(axis: Axis, axes: Sequence[Axis]) -> str:
+    """Return a row's or a column's name, with the one that it changes one thing about."""
+    base = next((other.label for other in axes if other.key == axis.varies), None)
+    return f"{axis.label} (against {base})" if base else axis.label
+
+
 def heading(results: StudyResults) -> list[tuple[str, str]]:
     """Return what the numbers were made with, as (name, value)."""
     models = [cell.config["model"] for cell in results.cells]
+    others = [network(model) for model in models if model.get("kind", "mlp") != "mlp"]
     data = [
         f"{d.title} ({d.name}): {d.n_train} training and {d.n_test} test images, {d.classes} classes, "
         f"digest {d.digest[:12]}"
@@ -123,11 +157,13 @@ def heading(results: StudyResults) -> list[tuple[str, str]]:
         ("resolution", f"one image in points: {resolution}"),
         ("epochs", _several(cell.config["epochs"] for cell in results.cells)),
         ("width", _several(width for model in models if (width := model.get("width")) is not None)),
+        *([("networks", "; ".join(dict.fromkeys(others)))] if others else []),
         ("init", _several(init(cell) for cell in results.cells)),
         ("pairs", _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells)),
         ("path", f"{results.points} points, ends included"),
         ("threshold", f"{results.threshold:g} points"),
         ("made with", made_with(results)),
+        *([("left out", missing)] if (missing := left_out(results)) else []),
     ]
 
 
@@ -135,7 +171,8 @@ def init(cell: CellRecord) -> str:
     """Return how a cell's networks were initialised."""
     model = cell.config["model"]
     gain = model.get("gain")
-    return f"{model['init']} (gain {gain})" if gain else str(model["init"])
+    drawn = f"{model['init']} (gain {gain})" if gain else str(model["init"])
+    return f"{drawn} as {start}" if (start := begins_as(model)) else drawn
 
 
 def made_with(results: StudyResults) -> str:

@@ -1,27 +1,34 @@
-"""Writes the report: index.html, report.md, a figure a study, and metrics.json."""
+"""Writes the report: index.html, report.md, the figures of each study, and metrics.json."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.files import write_atomic, write_json
+from lmc_repro.report.contents import Report, StudyPart
 from lmc_repro.report.figures import curves_figure
-from lmc_repro.report.markdown import agreement_markdown, legend_markdown, provenance_markdown, study_markdown
+from lmc_repro.report.markdown import (
+    agreement_markdown,
+    legend_markdown,
+    not_run_markdown,
+    overview_markdown,
+    provenance_markdown,
+    study_markdown,
+)
 from lmc_repro.report.page import html_page
-from lmc_repro.report.read import has_results, read_study
-from lmc_repro.report.records import PaperTable
-from lmc_repro.report.table import StudyTable, study_table
-from lmc_repro.report.words import NOT_RUN, PAPER
+from lmc_repro.report.table import StudyTable
+from lmc_repro.report.values_figure import values_figure
+from lmc_repro.report.words import PAPER
 
-INTRODUCTION = f"""# Linear mode connectivity: results
+INTRODUCTION = """# Linear mode connectivity: results
 
 Two networks are trained from the same initialisation with different SGD noise. On the straight line between their
 weights, does the error rise? Each cell below trains such pairs and measures errors at evenly spaced points of the line.
+"""
 
-How to read it:
+READING = f"""How to read it:
 
 - **Barrier** (Eq. 1): the largest error on the path minus the mean error of its two ends, in percentage points. A cell
   shows the mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds.
@@ -31,53 +38,60 @@ How to read it:
 - **Floor**: half the difference of the ends; Eq. 1 cannot be lower. **Line**: the largest rise above the chord between
   the ends. **Normalised**: the barrier as a share of the test accuracy (Eq. 2); ordered, not judged. **Error of the
   ends**: the mean error of all endpoints, collapsed ones too. **sd** (n - 1) from three trainer seeds on.
-- **{PAPER}**: what the paper prints. Never ours.
+- **Statements**: what the paper says without numbers. B is the test barrier, N the normalised one, A = |N_test -
+  N_train|. A seed is in favour if its own pair shows the order. Only on the paper's data and length does a statement
+  hold or not hold; elsewhere it is seen or not seen.
+- **{PAPER}**: what the paper prints, with its data set. Never ours.
 
 Flags:
 
 {legend_markdown()}"""
 
 
-def write_report(
-    results_dir: Path, report_dir: Path, studies: Sequence[str], paper: Mapping[str, PaperTable] | None = None
-) -> list[Path]:
-    """Write the report of results_dir/<study>/ and return the files written; LmcError on damaged results.
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write the report below `folder` and return the files written; equal results give equal bytes."""
+    written: list[Path] = []
 
-    A study without results is reported as not run. `paper` holds the paper's table of a study, where it is wanted for
-    cells that were not run.
-    """
-    tables: dict[str, StudyTable | None] = {}
-    for study in studies:
-        folder = results_dir / study
-        tables[study] = study_table(read_study(folder), (paper or {}).get(study)) if has_results(folder) else None
-    written = []
-    for study, table in tables.items():
-        for kind, content in curves_figure(table).items() if table else ():
-            written.append(report_dir / "figures" / f"{study}.{kind}")
-            write_atomic(written[-1], content)
-    pages = {"index.html": html_page(tables), "report.md": report_markdown(tables)}
-    for name, text in pages.items():
-        written.append(report_dir / name)
-        write_atomic(written[-1], text.encode())
-    written.append(report_dir / "metrics.json")
-    write_json(written[-1], {study: study_metrics(table) for study, table in tables.items() if table})
+    def write(name: str, content: bytes) -> None:
+        written.append(folder / name)
+        write_atomic(written[-1], content)
+
+    for part in report.parts:
+        for name, content in study_figures(part).items():
+            write(f"figures/{name}", content)
+    for section in report.sections:
+        for name, content in section.figures.items():
+            write(f"figures/{name}", content)
+    write("index.html", html_page(report).encode())
+    write("report.md", report_markdown(report).encode())
+    written.append(folder / "metrics.json")
+    write_json(written[-1], {part.study: study_metrics(part.table) for part in report.parts if part.table})
     return written
 
 
-def report_markdown(tables: Mapping[str, StudyTable | None]) -> str:
-    """Return report.md: how to read it, each study, agreement with the paper, provenance."""
-    parts = [INTRODUCTION]
-    for study, table in tables.items():
-        parts.append(
-            study_markdown(table, f"figures/{study}.svg")
-            if table
-            else f"## {study}\n\n{NOT_RUN}: no results; `lmc compare {study}` makes them.\n"
-        )
-    found = [table for table in tables.values() if table]
+def study_figures(part: StudyPart) -> dict[str, bytes]:
+    """Return a study's figures by file name: its paths, and the plot that it asks for."""
+    if part.table is None:
+        return {}
+    figures = {f"{part.study}.{kind}": content for kind, content in curves_figure(part.table).items()}
+    if part.plot is not None:
+        drawn = values_figure(part.plot, part.title)
+        figures |= {f"{part.study}-values.{kind}": content for kind, content in drawn.items()}
+    return figures
+
+
+def report_markdown(report: Report) -> str:
+    """Return report.md: overview, how to read it, each study, exhibits, agreement, provenance, what was not run."""
+    parts = [INTRODUCTION, f"## Overview\n\n{overview_markdown(report)}", READING]
+    parts += [study_markdown(part) for part in report.parts]
+    parts += [f"## {section.title}\n\n{section.markdown.rstrip()}\n" for section in report.sections]
+    found = report.tables
     if ours := [table for table in found if not table.results.analogue]:
         parts.append(f"## Agreement with the paper\n\n{agreement_markdown(ours)}")
     if found:
         parts.append(f"## Where the hyper-parameters come from\n\n{provenance_markdown([t.results for t in found])}")
+    if report.not_run:
+        parts.append(f"## Not run\n\n{not_run_markdown(report.not_run)}")
     return "\n".join(parts)
 
 

@@ -69,7 +69,7 @@ def _line(model: type[BaseModel], error: Any) -> str:
     if kind == "union_tag_invalid":
         return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"{where}.kind: missing; allowed: 'sgd', 'adam'"
+        return f"{where}.kind: missing; allowed: {', '.join(map(repr, _tags(error['loc'])))}"
     if kind == "string_pattern_mismatch":
         return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
     if kind == "literal_error":
@@ -78,10 +78,20 @@ def _line(model: type[BaseModel], error: Any) -> str:
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 
+_FIELDS = {"optimizer": ("sgd", "adam"), "model": ("mlp", "local", "conv", "attention")}
+_TABLES = {"optimizers": ("sgd", "adam"), "exhibits": ("parameters", "batches", "accuracies")}
+"""Tags of the unions that stand in a field, and in every entry of a table."""
+
+
 def _is_tag(loc: tuple[Any, ...], i: int) -> bool:
-    """Whether part `i` names the branch of the optimizer union, and so is no key of the file."""
-    above = loc[:i]
-    return loc[i] in ("sgd", "adam") and ("optimizer" in above[-1:] or "optimizers" in above[-2:-1])
+    """Whether part `i` names the branch of a union, and so is no key of the file."""
+    return loc[i] in _tags(loc[:i])
+
+
+def _tags(loc: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the tags of the union at `loc`, none where there is no union."""
+    table, field = ("", "", *loc)[-2:]
+    return _TABLES.get(str(table)) or _FIELDS.get(str(field), ())
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lmc_repro.schemas.base import Strict
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.optimizer import OptimizerConfig
-from lmc_repro.schemas.study import Key, Settings
-
-SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
-Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$")]
-"""`source: remark`: the paper, its first author's later code, a paper it cites, our inference, our choice."""
+from lmc_repro.schemas.study import SOURCES, Key, Provenance, Settings
 
 
 class Judgement(Strict):
@@ -23,13 +19,41 @@ class Judgement(Strict):
     min_train_accuracy: float | None = Field(default=None, ge=0.0, le=1.0, description="null: halfway from chance to 1")
 
 
-class Override(Strict):
-    """Settings for the cells of one study, row or column under this profile only."""
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
-    study: Key
-    row: Key | None = None
-    column: Key | None = None
-    set: Settings
+
+Keys = Annotated[tuple[Key, ...], Field(strict=False, min_length=1), BeforeValidator(_as_tuple)]
+"""One key or a list of them."""
+
+
+class Override(Strict):
+    """What this profile changes about the cells of some studies, rows or columns; each may be a key or a list.
+
+    `set` wins over the study's settings, `label` is the row's or the column's name here, `drop` leaves the cells out
+    (`why` says in a word or two why they would tell nothing under this profile).
+    """
+
+    study: Keys
+    row: Keys | None = None
+    column: Keys | None = None
+    set: Settings = Settings()
+    label: str | None = None
+    drop: bool = False
+    why: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Override:
+        if self.label is not None and (self.row is None) == (self.column is None):
+            raise ValueError("label: names one row or one column: give either row or column")
+        if self.drop != (self.why is not None):
+            raise ValueError("drop and why go together: say why these cells are left out")
+        return self
+
+    def covers(self, study: str, row: str, column: str) -> bool:
+        """Return whether it is about this cell."""
+        rows, columns = self.row or (row,), self.column or (column,)
+        return study in self.study and row in rows and column in columns
 
 
 class ProfileConfig(Strict):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lmc_repro.schemas.base import Marks, Strict
 from lmc_repro.schemas.data import DataConfig
 from lmc_repro.schemas.model import ModelConfig
-from lmc_repro.schemas.optimizer import OptimizerConfig
+from lmc_repro.schemas.optimizer import ClipConfig, OptimizerConfig
 from lmc_repro.schemas.schedule import ScheduleConfig
 from lmc_repro.schemas.seeds import Seeds
 
@@ -20,6 +20,7 @@ class RunConfig(Strict):
     data: DataConfig
     model: ModelConfig
     optimizer: OptimizerConfig
+    clip: ClipConfig | None = None
     schedule: ScheduleConfig = ScheduleConfig()
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -35,6 +36,12 @@ class RunConfig(Strict):
         if self.schedule.warmup_epochs > self.epochs:
             raise ValueError(
                 f"a warm-up of {self.schedule.warmup_epochs} epochs is longer than the run of {self.epochs}"
+            )
+        if (self.data.augment is None) != (self.seeds.augmentation is None):
+            raise ValueError("seeds.augmentation: give it where data.augment is given, and only there")
+        if self.seeds.early and self.seeds.early.until > self.epochs:
+            raise ValueError(
+                f"seeds.early.until: {self.seeds.early.until} epochs are longer than the run of {self.epochs}"
             )
         return self
 

@@ -8,9 +8,17 @@ from pydantic import Field
 
 from lmc_repro.schemas.base import Strict
 
+ScheduleKind = Literal["constant", "cosine"]
+WarmupRule = Literal["from-zero", "from-first-step"]
+
 
 class ScheduleConfig(Strict):
-    """A constant rate after a linear warm-up: step k (from 0) uses lr * min(1, k / warm-up steps)."""
+    """A linear warm-up, then a constant rate, or one that falls to 0 along half a cosine.
 
-    kind: Literal["constant"] = "constant"
+    Step k (from 0) of a warm-up of W steps uses lr * k / W (`from-zero`) or lr * (k + 1) / W (`from-first-step`).
+    After it, cosine uses lr * (1 + cos(pi * (k - W) / (T - W))) / 2 for T steps in all.
+    """
+
+    kind: ScheduleKind = "constant"
     warmup_epochs: int = Field(default=0, ge=0)
+    warmup_rule: WarmupRule = "from-zero"

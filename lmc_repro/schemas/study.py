@@ -7,36 +7,65 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from lmc_repro.schemas.base import Marks, Strict
-from lmc_repro.schemas.data import LoaderKind, OrderRule
-from lmc_repro.schemas.model import GainKind, InitKind
+from lmc_repro.schemas.data import AugmentConfig, LoaderKind, OrderRule
+from lmc_repro.schemas.model import BiasKind, GainKind, InitKind, ModelKind
+from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.schemas.schedule import ScheduleKind, WarmupRule
 
 # DVC reads a dot in a key as a path, and MLflow refuses @ and =.
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 PairKind = Literal["noise", "init"]
+
+SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
+Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$")]
+"""`source: remark`: the paper, its first author's later code, a paper it cites, our inference, our choice."""
 
 
 class Settings(Strict):
     """Part of a run's config: profile, study, row and column each give some, the later one wins.
 
     `optimizer` and `batch` are names that the profile gives a meaning to (`batch` may be a number), so that one
-    study runs on other data with other rates.
+    study runs on other data with other rates. `width: positions` is as wide as a locally connected layer of
+    `filters` and `kernel` is on that data set; `lr_divisor: positions` divides the rate by its number of positions.
+    `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
+    the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
+    optimizer's. `pair` and `pairs` say which pairs a cell has, and how many.
     """
 
     dataset: str | None = None
+    label_noise: float | None = None
+    augment: AugmentConfig | None = None
+    model: ModelKind | None = None
     depth: int | None = None
-    width: int | None = None
+    width: int | Literal["positions"] | None = None
     slope: float | None = None
     bias: bool | None = None
+    filters: int | None = None
+    kernel: int | None = None
+    lc_bias: BiasKind | None = None
+    patch: int | None = None
+    heads: int | None = None
+    head_dim: int | None = None
+    start: Literal["conv", "local"] | None = None
     init: InitKind | None = None
     gain: GainKind | None = None
     optimizer: str | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    lr_divisor: Annotated[float, Field(gt=0.0)] | Literal["positions"] | None = None
+    clip: ClipConfig | None = None
     batch: str | int | None = None
+    schedule: ScheduleKind | None = None
     warmup_epochs: int | None = None
+    warmup_rule: WarmupRule | None = None
     epochs: int | None = None
     evaluate_at: Marks | None = None
     order: OrderRule | None = None
     drop_last: bool | None = None
     loader: LoaderKind | None = None
+    pair: PairKind | None = None
+    pairs: Annotated[int, Field(ge=1)] | None = None
+    share_noise_until: int | None = None
 
     def over(self, lower: Settings) -> Settings:
         """Return `lower` with the fields that this one gives."""
@@ -48,10 +77,25 @@ class Settings(Strict):
 
 
 class AxisEntry(Settings):
-    """One row or column: its label, what it sets, and its name in the paper's reported numbers."""
+    """One row or column: its label, what it sets, and its name in the paper's reported numbers.
+
+    `varies` names the row (or column) that it changes one thing about: an ablation's base.
+    """
 
     label: str
     reported: str | None = None
+    varies: Key | None = None
+
+
+class Show(Strict):
+    """What a report draws of a study beside its table and its paths: a value of each cell along one of its axes.
+
+    `x`: the rows, the columns, or the epochs at which the runs were evaluated (the barrier over training).
+    """
+
+    x: Literal["rows", "columns", "epochs"]
+    x_label: str
+    value: Literal["barrier", "normalised"] = "barrier"
 
 
 class StudyConfig(Strict):
@@ -59,11 +103,28 @@ class StudyConfig(Strict):
 
     title: str
     question: str
+    provenance: dict[str, Provenance] = Field(default_factory=dict)
     pair: PairKind = "noise"
     reported: str | None = None
+    show: Show | None = None
     base: Settings
     rows: dict[Key, AxisEntry] = Field(min_length=1)
     columns: dict[Key, AxisEntry] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sources_have_settings(self) -> StudyConfig:
+        if unused := sorted(self.provenance.keys() - self.settings_used()):
+            raise ValueError(f"provenance: {', '.join(unused)}: no setting of this study")
+        return self
+
+    @model_validator(mode="after")
+    def _bases_exist(self) -> StudyConfig:
+        for axis, entries in (("rows", self.rows), ("columns", self.columns)):
+            for key, entry in entries.items():
+                if entry.varies is not None and (entry.varies not in entries or entry.varies == key):
+                    others = [other for other in entries if other != key]
+                    raise ValueError(f"{axis}.{key}.varies: found {entry.varies!r}, allowed: {', '.join(others)}")
+        return self
 
     @model_validator(mode="after")
     def _axes_do_not_fight(self) -> StudyConfig:
@@ -74,3 +135,7 @@ class StudyConfig(Strict):
                         f"row {row_key} and column {column_key} both set {', '.join(both)}: let one axis set it"
                     )
         return self
+
+    def settings_used(self) -> set[str]:
+        """Return the names of the settings that its base, rows and columns give."""
+        return {name for part in (self.base, *self.rows.values(), *self.columns.values()) for name in part.given()}

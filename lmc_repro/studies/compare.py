@@ -30,9 +30,11 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     """
     cells, digests, not_run = workspace.available()
     runs = members(workspace, cells, digests)
+    # Two cells of one study may need the same run, one in a noise pair and one in an init pair: each has it in MLflow.
+    everywhere = [member for cell in cells for member in members(workspace, [cell], digests)]
     statuses = {member.fingerprint: _status(workspace, member) for member in runs}
     tracker = Tracker.open(workspace.project, workspace.plan, digests, workspace.tag)
-    _publish(workspace, tracker, runs)
+    _publish(workspace, tracker, everywhere)
     by_config = {member.config: member.fingerprint for member in runs}
     found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
     jobs = [(cell, pair) for cell in cells for pair in cell.pairs]
@@ -158,7 +160,7 @@ def _task(
         diverged=(statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"]),
         weights=weights,
         model=pair.runs[0].model,
-        dataset=pair.runs[0].data.dataset,
+        data=pair.runs[0].data,
         prepared=workspace.prepared,
         points=profile.points,
         min_train_accuracy=profile.judgement.min_train_accuracy,

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import combinations
+from math import ceil, floor
 from typing import Any, TypeVar
 
-from lmc_repro.data.catalog import CATALOG
+from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
 from lmc_repro.schemas.profile import ProfileConfig
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.seeds import EarlyNoise, Seeds
 from lmc_repro.schemas.study import PairKind, Settings, StudyConfig
+from lmc_repro.studies.configs import run_template
 from lmc_repro.studies.reported import reported_barrier
+from lmc_repro.training.marks import marks_within
 
 V = TypeVar("V")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line narrows or changes; None leaves the file's value."""
+    """What the command line narrows or changes; None leaves the file's value. `move_to` is worked out from dataset."""
 
     profile: str | None = None
     rows: tuple[str, ...] = ()
@@ -31,18 +34,30 @@ class Choice:
     replicas: int | None = None
     epochs: int | None = None
     dataset: str | None = None
+    width: int | None = None
     device: str | None = None
+    move_to: str | None = None
 
 
 def plan_study(params: Params, study: str, choice: Choice | None = None) -> StudyPlan:
-    """Return the cells of `study` under the chosen profile; LmcError for a name or a combination that cannot be."""
+    """Return the cells of `study` under the chosen profile; LmcError for a name or a combination that cannot be.
+
+    A data set that the command line chooses narrows a study to the cells on it; a study that has none is moved to it.
+    """
     choice = choice or Choice()
     profile_key = choice.profile or params.profile
     profile = _pick(params.profiles, profile_key, "profiles", "--profile")
     config = _pick(params.studies, study, "studies", "STUDY")
-    rows = _narrow(config.rows, choice.rows, "--row", study)
-    columns = _narrow(config.columns, choice.columns, "--column", study)
-    cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row in rows for column in columns)
+    places = _places(study, config, profile, choice)
+    if choice.dataset is not None:
+        _pick(CATALOG, choice.dataset, "the data sets", "--dataset")
+        own = {place: _settings(study, config, profile, *place, choice).dataset for place in places}
+        on_it = [place for place in places if own[place] == choice.dataset]
+        if on_it:
+            places = on_it
+        else:
+            choice = replace(choice, move_to=choice.dataset)
+    cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row, column in places)
     return StudyPlan(study, profile_key, config, profile, cells)
 
 
@@ -52,37 +67,81 @@ def validate_all(params: Params) -> None:
         plan_study(params, study)
 
 
+def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Choice) -> list[tuple[str, str]]:
+    """Return the (row, column) keys of the cells that there are under this profile."""
+    rows = _narrow(config.rows, choice.rows, "--row", study)
+    columns = _narrow(config.columns, choice.columns, "--column", study)
+    places = [(row, column) for row in rows for column in columns]
+    drops = [override for override in profile.overrides if override.drop]
+    dropped = {place: override for place in places for override in drops if override.covers(study, *place)}
+    if len(dropped) == len(places):
+        why = "; ".join(sorted({str(override.why) for override in dropped.values()}))
+        raise LmcError(f"studies.{study}: this profile has none of these cells ({why}); choose others or a --profile")
+    return [place for place in places if place not in dropped]
+
+
 def _cell(
     study: str, config: StudyConfig, profile_key: str, profile: ProfileConfig, row: str, column: str, choice: Choice
 ) -> Cell:
     where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
     settings = _settings(study, config, profile, row, column, choice)
-    template = _resolve(settings, profile, where)
-    if (dataset := template["data"]["dataset"]) not in CATALOG:
-        raise LmcError(f"{where}: dataset: found {dataset!r}, allowed: {', '.join(CATALOG)}")
-    info = CATALOG[dataset]
+    if settings.dataset not in CATALOG:
+        found = "is missing; set it in the study's base" if settings.dataset is None else f"found {settings.dataset!r}"
+        raise LmcError(f"{where}: dataset: {found}, allowed: {', '.join(CATALOG)}")
+    info = CATALOG[settings.dataset]
     if info.name not in profile.datasets:
         raise LmcError(
             f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
         )
-    if config.pair == "noise" and template["batch_size"] >= info.n_train:
-        raise LmcError(
-            f"{where}: batch size {template['batch_size']} holds all {info.n_train} training images of {info.name}: "
-            "no SGD noise: same batches; choose a smaller batch"
-        )
-    count, replicas = choice.pairs or profile.pairs, choice.replicas or profile.replicas
+    template = run_template(settings, profile, info, where)
+    _check_marks(template, info, where)
+    kind = settings.pair or config.pair
+    if kind == "noise":
+        _check_noise(settings, template, info, where)
+    count, replicas = choice.pairs or settings.pairs or profile.pairs, choice.replicas or profile.replicas
     return Cell(
         key=f"{row}--{column}",
         row=row,
         column=column,
-        row_label=config.rows[row].label,
-        column_label=config.columns[column].label,
+        row_label=_label(profile, study, config.rows[row].label, row=row),
+        column_label=_label(profile, study, config.columns[column].label, column=column),
         config=template,
-        pair_kind=config.pair,
-        pairs=_pairs(template, config.pair, count, replicas, where),
+        pair_kind=kind,
+        pairs=_pairs(template, kind, count, replicas, settings.share_noise_until, where),
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
     )
+
+
+def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
+    """LmcError where a mark within an epoch falls on no step of its own."""
+    batches = Fraction(info.n_train, template["batch_size"])
+    try:
+        marks_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
+
+
+def _check_noise(settings: Settings, template: dict[str, Any], info: DatasetInfo, where: str) -> None:
+    """LmcError where the two runs of a pair would be one and the same."""
+    if template["batch_size"] >= info.n_train and template["data"]["augment"] is None:
+        raise LmcError(
+            f"{where}: batch size {template['batch_size']} holds all {info.n_train} training images of {info.name}: "
+            "no SGD noise: same batches; choose a smaller batch"
+        )
+    if (shared := settings.share_noise_until) is not None and not 0 < shared < template["epochs"]:
+        raise LmcError(
+            f"{where}: share_noise_until: found {shared}, allowed: 1 to {template['epochs'] - 1} (no SGD noise is left "
+            f"where all {template['epochs']} epochs share it)"
+        )
+
+
+def _label(profile: ProfileConfig, study: str, label: str, **place: str) -> str:
+    for override in profile.overrides:
+        here = study in override.study and all(key in (getattr(override, axis) or ()) for axis, key in place.items())
+        if override.label is not None and here:
+            label = override.label
+    return label
 
 
 def reported_table(config: StudyConfig) -> dict[tuple[str, str], dict[str, float] | None]:
@@ -100,56 +159,21 @@ def _settings(
     settings = config.base.over(profile.settings)
     settings = config.columns[column].over(config.rows[row].over(settings))
     for override in profile.overrides:
-        if override.study == study and override.row in (None, row) and override.column in (None, column):
+        if override.covers(study, row, column):
             settings = override.set.over(settings)
-    if dataset := choice.dataset or profile.replace_dataset:
+    if dataset := choice.move_to or profile.replace_dataset:
         settings = Settings(dataset=dataset).over(settings)
+    if choice.width is not None:
+        settings = Settings(width=choice.width).over(settings)
     if choice.epochs is not None:
         marks = [mark for mark in settings.evaluate_at or () if mark < choice.epochs]
         settings = Settings(epochs=choice.epochs, evaluate_at=(*marks, choice.epochs)).over(settings)
     return settings
 
 
-def _resolve(settings: Settings, profile: ProfileConfig, where: str) -> dict[str, Any]:
-    """Return RunConfig's fields without seeds, with the profile's meaning for the names of optimizer and batch."""
-    for name in ("dataset", "depth", "optimizer", "batch", "epochs", "evaluate_at"):
-        if getattr(settings, name) is None:
-            raise LmcError(
-                f"{where}: {name} is missing; set it in the study's base, a row, a column or the profile's settings"
-            )
-    optimizer = profile.optimizers.get(str(settings.optimizer))
-    if optimizer is None:
-        raise LmcError(f"{where}: optimizer: found {settings.optimizer!r}, allowed: {', '.join(profile.optimizers)}")
-    batch = profile.batches.get(settings.batch) if isinstance(settings.batch, str) else settings.batch
-    if batch is None:
-        raise LmcError(f"{where}: batch: found {settings.batch!r}, allowed: a number or {', '.join(profile.batches)}")
-    hidden = {"width": settings.width, "slope": settings.slope if settings.slope is not None else 1.0}
-    model = {
-        "kind": "mlp",
-        "depth": settings.depth,
-        **(hidden if settings.depth != 1 else {}),  # logistic regression has neither: equal configs stay equal
-        "bias": True if settings.bias is None else settings.bias,
-        "init": settings.init or "torch-default",
-        "gain": settings.gain,
-    }
-    values = {
-        "data": {
-            "dataset": settings.dataset,
-            "order": settings.order or "philox",
-            "drop_last": bool(settings.drop_last),
-        },
-        "model": model,
-        "optimizer": optimizer.model_dump(),
-        "schedule": {"kind": "constant", "warmup_epochs": settings.warmup_epochs or 0},
-        "batch_size": batch,
-        "epochs": settings.epochs,
-        "evaluate_at": settings.evaluate_at,
-        "seeds": {"trainer": 0, "loader": 0},
-    }
-    return validate(RunConfig, values, where).without_seeds()
-
-
-def _pairs(template: dict[str, Any], kind: PairKind, count: int, replicas: int, where: str) -> tuple[Pair, ...]:
+def _pairs(
+    template: dict[str, Any], kind: PairKind, count: int, replicas: int, shared: int | None, where: str
+) -> tuple[Pair, ...]:
     """Return the pairs of each trainer seed: noise pairs share it, init pairs do not."""
     if kind == "init" and replicas != 2:
         raise LmcError(
@@ -157,8 +181,9 @@ def _pairs(template: dict[str, Any], kind: PairKind, count: int, replicas: int, 
         )
     pairs = []
     for j in range(count):
+        first = replicas * j
         runs = [
-            _run(template, trainer=j if kind == "noise" else replicas * j + i, loader=replicas * j + i)
+            _run(template, trainer=j if kind == "noise" else first + i, noise=first + i, early=first, until=shared)
             for i in range(replicas)
         ]
         for a, b in combinations(range(replicas), 2):
@@ -167,8 +192,18 @@ def _pairs(template: dict[str, Any], kind: PairKind, count: int, replicas: int, 
     return tuple(pairs)
 
 
-def _run(template: dict[str, Any], trainer: int, loader: int) -> RunConfig:
-    return RunConfig.model_validate({**template, "seeds": Seeds(trainer=trainer, loader=loader)})
+def _run(template: dict[str, Any], trainer: int, noise: int, early: int, until: int | None) -> RunConfig:
+    """Return a run whose loader and augmentation seeds are `noise`, and `early` before epoch `until`."""
+    augmented = template["data"]["augment"] is not None
+    # The run whose own noise is the shared one is the plain run: equal configs stay equal.
+    shared = EarlyNoise(until=until, loader=early, augmentation=early if augmented else None) if until else None
+    seeds = Seeds(
+        trainer=trainer,
+        loader=noise,
+        augmentation=noise if augmented else None,
+        early=shared if early != noise else None,
+    )
+    return RunConfig.model_validate({**template, "seeds": seeds})
 
 
 def _pick(table: dict[str, V], key: str, place: str, option: str) -> V:

@@ -7,7 +7,8 @@ from importlib.resources import as_file, files
 from typing import Any
 
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.load import read_yaml
+from lmc_repro.schemas.claim import Claim
+from lmc_repro.schemas.load import read_yaml, validate
 
 
 @cache
@@ -27,3 +28,9 @@ def reported_barrier(table: str | None, row: str | None, column: str | None) -> 
     except KeyError as key:
         raise LmcError(f"params.yaml: reported: the paper's {table} has no {key}; see reported.yaml") from None
     return None if pair is None else {"test": float(pair[0]), "train": float(pair[1])}
+
+
+def reported_claim(study: str) -> Claim | None:
+    """Return what the paper's text claims of the table or figure of this name, or None."""
+    claims = reported_tables()["claims"]
+    return validate(Claim, claims[study], f"reported.yaml: claims.{study}") if study in claims else None

@@ -41,7 +41,7 @@ class Member:
 
 
 def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
-    """Return the runs of the cells, each once, with their fingerprints."""
+    """Return the runs of the cells, each once and with the first cell that it belongs to, and their fingerprints."""
     found: dict[str, Member] = {}
     for cell in cells:
         name = cell.config["data"]["dataset"]

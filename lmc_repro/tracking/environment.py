@@ -45,8 +45,9 @@ def database_path(uri: str) -> Path | None:
 
 
 def import_mlflow(uri: str) -> None:
-    """Import mlflow and its store for `uri`: no usage statistics, and no lines about the tables of a new store."""
+    """Import mlflow and its store for `uri`: no usage statistics, no bars, no lines about the tables of a new store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file that a server gives
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # between mlflow and its own libraries
         importlib.import_module("mlflow")

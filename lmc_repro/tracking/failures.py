@@ -50,4 +50,6 @@ def one_line_errors(uri: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # Refused, unknown host, timeout: MLflow tells each with the whole chain of its libraries.
+    return "does not answer" if "failed with exception" in line else line[:300]

@@ -27,7 +27,7 @@ PAGE = 1000
 class StoredRun:
     """One run as last seen.
 
-    `models` gives the logged model of each step among its outputs, `inputs` (after a refresh) those among its inputs.
+    `models` gives the logged model of each epoch among its outputs, `inputs` (after a refresh) those among its inputs.
     """
 
     run_id: str
@@ -37,7 +37,7 @@ class StoredRun:
     params: dict[str, str]
     tags: dict[str, str]
     metrics: dict[str, float]
-    models: dict[int, str]
+    models: dict[float, str]
     inputs: set[str]
 
     @property

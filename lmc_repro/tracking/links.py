@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from lmc_repro.tracking.view import ORDER, PAIRS, SHARE_KEY
+from lmc_repro.tracking.view import CELLS_KEY, DATE, ORDER, PAIRS, SHARE_KEY
 
 METRIC = "path/test_error"
 
@@ -23,8 +23,13 @@ def pairs_link(base: str, experiment_id: str, query: str = PAIRS) -> str:
 
 
 def table_link(base: str, experiment_id: str, query: str = "") -> str:
-    """Return the table in which trainings and pairs stand below their cells: that needs the order by date."""
-    order = {"searchFilter": query, "orderByKey": "attributes.start_time", "orderByAsc": "true"}
+    """Return the table in which trainings and pairs stand below their cells: that needs the order by date.
+
+    The published one, with columns of its own, unless there is a search: MLflow does not take both.
+    """
+    if not query:
+        return _runs(base, experiment_id, {"compareRunsMode": "TABLE", "viewStateShareKey": CELLS_KEY})
+    order = {"searchFilter": query, "orderByKey": DATE, "orderByAsc": "true"}
     return _runs(base, experiment_id, {**order, "compareRunsMode": "TABLE"})
 
 

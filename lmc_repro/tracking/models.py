@@ -1,4 +1,7 @@
-"""Checkpoints as MLflow's logged models: one per run and stored epoch, its sha256 beside it."""
+"""Checkpoints in MLflow: the last as a logged model with its sha256, those of earlier marks as files of the run.
+
+A logged model costs MLflow ten times what a file does, and a list of models is of use if it holds networks, not marks.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
+from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.failures import REBUILD
+from lmc_repro.training.run_folder import checkpoint_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +28,12 @@ if TYPE_CHECKING:
     from lmc_repro.training.run_folder import RunFolder
 
 
-def file_name(epoch: int) -> str:
-    return f"epoch-{epoch:04d}.safetensors"
+FOLDER = "checkpoints"  # of a run's artifacts
 
 
-def read_verified(folder: RunFolder, epoch: int, sha256: str) -> bytes:
+def read_verified(folder: RunFolder, mark: float, sha256: str) -> bytes:
     """Return the bytes of a run folder's checkpoint; LmcError that names it if they are not the recorded ones."""
-    path = folder.checkpoint(epoch)
+    path = folder.checkpoint(mark)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -39,31 +43,36 @@ def read_verified(folder: RunFolder, epoch: int, sha256: str) -> bytes:
     return content
 
 
-def publish(store: Store, run: StoredRun, status: dict[str, Any], folder: RunFolder, half_done: bool) -> dict[int, str]:
-    """Make every checkpoint of a complete run folder a logged model and return their ids by epoch.
+def publish(
+    store: Store, run: StoredRun, status: dict[str, Any], folder: RunFolder, half_done: bool
+) -> tuple[float, str]:
+    """Store every checkpoint of a complete run folder; return the last mark and the id of its logged model.
 
-    With `half_done` those of an interrupted attempt are looked for first and completed.
+    The model comes after the files: where it is ready, they are whole. With `half_done` that of an interrupted attempt
+    is looked for first and completed.
     """
     client = store.client
-    known = _known(client, run) if half_done else {}
-    found: dict[int, str] = {}
-    for key, sha256 in status["checkpoints"].items():
-        epoch = int(key)
-        content = read_verified(folder, epoch, sha256)
-        model = known.get((epoch, sha256)) or client.create_logged_model(
-            run.experiment_id,
-            name=f"{run.tags['mlflow.runName']} epoch {epoch}",
-            source_run_id=run.run_id,
-            tags={names.SHA256: sha256, names.FINGERPRINT: folder.fingerprint},
-            params={"epoch": key},
-            model_type=names.MODEL_TYPE,
-        )
-        if str(model.status) != "READY":
-            upload = partial(client.log_model_artifacts, model.model_id)
-            artifacts.put(model.artifact_location, {file_name(epoch): content}, upload)
-            client.finalize_logged_model(model.model_id, "READY")
-        found[epoch] = model.model_id
-    return found
+    *earlier, last = sorted(map(parse_mark, status["checkpoints"]))
+    contents = {mark: read_verified(folder, mark, status["checkpoints"][mark_text(mark)]) for mark in (*earlier, last)}
+    if earlier:
+        files = {checkpoint_name(mark): contents[mark] for mark in earlier}
+        upload = partial(client.log_artifacts, run.run_id, artifact_path=FOLDER)
+        artifacts.put(f"{run.artifact_uri}/{FOLDER}", files, upload)
+    sha256 = status["checkpoints"][mark_text(last)]
+    known = _known(client, run, sha256) if half_done else None
+    model = known or client.create_logged_model(
+        run.experiment_id,
+        name=f"{run.tags['mlflow.runName']} epoch {mark_text(last)}",
+        source_run_id=run.run_id,
+        tags={names.SHA256: sha256, names.FINGERPRINT: folder.fingerprint},
+        params={"epoch": mark_text(last)},
+        model_type=names.MODEL_TYPE,
+    )
+    if str(model.status) != "READY":
+        upload = partial(client.log_model_artifacts, model.model_id)
+        artifacts.put(model.artifact_location, {checkpoint_name(last): contents[last]}, upload)
+        client.finalize_logged_model(model.model_id, "READY")
+    return last, model.model_id
 
 
 class Source(Protocol):
@@ -76,45 +85,38 @@ class Source(Protocol):
     def client(self) -> MlflowClient: ...
 
 
-def load(store: Source, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
-    """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
+def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
+    """Return the weights that MLflow holds of a run at a mark, checked against the recorded sha256."""
     from lmc_repro.training.checkpoint import read_checkpoint
 
-    try:
-        sha256, model_id = run.status["checkpoints"][str(epoch)], run.models[epoch]
-    except KeyError:
+    sha256 = run.status["checkpoints"].get(mark_text(epoch))
+    if sha256 is None or not run.models:
         raise LmcError(
             f"{store.uri}: run {run.run_id} ({run.fingerprint}) has no checkpoint of epoch {epoch}; {REBUILD}"
-        ) from None
+        )
     with artifacts.scratch(run.location) as scratch:
-        return read_checkpoint(_find_file(store, run, epoch, model_id, scratch), sha256, REBUILD)
+        return read_checkpoint(_find_file(store, run, epoch, scratch), sha256, REBUILD)
 
 
-def _find_file(store: Source, run: TrackedRun, epoch: int, model_id: str, scratch: Path) -> Path:
+def _find_file(store: Source, run: TrackedRun, epoch: float, scratch: Path) -> Path:
     """Return where the weights lie: where MLflow keeps them today, or where it says; asking costs more than reading."""
     from mlflow.exceptions import MlflowException
 
-    path = artifacts.get(f"{run.location}/models/{model_id}/artifacts", file_name(epoch), store.uri, scratch)
+    name = checkpoint_name(epoch)
+    if (model_id := run.models.get(epoch)) is None:
+        return artifacts.get(f"{run.artifact_uri}/{FOLDER}", name, store.uri, scratch)
+    path = artifacts.get(f"{run.location}/models/{model_id}/artifacts", name, store.uri, scratch)
     if path.is_file():
         return path
     try:
         location = store.client.get_logged_model(model_id).artifact_location
     except MlflowException:
         return path
-    return artifacts.get(location, file_name(epoch), store.uri, scratch)
+    return artifacts.get(location, name, store.uri, scratch)
 
 
-def _known(client: MlflowClient, run: StoredRun) -> dict[tuple[int, str], LoggedModel]:
-    """Return the logged models that came from this run, by epoch and sha256, ready ones in preference."""
-    found: dict[tuple[int, str], LoggedModel] = {}
-    token: str | None = None
-    while True:
-        page = client.search_logged_models(
-            [run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'", page_token=token
-        )
-        for model in page:
-            key = (int(model.params["epoch"]), model.tags[names.SHA256])
-            if key not in found or str(model.status) == "READY":
-                found[key] = model
-        if not (token := page.token):
-            return found
+def _known(client: MlflowClient, run: StoredRun, sha256: str) -> LoggedModel | None:
+    """Return the logged model with this sha256 that came from this run, a ready one in preference."""
+    found = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
+    same = [model for model in found if model.tags[names.SHA256] == sha256]
+    return next((model for model in same if str(model.status) == "READY"), same[0] if same else None)

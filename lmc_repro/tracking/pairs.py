@@ -30,6 +30,7 @@ SUFFIXES = {
 """Ends of metric names that are not `_` and the field's name."""
 
 TABLE = "path.json"
+OVER_TRAINING = "over_training.json"
 
 
 def log_pair(
@@ -42,7 +43,10 @@ def log_pair(
     """
     points = list(_points(result))
     tags = {names.PAIR_KEY: pair_key, **_tags(result)}
+    tables = _tables(result)
     content = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags}
+    if OVER_TRAINING in tables:  # says what the points cannot
+        content["over_training"] = tables[OVER_TRAINING].decode()
     tags[names.CONTENT] = sha256_bytes(canonical_json(content).encode())
     client, cell_id = context.store.client, context.cell_id(cell)
     with context.store.lock:
@@ -54,10 +58,13 @@ def log_pair(
         if run is not None:
             client.delete_run(run.run_id)
             context.index.forget("pair", cell_id, pair_key)
-        tags |= {names.PARENT: parent.run_id, names.ARTIFACT_VIEWS: json.dumps([{"path": TABLE, "type": "table"}])}
+        tags |= {
+            names.PARENT: parent.run_id,
+            names.ARTIFACT_VIEWS: json.dumps([{"path": name, "type": "table"} for name in tables]),
+        }
         run = context.create("pair", cell, names.pair_name(cell, result.pair), tags)
         log(client, run.run_id, points, _params(context, cell, result), {})
-        files = {TABLE: _table(result.final), **figures()}
+        files = {**tables, **figures()}
         artifacts.put(run.artifact_uri, files, partial(client.log_artifacts, run.run_id))
         _log_endpoints(context, cell, run.run_id, result)
         return context.finish(run)
@@ -122,12 +129,26 @@ def _tags(result: PairResult) -> dict[str, str]:
 def _params(context: Context, cell: Cell, result: PairResult) -> dict[str, Any]:
     """Return the cell's parameters and the seeds of both runs: `seeds.loader: 0 1`, one number where they are equal."""
     runs = next(pair.runs for pair in cell.pairs if pair.name == result.pair)
-    first, second = (run.seeds.model_dump() for run in runs)
-    seeds = {f"seeds.{k}": first[k] if first[k] == second[k] else f"{first[k]} {second[k]}" for k in first}
+    first, second = ({k: v for k, v in run.flat().items() if k.startswith("seeds.")} for run in runs)
+    both = {k: (first.get(k), second.get(k)) for k in {**first, **second}}
+    seeds = {k: a if a == b else f"{a} {b}" for k, (a, b) in both.items()}
     return {**context.params(cell), "pair": result.pair, **seeds}
 
 
-def _table(mark: MarkResult) -> bytes:
+def _tables(result: PairResult) -> dict[str, bytes]:
+    """Return the path and, where a mark lies within an epoch and so has no step, the barriers at all marks."""
+    tables = {TABLE: _path_table(result.final)}
+    if any(mark.epoch != int(mark.epoch) for mark in result.marks):
+        rows = [
+            [mark.epoch, *(mark.barriers[split].barrier if mark.barriers else None for split in SPLITS)]
+            for mark in result.marks
+        ]
+        columns = ["epoch", *(f"{split}_barrier" for split in SPLITS)]
+        tables[OVER_TRAINING] = json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+    return tables
+
+
+def _path_table(mark: MarkResult) -> bytes:
     """Return the path in the form of MLflow's tables: alpha, then wrong, n, error (points) and loss of each split."""
     columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss")]
     rows: list[list[float | None]] = []

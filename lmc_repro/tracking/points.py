@@ -17,16 +17,23 @@ CHUNK = 800  # with 100 parameters and 100 tags this is the most that one call m
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric; `step` is an epoch, or 1000 alpha on a path."""
+    """One value of a metric; `step` is a whole epoch, or 1000 alpha on a path."""
 
     name: str
     value: float
     step: int = 0
 
 
-def finite(points: Iterable[tuple[str, float | None, int]]) -> list[Point]:
-    """Return the points whose value is a finite number: MLflow would keep infinity as another number."""
-    return [Point(name, value, step) for name, value, step in points if value is not None and math.isfinite(value)]
+def finite(points: Iterable[tuple[str, float | None, float]]) -> list[Point]:
+    """Return the points whose value is a finite number: MLflow would keep infinity as another number.
+
+    Points at a mark within an epoch are left out: steps are whole, and a rounded one would stand for another epoch.
+    """
+    return [
+        Point(name, value, int(step))
+        for name, value, step in points
+        if value is not None and math.isfinite(value) and step == int(step)
+    ]
 
 
 def log(

@@ -26,10 +26,12 @@ def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:
 def _leaves(profile: ProfileConfig, cell: Cell) -> list[str]:
     optimizer = cell.config["optimizer"]
     named = [key for key, candidate in profile.optimizers.items() if candidate.model_dump(mode="json") == optimizer]
+    # A field that the profile leaves at its default has no source of its own.
+    given = {key: [name for name in optimizer if name in profile.optimizers[key].model_fields_set] for key in named}
     batches = [key for key, size in profile.batches.items() if size == cell.config["batch_size"]]
     return [
         *(f"settings.{name}" for name in profile.settings.given()),
-        *(f"optimizers.{key}.{name}" for key in named for name in optimizer),
+        *(f"optimizers.{key}.{name}" for key in named for name in given[key]),
         *(f"batches.{key}" for key in batches),
         "judgement.threshold",
         "judgement.min_train_accuracy",

@@ -105,10 +105,11 @@ class Reader:
             tags=run.tags,
             status=self.json_artifact(run, "status.json"),
             models=owner.models,
+            artifact_uri=owner.artifact_uri,
             location=experiment.artifact_location.rstrip("/"),
         )
 
-    def checkpoint(self, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
+    def checkpoint(self, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
         """Return the weights of a run at an epoch, with the recorded sha256."""
         from lmc_repro.tracking.models import load
 

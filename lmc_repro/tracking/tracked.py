@@ -11,8 +11,9 @@ from typing import Any
 class TrackedRun:
     """A finished training in MLflow.
 
-    `status` is its status.json. `models` gives the logged model of each stored epoch, below the experiment's artifacts
-    `location`; for a reused training they are the original's.
+    `status` is its status.json. `models` gives the logged model of its last epoch, below the experiment's artifacts
+    `location`; earlier checkpoints are files of the run's own artifacts at `artifact_uri`. For a reused training all
+    of it is the original's.
     """
 
     run_id: str
@@ -20,5 +21,6 @@ class TrackedRun:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     status: Mapping[str, Any]
-    models: Mapping[int, str]
+    models: Mapping[float, str]
+    artifact_uri: str
     location: str

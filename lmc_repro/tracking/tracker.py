@@ -76,7 +76,7 @@ class Tracker:
         with self._errors():
             return tracked_runs(self._context, cell, fingerprints)
 
-    def checkpoint(self, run: TrackedRun, epoch: int) -> dict[str, Tensor]:
+    def checkpoint(self, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
         """Return the weights that MLflow holds; LmcError naming the file unless they have the recorded sha256."""
         from lmc_repro.tracking.models import load
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.files import read_json
+from lmc_repro.schemas.base import parse_mark
 from lmc_repro.tracking import artifacts, models, names
 from lmc_repro.tracking.cells import cell_run
 from lmc_repro.tracking.failures import REBUILD
@@ -84,15 +85,16 @@ def tracked_runs(context: Context, cell: Cell, fingerprints: Sequence[str]) -> d
             tags=run.tags,
             status=status,
             models=owner.models if owner else {},
+            artifact_uri=(owner or run).artifact_uri,
             location=context.location(owner or run),
         )
     return found
 
 
 def _holds_all(context: Context, run: StoredRun, status: dict[str, Any]) -> bool:
-    """Whether every checkpoint is among the logged models of the run, or of the one it was reused from."""
+    """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last."""
     owner = context.owner(run)
-    return owner is not None and owner.models.keys() >= {int(epoch) for epoch in status["checkpoints"]}
+    return owner is not None and max(map(parse_mark, status["checkpoints"])) in owner.models
 
 
 def _complete(
@@ -106,10 +108,10 @@ def _complete(
     artifacts.put(run.artifact_uri, files, partial(client.log_artifacts, run.run_id))
     owner = context.owner(run)
     if owner is None or not _holds_all(context, run, status):
-        made = models.publish(context.store, run, status, folder, half_done)
-        if outputs := [LoggedModelOutput(model, epoch) for epoch, model in made.items() if epoch not in run.models]:
-            client.log_outputs(run.run_id, outputs)
-        run.models.update(made)
+        last, model = models.publish(context.store, run, status, folder, half_done)
+        if last not in run.models:
+            client.log_outputs(run.run_id, [LoggedModelOutput(model, int(last))])
+            run.models[last] = model
         if run.tags.pop(names.REUSED_FROM, None):
             client.delete_tag(run.run_id, names.REUSED_FROM)
         owner = run
@@ -149,8 +151,8 @@ def _log_rows(
 
 
 def training_points(rows: Sequence[MetricRow]) -> list[Point]:
-    """Return the points of metrics.csv: errors in percentage points, losses in nats, step = epoch."""
-    values: list[tuple[str, float | None, int]] = []
+    """Return the points of metrics.csv: errors in percentage points, losses in nats, step = epoch (whole)."""
+    values: list[tuple[str, float | None, float]] = []
     for row in rows:
         if row.split == "batch":
             values.append(("train/batch_loss", row.loss, row.epoch))
@@ -168,6 +170,7 @@ def _tags(status: dict[str, Any] | None) -> dict[str, str]:
         "lmc.diverged_epoch": status["diverged_epoch"],
         "lmc.init_sha256": status["init_sha256"],
         "lmc.order_sha256": status["order_sha256"],
+        "lmc.augmentation_sha256": status.get("augmentation_sha256"),
         "lmc.final_sha256": status["final_sha256"],
         "lmc.training_numerics": status["training_numerics"],
         "lmc.numerics": status["numerics"],

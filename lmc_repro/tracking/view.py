@@ -1,4 +1,4 @@
-"""The published view of an experiment: the paths of all its pairs over one another, and their barriers as bars.
+"""The published views of an experiment: the paths of all its pairs over one another, and the table of its cells.
 
 MLflow keeps a shared view as an experiment tag of compressed JSON. The format is not documented: it was read off the
 tags that its own Share button writes (3.17 and 3.18). All that is known of it is in this file; `links.py` gives, beside
@@ -18,16 +18,26 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-SHARE_KEY = "lmc-pairs"
-"""The view's name in addresses; it stays when the view changes."""
+SHARE_KEY, CELLS_KEY = "lmc-pairs", "lmc-cells"
+"""The views' names in addresses; they stay when the views change."""
 
 VIEW = f"mlflow.sharedViewState.{SHARE_KEY}"
+CELLS_VIEW = f"mlflow.sharedViewState.{CELLS_KEY}"
 PAIRS = f"tags.`{names.KIND}` = 'pair'"
 ORDER = "metrics.`barrier/test`"
 """Anything but the date: ordered by that, MLflow nests the runs and does not draw the children of a folded parent."""
 
+DATE = "attributes.start_time"
+"""The order by which MLflow nests them."""
+
 _PREFIX = "deflate;"
-_NAME = "Paths of all pairs"
+_RUN_NAME = "attributes.`Run Name`"
+_CELLS_COLUMNS = (
+    "metrics.`barrier/test_mean`",
+    "metrics.`barrier/test`",
+    "metrics.`test/error`",
+    "tags.`lmc.verdict.test`",
+)
 _COLUMNS = (
     "params.`row`",
     "params.`column`",
@@ -42,16 +52,18 @@ _PATHS, _BARS = "lmc-paths", "lmc-barriers"
 
 
 def publish_view(client: MlflowClient, experiment: Experiment) -> None:
-    """Set the experiment's view, unless it has this one; another version's is replaced under the same address."""
-    tag = experiment.tags.get(VIEW)
-    if tag is None or read_view(tag) != view_state():
-        client.set_experiment_tag(experiment.experiment_id, VIEW, view_tag(experiment.creation_time or 0))
+    """Set the experiment's views, unless it has these; another version's is replaced under the same address."""
+    for key, name, state in ((VIEW, "Paths of all pairs", view_state()), (CELLS_VIEW, "Cells", cells_state())):
+        tag = experiment.tags.get(key)
+        if tag is None or read_view(tag) != state:
+            new = view_tag(name, state, experiment.creation_time or 0)
+            client.set_experiment_tag(experiment.experiment_id, key, new)
 
 
-def view_tag(created: int) -> str:
+def view_tag(name: str, state: dict[str, Any], created: int) -> str:
     """Return the tag's value; `created`, in milliseconds, is the experiment's, so that equal views are equal tags."""
-    packed = base64.b64encode(zlib.compress(json.dumps(view_state(), sort_keys=True).encode(), 9)).decode()
-    return json.dumps({"name": _NAME, "createdAt": created, "updatedAt": created, "state": _PREFIX + packed})
+    packed = base64.b64encode(zlib.compress(json.dumps(state, sort_keys=True).encode(), 9)).decode()
+    return json.dumps({"name": name, "createdAt": created, "updatedAt": created, "state": _PREFIX + packed})
 
 
 def read_view(tag: str) -> dict[str, Any] | None:
@@ -61,6 +73,12 @@ def read_view(tag: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
         return None
     return state if isinstance(state, dict) else None
+
+
+def cells_state() -> dict[str, Any]:
+    """Return the same of the nested table: trainings and pairs below their cells."""
+    order = {"searchFilter": "", "orderByKey": DATE, "orderByAsc": True}
+    return view_state() | order | {"selectedColumns": list(_CELLS_COLUMNS)}
 
 
 def view_state() -> dict[str, Any]:
@@ -74,8 +92,8 @@ def view_state() -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(_COLUMNS),
-        "columnOrder": [],
-        "columnWidths": {},
+        "columnOrder": [_RUN_NAME],
+        "columnWidths": {_RUN_NAME: 340},  # pixels; its own 190 cut off which training or pair it is
         "runsHiddenMode": "SHOWALL",  # the default draws the first ten runs only
         "compareRunCharts": [
             _line("path/test_error", "Test error along the path, points (x: alpha)"),

@@ -24,6 +24,12 @@ class StackOptimizer(Protocol):
         ...
 
 
+def decay(weights: Tensor, gradient: Tensor, weight_decay: float, scratch: Tensor) -> None:
+    """Add weight_decay * weights to the gradient, as torch.optim.SGD and Adam do; nothing is done for 0."""
+    if weight_decay:
+        gradient.add_(torch.mul(weights, weight_decay, out=scratch))
+
+
 class Sgd:
     """buf = momentum * buf + gradient; weights -= rate * buf."""
 
@@ -34,13 +40,14 @@ class Sgd:
 
     def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
         """Take one step in place."""
+        decay(weights, gradient, self.config.weight_decay, self._scratch)
         buffer = self.state["momentum"]
         buffer.mul_(self.config.momentum).add_(gradient)
         weights.sub_(torch.mul(buffer, rates, out=self._scratch))
 
 
 class Adam:
-    """Bias-corrected ADAM (Kingma and Ba 2015, arXiv 1412.6980), no weight decay."""
+    """Bias-corrected ADAM (Kingma and Ba 2015, arXiv 1412.6980)."""
 
     def __init__(self, config: AdamConfig, like: Tensor) -> None:
         self.config = config
@@ -51,6 +58,7 @@ class Adam:
         """Take one step in place."""
         c, scratch = self.config, self._scratch
         mean, square = self.state["mean"], self.state["square"]
+        decay(weights, gradient, c.weight_decay, scratch)
         torch.mul(gradient, 1.0 - c.beta1, out=scratch)
         mean.mul_(c.beta1).add_(scratch)
         gradient.mul_(gradient).mul_(1.0 - c.beta2)

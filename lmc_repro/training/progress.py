@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from lmc_repro.errors import LmcError
-from lmc_repro.files import write_json
+from lmc_repro.files import write_atomic
+from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
 
@@ -22,9 +22,9 @@ class Progress:
     """Where a child stands after `epoch` whole epochs; `tensors` are its weights and buffers, one row each."""
 
     epoch: int = 0
-    diverged_epoch: int | None = None
+    diverged_epoch: float | None = None
     rows: list[MetricRow] = field(default_factory=list)
-    checkpoints: dict[int, str] = field(default_factory=dict)
+    checkpoints: dict[float, str] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -36,11 +36,11 @@ def save_progress(folder: RunFolder, progress: Progress) -> None:
         "fingerprint": folder.fingerprint,
         "epoch": progress.epoch,
         "diverged_epoch": progress.diverged_epoch,
-        "rows": [dataclasses.asdict(row) for row in progress.rows],
-        "checkpoints": {str(epoch): sha for epoch, sha in progress.checkpoints.items()},
+        "rows": [vars(row) for row in progress.rows],
+        "checkpoints": {mark_text(mark): sha for mark, sha in progress.checkpoints.items()},
         "state": {"file": state.name, "sha256": sha256},
     }
-    write_json(folder.path / _FILE, record)
+    write_atomic(folder.path / _FILE, json.dumps(record, allow_nan=False).encode())  # at every mark, read by no one
     for old in folder.path.glob("state-*.safetensors"):
         if old != state:
             old.unlink(missing_ok=True)
@@ -53,9 +53,9 @@ def load_progress(folder: RunFolder) -> Progress | None:
         if record["fingerprint"] != folder.fingerprint:
             return None
         state = record["state"]
-        checkpoints = {int(epoch): str(sha) for epoch, sha in record["checkpoints"].items()}
-        for epoch, sha in checkpoints.items():
-            read_checkpoint(folder.checkpoint(epoch), sha, folder.fix)
+        checkpoints = {parse_mark(mark): str(sha) for mark, sha in record["checkpoints"].items()}
+        for mark, sha in checkpoints.items():
+            read_checkpoint(folder.checkpoint(mark), sha, folder.fix)
         return Progress(
             epoch=int(record["epoch"]),
             diverged_epoch=record["diverged_epoch"],

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json, sha256_file, write_atomic, write_json
+from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
 
@@ -26,11 +27,12 @@ METRIC_COLUMNS = ("epoch", "split", "wrong", "n", "loss")
 class MetricRow:
     """One line of metrics.csv.
 
-    split `train` and `test`: a whole un-augmented split with the weights at the end of `epoch`. split `batch`: the
-    mean loss of the epoch's batches as they were trained on, `wrong` not counted. A loss that is not finite is None.
+    split `train` and `test`: a whole un-augmented split with the weights after `epoch` epochs, which may be a fraction.
+    split `batch`: the mean loss of the epoch's batches as they were trained on, `wrong` not counted. A loss that is not
+    finite is None.
     """
 
-    epoch: int
+    epoch: float
     split: Literal["train", "test", "batch"]
     wrong: int | None
     n: int
@@ -40,6 +42,12 @@ class MetricRow:
     def error(self) -> float | None:
         """Share of wrong predictions."""
         return None if self.wrong is None else self.wrong / self.n
+
+
+def checkpoint_name(mark: float) -> str:
+    """Return the file name of a mark's weights: `epoch-0005.safetensors`, `epoch-0000.5.safetensors`."""
+    whole, point, part = mark_text(mark).partition(".")
+    return f"epoch-{int(whole):04d}{point}{part}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,8 @@ class RunFolder:
         """What to do about a damaged folder."""
         return f"delete {self.path} and run again"
 
-    def checkpoint(self, epoch: int) -> Path:
-        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+    def checkpoint(self, mark: float) -> Path:
+        return self.path / "checkpoints" / checkpoint_name(mark)
 
     def is_complete(self) -> bool:
         """Whether the run ended here."""
@@ -145,7 +153,7 @@ def _cell(value: object) -> str:
 
 def _row(values: dict[str, str]) -> MetricRow:
     return MetricRow(
-        epoch=int(values["epoch"]),
+        epoch=parse_mark(values["epoch"]),
         split=values["split"],  # type: ignore[arg-type]
         wrong=int(values["wrong"]) if values["wrong"] else None,
         n=int(values["n"]),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.schedule import ScheduleConfig
 
 
 def learning_rates(configs: Sequence[RunConfig], step: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:
-    """Return the rates [C] of step `step`, counted from 0 over the whole run: lr * min(1, step / warm-up steps)."""
-    rates = []
-    for config in configs:
-        warmup_steps = config.schedule.warmup_epochs * steps_per_epoch
-        factor = min(1.0, step / warmup_steps) if warmup_steps else 1.0
-        rates.append(config.optimizer.lr * factor)
-    return np.array(rates)
+    """Return the rates [C] of step `step`, counted from 0 over the whole run; children may differ in all of it."""
+    return np.array([c.optimizer.lr * factor(c.schedule, step, steps_per_epoch, c.epochs) for c in configs])
+
+
+def factor(schedule: ScheduleConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return the share of the rate that step `step` of a run of `epochs` uses, 0 to 1 (see ScheduleConfig)."""
+    warmup = schedule.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return (step + (schedule.warmup_rule == "from-first-step")) / warmup
+    if schedule.kind == "cosine":
+        return (1.0 + math.cos(math.pi * (step - warmup) / (epochs * steps_per_epoch - warmup))) / 2
+    return 1.0

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.models.base import Model
+from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.training.clip import clip
 from lmc_repro.training.optimizer import StackOptimizer
 from lmc_repro.training.stack import Layout
 
@@ -14,8 +16,16 @@ from lmc_repro.training.stack import Layout
 class TrainStep:
     """Owns a stack's weights [C, size], their gradient, and which children are still finite."""
 
-    def __init__(self, model: Model, layout: Layout, weights: Tensor, optimizer: StackOptimizer) -> None:
+    def __init__(
+        self,
+        model: Model,
+        layout: Layout,
+        weights: Tensor,
+        optimizer: StackOptimizer,
+        clip_config: ClipConfig | None = None,
+    ) -> None:
         self.model, self.layout, self.weights, self.optimizer = model, layout, weights, optimizer
+        self.clip = clip_config
         self._gradient = torch.zeros_like(weights)
         self._views = layout.views(weights)
         self._gradients = tuple(layout.views(self._gradient).values())
@@ -37,6 +47,8 @@ class TrainStep:
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
                 target.copy_(gradient)  # one buffer: the optimizer is a few operations, not a few for each layer
+            if self.clip is not None:  # before the optimizer: weight decay is not clipped
+                clip(self._gradient, self.clip)
             self.optimizer.step(self.weights, self._gradient, rates, step)
             loss = losses.detach().view(children, batch).mean(1)
             self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))

@@ -13,18 +13,21 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.data.augment import augmentation_sha256, epoch_view
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.loader import open_loader
 from lmc_repro.data.order import epoch_order
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import canonical_json
+from lmc_repro.schemas.base import canonical_json, mark_text
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.evaluate import evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
+from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.progress import Progress, clear_progress, load_progress, save_progress
 from lmc_repro.training.run_folder import MetricRow, RunFolder
@@ -37,7 +40,7 @@ SAVE_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Event:
-    """What a stack tells while it trains: an epoch is over, a mark was written, a run is complete."""
+    """What a stack tells while it trains: an epoch is over, its mark was written, a run is complete."""
 
     kind: Literal["epoch", "mark", "done"]
     fingerprints: tuple[str, ...]
@@ -61,10 +64,11 @@ def train_stack(
     device: torch.device,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Train the children, which differ in seeds, rate and warm-up only, to the end of their last epoch.
+    """Train the children, which differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
 
     Children that stand at different epochs train in stacks of their own, one after another. A child whose loss or
-    logits stop being finite goes on and is recorded as diverged with the epoch of the first such step.
+    logits stop being finite goes on and is recorded as diverged with the end of the epoch of the first such step, or
+    with a mark between the two.
     """
     stacks: dict[tuple[int, bool], list[tuple[Child, Progress]]] = {}
     for child in children:
@@ -91,21 +95,26 @@ class _Training:
         self.children = [child for child, _ in stack]
         self.progress = [progress for _, progress in stack]
         self.configs = [child.config for child in self.children]
-        self.dataset, self.numerics, self.on_event = dataset, numerics, on_event
+        self.numerics, self.on_event = numerics, on_event
         config = self.configs[0]
         if any(_shared(other) != _shared(config) for other in self.configs):
-            raise ValueError("children of a stack may differ in seeds, learning rate and warm-up only")
+            raise ValueError("children of a stack may differ in seeds, initialisation, rate and schedule only")
         self.config = config
+        self.dataset = dataset = with_label_noise(dataset, config.data.label_noise)
         self.fingerprints = tuple(child.folder.fingerprint for child in self.children)
         self.model = build_model(config.model, dataset.info)
         self.layout = Layout(self.model)
         self.epoch = self.progress[0].epoch
-        seeds = [c.seeds.loader for c in self.configs]
+        self.seeds = [c.seeds for c in self.configs]
         self.loader = open_loader(
-            loader, dataset, prepared_dir, seeds, config.batch_size, config.data.drop_last, config.data.order
+            loader, dataset, prepared_dir, self.seeds, config.batch_size, config.data.drop_last, config.data.order
         )
+        self.within = marks_within(config.evaluate_at, self.loader.steps_per_epoch)
         weights = self.layout.stack(
-            [self.model.init(torch.Generator().manual_seed(c.seeds.trainer)) for c in self.configs]
+            [
+                build_model(c.model, dataset.info).init(torch.Generator().manual_seed(c.seeds.trainer))
+                for c in self.configs
+            ]
         ).to(device)
         optimizer = build_optimizer(config.optimizer, weights)
         if self.progress[0].tensors:
@@ -114,18 +123,18 @@ class _Training:
                 for name, buffer in optimizer.state.items():
                     buffer[i].copy_(progress.tensors[name])
         self.weights, self.optimizer = weights, optimizer
-        self.step = TrainStep(self.model, self.layout, weights, optimizer)
+        self.step = TrainStep(self.model, self.layout, weights, optimizer, config.clip)
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
         for child in self.children:
             child.folder.write_config(child.config)
         if 0 in self.config.evaluate_at and self.epoch == 0 and not self.progress[0].checkpoints:
-            self._mark()
+            self._mark(0)
         while self.epoch < self.config.epochs:
             self._train_epoch()
             if self.epoch in self.config.evaluate_at:
-                self._mark()
+                self._mark(self.epoch)
             elif time.monotonic() - self.saved_at > SAVE_EVERY_SECONDS:
                 self._save()
             self.on_event(Event("epoch", self.fingerprints, self.epoch))
@@ -134,36 +143,49 @@ class _Training:
         self.on_event(Event("done", self.fingerprints, self.epoch))
 
     def _train_epoch(self) -> None:
-        steps = self.loader.steps_per_epoch
+        steps, within = self.loader.steps_per_epoch, self.within.get(self.epoch, {})
         sums = torch.zeros(len(self.children), dtype=torch.float64, device=self.weights.device)
         seen = 0
-        for k, (images, labels) in enumerate(self.loader.epoch(self.epoch)):
+        augment, info, n = self.config.data.augment, self.dataset.info, len(self.dataset.train)
+        view = epoch_view(augment, info, n, self.seeds, self.epoch, self.weights.device)
+        for k, (images, labels, indices) in enumerate(self.loader.epoch(self.epoch)):
             number = self.epoch * steps + k
             rates = torch.from_numpy(learning_rates(self.configs, number, steps)).to(self.weights).unsqueeze(1)
-            inputs = normalise(images.to(self.weights.device), self.dataset.info)
+            inputs = view(images.to(self.weights.device), indices)
             loss = self.step(inputs, labels.to(self.weights.device), rates, number)
             sums += loss.double() * labels.shape[1]
             seen += labels.shape[1]
+            if k + 1 in within:
+                self._mark(within[k + 1])
         self.epoch += 1
+        self._note_diverged(self.epoch)
         for i, progress in enumerate(self.progress):
-            if progress.diverged_epoch is None and not bool(self.step.finite[i]):
-                progress.diverged_epoch = self.epoch
             progress.rows.append(MetricRow(self.epoch, "batch", None, seen, _finite(sums[i].item() / seen)))
             progress.epoch = self.epoch
 
-    def _mark(self) -> None:
-        """Evaluate and store the weights of every child."""
+    def _note_diverged(self, mark: float) -> None:
+        for i, progress in enumerate(self.progress):
+            if progress.diverged_epoch is None and not bool(self.step.finite[i]):
+                progress.diverged_epoch = mark
+
+    def _mark(self, mark: float) -> None:
+        """Evaluate and store the weights of every child.
+
+        Runs go on from ends of epochs only: a mark within an epoch leaves no state to go on from, and is made again.
+        """
+        self._note_diverged(mark)
         views = self.layout.views(self.weights)
         for split, part in (("train", self.dataset.train), ("test", self.dataset.test)):
             scores = evaluate(self.model, views, part, self.dataset.info)
             for progress, score in zip(self.progress, scores, strict=True):
-                progress.rows.append(MetricRow(self.epoch, split, score.wrong, score.n, score.loss))  # type: ignore[arg-type]
+                progress.rows.append(MetricRow(mark, split, score.wrong, score.n, score.loss))  # type: ignore[arg-type]
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
-            path = child.folder.checkpoint(self.epoch)
-            progress.checkpoints[self.epoch] = write_checkpoint(path, self.layout.child(self.weights, i))
+            path = child.folder.checkpoint(mark)
+            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(self.weights, i))
             child.folder.write_metrics(progress.rows)
-        self._save()
-        self.on_event(Event("mark", self.fingerprints, self.epoch))
+        if mark == self.epoch:
+            self._save()
+            self.on_event(Event("mark", self.fingerprints, self.epoch))
 
     def _save(self) -> None:
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
@@ -184,30 +206,39 @@ class _Training:
             "torch": torch_version(),
             "training_numerics": TRAINING_NUMERICS,
             "order_sha256": order_sha256(len(self.dataset.train), config),
+            **self._augmentation(config),
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
-            "checkpoints": {str(epoch): sha for epoch, sha in checkpoints.items()},
+            "checkpoints": {mark_text(mark): sha for mark, sha in checkpoints.items()},
             "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
         }
         write_json(folder.status_file, status)
         clear_progress(folder)
 
+    def _augmentation(self, config: RunConfig) -> dict[str, str]:
+        """Return what status.json says of the augmentation: nothing where nothing is augmented."""
+        if (augment := config.data.augment) is None:
+            return {}
+        n, info = len(self.dataset.train), self.dataset.info
+        return {"augmentation_sha256": augmentation_sha256(augment, info, n, config.seeds, config.epochs)}
+
 
 def order_sha256(n: int, config: RunConfig) -> str:
-    """Return the sha256 (hex) of the orders of all epochs, as little-endian uint32: the run's SGD noise."""
+    """Return the sha256 (hex) of the orders of all epochs, as little-endian uint32: what loader seeds decide."""
     digest = hashlib.sha256()
     for epoch in range(config.epochs):
-        order = epoch_order(n, config.seeds.loader, epoch, config.data.order)
+        order = epoch_order(n, config.seeds.loader_at(epoch), epoch, config.data.order)
         digest.update(order.astype(np.dtype("<u4")).tobytes())
     return digest.hexdigest()
 
 
 def _shared(config: RunConfig) -> dict[str, object]:
     shared = config.without_seeds()
+    del shared["schedule"]
+    own = {"optimizer": ("lr",), "model": ("init", "gain")}
     return {
         **shared,
-        "optimizer": {k: v for k, v in shared["optimizer"].items() if k != "lr"},
-        "schedule": {k: v for k, v in shared["schedule"].items() if k != "warmup_epochs"},
+        **{part: {k: v for k, v in shared[part].items() if k not in names} for part, names in own.items()},
     }
 
 

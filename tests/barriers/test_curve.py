@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from helpers import tiny_dataset
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from lmc_repro.barriers import curve
 from lmc_repro.barriers.curve import SPLITS, as_curve, path_curves, path_weights
 from lmc_repro.data.dataset import Dataset, Split
+from lmc_repro.models.base import AffineFirst, Model, count_parameters
 from lmc_repro.models.mlp import Mlp
-from lmc_repro.schemas.model import MlpConfig
-from lmc_repro.training.evaluate import Score, evaluate
+from lmc_repro.models.registry import build_model
+from lmc_repro.schemas.model import ConvConfig, LocalConfig, MlpConfig, ModelConfig
+from lmc_repro.training.evaluate import BATCH, Score, evaluate
 from lmc_repro.training.stack import Layout
 
 
@@ -116,3 +120,80 @@ def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypa
     eleven = path_curves(model, a, b, dataset, points=11)
     for split in SPLITS:
         assert together[split].wrong[::2] == eleven[split].wrong
+
+
+class Whole:
+    """A model that does not say where its first layer ends."""
+
+    def __init__(self, model: Model) -> None:
+        self.shapes, self.init = model.shapes, model.init
+        self.forward, self.forward_flops, self.activations = model.forward, model.forward_flops, model.activations
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MlpConfig(kind="mlp", depth=1),
+        MlpConfig(kind="mlp", depth=2, width=9, slope=0.1),
+        MlpConfig(kind="mlp", depth=3, width=9, slope=0.1, bias=False),
+        ConvConfig(kind="conv", filters=5, kernel=2, slope=0.0),
+        LocalConfig(kind="local", filters=3, kernel=2, slope=0.0, bias="unit"),
+        LocalConfig(kind="local", filters=3, kernel=2, slope=0.0, bias="filter"),
+    ],
+    ids=lambda config: "-".join(str(value) for value in config.model_dump(exclude_defaults=True).values()),
+)
+def test_first_layers_from_two_products_count_as_products_at_every_point(config: ModelConfig) -> None:
+    dataset = tiny_dataset(n_train=301, shape=(1, 4, 4))
+    model = build_model(config, dataset.info)
+    assert isinstance(model, AffineFirst)
+    a, b = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    two, eleven = path_curves(model, a, b, dataset, 11), path_curves(Whole(model), a, b, dataset, 11)
+    for split in SPLITS:
+        assert two[split].wrong == eleven[split].wrong
+        assert len(set(two[split].wrong)) > 1
+        assert two[split].loss == pytest.approx(eleven[split].loss, rel=1e-5)
+        # The ends have the bits that training logs, not only the counts.
+        assert (two[split].loss[0], two[split].loss[-1]) == (eleven[split].loss[0], eleven[split].loss[-1])
+
+
+def test_a_network_with_itself_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_dataset()
+    model, theta = network(dataset, 0)
+    whole = path_curves(Whole(model), theta, theta, dataset, 11)
+    children = []
+    first_layer = Mlp.first_layer
+    monkeypatch.setattr(Mlp, "first_layer", lambda self, w, x: children.append(len(x)) or first_layer(self, w, x))
+    assert path_curves(model, theta, theta, dataset, 11) == whole
+    assert children == [1, 1]
+    assert len(whole["train"].wrong) == 11
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "local", "filters": 3, "kernel": 2},
+        {"kind": "conv", "filters": 3, "kernel": 2},
+        {"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3},
+    ],
+    ids=lambda values: values["kind"],
+)
+def test_points_of_large_networks_are_evaluated_a_few_at_a_time(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tiny_dataset(shape=(2, 4, 4))
+    model = build_model(TypeAdapter(ModelConfig).validate_python(values), dataset.info)
+    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    at_once = path_curves(model, ends[0], ends[1], dataset, 11)
+    sizes: list[int] = []
+
+    def counted(model: Any, weights: dict[str, Tensor], *rest: Any) -> list[Score]:
+        sizes.append(len(next(iter(weights.values()))))
+        return evaluate(model, weights, *rest)
+
+    monkeypatch.setattr(curve, "evaluate", counted)
+    one = 4 * (count_parameters(model) + BATCH * model.activations())
+    for limit, together in ((5 * one, 5), (1, 1)):
+        monkeypatch.setattr(curve, "SIDE_BY_SIDE_BYTES", limit)
+        assert path_curves(model, ends[0], ends[1], dataset, 11) == at_once
+        assert max(sizes) == together
+        sizes.clear()

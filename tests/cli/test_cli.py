@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmc_repro.cli import main
-from lmc_repro.cli.progress import Lines
+from lmc_repro.cli.progress import Lines, Parts
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 
@@ -43,10 +44,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
         (("run", "table1", "--row", "x"), "error: --row: found 'x', allowed: 1-layer-bs30k"),
         (("run", "table1", "--column", "x"), "error: --column: found 'x', allowed: sgd-high"),
         (("run", "table1", "--profile", "x"), "error: --profile: found 'x', allowed: digits, paper"),
-        (("prepare", "cifar"), "error: data set 'cifar' is unknown; use one of: digits"),
+        (("prepare", "cifar"), "error: data set 'cifar' is unknown; use one of: cifar10, cifar100, digits"),
         (
-            ("reproduction", "table1", "x", "--machine", "m", "--notes", "none.md"),
-            "error: --notes none.md: no such file",
+            ("reproduction", "nowhere"),
+            "error: nowhere: no such folder",
         ),
     ],
 )
@@ -78,3 +79,26 @@ def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> Non
     assert printed[0] == "training"
     assert len(printed) == 11
     assert printed[-1].startswith("training: 100%")
+
+
+def test_parts_of_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = Parts(Lines())
+    for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
+        parts.on_progress(what, done, 80)
+    parts.end()
+    lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["download", "download: 50%", "download: 100%", "decoding", "decoding: 50%", "decoding: 100%"]
+
+
+def test_prepare_of_another_file_than_the_publishers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = tmp_path / "mirror" / "cifar-100-python" / "train"
+    train.parent.mkdir(parents=True)
+    train.write_bytes(b"another file")
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LMC_DATA_MIRROR", str(tmp_path / "mirror"))
+    code, printed = run(monkeypatch, capsys, "prepare", "cifar100")
+    assert code == 2 and printed.count("\n") == 1
+    assert printed.startswith(f"error: {train}: md5 ") and "expected 16019d7e3df5f24257cddd939b257f8d; put" in printed

@@ -268,8 +268,11 @@ def test_the_report_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     write_results(tmp_path / "results/one", plan, results, [], small_study.DIGESTS, {}, "portable", "cpu")
     assert run(monkeypatch, "report", "--json") == 0
     found = said(capsys)
-    assert list(found) == ["one"]
-    cells = {(cell["row"], cell["column"]): cell for cell in found["one"]["cells"]}
+    assert list(found["studies"]) == ["one"]
+    cells = {(cell["row"], cell["column"]): cell for cell in found["studies"]["one"]["cells"]}
     assert cells["deep", "fast"]["test"]["mean"] == 3.0
     assert cells["shallow", "fast"]["run"] is False
+    missing = [(cell["study"], cell["label"], cell["reason"]) for cell in found["not_run"]]
+    assert missing[:2] == [("one", "1-Layer, SGD fast", "not chosen"), ("one", "1-Layer, SGD slow", "not chosen")]
+    assert [cell[::2] for cell in missing[2:]] == [("two", "no results; `lmc run two`")] * 4
     shutil.rmtree(tmp_path / "report")

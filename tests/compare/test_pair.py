@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import pickle
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import final_weights, run_config, tiny_dataset, train, weights_at
 
 from lmc_repro.barriers.results import PairResult
@@ -37,7 +41,7 @@ def folders(data: Dataset, tmp_path: Path) -> list[RunFolder]:
 def task(folders: list[RunFolder], diverged: tuple[int | None, int | None] = (None, None)) -> PairTask:
     weights = {epoch: (weights_at(folders[0], epoch), weights_at(folders[1], epoch)) for epoch in (0, 1, 3)}
     config = folders[0].config()
-    return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, "tiny", Path("unused"), 11, 0.0)
+    return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, config.data, Path("unused"), 11, 0.0)
 
 
 def cell() -> Cell:
@@ -51,6 +55,18 @@ def test_ends_have_the_counts_of_training(folders: list[RunFolder]) -> None:
         for mark in result.marks:
             for split, curve in mark.curves.items():
                 assert curve.wrong[-end] == logged[mark.epoch, split]
+
+
+def test_the_path_on_train_is_over_the_labels_that_were_trained_on(data: Dataset, tmp_path: Path) -> None:
+    configs = [run_config(data={"label_noise": 0.4}, seeds={"trainer": 0, "loader": loader}) for loader in (0, 1)]
+    noisy = train(configs, data, tmp_path)
+    curves = measure_pair(task(noisy)).final.curves
+    for end, folder in enumerate(noisy):
+        logged = {row.split: row.wrong for row in folder.metrics() if row.epoch == 3}
+        assert [curves[split].wrong[-end] for split in ("train", "test")] == [logged["train"], logged["test"]]
+    clean = dataclasses.replace(task(noisy), data=run_config().data)
+    assert measure_pair(clean).final.curves["train"] != curves["train"]
+    assert measure_pair(clean).final.curves["test"] == curves["test"]
 
 
 def test_distance_and_disagreement_by_hand(folders: list[RunFolder], data: Dataset) -> None:
@@ -111,3 +127,14 @@ def test_pair_key_knows_runs_points_and_numerics() -> None:
         pair_key(("a", "b"), 11, "native:AVX2"),
     }
     assert len(keys) == 4
+
+
+def test_a_task_travels_as_bytes_and_arrives_whole(folders: list[RunFolder]) -> None:
+    sent = task(folders)
+    content = ForkingPickler.dumps(sent)  # as to a worker; tensors by themselves would go through shared memory
+    assert len(content) > sum(w.nbytes for pair in sent.weights.values() for child in pair for w in child.values())
+    back = pickle.loads(content)
+    assert dataclasses.replace(back, weights=sent.weights) == sent
+    for mark, pair in sent.weights.items():
+        for there, here in zip(back.weights[mark], pair, strict=True):
+            assert there.keys() == here.keys() and all(torch.equal(there[name], here[name]) for name in here)

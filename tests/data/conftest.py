@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from lmc_repro.data.catalog import CATALOG, DatasetInfo, RemoteFile
+from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.prepare import prepare
+from lmc_repro.data.remote import RemoteFile
 
 FOLDER = "Tiny/raw"
 

@@ -13,6 +13,7 @@ import lmc_repro.data.prepare as module
 from lmc_repro.data.beton import read_beton
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset
+from lmc_repro.data.folder import note_unused
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import stratified_half
 from lmc_repro.errors import LmcError
@@ -99,7 +100,7 @@ def test_tiny_arrays(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
 
 def test_unused_and_absent_end_well(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
     out, raw = tmp_path / "prepared", tmp_path / "raw"
-    assert prepare("tiny", out, raw, None, used=False, info=tiny)["state"] == "unused"
+    assert note_unused("tiny", out)["state"] == "unused"
     assert set(contents(out / "tiny")) == {"status.json"} and not raw.exists()
     absent = prepare("tiny", out, raw, None, info=tiny)
     assert absent["state"] == "absent" and "LMC_DATA_MIRROR" in absent["reason"]
@@ -108,7 +109,7 @@ def test_unused_and_absent_end_well(tiny: DatasetInfo, mirror: Path, tmp_path: P
         load_dataset(out, "tiny", tiny)
     assert prepare("tiny", out, raw, mirror, info=tiny)["state"] == "ready"
     assert set(contents(out / "tiny")) == FILES
-    assert prepare("tiny", out, raw, mirror, used=False, info=tiny)["state"] == "unused"
+    assert note_unused("tiny", out)["state"] == "unused"
     assert set(contents(out / "tiny")) == {"status.json"}
     assert folders(out) == ["tiny"]
 
@@ -117,7 +118,7 @@ def test_a_mistake_leaves_the_folder_as_it_was(
     tiny: DatasetInfo, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, raw = tmp_path / "prepared", tmp_path / "raw"
-    prepare("tiny", out, raw, None, used=False, info=tiny)
+    note_unused("tiny", out)
     before = contents(out / "tiny")
     truncated = mirror / tiny.folder / tiny.files[3].name
     whole = truncated.read_bytes()

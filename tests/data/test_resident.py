@@ -5,37 +5,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import children
 from torch import Tensor
 
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.loader import StackLoader, open_loader
 from lmc_repro.data.order import epoch_order
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.seeds import EarlyNoise, Seeds
 
 
 def resident(digits: Dataset, seeds: list[int], batch: int, drop_last: bool = False) -> StackLoader:
-    return open_loader("resident", digits, Path("unused"), seeds, batch, drop_last, "philox")
+    return open_loader("resident", digits, Path("unused"), children(*seeds), batch, drop_last, "philox")
 
 
 def whole_epoch(loader: StackLoader, epoch: int, start_step: int = 0) -> tuple[Tensor, Tensor]:
-    batches = [(images.clone(), labels.clone()) for images, labels in loader.epoch(epoch, start_step)]
+    batches = [(images.clone(), labels.clone()) for images, labels, _ in loader.epoch(epoch, start_step)]
     return torch.cat([images for images, _ in batches], 1), torch.cat([labels for _, labels in batches], 1)
 
 
 def test_gathers_each_childs_order(digits: Dataset) -> None:
     loader = resident(digits, [0, 7], 64)
     images, labels = whole_epoch(loader, 4)
+    indices = torch.cat([batch.indices for batch in loader.epoch(4)], 1)
     assert loader.steps_per_epoch == 15 and images.shape == (2, 899, 1, 8, 8)
     for child, seed in enumerate((0, 7)):
         order = torch.from_numpy(epoch_order(899, seed, 4))
+        assert torch.equal(indices[child], order)
         assert torch.equal(images[child], digits.train.images[order])
         assert torch.equal(labels[child], digits.train.labels[order])
 
 
+def test_early_noise_orders_the_first_epochs(digits: Dataset) -> None:
+    shared = Seeds(trainer=0, loader=7, early=EarlyNoise(until=2, loader=0))
+    loader = open_loader("resident", digits, Path("unused"), [shared, *children(0, 7)], 64, False, "philox")
+    for epoch, like in enumerate((1, 1, 2, 2)):
+        _, labels = whole_epoch(loader, epoch)
+        assert torch.equal(labels[0], labels[like]) and not torch.equal(labels[1], labels[2])
+
+
 def test_last_batch_and_drop_last(digits: Dataset) -> None:
-    sizes = [labels.shape[1] for _, labels in resident(digits, [0], 64).epoch(0)]
+    sizes = [labels.shape[1] for _, labels, _ in resident(digits, [0], 64).epoch(0)]
     assert sizes == [64] * 14 + [3]
-    sizes = [labels.shape[1] for _, labels in resident(digits, [0], 64, drop_last=True).epoch(0)]
+    sizes = [labels.shape[1] for _, labels, _ in resident(digits, [0], 64, drop_last=True).epoch(0)]
     assert sizes == [64] * 14
 
 

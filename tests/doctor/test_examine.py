@@ -160,6 +160,19 @@ def test_a_check_that_breaks_is_a_finding() -> None:
     assert (finding.state, finding.detail) == ("warning", "could not be made: ValueError: two lines")
 
 
+def test_where_folders_and_archives_are(tmp_path: Path) -> None:
+    project, mirror = Project(tmp_path / "p"), tmp_path / "mirror"
+    (mirror / "tiny-imagenet-200").mkdir(parents=True)
+    project.raw.mkdir(parents=True)
+    with open(project.raw / "cifar-100-python.tar.gz", "wb") as file:
+        file.truncate(169001437)
+    (project.raw / "cifar-10-python.tar.gz").write_bytes(b"cut off")
+    found = {f.name: f.detail for f in check_datasets(project, mirror, ("cifar10",))}
+    assert found["tinyimagenet"] == f"not prepared; mirror: {mirror / 'tiny-imagenet-200'}"
+    assert found["cifar100"] == f"not prepared; raw: {project.raw / 'cifar-100-python.tar.gz'}"
+    assert found["cifar10"].endswith("makes it; not on this machine: it is downloaded when it is needed")
+
+
 def test_where_data_sets_are(tmp_path: Path) -> None:
     project, mirror = Project(tmp_path / "p"), tmp_path / "mirror"
     files = mirror / "MNIST/raw"

@@ -76,6 +76,11 @@ def tiny_params() -> Any:
     profile["pairs"] = 1
     profile["settings"] |= {"width": 16, "epochs": 3, "evaluate_at": [0, 1, 3]}
     params["studies"] = {"table1": params["studies"]["table1"]}
+    for other in params["profiles"].values():
+        other["overrides"] = [override for override in other["overrides"] if override["study"] == "table1"]
+    params["exhibits"] = {"figure4": params["exhibits"]["figure4"]}
+    for each in params["profiles"].values():
+        each["overrides"] = [change for change in each["overrides"] if change["study"] == "table1"]
     study = params["studies"]["table1"]
     study["rows"] = {key: study["rows"][key] for key in ("1-layer-bs1024", "2-layer-bs1024")}
     study["columns"] = {key: study["columns"][key] for key in ("sgd-high", "adam-high")}

@@ -8,7 +8,7 @@ import pytest
 from helpers import ADAM, SGD, run_config
 
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.execution.estimate import estimate, run_flops, working_bytes
+from lmc_repro.execution.estimate import estimate, run_cost, run_flops, working_bytes
 from lmc_repro.execution.planner import CPU_STACK_CHILDREN, Work, plan_stacks
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.execution.task import StackTask
@@ -79,6 +79,27 @@ def test_flops_counted_by_hand() -> None:
     """64-9-10 on 899 images, 3 epochs: 2 FLOPs a weight forward, once backward for the first layer, twice above."""
     config = run_config(data={"dataset": "digits"})
     assert run_flops(config, dataset_info("digits")) == 899 * 3 * (64 * 9 * 4 + 9 * 10 * 6)
+
+
+def test_memory_counted_by_hand() -> None:
+    """Weights and four of their size; inputs, and what is kept of a batch: 64-9-10, then 16 patches and 3 filters."""
+    mlp = run_config(data={"dataset": "digits"})
+    assert working_bytes(mlp, dataset_info("digits")) == 4 * (5 * (64 * 9 + 9 + 90 + 10) + 10 * (64 + 2 * (9 + 10)))
+    conv = run_config(data={"dataset": "digits"}, model={"kind": "conv", "filters": 3, "kernel": 2})
+    kept = 64 + 64 + 4 * 48 + 2 * 10  # the image, its patches, 48 units twice with their gradients, logits
+    assert working_bytes(conv, dataset_info("digits")) == 4 * (5 * (3 * 4 + 3 + 480 + 10) + 10 * kept)
+
+
+def test_what_is_no_matrix_product_costs_time_and_memory_too() -> None:
+    """Attention's norms take longer than its products, and keep more than the weights."""
+    attention = {"kind": "attention", "patch": 2, "heads": 4, "head_dim": 32}
+    configs = [
+        run_config(data={"dataset": "digits"}, batch_size=100, model=model)
+        for model in (attention, {"depth": 2, "width": 1024, "slope": 0.0})
+    ]
+    info = dataset_info("digits")
+    seconds, memory = [run_cost(c, info) for c in configs], [working_bytes(c, info) for c in configs]
+    assert seconds[0] > seconds[1] and memory[0] > memory[1]
 
 
 def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:

@@ -24,7 +24,34 @@ MODELS: dict[str, dict[str, Any]] = {
     "4-layer-leaky-no-bias": {"depth": 4, "width": 33, "slope": 0.3, "bias": False},
     "8-layer-linear": {"depth": 8, "width": 16, "slope": 1.0},
     "2-layer-relu-kaiming": {"depth": 2, "width": 40, "slope": 0.0, "init": "kaiming-normal", "gain": "slope"},
+    "local": {"kind": "local", "filters": 6, "kernel": 2},
+    "local-filter-from-conv": {"kind": "local", "filters": 6, "kernel": 4, "bias": "filter", "start_from_conv": True},
+    "mlp-from-local": {"depth": 2, "width": 96, "slope": 0.0, "start_from_local": {"filters": 6, "kernel": 2}},
+    "conv": {"kind": "conv", "filters": 6, "kernel": 2},
+    "attention": {"kind": "attention", "patch": 2, "heads": 4, "head_dim": 8},
 }
+
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "clip-norm": {"clip": {"norm": 0.3}},
+    "clip-value": {"clip": {"value": 0.01}},
+    "cosine": {"schedule": {"kind": "cosine", "warmup_epochs": 1, "warmup_rule": "from-first-step"}},
+    "weight-decay": {"optimizer": {"weight_decay": 0.01}},
+}
+"""Each is tried on the 2-layer ReLU network."""
+
+
+def cases() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """Return, by name, the model, the optimizer and what else is changed of each run whose bits are kept."""
+    found: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
+    for optimizer in (SGD, ADAM):
+        for name, values in MODELS.items():
+            found[f"{name} {optimizer['kind']}"] = (values, optimizer, {})
+        for name, change in STRATEGIES.items():
+            given = {**optimizer, **change.get("optimizer", {})}
+            rest = {key: value for key, value in change.items() if key != "optimizer"}
+            found[f"2-layer-relu {optimizer['kind']} {name}"] = (MODELS["2-layer-relu"], given, rest)
+    return found
 
 
 def conditions() -> dict[str, Any]:
@@ -41,30 +68,39 @@ def measure() -> dict[str, dict[str, str]]:
     """Return, by model and optimizer, the sha256 of a pair's final weights and of its curve."""
     dataset = tiny_dataset(n_train=203, n_test=101, shape=(1, 8, 8))
     found = {}
-    for name, values in MODELS.items():
-        for optimizer in (SGD, ADAM):
-            configs = [
-                run_config(
-                    model=values,
-                    optimizer=optimizer,
-                    schedule={"warmup_epochs": 1},
-                    batch_size=32,
-                    epochs=4,
-                    evaluate_at=[4],
-                    seeds={"trainer": 0, "loader": loader},
-                )
-                for loader in (0, 1)
-            ]
-            with tempfile.TemporaryDirectory() as root:
-                folders = train(configs, dataset, Path(root))
-                weights = [final_weights(folder) for folder in folders]
-                finals = [folder.status()["final_sha256"] for folder in folders]
-            curves = path_curves(build_model(configs[0].model, dataset.info), weights[0], weights[1], dataset, 11)
-            text = repr([(split, c.wrong, c.n, c.loss) for split, c in sorted(curves.items())])
-            found[f"{name} {optimizer['kind']}"] = {"weights": finals[0], "curve": sha256_bytes(text.encode())}
+    for name, (values, optimizer, more) in cases().items():
+        changes = {"schedule": {"warmup_epochs": 1}, **more}
+        configs = [
+            run_config(
+                model=values,
+                optimizer=optimizer,
+                batch_size=32,
+                epochs=4,
+                evaluate_at=[4],
+                seeds={"trainer": 0, "loader": loader},
+                **changes,
+            )
+            for loader in (0, 1)
+        ]
+        with tempfile.TemporaryDirectory() as root:
+            folders = train(configs, dataset, Path(root))
+            weights = [final_weights(folder) for folder in folders]
+            finals = [folder.status()["final_sha256"] for folder in folders]
+        curves = path_curves(build_model(configs[0].model, dataset.info), weights[0], weights[1], dataset, 11)
+        text = repr([(split, c.wrong, c.n, c.loss) for split, c in sorted(curves.items())])
+        found[name] = {"weights": finals[0], "curve": sha256_bytes(text.encode())}
     return found
 
 
+def read() -> list[dict[str, Any]]:
+    """Return the kept sets of bits: one for each kind of CPU that was tried, the newest first."""
+    kept: list[dict[str, Any]] = json.loads(FILE.read_text())
+    return kept
+
+
 def write() -> None:
-    """Replace golden.json by what this program makes here."""
-    FILE.write_text(json.dumps({"made_with": conditions(), "sha256": measure()}, indent=2, sort_keys=True) + "\n")
+    """Put what this program makes here before what it made on other kinds of CPU."""
+    here = conditions()
+    others = [kept for kept in read() if kept["made_with"]["numerics"] != here["numerics"]]
+    sets = [{"made_with": here, "sha256": measure()}, *others]
+    FILE.write_text(json.dumps(sets, indent=2, sort_keys=True) + "\n")

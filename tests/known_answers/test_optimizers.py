@@ -34,7 +34,7 @@ def ours(configs: list[RunConfig]) -> list[dict[str, Tensor]]:
     model = Mlp(configs[0].model, features=12, classes=5)
     layout = Layout(model)
     weights = layout.stack([model.init(torch.Generator().manual_seed(i)) for i in range(CHILDREN)])
-    step = TrainStep(model, layout, weights, build_optimizer(configs[0].optimizer, weights))
+    step = TrainStep(model, layout, weights, build_optimizer(configs[0].optimizer, weights), configs[0].clip)
     for k, (inputs, labels) in enumerate(batches()):
         rates = torch.from_numpy(learning_rates(configs, k, STEPS_PER_EPOCH)).float().unsqueeze(1)
         step(inputs, labels, rates, k)
@@ -54,15 +54,32 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
         layer.load_state_dict({"weight": start[f"layers.{i}.weight"], "bias": start[f"layers.{i}.bias"]})
     o: Any = config.optimizer
     if o.kind == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(module.parameters(), lr=o.lr, momentum=o.momentum)
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            module.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+        )
     else:
-        optimizer = torch.optim.Adam(module.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
+        optimizer = torch.optim.Adam(
+            module.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
+        )
     warmup = config.schedule.warmup_epochs * STEPS_PER_EPOCH
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS) if config.schedule.kind == "cosine" else None
+    clipped = 0
     for k, (inputs, labels) in enumerate(batches()):
-        optimizer.param_groups[0]["lr"] = o.lr * (min(1.0, k / warmup) if warmup else 1.0)
+        if cosine is None:
+            optimizer.param_groups[0]["lr"] = o.lr * (min(1.0, k / warmup) if warmup else 1.0)
         optimizer.zero_grad()
         nn.CrossEntropyLoss()(module(inputs[child]), labels[child]).backward()
+        if config.clip and config.clip.norm is not None:
+            clipped += int(nn.utils.clip_grad_norm_(module.parameters(), config.clip.norm) > config.clip.norm)
+        elif config.clip and config.clip.value is not None:
+            largest = max(float(p.grad.abs().max()) for p in module.parameters() if p.grad is not None)
+            clipped += largest > config.clip.value
+            nn.utils.clip_grad_value_(module.parameters(), config.clip.value)
         optimizer.step()
+        if cosine is not None:
+            cosine.step()
+    if config.clip:
+        assert 0 < clipped < STEPS  # some steps are clipped, some are not
     named = {}
     for i, layer in enumerate(linear):
         named[f"layers.{i}.weight"], named[f"layers.{i}.bias"] = layer.weight.detach(), layer.bias.detach()
@@ -91,3 +108,41 @@ def test_stack_equals_torch_optim(
         for name, expected in theirs(config, child).items():
             error = (found[name].double() - expected.double()).norm() / expected.double().norm()
             assert error < 1e-6, (child, name, float(error))
+
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "weight decay": {"weight_decay": 0.03},
+    "cosine": {"schedule": {"kind": "cosine"}},
+    "clip norm": {"clip": {"norm": 0.5}},
+    "clip value": {"clip": {"value": 0.15}},
+    "clip norm, weight decay, cosine": {
+        "clip": {"norm": 0.5}, "weight_decay": 0.03, "schedule": {"kind": "cosine"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
+@pytest.mark.parametrize(
+    "optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"]
+)
+def test_strategies_equal_torch(optimizer: dict[str, Any], rates: tuple[float, ...], strategy: dict[str, Any]) -> None:
+    changes = {key: value for key, value in strategy.items() if key != "weight_decay"}
+    decay = strategy.get("weight_decay", 0.0)
+    configs = [
+        run_config(
+            model={"depth": 2, "width": 16, "slope": 0.3},
+            optimizer={**optimizer, "lr": rate, "weight_decay": decay},
+            epochs=10,
+            evaluate_at=[10],
+            **changes,
+        )
+        for rate in rates
+    ]
+    plain = run_config(model={"depth": 2, "width": 16, "slope": 0.3}, optimizer={**optimizer, "lr": rates[0]})
+    within = 1e-5 if "norm" in strategy.get("clip", {}) else 1e-6  # torch adds 1e-6 to the norm that it divides by
+    for child, (found, config) in enumerate(zip(ours(configs), configs, strict=True)):
+        for name, expected in theirs(config, child).items():
+            error = (found[name].double() - expected.double()).norm() / expected.double().norm()
+            assert error < within, (child, name, float(error))
+    unlike = theirs(plain, 0)
+    assert all((unlike[name] - tensor).norm() > 1e-3 for name, tensor in ours(configs)[0].items())

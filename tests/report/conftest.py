@@ -49,17 +49,20 @@ WriteStudy = Callable[..., Path]
 def write_study(tmp_path: Path) -> WriteStudy:
     """Write results/<study>/ under a profile; returns the folder."""
 
-    def write(profile: str = "digits", study: str = "table1", epochs: int = 200, **changes: Any) -> Path:
+    def write(
+        profile: str = "digits", study: str = "table1", epochs: int = 200, slope: float = 1.0, **changes: Any
+    ) -> Path:
         dataset = "digits" if profile == "digits" else "mnist"
         folder = tmp_path / "results" / study
         folder.mkdir(parents=True, exist_ok=True)
-        cells = [_cell(key, numbers, dataset, epochs) for key, numbers in CELLS.items()]
+        cells = [_cell(key, numbers, dataset, epochs, slope) for key, numbers in CELLS.items()]
         runs = {
             "study": study, "title": "Table 1: linear networks", "question": "Do they stay connected?",
             "profile": profile, "profile_title": f"the {profile} profile", "analogue": profile == "digits",
             "datasets": [{"name": dataset, "title": dataset.upper(), "n_train": 2000, "n_test": 1000, "classes": 10,
                           "digest": "ab" * 32}],
-            "threshold": 2.0, "points": 3, "device": "cpu", "numerics": "portable", "torch": "2.14.1",
+            "dataset": "mnist", "show": {"x": "rows", "x_label": "depth", "value": "barrier"}, "left_out": [],
+            "not_run": {}, "threshold": 2.0, "points": 3, "device": "cpu", "numerics": "portable", "torch": "2.14.1",
             "training_numerics": 1, "evaluation_numerics": 1,
             "rows": [{"key": key, "label": label} for key, label in LABELS.items()],
             "columns": [{"key": key, "label": label} for key, label in COLUMNS.items()],
@@ -85,7 +88,7 @@ def write_study(tmp_path: Path) -> WriteStudy:
     return write
 
 
-def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int) -> dict[str, Any]:
+def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int, slope: float) -> dict[str, Any]:
     row, column = key.split("--")
     statuses = ["trained"] * 3
     broken = COLLAPSED.get(key, [])
@@ -102,7 +105,8 @@ def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int) -> dict[
     return {
         "cell": key, "row": row, "column": column, "row_label": LABELS[row], "column_label": COLUMNS[column],
         "config": {"data": {"dataset": dataset}, "epochs": epochs,
-                   "model": {"depth": int(row[0]), "width": 128, "init": "torch-default", "gain": None}},
+                   "model": {"depth": int(row[0]), "width": 128, "slope": slope, "init": "torch-default", "gain": None},
+                   "optimizer": {"kind": column.partition("-")[0]}},
         "pair_kind": "noise", "n_trainer_seeds": 3, "n_runs": 6, "parameters": 1234, "paper": numbers["paper"],
         "pairs": pairs,
         **{split: _summary(split, numbers, i, epochs) for i, split in enumerate(("test", "train"))},

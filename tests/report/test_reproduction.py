@@ -1,59 +1,124 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from lmc_repro.errors import LmcError
-from lmc_repro.report.read import read_study
-from lmc_repro.report.reproduction import reproduction_page
+from lmc_repro.report.planned import Planned
+from lmc_repro.report.reproduction import Section, read_parts, reproduction_page
+from lmc_repro.schemas.claim import Claim, Statement
 
-PAPER = {
-    ("1-layer", "sgd-high"): {"test": 0.05, "train": 0.01},
-    ("4-layer", "adam-medium"): {"test": 0.07, "train": 0.14},
-}
+PLANNED = tuple(
+    Planned(row, column, f"{row}, {column}", paper, "4-layer MLP, width 9", 6, 1.5e14, hours)
+    for row, column, paper, hours in (
+        ("4-layer", "sgd-high", {"test": 0.06, "train": 0.05}, 1.0),
+        ("4-layer", "adam-medium", {"test": 0.07, "train": 0.14}, 2.5),
+        ("1-layer", "sgd-high", None, 20.0),
+    )
+)
 
 
-def _page(write_study, **more) -> str:
-    return reproduction_page(read_study(write_study("paper")), PAPER, "two cores of a cloud machine", **more)
+@pytest.fixture
+def kept(write_study, tmp_path: Path) -> Path:
+    """A folder STUDY/ with one part."""
+    folder = tmp_path / "kept" / "table1"
+    shutil.copytree(write_study("paper"), folder / "first")
+    (folder / "first" / "machine.txt").write_text("two cores of a cloud machine\n")
+    return folder
 
 
-def test_disagreements_come_first_and_name_both_numbers(write_study) -> None:
-    page = _page(write_study)
-    top = page[: page.index("## Cells")]
+def page(folder: Path, notes: str = "", title: str = "Table 1: linear networks") -> str:
+    section = Section("table1", title, "Do they stay connected?", PLANNED, read_parts(folder))
+    return reproduction_page([section], notes)
+
+
+def rows(text: str, first: str) -> dict[str, dict[str, str]]:
+    """Return the tables whose header begins with `first`, by their first column."""
+    found, header = {}, None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            header = None
+        elif header is None:
+            header = cells
+        elif header[0] == first and not cells[0].startswith("---"):
+            found[cells[0]] = dict(zip(header, cells, strict=True))
+    return found
+
+
+def test_disagreements_come_first_and_name_both_numbers(kept: Path) -> None:
+    text = page(kept)
+    top = text[: text.index("## Agreement")]
     assert "4-Layer, BS=1024, ADAM high, train: paper disconnected, ours connected (48.91 against 1.00, n 3)" in top
     assert "ADAM high, test: paper" not in top
     assert "8-Layer, BS=1024, ADAM high: no verdict (of 3 pairs 2 diverged and 1 undertrained), neither" in top
 
 
-def test_cells_give_ours_and_the_papers_and_both_verdicts(write_study) -> None:
-    page = _page(write_study, seconds={"4-layer--adam-high": 41.6})
-    lines = [[c.strip() for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
-    header = next(line for line in lines if line[:2] == ["cell", "ours"])
-    rows = {line[0]: dict(zip(header, line, strict=True)) for line in lines if len(line) == len(header)}
-    row = rows["4-Layer, BS=1024, ADAM high"]
-    assert row["ours"] == "3.00 / 1.00" and row["paper (MNIST)"] == "47.74 / 48.91"
+def test_cells_give_ours_and_the_papers_and_both_verdicts(kept: Path) -> None:
+    found = rows(page(kept), "cell")
+    row = found["4-Layer, BS=1024, ADAM high"]
+    assert row["ours"] == "3.00 / 1.00" and row["paper"] == "47.74 / 48.91"
     assert row["our verdict"] == "test disconnected (strict: mixed), train connected"
     assert row["paper's verdict"] == "disconnected"
-    assert (row["width"], row["init"], row["n"], row["sd"]) == ("128", "torch-default", "3", "2.00 / 0.50")
-    assert row["seconds a run"] == "42"
-    assert rows["4-Layer, BS=1024, ADAM medium"]["ours"] == "not run"
-    assert rows["4-Layer, BS=1024, ADAM medium"]["paper (MNIST)"] == "0.07 / 0.14"
-    assert rows["8-Layer, BS=1024, SGD high"]["paper's verdict"] == "-"
-    assert rows["1-layer, SGD high"]["ours"] == "not run"  # a row that the results do not have
-    assert rows["1-layer, ADAM high"]["paper (MNIST)"] == "-"
+    assert row["network"] == "4-layer MLP, width 128, slope 1, torch-default"
+    assert (row["n"], row["sd"]) == ("3", "2.00 / 0.50")
+    assert found["8-Layer, BS=1024, SGD high"]["paper's verdict"] == "-"
 
 
-def test_machine_and_notes_are_said(write_study) -> None:
-    page = _page(write_study, notes="The width is a guess.\n")
-    assert "- machine: two cores of a cloud machine\n" in page
-    assert "## Notes\n\nThe width is a guess.\n" in page
-    assert "## Notes" not in _page(write_study)
+def test_what_was_not_run_is_listed_with_its_cost(kept: Path) -> None:
+    text = page(kept)
+    left = rows(text, "not run")
+    assert set(left) == {"4-layer, adam-medium", "1-layer, sgd-high"}
+    assert left["4-layer, adam-medium"] == {
+        "not run": "4-layer, adam-medium", "network": "4-layer MLP, width 9", "paper": "0.07 / 0.14", "runs": "6",
+        "FLOPs": "1.5e+14", "hours of one core": "2.5",
+    }  # fmt: skip
+    [overview] = rows(text, "study").values()
+    assert (overview["cells"], overview["run"], overview["not run"]) == ("3", "1", "2")
+    assert overview["hours of one core for these"] == "22"  # 2.5 + 20, rounded to even
 
 
-def test_agreement_counts_the_cells_not_run(write_study) -> None:
-    page = _page(write_study)
-    assert "| paper connected: 3 cells | 0 | 1 | 0 | 2 |" in page
+def test_a_study_without_results_is_all_not_run(tmp_path: Path) -> None:
+    text = page(tmp_path / "nothing")
+    assert len(rows(text, "not run")) == 3 and rows(text, "cell") == {}
+    [overview] = rows(text, "study").values()
+    assert (overview["run"], overview["not run"]) == ("not run", "3")
 
 
-def test_an_analogue_is_refused(write_study) -> None:
+def test_two_parts_stand_beside_each_other_and_equal_runs_count_once(kept: Path) -> None:
+    once = page(kept)
+    shutil.copytree(kept / "first", kept / "second")
+    (kept / "second" / "notes.md").write_text("The same again.\n")
+    twice = page(kept)
+    assert "### Part first" in twice and "### Part second\n\nThe same again.\n" in twice and "### Part" not in once
+    counts = [line for line in once.splitlines() if line.startswith("| paper connected")]
+    assert counts and counts == [line for line in twice.splitlines() if line.startswith("| paper connected")]
+
+
+def test_machine_and_notes_are_said(kept: Path) -> None:
+    (kept / "first" / "notes.md").write_text("The width is a guess.\n")
+    text = page(kept, notes="All of it on one machine.")
+    assert "- machine: two cores of a cloud machine\n" in text
+    assert "The width is a guess.\n" in text and "## Notes\n\nAll of it on one machine.\n" in text
+    (kept / "first" / "machine.txt").unlink()
+    with pytest.raises(LmcError, match=r"machine\.txt: missing"):
+        page(kept)
+
+
+def test_an_analogue_is_refused(write_study, tmp_path: Path) -> None:
+    shutil.copytree(write_study("digits"), tmp_path / "kept" / "first")
     with pytest.raises(LmcError, match="profile digits is an analogue"):
-        reproduction_page(read_study(write_study("digits")), PAPER, "a machine")
+        read_parts(tmp_path / "kept")
+
+
+def test_statements_that_can_be_held_to_cells_are_shown(kept: Path) -> None:
+    statement = Statement(text="B(ADAM) > B(SGD)", greater=("adam-high", "sgd-high"), rows=("4-layer", "16-layer"))
+    claim = Claim(text="ADAM is less connected", statements=(statement,))
+    section = Section("table1", "Table 1", "Do they?", PLANNED, read_parts(kept), claim=claim)
+    text = reproduction_page([section])
+    assert "The paper: ADAM is less connected. As ordered statements: 1 holds." in text
+    cells = "B: ADAM high > SGD high; 4-Layer, BS=1024"
+    assert f"| B(ADAM) > B(SGD) | {cells} | +2.70 points (+0.80 to +4.60) | 3 | 3 of 3 | holds |" in text
+    assert "16-layer" not in text  # not run

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from whole_report import report_of
 
 from lmc_repro.errors import LmcError
-from lmc_repro.report.read import read_study
-from lmc_repro.report.table import study_table
+from lmc_repro.report.contents import Asked, read_report
 from lmc_repro.report.write import report_markdown, write_report
 
 
@@ -18,16 +18,22 @@ def _line(text: str, start: str) -> list[str]:
 
 
 def _report(folder: Path) -> str:
-    return report_markdown({"table1": study_table(read_study(folder))})
+    return report_markdown(report_of(folder))
 
 
 def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     folder = write_study()
-    written = write_report(folder.parent, tmp_path / "report", ["table1", "figure1"])
+    studies = {"table1": Asked("Table 1"), "figure1": Asked("Figure 1")}
+    written = write_report(read_report(folder.parent, studies), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == ["figures/table1.png", "figures/table1.svg", "index.html", "report.md", "metrics.json"]
+    assert names == [
+        *(f"figures/table1{which}.{kind}" for which in ("", "-values") for kind in ("png", "svg")),
+        "index.html",
+        "report.md",
+        "metrics.json",
+    ]
     first = [path.read_bytes() for path in written]
-    write_report(folder.parent, tmp_path / "report", ["table1", "figure1"])
+    write_report(read_report(folder.parent, studies), tmp_path / "report")
     assert [path.read_bytes() for path in written] == first
     assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml")
 
@@ -50,7 +56,7 @@ def test_collapsed_cells_say_why_and_show_their_error(write_study) -> None:
     text = _report(write_study())
     row = _line(text, "8-Layer, BS=1024 |")
     assert row[3] == "no verdict<br>of 3 pairs 2 diverged and 1 undertrained"
-    assert row[1].endswith("n 2, P<br>left out: of 3 pairs 1 diverged")
+    assert row[1].endswith("n 2, P<br>not counted: of 3 pairs 1 diverged")
     details = _line(text, "8-Layer, BS=1024, ADAM high | test")
     assert details[2] == "0" and "90.00" in details and "connected" not in details
 
@@ -96,13 +102,13 @@ def test_heading_gives_what_the_numbers_were_made_with(write_study) -> None:
 
 
 def test_a_study_without_results_is_not_run(tmp_path: Path) -> None:
-    write_report(tmp_path / "results", tmp_path / "report", ["table1"])
-    assert "## table1\n\nnot run: no results" in (tmp_path / "report" / "report.md").read_text()
+    write_report(read_report(tmp_path / "results", {"table1": Asked("Table 1")}), tmp_path / "report")
+    assert "## Table 1\n\nnot run: no results" in (tmp_path / "report" / "report.md").read_text()
     assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == {}
 
 
 def test_metrics_are_numbers_and_null_without_a_verdict(write_study, tmp_path: Path) -> None:
-    write_report(write_study().parent, tmp_path / "report", ["table1"])
+    write_report(report_of(write_study()), tmp_path / "report")
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())["table1"]
     assert metrics["4-layer--adam-high"] == {
         "n": 3,
@@ -118,9 +124,9 @@ def test_metrics_are_numbers_and_null_without_a_verdict(write_study, tmp_path: P
 
 def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
     folder = write_study()
-    write_report(folder.parent, tmp_path / "report", ["table1"])
+    write_report(report_of(folder), tmp_path / "report")
     before = (tmp_path / "report" / "report.md").read_text()
     (folder / "cells.json").write_text("[{")
     with pytest.raises(LmcError, match=r"cells\.json"):
-        write_report(folder.parent, tmp_path / "report", ["table1"])
+        write_report(report_of(folder), tmp_path / "report")
     assert (tmp_path / "report" / "report.md").read_text() == before

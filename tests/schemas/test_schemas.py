@@ -41,7 +41,7 @@ def test_marks_that_cannot_be(marks: list[int]) -> None:
 
 def test_seeds_are_three_and_augmentation_is_null_by_default() -> None:
     config = run_config(seeds={"trainer": 4, "loader": 5})
-    assert config.seeds.model_dump() == {"trainer": 4, "loader": 5, "augmentation": None}
+    assert config.seeds.model_dump() == {"trainer": 4, "loader": 5, "augmentation": None, "early": None}
     for bad in ({"trainer": -1}, {"loader": 1.5}, {"order": 3}):
         with pytest.raises(ValidationError):
             run_config(seeds=bad)

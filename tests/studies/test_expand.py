@@ -139,6 +139,18 @@ def test_init_pairs_may_share_batches_and_noise_pairs_may_not() -> None:
     assert plan_study(changed(rows=rows, pair="init"), "table1").cells[0].config["batch_size"] == 899
 
 
+def test_marks_within_an_epoch_need_steps_of_their_own() -> None:
+    rows = {"whole": {"label": "W", "depth": 1, "batch": 899, "evaluate_at": [0, 0.5, 60]}}
+    with pytest.raises(LmcError, match=r"row whole, column sgd-high.*: evaluate_at: mark 0\.5: an epoch is one step"):
+        plan_study(changed(rows=rows, pair="init"), "table1")
+    rows["whole"] |= {"batch": 600}  # two steps, and one where the rest is dropped
+    config = plan_study(changed(rows=rows), "table1").cells[0].config
+    assert config["evaluate_at"] == [0, 0.5, 60]
+    rows["whole"] |= {"drop_last": True}
+    with pytest.raises(LmcError, match=r"evaluate_at: mark 0\.5: an epoch is one step"):
+        plan_study(changed(rows=rows), "table1")
+
+
 def test_the_projects_own_params_yaml() -> None:
     params = load_params(PARAMS)
     validate_all(params)
@@ -146,3 +158,8 @@ def test_the_projects_own_params_yaml() -> None:
         whole = plan_study(params, "table1", Choice(profile=profile, pairs=3, replicas=2))
         assert len(whole.cells) == 24 and len(whole.runs) == 144
         assert sum(cell.paper is None for cell in whole.cells) == 1
+
+
+def test_every_setting_of_the_projects_own_studies_has_a_source() -> None:
+    for key, study in load_params(PARAMS).studies.items():
+        assert study.settings_used() == set(study.provenance), key

@@ -1,32 +1,30 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 
-import pytest
 from helpers import EXAMPLE
 
+NAMES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
+SCRIPT = f"""
+import json, os
+from pathlib import Path
+from lmc_repro.cli.progress import listener
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.schemas.load import load_params
 from lmc_repro.studies.workspace import begin_process
 
-
-class Silent:
-    """A listener that nobody hears."""
-
-    def line(self, text: str) -> None: ...
-
-    def begin(self, title: str, total: float) -> None: ...
-
-    def advance(self, units: float, note: str = "") -> None: ...
-
-    def end(self) -> None: ...
+begin_process(load_params(Path({str(EXAMPLE)!r})), "digits", listener())
+print(json.dumps(list(map_tasks(os.getenv, {NAMES!r}, jobs=1))))
+"""
 
 
-def test_workers_do_not_see_the_run_of_the_mlflow_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN"):
-        monkeypatch.setenv(name, "before")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
-    begin_process(load_params(EXAMPLE), "digits", Silent())  # portable, as all tests
-    names = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
-    assert list(map_tasks(os.getenv, names, jobs=1)) == [None, None, "f" * 32]
+def test_workers_do_not_see_the_run_of_the_mlflow_project() -> None:
+    # In a process of its own: the one that workers are forked from keeps the environment of its start.
+    run = {"MLFLOW_RUN_ID": "f" * 32, "MLFLOW_EXPERIMENT_ID": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env={**os.environ, **run}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [None, None, "f" * 32]

@@ -10,7 +10,7 @@ from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult
 from lmc_repro.schemas.plan import Cell, Pair
 
 
-def make_mark(epoch: int, shift: int, trained: bool = True) -> MarkResult:
+def make_mark(epoch: float, shift: int, trained: bool = True) -> MarkResult:
     """A path of three points: errors 10, 40 and 20 per cent, higher by `shift` images; the last loss not finite."""
     curves: dict[SplitName, Curve] = {
         "train": Curve((10 + shift, 40 + shift, 20 + shift), 100, (0.5, 1.5, None)),
@@ -21,8 +21,8 @@ def make_mark(epoch: int, shift: int, trained: bool = True) -> MarkResult:
     return MarkResult(epoch, ("trained", "trained"), curves, {s: barriers(curves, s, classes=10) for s in curves})
 
 
-def make_pair(pair: Pair, trained: bool = True) -> PairResult:
-    marks = (make_mark(0, 3), make_mark(2, 1), make_mark(4, 0, trained))
+def make_pair(pair: Pair, trained: bool = True, middle: float = 2) -> PairResult:
+    marks = (make_mark(0, 3), make_mark(middle, 1), make_mark(4, 0, trained))
     return PairResult(
         pair=pair.name,
         trainer_seed=pair.trainer_seed,

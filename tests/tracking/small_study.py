@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.project import Project
+from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
@@ -36,7 +39,7 @@ STUDY = {
         "slow": {"label": "SGD slow", "optimizer": "slow"},
     },
 }
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "profile": "tiny",
     "profiles": {
         "tiny": {
@@ -63,8 +66,10 @@ PARAMS = {
 }
 
 
-def make_plan(study: str = "one") -> StudyPlan:
-    return plan_study(Params.model_validate(PARAMS), study)
+def make_plan(study: str = "one", marks: tuple[float, ...] = (0, 2, 4)) -> StudyPlan:
+    params = copy.deepcopy(PARAMS)
+    params["profiles"]["tiny"]["settings"]["evaluate_at"] = list(marks)
+    return plan_study(Params.model_validate(params), study)
 
 
 def fingerprint(config: RunConfig) -> str:
@@ -74,17 +79,17 @@ def fingerprint(config: RunConfig) -> str:
 def make_rows(config: RunConfig, last: int) -> list[MetricRow]:
     """Metrics up to epoch `last`, of numbers that tell runs, epochs and splits apart."""
     rows = []
-    for epoch in range(last + 1):
-        if epoch:
+    for epoch in sorted({*range(last + 1), *(mark for mark in config.evaluate_at if mark <= last)}):
+        if epoch and epoch == int(epoch):
             rows.append(MetricRow(epoch, "batch", None, 899, 2.0 / epoch + config.seeds.loader))
         if epoch in config.evaluate_at:
-            rows.append(MetricRow(epoch, "train", 800 - 100 * epoch, 899, 1.0 / (1 + epoch)))
-            rows.append(MetricRow(epoch, "test", 801 - 100 * epoch, 898, 1.5 / (1 + epoch)))
+            rows.append(MetricRow(epoch, "train", round(800 - 100 * epoch), 899, 1.0 / (1 + epoch)))
+            rows.append(MetricRow(epoch, "test", round(801 - 100 * epoch), 898, 1.5 / (1 + epoch)))
     return rows
 
 
-def weights(config: RunConfig, epoch: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(100 * config.seeds.loader + epoch)
+def weights(config: RunConfig, epoch: float) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(100 * config.seeds.loader + round(10 * epoch))
     return {"weight": torch.randn(3, 5, generator=generator), "bias": torch.full((3,), float(epoch))}
 
 
@@ -107,7 +112,7 @@ def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFo
             "order_sha256": f"{config.seeds.loader:064x}",
             "init_sha256": shas[0],
             "final_sha256": shas[config.epochs],
-            "checkpoints": {str(epoch): sha for epoch, sha in shas.items()},
+            "checkpoints": {mark_text(epoch): sha for epoch, sha in shas.items()},
             "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
         }
         write_json(folder.status_file, status)

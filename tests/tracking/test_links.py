@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 from lmc_repro.tracking.links import compare_link, metric_link, pairs_link, table_link, view_link
 from lmc_repro.tracking.shown import narrowed
-from lmc_repro.tracking.view import SHARE_KEY
+from lmc_repro.tracking.view import CELLS_KEY, SHARE_KEY
 
 BASE = "http://127.0.0.1:5000"
 
@@ -25,8 +25,10 @@ def test_pages_of_an_experiment() -> None:
     )
     order = {"orderByKey": "metrics.`barrier/test`", "orderByAsc": "false", "compareRunsMode": "CHART"}
     assert parts(pairs_link(BASE, "7")) == (page, {"searchFilter": "tags.`lmc.kind` = 'pair'", **order, **shared})
+    cells = {"compareRunsMode": "TABLE", "viewStateShareKey": CELLS_KEY}
+    assert parts(table_link(BASE, "7")) == (page, {**cells, **shared})
     nested = {"orderByKey": "attributes.start_time", "orderByAsc": "true", "compareRunsMode": "TABLE"}
-    assert parts(table_link(BASE, "7")) == (page, {**nested, **shared})
+    assert parts(table_link(BASE, "7", "x = 1")) == (page, {"searchFilter": "x = 1", **nested, **shared})
 
 
 def test_pages_of_runs_begin_with_the_runs() -> None:

@@ -145,4 +145,4 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (finding,) = check_store(tmp_path, fix_runs=False)
     assert finding.state == "warning"
-    assert "127.0.0.1:9" in finding.detail and "start the server" in str(finding.mend)
+    assert finding.detail == "http://127.0.0.1:9: does not answer" and "start the server" in str(finding.mend)

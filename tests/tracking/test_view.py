@@ -14,16 +14,17 @@ from small_study import open_tracker
 
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.tracking.view import VIEW, read_view, view_state, view_tag
+from lmc_repro.tracking.view import CELLS_VIEW, VIEW, cells_state, read_view, view_state, view_tag
 
 
 def test_the_tag_is_what_mlflow_unpacks() -> None:
-    tag = json.loads(view_tag(1234))
-    assert (tag["createdAt"], tag["updatedAt"]) == (1234, 1234)
+    tag = json.loads(view_tag("a name", view_state(), 1234))
+    assert (tag["name"], tag["createdAt"], tag["updatedAt"]) == ("a name", 1234, 1234)
     method, _, packed = tag["state"].partition(";")
     assert method == "deflate"
-    assert json.loads(zlib.decompress(base64.b64decode(packed))) == view_state() == read_view(view_tag(1))
-    assert len(view_tag(10**13)) < 5000  # MLflow refuses longer tags of an experiment
+    assert json.loads(zlib.decompress(base64.b64decode(packed))) == view_state()
+    assert read_view(view_tag("", cells_state(), 1)) == cells_state() != view_state()
+    assert len(view_tag("Paths of all pairs", view_state(), 10**13)) < 5000  # MLflow refuses longer tags
 
 
 def test_charts_are_over_alpha_and_stand_in_their_sections() -> None:
@@ -40,6 +41,14 @@ def test_charts_are_over_alpha_and_stand_in_their_sections() -> None:
     assert len({chart["uuid"] for chart in charts.values()}) == 4
     assert state["runsHiddenMode"] == "SHOWALL"
     assert state["orderByKey"] != "attributes.start_time"
+
+
+def test_the_table_of_cells_is_ordered_by_date_and_finds_all() -> None:
+    state = cells_state()
+    assert (state["searchFilter"], state["orderByKey"], state["orderByAsc"]) == ("", "attributes.start_time", True)
+    assert {"metrics.`barrier/test_mean`", "metrics.`barrier/test`", "metrics.`test/error`"} <= set(
+        state["selectedColumns"]
+    )
 
 
 def test_the_installed_mlflow_knows_every_word() -> None:
@@ -62,8 +71,10 @@ def test_every_experiment_carries_it_and_it_is_set_once(
 ) -> None:
     ids = open_tracker(project, plan).run_ids()
     client = MlflowClient(ids["uri"])
-    tag = client.get_experiment(ids["experiment_id"]).tags[VIEW]
+    tags = client.get_experiment(ids["experiment_id"]).tags
+    tag = tags[VIEW]
     assert read_view(tag) == view_state()
+    assert read_view(tags[CELLS_VIEW]) == cells_state()
     calls: list[tuple[str, ...]] = []
     original = MlflowClient.set_experiment_tag
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", lambda *a: (calls.append(a[1:]), original(*a))[1])

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import ADAM, contents, folder_for, run_config, tiny_dataset, train
@@ -18,7 +19,7 @@ from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
 
 CONFIGS = [
-    run_config(epochs=5, evaluate_at=[0, 2, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i})
+    run_config(epochs=5, evaluate_at=[0, 0.5, 2, 2.5, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i})
     for i in range(3)
 ]
 
@@ -64,7 +65,7 @@ def finish(dataset: Dataset, root: Path) -> list[RunFolder]:
 
 
 @pytest.mark.parametrize("save_every", [60.0, -1.0], ids=["at-marks", "every-epoch"])
-@pytest.mark.parametrize("events", range(1, 9))  # mark 0, epoch 1, mark 2, epochs 2, 3, 4, mark 5, epoch 5
+@pytest.mark.parametrize("events", range(1, 9))  # mark 0, epoch 1, mark 2, epochs 2, 3, 4, mark 5, epoch 5; none within
 def test_killed_at_any_event(
     events: int,
     save_every: float,
@@ -107,6 +108,32 @@ def test_killed_at_any_write(
         count = -(10**9)
         for folder, expected in zip(finish(dataset, root), undisturbed, strict=True):
             assert contents(folder) == expected, f"killed at write {limit} of {writes}"
+
+
+def test_killed_between_a_mark_within_an_epoch_and_its_end(
+    dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    call = trainer.TrainStep.__call__
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 17:  # of 6 an epoch: mark 2.5 was made after 15
+            raise Killed
+        return call(*arguments)
+
+    monkeypatch.setattr(trainer.TrainStep, "__call__", counted)
+    with pytest.raises(Killed):
+        train(CONFIGS, dataset, tmp_path)
+    folder = folder_for(CONFIGS[1], dataset, tmp_path)
+    assert folder.checkpoint(2.5).is_file() and peek_epoch(folder) == 2
+    assert [row.epoch for row in folder.metrics()][-3:] == [2, 2.5, 2.5]
+    found = finish(dataset, tmp_path)
+    assert steps == 17 + 3 * 6  # it went on from epoch 2
+    assert [contents(folder) for folder in found] == undisturbed
+    rows = [(row.epoch, row.split) for row in found[1].metrics()]
+    assert len(rows) == len(set(rows)) == 2 * 5 + 5  # nothing twice: five marks, five epochs of batches
 
 
 @pytest.mark.parametrize("damage", ["progress.json", "state", "checkpoints/epoch-0002.safetensors", "missing state"])

@@ -15,13 +15,31 @@ MODELS: dict[str, dict[str, Any]] = {"depth1": {"depth": 1}}
 MODELS |= {f"depth{d}-slope{s}": {"depth": d, "width": 13, "slope": s} for d in (2, 8) for s in (1.0, 0.3, 0.0)}
 MODELS |= {"no-bias-kaiming": {"depth": 2, "width": 16, "bias": False, "init": "kaiming-normal", "gain": "sqrt2"}}
 
+# On images of 2 x 6 x 4, in patches of 2 x 2: 6 positions, 8 values each.
+LOCAL: dict[str, Any] = {"kind": "local", "filters": 5, "kernel": 2}
+PATCH_MODELS: dict[str, dict[str, Any]] = {
+    "local": LOCAL,
+    "local-filter-kaiming": {**LOCAL, "bias": "filter", "slope": 0.3, "init": "kaiming-normal", "gain": "slope"},
+    "local-from-conv": {**LOCAL, "start_from_conv": True},
+    "mlp-from-local": {"depth": 2, "width": 30, "slope": 0.0, "start_from_local": {"filters": 5, "kernel": 2}},
+    "conv": {"kind": "conv", "filters": 5, "kernel": 2},
+    "conv-linear": {"kind": "conv", "filters": 16, "kernel": 1, "slope": 1.0},
+    "attention": {"kind": "attention", "patch": 2, "heads": 3, "head_dim": 5},
+    "attention-one-head": {"kind": "attention", "patch": 1, "heads": 1, "head_dim": 7},
+}
+
 
 def child(number: int, model: dict[str, Any], optimizer: dict[str, Any], **more: Any) -> RunConfig:
-    """Return run `number`: its own seeds, rate and warm-up (0 to 2 epochs)."""
+    """Return run `number`: its own seeds, initialisation, rate and schedule (warm-up of 0 to 2 epochs)."""
+    other = {"init": "kaiming-normal", "gain": "sqrt2"} if number % 5 == 4 else {}
     return run_config(
-        model=model,
+        model={**other, **model},
         optimizer={**optimizer, "lr": optimizer["lr"] / (1 + number % 4)},
-        schedule={"warmup_epochs": number % 3},
+        schedule={
+            "warmup_epochs": number % 3,
+            "warmup_rule": ("from-zero", "from-first-step")[number // 2 % 2],
+            "kind": ("cosine", "constant")[number % 2],
+        },
         seeds={"trainer": number, "loader": 50 + number},
         **{"epochs": 2, "evaluate_at": [0, 2], "batch_size": 9, **more},  # 53 images: five batches of 9, one of 8
     )
@@ -46,6 +64,36 @@ def test_every_model_and_optimizer(model: dict[str, Any], optimizer: dict[str, A
     assert_same_in_every_stack(stacks, tiny_dataset(), tmp_path, model, optimizer)
 
 
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "change", [{"clip": {"norm": 0.4}}, {"clip": {"value": 0.03}}, {"weight_decay": 0.02}], ids=str
+)
+def test_clipping_and_weight_decay(change: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path) -> None:
+    stacks = [[3], [3, 5], [5, 3, 1], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7], [10, 12, 11, 9, 3, 14, 8, 13]]
+    optimizer = {**optimizer, **{key: value for key, value in change.items() if key == "weight_decay"}}
+    clip = change.get("clip")
+    model = {"depth": 3, "width": 13, "slope": 0.3}
+    assert_same_in_every_stack(stacks, tiny_dataset(), tmp_path, model, optimizer, clip=clip)
+
+
+@pytest.mark.parametrize("limit", [{"norm": 0.4}, {"value": 0.03}, None], ids=str)
+def test_a_mate_that_diverges(limit: dict[str, float] | None, tmp_path: Path) -> None:
+    dataset, model = tiny_dataset(), {"depth": 2, "width": 13, "slope": 0.0}
+    calm = [child(n, model, {**SGD, "weight_decay": 0.02}, clip=limit) for n in (0, 1, 2)]
+    wild = child(3, model, {**SGD, "weight_decay": 0.02, "lr": 1e38}, clip=limit)
+    alone = train(calm, dataset, tmp_path / "alone")
+    *together, lost = train([*calm, wild], dataset, tmp_path / "together")
+    assert lost.status()["diverged_epoch"] is not None
+    assert [contents(folder) for folder in together] == [contents(folder) for folder in alone]
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("model", PATCH_MODELS.values(), ids=PATCH_MODELS.keys())
+def test_every_model_of_patches_and_optimizer(model: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path) -> None:
+    stacks = [[3], [3, 5], [0, 3], [5, 3, 1], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7], [10, 12, 11, 9, 3, 14, 8, 13]]
+    assert_same_in_every_stack(stacks, tiny_dataset(shape=(2, 6, 4)), tmp_path, model, optimizer)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 26, 52])
 def test_odd_and_partial_batches(batch_size: int, tmp_path: Path) -> None:
     stacks = [[3], [5, 3], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
@@ -53,18 +101,32 @@ def test_odd_and_partial_batches(batch_size: int, tmp_path: Path) -> None:
     assert_same_in_every_stack(stacks, tiny_dataset(shape=(3, 5, 3)), tmp_path, model, ADAM, batch_size=batch_size)
 
 
+AT_DIGITS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 4, "width": 128, "slope": 0.0},
+    "local": {"kind": "local", "filters": 8, "kernel": 2},
+    "conv": {"kind": "conv", "filters": 8, "kernel": 2},
+    "attention": {"kind": "attention", "patch": 2, "heads": 4, "head_dim": 8},
+}
+
+
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
-def test_at_the_size_of_the_digits_profile(optimizer: dict[str, Any], digits: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", AT_DIGITS.values(), ids=AT_DIGITS.keys())
+def test_at_the_size_of_the_digits_profile(
+    model: dict[str, Any], optimizer: dict[str, Any], digits: Dataset, tmp_path: Path
+) -> None:
     # Matrix libraries choose their kernels by size: tiny matrices alone would prove little.
     part = type(digits.train)(digits.train.images[:195], digits.train.labels[:195])  # three batches of 64, one of 3
     dataset = Dataset(digits.info, part, part, data_digest(part, part))
-    model = {"depth": 4, "width": 128, "slope": 0.0}
     assert_same_in_every_stack(
         [[3], [3, 5], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]], dataset, tmp_path, model, optimizer, batch_size=64
     )
 
 
-def test_children_may_differ_in_seeds_rate_and_warm_up_only(tmp_path: Path) -> None:
-    for change in ({"batch_size": 11}, {"model": {"depth": 1}}, {"optimizer": ADAM}, {"evaluate_at": [3]}):
-        with pytest.raises(ValueError, match="may differ in seeds, learning rate and warm-up only"):
+def test_children_may_differ_in_seeds_rate_and_schedule_only(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {"batch_size": 11}, {"model": {"depth": 1}}, {"optimizer": ADAM}, {"evaluate_at": [3]},
+        {"clip": {"norm": 1.0}}, {"optimizer": {**SGD, "weight_decay": 0.1}},
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(ValueError, match="may differ in seeds, initialisation, rate and schedule only"):
             train([run_config(), run_config(**change)], tiny_dataset(), tmp_path)

@@ -1,0 +1,22 @@
+"""What `lmc exhibit` does: makes one exhibit and prints it."""
+
+from __future__ import annotations
+
+from lmc_repro.exhibits.check import check_exhibits
+from lmc_repro.project import find_project
+from lmc_repro.schemas.load import load_params
+
+
+def exhibit_command(key: str) -> None:
+    """Make one exhibit of the active profile below results/ and print it."""
+    project = find_project()
+    params = load_params(project.params)
+    check_exhibits(params)
+    from rich.console import Console
+
+    from lmc_repro.exhibits.make import make_exhibit
+    from lmc_repro.report.exhibits import print_exhibit
+
+    folder = make_exhibit(key, params, project)
+    print_exhibit(folder, Console())
+    print(f"exhibit: {folder}")

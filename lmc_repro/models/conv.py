@@ -1,0 +1,71 @@
+"""A CNN of one hidden layer: one filter bank for all positions, stride = kernel, no padding (paper, Appendix D)."""
+
+from __future__ import annotations
+
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.models.base import Weights
+from lmc_repro.models.init import LinearInit
+from lmc_repro.models.patches import patch_count, patches
+from lmc_repro.models.products import affine
+from lmc_repro.schemas.model import ConvConfig
+
+
+class Conv:
+    """Shared filters, leaky ReLU, a linear layer on all units.
+
+    hidden.weight [filters, channels * kernel * kernel] is a Conv2d's weight, flattened; hidden.bias [filters];
+    output.weight [classes, positions * filters] reads the units position by position; output.bias [classes].
+    """
+
+    def __init__(self, config: ConvConfig, info: DatasetInfo) -> None:
+        self.config = config
+        self.positions = patch_count(info, config.kernel, "kernel")
+        self.values = info.shape[0] * config.kernel**2
+        self.units = self.positions * config.filters
+        self.classes = info.classes
+        self.shapes: dict[str, tuple[int, ...]] = {
+            "hidden.weight": (config.filters, self.values),
+            "hidden.bias": (config.filters,),
+            "output.weight": (info.classes, self.units),
+            "output.bias": (info.classes,),
+        }
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
+        """Return the initial weights of one child: filters, their biases, then the output layer."""
+        c = self.config
+        draw = LinearInit(c.init, c.gain, c.slope, generator)
+        return {
+            "hidden.weight": draw.weight(c.filters, self.values),
+            "hidden.bias": draw.bias(self.values, c.filters),
+            "output.weight": draw.weight(self.classes, self.units),
+            "output.bias": draw.bias(self.units, self.classes),
+        }
+
+    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
+        return self.rest(weights, self.first_layer(weights, inputs))
+
+    def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return the units [C, b, positions * filters], before the activation."""
+        children, batch = inputs.shape[:2]
+        x = patches(inputs, self.config.kernel).reshape(children, batch * self.positions, self.values)
+        x = affine(x, weights["hidden.weight"], weights["hidden.bias"])
+        return x.reshape(children, batch, self.units)
+
+    def rest(self, weights: Weights, first: Tensor) -> Tensor:
+        """Return logits [C, b, classes] from the units."""
+        x = first
+        if self.config.slope != 1.0:
+            x = functional.leaky_relu(x, self.config.slope, inplace=True)  # the product does not keep it
+        return affine(x, weights["output.weight"], weights["output.bias"])
+
+    def forward_flops(self) -> tuple[int, int]:
+        """Return 2 x the products of the filters at all positions, and of the output layer."""
+        return 2 * self.units * self.values, 2 * self.units * self.classes
+
+    def activations(self) -> int:
+        """Return the sizes of patches, units (before and after the leaky ReLU) and logits, gradients included."""
+        return self.positions * self.values + 2 * 2 * self.units + 2 * self.classes

@@ -1,0 +1,88 @@
+"""All that a report is made of: the studies as they were read back, exhibits, and what was not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lmc_repro.report.planned import NotRun, Planned, cells_not_run
+from lmc_repro.report.plots import ValuePlot, value_plot
+from lmc_repro.report.read import has_results, read_study
+from lmc_repro.report.records import PaperTable
+from lmc_repro.report.sections import Section
+from lmc_repro.report.statements import Finding, findings
+from lmc_repro.report.table import StudyTable, study_table
+from lmc_repro.schemas.claim import Claim
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of a study besides its results.
+
+    `paper` and `claim` are the paper's numbers and statements; `planned` the cells that there are to be under
+    `profile`, and `unplanned` the reason where they cannot be.
+    """
+
+    title: str
+    paper: PaperTable = field(default_factory=dict)
+    claim: Claim | None = None
+    profile: str | None = None
+    planned: tuple[Planned, ...] = ()
+    unplanned: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """A study in the report; `table` is None where there are no results."""
+
+    study: str
+    title: str
+    table: StudyTable | None
+    claim: Claim | None
+    findings: tuple[Finding, ...]
+    plot: ValuePlot | None
+    not_run: tuple[NotRun, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole report."""
+
+    parts: tuple[StudyPart, ...]
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def tables(self) -> list[StudyTable]:
+        """The grids of the studies that have results."""
+        return [part.table for part in self.parts if part.table is not None]
+
+    @property
+    def not_run(self) -> list[NotRun]:
+        """Every cell that was not run, study by study."""
+        return [cell for part in self.parts for cell in part.not_run]
+
+
+def read_report(results: Path, studies: Mapping[str, Asked], sections: Sequence[Section] = ()) -> Report:
+    """Return the report of results/<study>/; LmcError on damaged files. A study without results is not run."""
+    return Report(tuple(_part(results / study, study, asked) for study, asked in studies.items()), tuple(sections))
+
+
+def _part(folder: Path, study: str, asked: Asked) -> StudyPart:
+    table = study_table(read_study(folder), asked.paper) if has_results(folder) else None
+    return part_of(study, table, asked)
+
+
+def part_of(study: str, table: StudyTable | None, asked: Asked) -> StudyPart:
+    """Return a study's part of the report, with what follows from its table."""
+    # Results of another profile than the plan's say nothing about what is missing.
+    fits = table is None or asked.profile == table.results.profile
+    return StudyPart(
+        study=study,
+        title=table.results.title if table else asked.title,
+        table=table,
+        claim=asked.claim,
+        findings=tuple(findings(table, asked.claim)) if table else (),
+        plot=value_plot(table) if table else None,
+        not_run=tuple(cells_not_run(study, asked.title, asked.planned, table, asked.unplanned)) if fits else (),
+    )

@@ -1,0 +1,111 @@
+"""An exhibit: a table or figure of the paper that needs no training of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lmc_repro.schemas.base import Strict
+from lmc_repro.schemas.data import AugmentConfig
+from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.study import Key, Provenance
+
+
+class _Exhibit(Strict):
+    """What every exhibit says of itself.
+
+    `made_from` is what it reads, for DVC, which orders stages by it: a stage cannot work it out from the other fields.
+    """
+
+    title: str
+    question: str
+    made_from: str
+    provenance: dict[str, Provenance] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sources_have_fields(self) -> _Exhibit:
+        if unused := sorted(self.provenance.keys() - type(self).model_fields.keys()):
+            raise ValueError(f"provenance: {', '.join(unused)}: no field of this exhibit")
+        return self
+
+    @model_validator(mode="after")
+    def _is_made_from_what_it_reads(self) -> _Exhibit:
+        if self.made_from != self.reads():
+            raise ValueError(f"made_from: found {self.made_from!r}, allowed: {self.reads()!r}")
+        return self
+
+    def reads(self) -> str:
+        """Return the path, from the project's folder, of what it is made from."""
+        raise NotImplementedError
+
+
+class Network(Strict):
+    """A network whose parameters are counted, and its name in the paper's table."""
+
+    label: str
+    reported: str | None = None
+    model: ModelConfig
+
+
+class ParametersExhibit(_Exhibit):
+    """Parameter counts: of `networks` on the shape of `dataset` under every profile, and of a study's own networks.
+
+    The counts are those of the model configs, so no data are needed.
+    """
+
+    kind: Literal["parameters"]
+    reported: str | None = None
+    dataset: str
+    networks: dict[Key, Network] = Field(min_length=1)
+    study: Key | None = None
+
+    def reads(self) -> str:
+        """Return the file of the studies, which say what networks the profile has."""
+        return "params.yaml"
+
+
+class LoaderSeeds(Strict):
+    """A loader: its two seeds (the trainer seed has no part in it)."""
+
+    label: str
+    loader: int = Field(ge=0)
+    augmentation: int = Field(ge=0)
+
+
+class BatchesExhibit(_Exhibit):
+    """The first batches of loaders with equal and with other seeds; the first loader is what the others are held to.
+
+    `augment` is by data set: what shows on an image of 32 pixels a side leaves little of one of 8.
+    """
+
+    kind: Literal["batches"]
+    dataset: str
+    augment: dict[Key, AugmentConfig] = Field(min_length=1)
+    batch_size: int = Field(ge=2, le=32)
+    batches: int = Field(ge=1, le=8)
+    loaders: dict[Key, LoaderSeeds] = Field(min_length=2)
+
+    def reads(self) -> str:
+        """Return the folder of the prepared data sets."""
+        return "data/prepared"
+
+
+class AccuraciesExhibit(_Exhibit):
+    """Final test accuracies of a study's networks, its columns downwards and its rows across.
+
+    `rows` are columns of the study with their names in the paper's table, `columns` its rows.
+    """
+
+    kind: Literal["accuracies"]
+    study: Key
+    reported: str
+    rows: dict[Key, str] = Field(min_length=1)
+    columns: dict[Key, str] = Field(min_length=1)
+
+    def reads(self) -> str:
+        """Return the folder of the study's results."""
+        return f"results/{self.study}"
+
+
+ExhibitConfig = Annotated[ParametersExhibit | BatchesExhibit | AccuraciesExhibit, Field(discriminator="kind")]

@@ -1,0 +1,125 @@
+"""Marks within an epoch in the store, whose steps are whole: found again by what they are, never as another epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from small_results import make_cell, make_pair
+from small_study import fingerprint, make_plan, open_tracker, weights, write_run
+
+from lmc_repro.compare.files import write_results
+from lmc_repro.project import Project
+from lmc_repro.report.read import read_study
+from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.tracking import Tracker
+
+MARKS = (0, 0.5, 0.75, 1, 4)
+
+
+@pytest.fixture
+def plan() -> StudyPlan:
+    return make_plan(marks=MARKS)
+
+
+def steps(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
+    found = MlflowClient(tracker.run_ids()["uri"]).get_metric_history(run_id, name)
+    return sorted((point.step, point.value) for point in found)
+
+
+def test_a_training_has_whole_steps_and_every_mark(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
+    config = cell.runs[0]
+    folder = write_run(tmp_path, config)
+    run_id = tracker.sync_train(cell, config, folder)
+    assert [step for step, _ in steps(tracker, run_id, "test/error")] == [0, 1, 4]
+    assert steps(tracker, run_id, "test/error")[0][1] == 801 * (100.0 / 898)  # not that of 0.5
+    run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
+    client = MlflowClient(tracker.run_ids()["uri"])
+    assert sorted(run.models) == [4]
+    files = {file.path for file in client.list_artifacts(run_id, "checkpoints")}
+    assert files == {f"checkpoints/epoch-{mark}.safetensors" for mark in ("0000", "0000.5", "0000.75", "0001")}
+    for mark in MARKS:
+        back, expected = tracker.checkpoint(run, mark), weights(config, mark)
+        assert all(torch.equal(back[name], expected[name]) for name in expected)
+
+
+def test_a_reader_of_the_store_finds_them_and_nothing_is_published_twice(
+    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
+) -> None:
+    config = cell.runs[0]
+    folder = write_run(tmp_path, config)
+    run_id = tracker.sync_train(cell, config, folder)
+    other = open_tracker(project, plan)
+    assert other.sync_train(cell, config, folder) == run_id
+    client = MlflowClient(other.run_ids()["uri"])
+    assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
+    run = other.runs(cell, [fingerprint(config)])[fingerprint(config)]
+    assert torch.equal(other.checkpoint(run, 0.75)["weight"], weights(config, 0.75)["weight"])
+    assert torch.equal(other.checkpoint(run, 0)["weight"], weights(config, 0)["weight"])
+
+
+@pytest.mark.parametrize("call", ["create_logged_model", "log_outputs", "log_inputs"])
+def test_a_publication_cut_short_is_completed(
+    call: str, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    config = cell.runs[0]
+    folder = write_run(tmp_path, config)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, call, break_down)
+        open_tracker(project, plan).sync_train(cell, config, folder)
+    tracker = open_tracker(project, plan)
+    run_id = tracker.sync_train(cell, config, folder)
+    client = MlflowClient(tracker.run_ids()["uri"])
+    outputs = client.get_run(run_id).outputs.model_outputs
+    assert sorted(output.step for output in outputs) == [4]
+    run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
+    assert all(torch.equal(tracker.checkpoint(run, m)["weight"], weights(config, m)["weight"]) for m in MARKS)
+
+
+def test_a_pair_keeps_the_fraction_in_a_table(tracker: Tracker, cell: Cell) -> None:
+    result = make_pair(cell.pairs[0], middle=0.5)
+    run_id = tracker.log_pair(cell, "a" * 16, result, dict)
+    assert steps(tracker, run_id, "barrier_over_training/test") == [(0, 34.25), (4, 35.0)]  # 0.5 is in the table
+    client = MlflowClient(tracker.run_ids()["uri"])
+    assert sorted(file.path for file in client.list_artifacts(run_id)) == ["over_training.json", "path.json"]
+    table = json.loads(Path(client.download_artifacts(run_id, "over_training.json")).read_text())
+    assert table["columns"] == ["epoch", "train_barrier", "test_barrier"]
+    assert table["data"] == [[0, 25.0, 34.25], [0.5, 25.0, 34.75], [4, 25.0, 35.0]]
+    shown = json.loads(client.get_run(run_id).data.tags["mlflow.loggedArtifacts"])
+    assert [view["path"] for view in shown] == ["path.json", "over_training.json"]
+    otherwise = make_pair(cell.pairs[0], middle=0.75)  # equal points: only the table tells them apart
+    assert tracker.log_pair(cell, "a" * 16, result, dict) == run_id
+    assert tracker.log_pair(cell, "a" * 16, otherwise, dict) != run_id
+
+
+def test_a_cell_shows_its_whole_late_marks(tracker: Tracker, cell: Cell) -> None:
+    result = make_cell(cell)
+    for split, summary in result.summary.items():
+        early = dataclasses.replace(summary.late[0], epoch=0.5)
+        result.summary[split] = dataclasses.replace(summary, late=(early, *summary.late))
+    run_id = tracker.finish_cell(cell, result)
+    assert [step for step, _ in steps(tracker, run_id, "barrier_over_training/test_mean")] == [2, 4]
+
+
+def test_the_files_of_a_comparison_come_back(plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    result = make_cell(cell)
+    result = dataclasses.replace(result, pairs=tuple(make_pair(pair, middle=0.5) for pair in cell.pairs))
+    for split, summary in result.summary.items():
+        late = (dataclasses.replace(summary.late[0], epoch=0.5), summary.late[1])
+        result.summary[split] = dataclasses.replace(summary, late=late)
+    write_results(folder, plan, {cell.key: result}, [], {}, {}, "portable", "cpu")
+    lines = (folder / "curves.csv").read_text().splitlines()
+    assert lines[1] == "one,deep--fast,0,0,train,0.0,13,100,0.5"
+    assert lines[7] == "one,deep--fast,0,0.5,train,0.0,11,100,0.5"
+    results = read_study(folder)
+    assert {key[2] for key in results.curves} == {0, 0.5, 4}
+    assert results.curves[cell.key, "0", 0.5, "train"].wrong == (11, 41, 21)
+    assert [late.epoch for late in results.cells[0].summary["test"].late] == [0.5, 4]
