@@ -1,0 +1,96 @@
+"""MLflow's pages behind the links that `lmc ui` prints, in a browser."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+from browsing import charts, compared, names_of_rows, open_page
+from three_doors import Doors
+
+from lmc_repro.tracking.links import compare_link
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.browser]
+
+ALPHAS = [i / 10 for i in range(11)]
+
+
+def paths(doors: Doors) -> dict[str, list[float]]:
+    """Return the test errors along alpha of each pair at the last epoch, by its run's id, from curves.csv."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    with open(doors.results / "curves.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            if (row["epoch"], row["split"]) == ("3", "test"):
+                found[row["cell"], row["pair"]].append(100.0 * int(row["wrong"]) / int(row["n"]))
+    ids = {(run["tags"]["lmc.cell"], run["params"]["pair"]): run["run_id"] for run in doors.search("pair")}
+    assert ids.keys() == found.keys()
+    return {ids[key]: errors for key, errors in found.items()}
+
+
+def test_the_view_draws_the_path_of_every_pair_over_alpha(browser: Browser, doors: Doors) -> None:
+    page = open_page(browser)
+    page.goto(doors.links["view"])
+    errors, excess, *_ = charts(page, 4)
+    wanted = paths(doors)
+    assert len(wanted) == 12
+    for chart, metric in ((errors, "path/test_error"), (excess, "path/test_excess")):
+        assert {line["metric"] for line in chart["lines"]} == {metric}
+        assert chart["axis"] == "path/alpha"
+        assert [line["x"] for line in chart["lines"]] == [ALPHAS] * 12
+        assert chart["drawn"] == 12
+        assert {line["run"] for line in chart["lines"]} == wanted.keys()
+    for line in errors["lines"]:
+        assert line["y"] == pytest.approx(wanted[line["run"]], abs=1e-6)
+    cells = {run["run_id"]: run["tags"]["lmc.cell"] for run in doors.search("pair")}
+    colours = {(cells[line["run"]], line["colour"]) for line in errors["lines"]}
+    assert len(colours) == len({colour for _, colour in colours}) == 4  # one each
+
+
+def test_bars_below_are_the_barriers(browser: Browser, doors: Doors) -> None:
+    page = open_page(browser)
+    page.goto(doors.links["view"])
+    _, _, *bars = charts(page, 4)
+    pairs = doors.search("pair")
+    for chart, metric in zip(bars, ("barrier/test", "barrier/test_norm_pct"), strict=True):
+        assert {bar["run"]: bar["length"] for bar in chart["bars"]} == {
+            run["run_id"]: pytest.approx(run["metrics"][metric]) for run in pairs
+        }
+
+
+def test_trainings_and_pairs_stand_below_their_cell(browser: Browser, doors: Doors) -> None:
+    page = open_page(browser)
+    page.goto(doors.links["table"])
+    cells = names_of_rows(page)
+    assert page.get_by_text("barrier/test_mean").is_visible()  # a column of the published table
+    assert sorted(cells) == sorted(run["run_name"] for run in doors.search("cell"))
+    page.locator(".ag-row[row-index='1'] button").first.click()
+    page.get_by_text(f"{cells[1]} pair 2").wait_for()
+    below = names_of_rows(page)
+    assert below[:2] == cells[:2] and below[-2:] == cells[2:]
+    trainings = [f"{cells[1]} seeds {trainer}-{2 * trainer + i}" for trainer in range(3) for i in range(2)]
+    assert sorted(below[2:-2]) == sorted([*trainings, *(f"{cells[1]} pair {i}" for i in range(3))])
+
+
+def test_chosen_pairs_are_compared_by_their_barriers(browser: Browser, doors: Doors) -> None:
+    chosen = [run for run in doors.search("pair") if run["params"]["column"] == "adam-high"][1:4]
+    page = open_page(browser)
+    page.goto(compare_link(doors.base, doors.experiment, [run["run_id"] for run in chosen]))
+    for metric in ("barrier/test", "barrier/test_norm_pct", "barrier/train"):
+        shown = compared(page, metric)
+        assert shown == pytest.approx([run["metrics"][metric] for run in chosen], abs=1e-3), metric
+
+
+def test_the_printed_comparison_and_metric_are_of_all_pairs(browser: Browser, doors: Doors) -> None:
+    page = open_page(browser)
+    page.goto(doors.links["side by side"])
+    page.get_by_text("Comparing 12 Runs from 1 Experiment").wait_for()
+    page = open_page(browser)
+    page.goto(doors.links["test error by step"])
+    (chart,) = charts(page)
+    steps = [100 * i for i in range(11)]
+    assert {line["run"]: line["x"] for line in chart["lines"]} == {run: steps for run in paths(doors)}

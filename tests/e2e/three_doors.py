@@ -1,0 +1,66 @@
+"""A project opened by each of its doors, one after another: `dvc repro`, `mlflow run .`, the server of MLflow's UI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from browsing import served
+from tiny_project import TinyProject, make_project
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The project, what the first two doors printed, and the links that the third prints; its server answers."""
+
+    project: TinyProject
+    repro: str
+    mlflow_run: str
+    links: dict[str, str]
+
+    @property
+    def base(self) -> str:
+        """The server's address."""
+        return self.links["view"].partition("/#/")[0]
+
+    @property
+    def experiment(self) -> str:
+        """The id of the study's experiment."""
+        return urlsplit(self.links["view"]).fragment.split("/")[2]
+
+    @property
+    def results(self) -> Path:
+        return self.project.root / "results" / "table1"
+
+    def search(self, kind: str) -> list[dict[str, Any]]:
+        """Return the runs of a kind as MLflow's pages get them, by its REST API; params, metrics and tags as dicts."""
+        query = {"experiment_ids": [self.experiment], "filter": f"tags.`lmc.kind` = '{kind}'", "max_results": 1000}
+        address = f"{self.base}/api/2.0/mlflow/runs/search"
+        request = Request(address, json.dumps(query).encode(), {"Content-Type": "application/json"})
+        with urlopen(request, timeout=60) as answer:
+            runs = json.load(answer)["runs"]
+        parts = ("params", "metrics", "tags")
+        return [run["info"] | {part: _values(run["data"], part) for part in parts} for run in runs]
+
+
+@contextmanager
+def open_doors(root: Path) -> Iterator[Doors]:
+    """Make a tiny project of 12 pairs, more than the 10 runs that MLflow draws by itself; its doors opened in turn."""
+    project = make_project(root)
+    params = project.params()
+    params["profiles"]["digits"]["pairs"] = 3
+    project.write_params(params)
+    repro = project.ok("dvc", "repro")
+    mlflow_run = project.ok("mlflow", "run", ".", "--env-manager", "local", "-P", "study=table1")
+    with served(project.start, "table1") as links:
+        yield Doors(project, repro, mlflow_run, links)
+
+
+def _values(data: dict[str, Any], part: str) -> dict[str, Any]:
+    return {entry["key"]: entry["value"] for entry in data.get(part, [])}
