@@ -28,6 +28,10 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread e
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
 TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store instead of MLFLOW_TRACKING_URI's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting for every cell, e.g. filters=16; can be repeated."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time and disk, and do nothing.")]
 
 
@@ -172,6 +176,7 @@ def run(
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")] = None,
     epochs: Epochs = None,
+    set_: Set = None,
     jobs: Jobs = None,
     device: Device = None,
     dry_run: DryRun = False,
@@ -179,12 +184,16 @@ def run(
 ) -> None:
     """Prepare, train, compare and report one study without DVC, into out/PROFILE/STUDY.
 
-    Finished runs are reused, whoever trained them; interrupted ones go on from their last checkpoint.
+    Finished runs are reused, whoever trained them; interrupted ones go on from their last checkpoint. --set takes what
+    a study's base, rows and columns may hold, written as in params.yaml: --set init=kaiming-normal --set
+    'augment={flip: true}'.
     """
     from lmc_repro.cli.commands import run_command
+    from lmc_repro.cli.settings import parse_settings
     from lmc_repro.studies.expand import Choice
 
-    choice = Choice(profile, tuple(row or ()), tuple(column or ()), pairs, replicas, epochs, dataset, width, device)
+    given, narrowed = parse_settings(tuple(set_ or ())), (tuple(row or ()), tuple(column or ()))
+    choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     run_command(study, choice, jobs, dry_run, out)
 
 

@@ -31,7 +31,7 @@ class Work:
 def plan_stacks(
     work: Sequence[Work], jobs: int, working: Path, prepared: Path, numerics: str, device: str
 ) -> list[StackTask]:
-    """Return the stacks, longest first; runs share one if they differ in seeds, initialisation, rate and schedule only."""
+    """Return the stacks, longest first; their runs differ in seeds, initialisation, rate and schedule only."""
     groups: dict[tuple[str, str, int], list[Work]] = {}
     for item in work:
         groups.setdefault((stack_key(item.config), item.loader, item.epoch), []).append(item)

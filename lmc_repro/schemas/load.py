@@ -22,22 +22,27 @@ def load_params(path: Path) -> Params:
 
 def read_yaml(path: Path) -> Any:
     """Return the plain values of a YAML 1.2 file, as DVC reads it (so that 1e-8 is a number)."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LmcError(f"{path}: cannot be read ({error}); restore it, e.g. git checkout -- {path.name}") from None
+    return parse_yaml(text, path.name)
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return the plain values of a YAML 1.2 text; LmcError that begins with `name`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = " ".join(str(error.problem or error.context or "not YAML").split())
-        raise LmcError(f"{path.name}{where}: not valid YAML ({problem})") from None
+        raise LmcError(f"{name}{where}: not valid YAML ({problem})") from None
     except YAMLError as error:
-        raise LmcError(f"{path.name}: not valid YAML ({' '.join(str(error).split())})") from None
+        raise LmcError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def validate(model: type[M], value: Any, name: str) -> M:

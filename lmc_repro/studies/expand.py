@@ -21,11 +21,15 @@ from lmc_repro.studies.reported import reported_barrier
 from lmc_repro.training.marks import marks_within
 
 V = TypeVar("V")
+NOTHING = Settings()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line narrows or changes; None leaves the file's value. `move_to` is worked out from dataset."""
+    """What the command line narrows or changes; None leaves the file's value.
+
+    `settings` win over all that the file says of a cell; `move_to` is worked out from dataset.
+    """
 
     profile: str | None = None
     rows: tuple[str, ...] = ()
@@ -36,6 +40,7 @@ class Choice:
     dataset: str | None = None
     width: int | None = None
     device: str | None = None
+    settings: Settings = NOTHING
     move_to: str | None = None
 
 
@@ -163,6 +168,7 @@ def _settings(
             settings = override.set.over(settings)
     if dataset := choice.move_to or profile.replace_dataset:
         settings = Settings(dataset=dataset).over(settings)
+    settings = choice.settings.over(settings)
     if choice.width is not None:
         settings = Settings(width=choice.width).over(settings)
     if choice.epochs is not None:

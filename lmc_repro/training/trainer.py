@@ -64,7 +64,7 @@ def train_stack(
     device: torch.device,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Train the children, which differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
+    """Train children that differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
 
     Children that stand at different epochs train in stacks of their own, one after another. A child whose loss or
     logits stop being finite goes on and is recorded as diverged with the end of the epoch of the first such step, or

@@ -12,6 +12,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.schemas.load import load_params, read_yaml, validate
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.study import Settings
 from lmc_repro.studies.expand import Choice, plan_study
 
 
@@ -148,6 +149,14 @@ def test_a_data_set_narrows_a_study_that_has_it_and_moves_one_that_has_not() -> 
 def test_the_width_of_the_command_line() -> None:
     cells = plan_study(own(), "table1", Choice(width=33)).cells
     assert {c.config["model"]["width"] for c in cells} == {None, 33}  # logistic regression has none
+
+
+def test_settings_of_the_command_line_win_in_every_cell() -> None:
+    plan = plan_study(own(), "figure2", Choice(profile="paper", settings=Settings(filters=16, momentum=0.5)))
+    networks = {c.row: c.config["model"] for c in plan.cells if c.column == "cifar10-high"}
+    assert networks["cnn"]["filters"] == networks["lc-cnn"]["filters"] == 16
+    assert networks["mlp"]["width"] == 8 * 8 * 16  # positions x filters
+    assert {c.config["optimizer"]["momentum"] for c in plan.cells} == {0.5}
 
 
 def test_an_ablation_names_a_row_that_is_there() -> None:
