@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
-OrderRule = Literal["philox", "ffcv"]
+from lmc_repro.schemas.data import OrderRule
 
 
 def epoch_order(n: int, loader_seed: int, epoch: int, rule: OrderRule = "philox") -> npt.NDArray[np.int64]:

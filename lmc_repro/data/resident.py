@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from lmc_repro.data.batch import Batch, count_steps
 from lmc_repro.data.dataset import Split
-from lmc_repro.data.loader import Batch, count_steps
-from lmc_repro.data.order import OrderRule, epoch_order
+from lmc_repro.data.order import epoch_order
+from lmc_repro.schemas.data import OrderRule
 from lmc_repro.schemas.seeds import Seeds
 
 

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lmc_repro.data.batch import Batch, count_steps
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.loader import Batch, count_steps
-from lmc_repro.data.order import OrderRule, epoch_order
+from lmc_repro.data.order import epoch_order
 from lmc_repro.data.status import require_ready, sha256_of
 from lmc_repro.data.threads import import_ffcv, restore_torch_threads, torch_threads_kept
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.data import OrderRule
 from lmc_repro.schemas.seeds import Seeds
 
 

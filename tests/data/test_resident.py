@@ -8,8 +8,9 @@ import torch
 from helpers import children
 from torch import Tensor
 
+from lmc_repro.data.batch import StackLoader
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.loader import StackLoader, open_loader
+from lmc_repro.data.loader import open_loader
 from lmc_repro.data.order import epoch_order
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.seeds import EarlyNoise, Seeds

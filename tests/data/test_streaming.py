@@ -12,9 +12,10 @@ import pytest
 import torch
 from helpers import children
 
+from lmc_repro.data.batch import StackLoader
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.dataset import Dataset, Split
-from lmc_repro.data.loader import StackLoader, open_loader
+from lmc_repro.data.loader import open_loader
 from lmc_repro.errors import LmcError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
