@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from browsing import open_page
 from pymdownx.slugs import slugify
+from tiny_project import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 OUTSIDE = re.compile(r"^(?:[a-z]+:)?//", re.IGNORECASE)
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
 PAGES_OUTSIDE_THE_SITE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -42,7 +50,7 @@ def fetched(page: str) -> list[str]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -50,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_pages_fetch_nothing_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
-    assert {page.stem for page in pages} >= {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert {page.stem for page in pages} >= {page.stem for page in (REPOSITORY / "docs").glob("*.md")}
     for page in pages:
         assert [address for address in fetched(page.read_text()) if OUTSIDE.match(address)] == [], page.name
     for sheet in site.rglob("*.css"):
@@ -58,18 +66,47 @@ def test_pages_fetch_nothing_from_elsewhere(site: Path) -> None:
 
 
 def test_what_would_be_fetched_is_seen() -> None:
-    page = '<link rel="stylesheet" href="//fonts.example/a.css"><script src=https://cdn.example/a.js></script><a href="//b">'
+    page = (
+        '<link rel="stylesheet" href="//fonts.example/a.css"><script src=https://cdn.example/a.js></script>'
+        '<a href="//elsewhere.example">'
+    )
     assert fetched(page) == ["//fonts.example/a.css", "https://cdn.example/a.js"]
     assert all(OUTSIDE.match(address) for address in fetched(page)) and not OUTSIDE.match("assets/a.css")
 
 
 @pytest.mark.slow
-def test_the_reference_has_the_docstrings(site: Path) -> None:
-    text = re.sub("<[^>]+>", "", (site / "reference.html").read_text())
-    for line in re.findall(r"^::: (\S+)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE):
-        assert line in text
-    assert "the ends included" in text or "ends" in text
-    assert "batch_size" in text  # a field of a configuration
+def test_the_reference_has_the_docstrings_and_fields(site: Path) -> None:
+    text = " ".join(re.sub("<[^>]+>", "", (site / "reference.html").read_text()).split())
+    modules = re.findall(r"^::: (\S+)$", (REPOSITORY / "docs" / "reference.md").read_text(), re.MULTILINE)
+    assert modules and [module for module in modules if module not in text] == []
+    assert "batch_size (int)" in text  # of RunConfig
+    assert "Yield the batches of one epoch" in text  # of StackLoader
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.server
+def test_in_a_browser_it_asks_its_own_server_only_and_finds_words(site: Path, browser: Browser) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}"
+        page = open_page(browser)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("index", "mlflow", "reference"):
+            page.goto(f"{home}/{name}.html")
+            page.wait_for_load_state("networkidle")
+        page.keyboard.press("/")
+        page.keyboard.type("turbojpeg")
+        page.locator(".md-search-result__link", has_text="FFCV").first.wait_for()
+        page.context.close()
+        server.shutdown()
+    assert asked and [address for address in asked if not address.startswith((home, "blob:", "data:"))] == []
 
 
 def headings(page: Path) -> set[str]:
@@ -80,10 +117,10 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", PAGES_OUTSIDE_THE_SITE)
 def test_links_lead_to_files_and_headings(name: str) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", (REPOSITORY / name).read_text()):
         if OUTSIDE.match(target):
             continue
         path, _, anchor = target.partition("#")
-        page = ROOT / (path or name)
+        page = REPOSITORY / (path or name)
         assert page.exists(), f"{name}: {target}"
         assert not anchor or anchor in headings(page), f"{name}: {target}"
