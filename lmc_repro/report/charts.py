@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.report.plots import Panel, Point, ValuePlot
+from lmc_repro.report.plot_lines import Point
+from lmc_repro.report.plots import Panel, ValuePlot
 from lmc_repro.report.values_figure import STYLES, dodge, unbroken
 from lmc_repro.report.words import NO_VERDICT, points
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ from lmc_repro.files import read_json
 from lmc_repro.report.exhibit_words import WORDS, Words
 from lmc_repro.report.markdown import markdown_table
 from lmc_repro.report.sections import Section
+from lmc_repro.report.templates import template
 from lmc_repro.report.words import NOT_RUN
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from rich.console import Console
 
 EXHIBIT = "exhibit.json"
@@ -75,12 +74,14 @@ def _read(folder: Path) -> tuple[dict[str, Any], Words]:
 
 
 def _section(key: str, found: Mapping[str, Any], words: Words, figures: Mapping[str, bytes]) -> Section:
+    picture = _address(figures.get("png"))
+    html = template("exhibit.html.j2").render(key=key, found=found, words=words, picture=picture)
     return Section(
         key=key,
         title=found["title"],
         outcome=words.outcome,
         markdown=_markdown(key, found, words, bool(figures)),
-        html=_template().render(key=key, found=found, words=words, picture=_address(figures.get("png"))),
+        html=html.removesuffix("\n"),  # the page puts it on a line
         figures={f"{key}.{kind}": content for kind, content in figures.items()},
         data=found,
     )
@@ -98,19 +99,6 @@ def _markdown(key: str, found: Mapping[str, Any], words: Words, with_figure: boo
 def _address(png: bytes | None) -> str:
     """Return the picture as an address that holds it, for a page that fetches nothing; empty without one."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("lmc_repro.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("exhibit.html.j2")
 
 
 def _figure(found: Mapping[str, Any], folder: Path) -> dict[str, bytes]:

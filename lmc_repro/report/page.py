@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from lmc_repro.report import charts, panels
@@ -27,6 +26,7 @@ from lmc_repro.report.sentences import (
     values_show,
 )
 from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.report.templates import template
 from lmc_repro.report.words import (
     FLAGS,
     NONE,
@@ -42,9 +42,6 @@ from lmc_repro.report.words import (
     points,
 )
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 MLFLOW = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers if nothing else is asked for."""
@@ -88,7 +85,7 @@ def html_page(report: Report) -> str:
     entries = (
         (key, values(value), source) for table in report.tables for key, value, source in table.results.provenance
     )
-    return _template().render(
+    return template("page.html.j2").render(
         overview=[(line, ids.get(line.key or "")) for line in overview(report)],
         studies=[_study(ids[part.study], part) for part in report.parts],
         pictures=any("<img" in section.html for section in report.sections),
@@ -105,20 +102,6 @@ def html_page(report: Report) -> str:
         mlflow=MLFLOW,
         chart_size=(charts.WIDTH, charts.HEIGHT),
     )
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("lmc_repro.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    ).get_template("page.html.j2")
 
 
 def _study(name: str, part: StudyPart) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.drawing import QUIET, drawing_style, render
-from lmc_repro.report.plots import Panel, Point, Series, ValuePlot
+from lmc_repro.report.plot_lines import Point
+from lmc_repro.report.plots import Panel, Series, ValuePlot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

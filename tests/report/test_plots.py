@@ -8,7 +8,9 @@ import pytest
 from whole_report import report_of
 
 from lmc_repro.report.charts import charts
-from lmc_repro.report.plots import ValuePlot, axis, epoch_ticks, epoch_x, grouped, shortened, told_apart
+from lmc_repro.report.plot_axes import axis, epoch_ticks, epoch_x, told_apart
+from lmc_repro.report.plot_lines import grouped, shortened
+from lmc_repro.report.plots import ValuePlot
 from lmc_repro.report.values_figure import values_figure
 
 
