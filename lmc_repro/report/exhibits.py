@@ -81,7 +81,7 @@ def _section(key: str, found: Mapping[str, Any], words: Words, figures: Mapping[
         title=found["title"],
         outcome=words.outcome,
         markdown=_markdown(key, found, words, bool(figures)),
-        html=html.removesuffix("\n"),  # the page puts it on a line
+        html=html,
         figures={f"{key}.{kind}": content for kind, content in figures.items()},
         data=found,
     )

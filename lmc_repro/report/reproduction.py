@@ -184,7 +184,8 @@ def _part(part: Part, alone: bool) -> str:
     notes = f"{part.notes}\n\n" if part.notes else ""
     return (
         f"{title}{notes}Mean barrier in points, test / train; range and sd over n trainer seeds.\n\n"
-        f"{_cells(part.table)}\n<details><summary>Made with</summary>\n\n{made}\n</details>\n"
+        # The attribute is for the documentation's site; a forge reads Markdown there without it.
+        f'{_cells(part.table)}\n<details markdown="1"><summary>Made with</summary>\n\n{made}\n</details>\n'
     )
 
 
