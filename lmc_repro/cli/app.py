@@ -10,7 +10,8 @@ import typer
 app = typer.Typer(
     name="lmc",
     help="Are two trained networks linearly connected? Reproduces arXiv 2312.09832, with MLflow and DVC.",
-    epilog="A first look: `lmc run table1` trains and compares all of Table 1 on the embedded digits in minutes.",
+    epilog="A first look: `lmc run table1` trains and compares Table 1 on the embedded digits in minutes, `lmc ui "
+    "table1` shows it in MLflow. `lmc COMMAND --help` says what a command reads and writes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,9 +40,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, FLOPs, time
 def check(
     mark: Annotated[Path | None, typer.Option(help="Write this file if all is well (for DVC).")] = None,
 ) -> None:
-    """Check all of params.yaml and resolve every study, without doing anything.
+    """Check params.yaml and every study in it; do nothing else.
 
-    The first stage of DVC: DVC removes a stage's outputs before it runs it, so mistakes must show before.
+    Says which key is wrong, what was found there and what is allowed. The first stage of DVC: DVC removes a stage's
+    outputs before it runs it, so mistakes must show before.
     """
     from lmc_repro.cli.commands import check_command
 
@@ -68,7 +70,11 @@ def prepare(
 
 @app.command()
 def train(study: Study, jobs: Jobs = None) -> None:
-    """Train the runs of a study that are not finished yet, into runs/STUDY (a stage of DVC)."""
+    """Train the runs of a study that are not finished yet.
+
+    A stage of DVC, into runs/STUDY. Finished runs are reused, whichever study or command trained them; interrupted ones
+    go on from their last checkpoint. `lmc run STUDY` does this and all that follows.
+    """
     from lmc_repro.cli.commands import train_command
 
     train_command(study, jobs)
@@ -83,14 +89,14 @@ def compare(
     as_json: AsJson = False,
     jobs: Jobs = None,
 ) -> None:
-    """Compare a study (a stage of DVC), or any two trainings: `lmc compare RUN_A RUN_B`.
+    """Compare the runs of a study, or any two trainings.
 
-    A study: pair its runs found in MLflow, measure the paths, write results/STUDY. Runs that runs/STUDY holds and
-    MLflow does not are published first.
+    A study (a stage of DVC): pair its runs found in MLflow, measure the error along the line between each two, write
+    results/STUDY. Runs that runs/STUDY holds and MLflow does not are published first.
 
-    Two runs: load their last checkpoints from MLflow, check that they fit together (architecture, data, noise or
-    initialisation that differs), measure the path on the prepared data and print it; nothing is written. --points 101
-    shows what 11 points miss. `lmc list STUDY` and `lmc show CELL_ID` print the ids.
+    Two runs, `lmc compare RUN_A RUN_B`: load their last checkpoints from MLflow, check that they fit together
+    (architecture, data, noise or initialisation that differs), measure the path on the prepared data and print it;
+    nothing is written. --points 101 shows what 11 points miss. `lmc list STUDY` and `lmc show CELL_ID` print the ids.
     """
     if run_b is not None:
         from lmc_repro.cli.runs import compare_runs_command
@@ -106,9 +112,10 @@ def compare(
 def exhibit(
     key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
 ) -> None:
-    """Make a table or figure that needs no training of its own, into results/KEY, and print it (a stage of DVC).
+    """Make a table or figure that needs no training of its own.
 
-    Parameter counts from the models, first batches from the loaders, test accuracies from a study's results.
+    A stage of DVC: writes results/KEY and prints what it shows. Parameter counts from the models, first batches from
+    the loaders, test accuracies from a study's results.
     """
     from lmc_repro.cli.exhibits import exhibit_command
 
@@ -129,7 +136,11 @@ def show(
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one run: config, seeds, status, errors at the marks, barriers, a small curve, and the runs around it."""
+    """Show one run: a cell, a training or a pair.
+
+    Config, seeds, status, errors at the marks, barriers, a small curve, and the ids of the runs around it. `lmc list
+    STUDY` prints ids to begin with.
+    """
     from lmc_repro.cli.runs import show_command
 
     show_command(run_id, tracking_uri, as_json)
@@ -137,9 +148,10 @@ def show(
 
 @app.command("list")
 def list_(study: Study, profile: Profile = None, tracking_uri: TrackingUri = None, as_json: AsJson = False) -> None:
-    """List the cells of a study: mean barriers, verdicts, a small curve each, and the ids of their runs.
+    """List the cells of a study: barriers, verdicts, run ids.
 
-    Read from MLflow; from the results folder where MLflow has none of them.
+    Mean barriers in percentage points, test / train, and a small curve each. Read from MLflow; from the results folder
+    where MLflow has none of them.
     """
     from lmc_repro.cli.runs import list_command
 
@@ -153,10 +165,10 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write report/ for all studies (a stage of DVC) and print an overview, then the tables that are asked for.
+    """Write report/ for all studies and print an overview.
 
-    The overview names every table, figure and appendix of the paper. --json prints all studies, statements and cells
-    that were not run.
+    A stage of DVC. The overview names every table, figure and appendix of the paper; the tables of the studies that are
+    named follow it. --json prints all studies, statements and cells that were not run.
     """
     from lmc_repro.cli.commands import report_command
 
@@ -182,11 +194,11 @@ def run(
     dry_run: DryRun = False,
     out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
 ) -> None:
-    """Prepare, train, compare and report one study without DVC, into out/PROFILE/STUDY.
+    """Prepare, train, compare and report one study, without DVC.
 
-    Finished runs are reused, whoever trained them; interrupted ones go on from their last checkpoint. --set takes what
-    a study's base, rows and columns may hold, written as in params.yaml: --set init=kaiming-normal --set
-    'augment={flip: true}'.
+    Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Finished runs are reused, whoever trained them; interrupted
+    ones go on from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as in
+    params.yaml: --set init=kaiming-normal --set 'augment={flip: true}'.
     """
     from lmc_repro.cli.commands import run_command
     from lmc_repro.cli.settings import parse_settings
@@ -204,9 +216,10 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what is missing and how to get it, where data and runs are, and what was left behind.
+    """Say what is missing, how to get it, and what crashes left.
 
-    Exit code 1 if something is missing that the project needs. Changes nothing but with --fix-runs.
+    Also what is installed, and where data and runs are. Exit code 1 if something is missing that the project needs.
+    Changes nothing but with --fix-runs.
     """
     from lmc_repro.cli.doctor import doctor_command
 
@@ -220,7 +233,7 @@ def ui(
     column: Annotated[str | None, typer.Option(help="Only the pairs of this column, e.g. adam-high.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")] = 5000,
 ) -> None:
-    """Open MLflow's user interface on this machine and print where to look.
+    """Open MLflow's user interface here and print where to look.
 
     Links for each experiment: the published view (all paths over one another from alpha 0 to 1, their barriers below),
     the table with trainings and pairs below their cells, and the pairs with the largest barriers side by side; --row
@@ -239,10 +252,11 @@ def reproduction(
     ] = None,
     profile: Annotated[str, typer.Option(help="The profile whose cells are listed.")] = "paper",
 ) -> None:
-    """Print the page that holds ours against the paper's (docs/reproduction.md), from kept results alone.
+    """Print ours against the paper's numbers, from kept results.
 
-    To keep results: copy cells.json, curves.csv and runs.json of a results folder to docs/reproduction/STUDY/PART and
-    write the machine in words to machine.txt beside them. notes.md beside them, or one folder up, is shown too.
+    It is the page docs/reproduction.md. To keep results: copy cells.json, curves.csv and runs.json of a results folder
+    to docs/reproduction/STUDY/PART and write the machine in words to machine.txt beside them. notes.md beside them, or
+    one folder up, is shown too.
     """
     from lmc_repro.cli.commands import reproduction_command
 

@@ -29,6 +29,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
+def test_each_command_says_in_one_short_line_what_it_does() -> None:
+    from typer.testing import CliRunner
+
+    from lmc_repro.cli.app import app
+
+    printed = CliRunner().invoke(app, ["--help"], terminal_width=80).stdout
+    commands = printed.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(commands) > 10
+    assert [line for line in commands if line.endswith("...") or len(line.split()) < 5] == []
+
+
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["lmc", *words])
     with pytest.raises(SystemExit) as end:
