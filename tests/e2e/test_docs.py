@@ -124,3 +124,21 @@ def test_links_lead_to_files_and_headings(name: str) -> None:
         page = REPOSITORY / (path or name)
         assert page.exists(), f"{name}: {target}"
         assert not anchor or anchor in headings(page), f"{name}: {target}"
+
+
+NAMED = re.compile(r"`((?:[\w./]+\.(?:py|yaml))?)(?:::(\w+))?`")
+
+
+@pytest.mark.parametrize(("page", "below"), [("CONTRIBUTING.md", "."), ("docs/guarantees.md", "tests")])
+def test_files_and_names_in_tables_are_there(page: str, below: str) -> None:
+    found = 0
+    for line in (REPOSITORY / page).read_text().splitlines():
+        path = ""
+        for file, name in NAMED.findall(line) if line.startswith("|") else ():
+            path = file or path  # `::other` is in the file named before
+            if not path or "/" not in path:
+                continue
+            text = (REPOSITORY / below / path).read_text()
+            assert not name or re.search(rf"^(?:def|class) {name}\b", text, re.MULTILINE), f"{page}: {path}::{name}"
+            found += 1
+    assert found > 20
