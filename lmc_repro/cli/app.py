@@ -143,6 +143,25 @@ def list_(study: Study, profile: Profile = None, tracking_uri: TrackingUri = Non
 
 
 @app.command()
+def reproduce(
+    run_id: Annotated[str, typer.Argument(help="The id of a training's or a pair's run in MLflow.")],
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+    out: Annotated[Path | None, typer.Option(help="Keep what is made again in this new folder.")] = None,
+) -> None:
+    """Make a run again from what MLflow holds alone, in a fresh folder, and say whether its bits are the same.
+
+    Trains it from the recorded config and seeds, and compares sha256 of initial weights, order, augmentation, every
+    checkpoint and every metric; of a pair both trainings, then the path count by count. Ids: `lmc list STUDY`, `lmc
+    show CELL_ID`. Exit code 0 identical, 1 something differs (the first thing, and what is likely behind it), 2 cannot
+    be tried.
+    """
+    from lmc_repro.cli.proof import reproduce_command
+
+    raise typer.Exit(reproduce_command(run_id, tracking_uri, as_json, out))
+
+
+@app.command()
 def report(
     studies: Annotated[
         list[str] | None, typer.Argument(metavar="[STUDY]...", help="Print the tables of these too.")
