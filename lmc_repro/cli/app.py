@@ -162,6 +162,24 @@ def reproduce(
 
 
 @app.command()
+def verify(
+    study: Study,
+    profile: Profile = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure the paths again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every run and pair of a study's results against its checksums, without training. Nothing is written.
+
+    Run folders and MLflow's checkpoints by sha256, paths between those weights measured again (counts and losses equal
+    to curves.csv), barriers worked out again from curves.csv (equal to cells.json and to MLflow). Exit code 0, or 1
+    with a line a problem that names the file and what to do.
+    """
+    from lmc_repro.cli.proof import verify_command
+
+    raise typer.Exit(verify_command(study, profile, quick, as_json))
+
+
+@app.command()
 def report(
     studies: Annotated[
         list[str] | None, typer.Argument(metavar="[STUDY]...", help="Print the tables of these too.")

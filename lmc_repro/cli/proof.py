@@ -14,7 +14,10 @@ from lmc_repro.cli.runs import find_root
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_json
 from lmc_repro.numerics import choose_mode
-from lmc_repro.project import Project
+from lmc_repro.project import Project, find_project
+from lmc_repro.schemas.load import load_params
+from lmc_repro.studies.expand import Choice, plan_study
+from lmc_repro.studies.workspace import begin_process
 
 if TYPE_CHECKING:
     from lmc_repro.proof.certificate import Certificate
@@ -49,6 +52,20 @@ def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | N
             write_json(out / "certificate.json", _record(certificate))
     print(_json(_record(certificate)) if as_json else "\n".join(certificate_lines(certificate)))
     return 0 if certificate.identical else 1
+
+
+def verify_command(study: str, profile: str | None, quick: bool, as_json: bool) -> int:
+    """Print what was verified of a study; return 0 if all is well, 1 if there is a problem."""
+    project = find_project()
+    params = load_params(project.params)
+    plan = plan_study(params, study, Choice(profile=profile))
+    begin_process(params, plan.profile, told := listener())
+    from lmc_repro.proof.verify import verification_lines, verify_study
+
+    found = verify_study(project, study, plan.profile, plan.profile_config, quick, told)
+    record = {"ok": not found.problems, **dataclasses.asdict(found)}
+    print(_json(record) if as_json else "\n".join(verification_lines(found)))
+    return 1 if found.problems else 0
 
 
 def _record(certificate: Certificate) -> dict[str, Any]:
