@@ -241,6 +241,41 @@ def doctor(
     raise typer.Exit(doctor_command(fix_runs, as_json))
 
 
+@app.command("check-lock")
+def check_lock(
+    against: Annotated[str, typer.Option(help="The commit whose dvc.lock is compared with.")] = "HEAD",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write dvc.counts.json of the results here instead, to commit with dvc.lock.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what `dvc repro` made here otherwise than the committed dvc.lock has it: `make check-lock` does both.
+
+    Stage by stage from hashes. Cell by cell, how many error counts differ and by how many images, where the locked
+    counts can be had: from DVC's cache, or from dvc.counts.json, which is committed with dvc.lock. On another kind of
+    CPU other bits are to be expected. Exit code 0 if every output has the locked hash, 1 if not.
+    """
+    from lmc_repro.cli.lock import check_lock_command
+
+    raise typer.Exit(check_lock_command(against, keep, as_json))
+
+
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List working files that nothing names any more, with sizes, and remove them if you say so.
+
+    Left over are runs and measured pairs in .lmc that no study of params.yaml has under any profile, and neither
+    runs/ nor out/ names; their locks; files that a killed process was writing. Runs under way, results, out/ and
+    MLflow's store are never touched. On a terminal it asks; elsewhere --yes is needed.
+    """
+    from lmc_repro.cli.leftovers import gc_command
+
+    raise typer.Exit(gc_command(yes, as_json))
+
+
 @app.command()
 def ui(
     study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,

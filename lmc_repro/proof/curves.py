@@ -107,7 +107,8 @@ def _problem(
                     place = f"cell {cell['cell']}, pair {pair['pair']}, epoch {mark_text(epoch)}, {split}"
                     told = f"{part} at alpha {alpha:g} is {there}, MLflow's weights give {here}"
                     return f"{results.place.results / 'curves.csv'}: {place}: {told}; {results.place.fix}"
-        return f"{results.place.results / 'curves.csv'}: {split} has n {recorded.n}, here {curve.n}; {results.place.fix}"
+        told = f"{split} has n {recorded.n}, here {curve.n}"
+        return f"{results.place.results / 'curves.csv'}: {told}; {results.place.fix}"
     return None
 
 

@@ -81,7 +81,7 @@ def _pair_problems(pair: Mapping[str, Any], final: MarkResult) -> Iterator[str]:
             yield f"{key} {pair[key]}, from curves.csv {found}"
     for split in SPLITS:
         errors = final.curves[split].errors
-        made = {field.name: None for field in dataclasses.fields(Barriers)}
+        made: dict[str, float | None] = {field.name: None for field in dataclasses.fields(Barriers)}
         made |= {"error_0": 100 * errors[0], "error_1": 100 * errors[-1]}
         made = dataclasses.asdict(final.barriers[split]) if final.barriers else made
         for name, value in made.items():

@@ -55,7 +55,7 @@ def recorded_identity(status: Mapping[str, Any], tags: Mapping[str, str]) -> Ide
 
 
 def identity_here(numerics: str, digest: str, root: Path) -> Identity:
-    """Return the identity of what this process trains on data of `digest`, with code at `root` where that is a clone."""
+    """Return the identity of what this process trains on data of `digest`, by the clone of the code at `root`."""
     here = versions()
     return Identity(
         torch=torch_version(),

@@ -24,7 +24,8 @@ def read_path(reader: Reader, run: StoredRun) -> Columns:
         if len(columns["alpha"]) < 2:
             raise ValueError("fewer than two points")
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise LmcError(f"run {run.run_id}: {TABLE}: not the table of a path ({error}); compare the study again") from None
+        told = f"run {run.run_id}: {TABLE}: not the table of a path ({error})"
+        raise LmcError(f"{told}; compare the study again") from None
     return columns
 
 
