@@ -56,7 +56,7 @@ def listing(found: Found, each: Sequence[int], freed: int, root: str) -> list[st
         if len(group) > SHOWN:
             lines.append(f"  and {len(group) - SHOWN} more; --json lists all")
     if found.under_way:
-        lines.append(f"kept: all {found.kept} runs, since {len(found.under_way)} are training now; ask again after it")
+        lines.append(f"kept: all {found.kept} runs: {len(found.under_way)} training now; ask again when it is over")
     else:
         lines.append(f"kept: {found.kept} runs that a study of params.yaml, runs/ or out/ names")
     if not found.leftovers:

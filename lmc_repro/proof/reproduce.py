@@ -147,6 +147,8 @@ def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[
         run_stacks(tasks, jobs, on_event)
     finally:
         listener.end()
+    for lock in place.fresh.glob("*.lock*"):
+        lock.unlink()
     return folders
 
 

@@ -33,7 +33,8 @@ def compare_training(reader: Reader, record: Record, again: RunFolder) -> tuple[
         findings.append(Finding("data", "data digest: recorded {}, here {}".format(*digests)))
     for name, key, where in STREAMS:
         recorded, found = record.status.get(key), status.get(key)
-        checks.append(Check(name, int(recorded == found), 0 if recorded is None and found is None else 1))
+        there = recorded is not None or found is not None
+        checks.append(Check(name, int(there and recorded == found), int(there)))
         if recorded != found and where != "init":  # other initial weights are told below, tensor by tensor
             findings.append(Finding(where, f"{name}: sha256 {str(found)[:12]}, recorded {str(recorded)[:12]}"))
     weights = list(_weights(reader, record, again))
