@@ -78,9 +78,8 @@ def make_finished(root: Path, digits: Dataset) -> Finished:
         for study in ("one", "two"):
             out = project.out / "tiny" / study
             plan = plan_study(params, study, Choice(rows=("deep",), columns=("fast",), pairs=1))
-            workspace = Workspace(
-                project, plan, out / "runs", out / "results" / study, project.prepared, 1, "cpu", numerics_tag(), Silent()
-            )
+            results, tag = out / "results" / study, numerics_tag()
+            workspace = Workspace(project, plan, out / "runs", results, project.prepared, 1, "cpu", tag, Silent())
             train_study(workspace)
             compare_study(workspace)
     return Finished(project)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from small_results import make_cell, make_mark, make_pair
+from small_results import make_cell, make_mark
 from small_study import DIGESTS, make_plan
 
 from lmc_repro.barriers.results import PairResult
@@ -128,7 +128,8 @@ def test_the_cells_are_told_from_the_cache_or_the_kept_counts(source: str, tmp_p
     found = check_lock(here, lock(locked), lock(here.results / "one", runs="s"), tmp_path / "cache")
     assert [cell.cell for cell in found.studies[0].cells or ()] == ["deep--slow"]
     printed = lock_lines(found)
-    assert printed[2].startswith("one, locked with portable:A, torch ") and "1 of 2 cells have other counts" in printed[2]
+    assert printed[2].startswith("one, locked with portable:A, torch ")
+    assert "1 of 2 cells have other counts" in printed[2]
     told = "4 of 12 counts differ, by up to 2 images; mean barrier test 35.00 -> 34.75"
     assert printed[3].startswith(f"  deep--slow: {told}")
 
@@ -180,7 +181,7 @@ def test_the_command_compares_with_a_commit(
         check_lock_command("HEAD", False, False)
     write_lock()
     git("init", "-q")
-    with pytest.raises(LmcError, match="name a commit that has a dvc.lock with --against"):
+    with pytest.raises(LmcError, match=r"name a commit that has a dvc\.lock with --against"):
         check_lock_command("HEAD", False, False)
     assert check_lock_command("HEAD", True, False) == 0
     git("add", "dvc.lock", FILE)

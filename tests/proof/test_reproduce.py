@@ -161,7 +161,7 @@ def test_what_cannot_be_tried_is_one_line(finished: Finished, tmp_path: Path) ->
         reproduce_command("nothing", None, False, None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(LmcError, match="--out .*full: is there already"):
+    with pytest.raises(LmcError, match=r"--out .*full: is there already"):
         reproduce_command(run_id, None, False, tmp_path / "full")
     client = Reader.open(finished.project.root).client
     client.update_run(run_id, status="RUNNING")
