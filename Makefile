@@ -13,16 +13,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test lint types check format docs screenshots clean
+.PHONY: help setup repro check-lock test lint types check format docs screenshots clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what is missing: system packages (apt-get), .venv, the package with its constraints
 	@scripts/setup.sh '$(PYTHON)'
 
 repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
 	.venv/bin/dvc repro $(ARGS)
+
+check-lock: setup ## `dvc repro`, then what this machine makes otherwise than the committed dvc.lock has it
+	.venv/bin/dvc repro $(ARGS)
+	.venv/bin/lmc check-lock
 
 test: setup ## Run the test suite
 	.venv/bin/pytest -q $(ARGS)

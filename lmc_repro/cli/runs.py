@@ -26,7 +26,7 @@ def show_command(run_id: str, uri: str | None, as_json: bool) -> None:
     from lmc_repro.report.run_view import run_view
     from lmc_repro.tracking.reader import Reader
 
-    reader = Reader.open(_root(uri), uri)
+    reader = Reader.open(find_root(uri), uri)
     view = run_view(reader, reader.run(run_id))
     if as_json:
         _print_json(view)
@@ -166,7 +166,7 @@ def _print_two(record: dict[str, Any]) -> None:
     print("\n".join(path_plots(errors)))
 
 
-def _root(uri: str | None) -> Path:
+def find_root(uri: str | None) -> Path:
     """Return the project's folder; a store that is named needs no project."""
     try:
         return find_project().root

@@ -24,6 +24,10 @@ V = TypeVar("V")
 NOTHING = Settings()
 
 
+class NoCells(LmcError):
+    """A profile leaves out every cell of a study, or all that were chosen."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the command line narrows or changes; None leaves the file's value.
@@ -81,7 +85,7 @@ def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Cho
     dropped = {place: override for place in places for override in drops if override.covers(study, *place)}
     if len(dropped) == len(places):
         why = "; ".join(sorted({str(override.why) for override in dropped.values()}))
-        raise LmcError(f"studies.{study}: this profile has none of these cells ({why}); choose others or a --profile")
+        raise NoCells(f"studies.{study}: this profile has none of these cells ({why}); choose others or a --profile")
     return [place for place in places if place not in dropped]
 
 

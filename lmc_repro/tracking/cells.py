@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
@@ -38,7 +38,7 @@ def finish_cell(context: Context, cell: Cell, result: CellResult) -> str:
     A number that the store has and the result has not (its pairs are no longer judged) becomes NaN: MLflow deletes no
     metric.
     """
-    points = list(_points(cell, result))
+    points = list(cell_points(result, cell.paper))
     tags = {**_tags(context, cell, result), names.NOTE: cell_note(cell, result)}
     content = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags}
     tags[names.CONTENT] = sha256_bytes(canonical_json(content).encode())
@@ -60,7 +60,8 @@ def _new(context: Context, run: StoredRun, points: list[Point]) -> list[Point]:
     return gone + [p for p in points if shown.get((p.name, p.step)) != p.value]
 
 
-def _points(cell: Cell, result: CellResult) -> Iterator[Point]:
+def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterator[Point]:
+    """Yield every number that is logged of a cell: barriers over its pairs, in points, and the paper's."""
     for split in SPLITS:
         summary = result.summary[split]
         barrier = f"barrier/{split}"
@@ -75,7 +76,7 @@ def _points(cell: Cell, result: CellResult) -> Iterator[Point]:
                 (f"{barrier}_line_mean", summary.line_mean, 0),
                 (f"{barrier}_norm_pct_mean", summary.normalised_mean, 0),
                 *((f"barrier_over_training/{split}_mean", late.mean, late.epoch) for late in summary.late),
-                (f"paper/{split}", (cell.paper or {}).get(split), 0),
+                (f"paper/{split}", (paper or {}).get(split), 0),
             ]
         )
 

@@ -98,6 +98,16 @@ def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
         return read_checkpoint(_find_file(store, run, epoch, scratch), sha256, REBUILD)
 
 
+def read_stored(store: Source, run: TrackedRun, mark: float) -> tuple[Path, bytes]:
+    """Return the file of a mark's weights and its bytes, not compared with anything; LmcError if it is not there."""
+    with artifacts.scratch(run.location) as scratch:
+        path = _find_file(store, run, mark, scratch)
+        try:
+            return path, path.read_bytes()
+        except OSError as error:
+            raise LmcError(f"{path}: cannot be read ({error.strerror}); {REBUILD}") from None
+
+
 def _find_file(store: Source, run: TrackedRun, epoch: float, scratch: Path) -> Path:
     """Return where the weights lie: where MLflow keeps them today, or where it says; asking costs more than reading."""
     from mlflow.exceptions import MlflowException

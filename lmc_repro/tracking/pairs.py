@@ -41,7 +41,7 @@ def log_pair(
     The old run goes to MLflow's trash: neither points nor parameters can be taken back. `figures` is called only if
     the run is made.
     """
-    points = list(_points(result))
+    points = list(pair_points(result))
     tags = {names.PAIR_KEY: pair_key, **_tags(result)}
     tables = _tables(result)
     content = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags}
@@ -81,7 +81,8 @@ def _log_endpoints(context: Context, cell: Cell, run_id: str, result: PairResult
         context.store.client.log_inputs(run_id, models=inputs)
 
 
-def _points(result: PairResult) -> Iterator[Point]:
+def pair_points(result: PairResult) -> Iterator[Point]:
+    """Yield every number that is logged of a pair: its path, barriers at all whole marks, distances."""
     final = result.final
     for split in SPLITS:
         yield from _path(final, split)
@@ -137,7 +138,7 @@ def _params(context: Context, cell: Cell, result: PairResult) -> dict[str, Any]:
 
 def _tables(result: PairResult) -> dict[str, bytes]:
     """Return the path and, where a mark lies within an epoch and so has no step, the barriers at all marks."""
-    tables = {TABLE: _path_table(result.final)}
+    tables = {TABLE: path_table(result.final)}
     if any(mark.epoch != int(mark.epoch) for mark in result.marks):
         rows = [
             [mark.epoch, *(mark.barriers[split].barrier if mark.barriers else None for split in SPLITS)]
@@ -148,7 +149,7 @@ def _tables(result: PairResult) -> dict[str, bytes]:
     return tables
 
 
-def _path_table(mark: MarkResult) -> bytes:
+def path_table(mark: MarkResult) -> bytes:
     """Return the path in the form of MLflow's tables: alpha, then wrong, n, error (points) and loss of each split."""
     columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss")]
     rows: list[list[float | None]] = []

@@ -32,7 +32,7 @@ def is_gone(process: str | None) -> bool | None:
         return True  # this machine was started again since
     if namespace != here[2]:
         return None
-    if not _exists(int(number)):
+    if not exists(int(number)):
         return True
     now = _start(int(number))
     return start != "-" and now is not None and now != start
@@ -87,7 +87,8 @@ def _start(number: int) -> str | None:
         return None
 
 
-def _exists(number: int) -> bool:
+def exists(number: int) -> bool:
+    """Return whether a process with this number is on this machine, whoever owns it."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

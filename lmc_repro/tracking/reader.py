@@ -11,7 +11,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.environment import database_path, import_mlflow, take_project_run, tracking_uri
-from lmc_repro.tracking.failures import one_line_errors
+from lmc_repro.tracking.failures import REBUILD, one_line_errors
 from lmc_repro.tracking.index import Index, StoredRun
 from lmc_repro.tracking.survey import survey
 from lmc_repro.tracking.tracked import TrackedRun
@@ -91,6 +91,16 @@ class Reader:
         with one_line_errors(self.uri), artifacts.scratch(run.artifact_uri) as folder:
             return read_json(artifacts.get(run.artifact_uri, name, self.uri, folder), fix)
 
+    def artifact(self, run: StoredRun, name: str) -> tuple[str, bytes]:
+        """Return where a file of the run's artifacts lies, and its bytes; LmcError if it is not there."""
+        with one_line_errors(self.uri), artifacts.scratch(run.artifact_uri) as folder:
+            path = artifacts.get(run.artifact_uri, name, self.uri, folder)
+            place = str(path) if artifacts.local_path(run.artifact_uri) else f"{run.artifact_uri}/{name}"
+            try:
+                return place, path.read_bytes()
+            except OSError as error:
+                raise LmcError(f"{place}: cannot be read ({error.strerror}); {REBUILD}") from None
+
     def tracked(self, run: StoredRun) -> TrackedRun:
         """Return a finished training with its status and where its checkpoints are, which may be another run."""
         owner = run
@@ -108,6 +118,13 @@ class Reader:
             artifact_uri=owner.artifact_uri,
             location=experiment.artifact_location.rstrip("/"),
         )
+
+    def stored_checkpoint(self, run: TrackedRun, mark: float) -> tuple[Path, bytes]:
+        """Return the file of a mark's weights and its bytes as they are, whatever was recorded of them."""
+        from lmc_repro.tracking.models import read_stored
+
+        with one_line_errors(self.uri):
+            return read_stored(self, run, mark)
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
         """Return the weights of a run at an epoch, with the recorded sha256."""

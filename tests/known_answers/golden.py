@@ -32,13 +32,19 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "": {"warmup_epochs": 1},
+    "constant": {},
+    "cosine": {"kind": "cosine", "warmup_epochs": 1, "warmup_rule": "from-first-step"},
+}
+"""Each is tried on every model with every optimizer; the first has no name of its own."""
+
 STRATEGIES: dict[str, dict[str, Any]] = {
     "clip-norm": {"clip": {"norm": 0.3}},
     "clip-value": {"clip": {"value": 0.01}},
-    "cosine": {"schedule": {"kind": "cosine", "warmup_epochs": 1, "warmup_rule": "from-first-step"}},
     "weight-decay": {"optimizer": {"weight_decay": 0.01}},
 }
-"""Each is tried on the 2-layer ReLU network."""
+"""Each is tried on the 2-layer ReLU network, with the first schedule."""
 
 
 def cases() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
@@ -46,10 +52,11 @@ def cases() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     found: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
     for optimizer in (SGD, ADAM):
         for name, values in MODELS.items():
-            found[f"{name} {optimizer['kind']}"] = (values, optimizer, {})
+            for schedule, change in SCHEDULES.items():
+                found[f"{name} {optimizer['kind']} {schedule}".rstrip()] = (values, optimizer, {"schedule": change})
         for name, change in STRATEGIES.items():
             given = {**optimizer, **change.get("optimizer", {})}
-            rest = {key: value for key, value in change.items() if key != "optimizer"}
+            rest = {"schedule": SCHEDULES[""], **{key: value for key, value in change.items() if key != "optimizer"}}
             found[f"2-layer-relu {optimizer['kind']} {name}"] = (MODELS["2-layer-relu"], given, rest)
     return found
 
@@ -68,8 +75,7 @@ def measure() -> dict[str, dict[str, str]]:
     """Return, by model and optimizer, the sha256 of a pair's final weights and of its curve."""
     dataset = tiny_dataset(n_train=203, n_test=101, shape=(1, 8, 8))
     found = {}
-    for name, (values, optimizer, more) in cases().items():
-        changes = {"schedule": {"warmup_epochs": 1}, **more}
+    for name, (values, optimizer, changes) in cases().items():
         configs = [
             run_config(
                 model=values,

@@ -1,0 +1,105 @@
+"""A project with a finished study, a pair of real runs on the digits, and a second study that reuses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from trained_store import write_params, write_prepared
+
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.numerics import numerics_tag
+from lmc_repro.project import Project
+from lmc_repro.schemas.load import load_params
+from lmc_repro.studies.compare import compare_study
+from lmc_repro.studies.expand import Choice, plan_study
+from lmc_repro.studies.train import train_study
+from lmc_repro.studies.workspace import Workspace
+from lmc_repro.tracking.index import Index
+from lmc_repro.tracking.reader import Reader
+
+ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
+
+
+class Silent:
+    """Is told of progress, and says nothing."""
+
+    def line(self, text: str) -> None: ...
+    def begin(self, title: str, total: float) -> None: ...
+    def advance(self, units: float, note: str = "") -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where the studies `one` and `two` lie, each with one pair of the cell `deep--fast`."""
+
+    project: Project
+
+    @property
+    def out(self) -> Path:
+        return self.project.out / "tiny" / "one"
+
+    @property
+    def results(self) -> Path:
+        return self.out / "results" / "one"
+
+    def index(self, study: str = "one") -> Index:
+        index = Reader.open(self.project.root).study(study, "tiny")
+        assert index is not None
+        return index
+
+    def trainings(self, study: str = "one") -> list[str]:
+        """Return the run ids of the trainings, theta_0 first."""
+        runs = self.index(study).of_kind("train")
+        return [run.run_id for run in sorted(runs, key=lambda run: int(run.params["seeds.loader"]))]
+
+    def pair(self) -> str:
+        (run,) = self.index().of_kind("pair")
+        return run.run_id
+
+    def cell(self) -> str:
+        (run,) = self.index().of_kind("cell")
+        return run.run_id
+
+
+def make_finished(root: Path, digits: Dataset) -> Finished:
+    """Train and compare both studies below the empty folder `root`."""
+    project = Project(root)
+    write_params(project, min_train_accuracy=0.0)
+    write_prepared(project, digits)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENVIRONMENT:
+            patch.delenv(name, raising=False)
+        params = load_params(project.params)
+        for study in ("one", "two"):
+            out = project.out / "tiny" / study
+            plan = plan_study(params, study, Choice(rows=("deep",), columns=("fast",), pairs=1))
+            results, tag = out / "results" / study, numerics_tag()
+            workspace = Workspace(project, plan, out / "runs", results, project.prepared, 1, "cpu", tag, Silent())
+            train_study(workspace)
+            compare_study(workspace)
+    return Finished(project)
+
+
+@contextmanager
+def changed(path: Path, content: bytes) -> Iterator[None]:
+    """Give a file other bytes for a while; not through links that other folders share."""
+    before = path.read_bytes()
+    try:
+        path.unlink()
+        path.write_bytes(content)
+        yield
+    finally:
+        path.unlink()
+        path.write_bytes(before)
+
+
+def flipped(path: Path) -> bytes:
+    """Return a file's bytes with one bit flipped, near the end."""
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    return bytes(content)

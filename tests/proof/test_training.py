@@ -1,0 +1,147 @@
+"""What differs between a recorded training and its second making: which epoch, which tensor, by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from helpers import run_config, tiny_dataset, train
+
+from lmc_repro.errors import LmcError
+from lmc_repro.proof.certificate import Check, Finding
+from lmc_repro.proof.identity import Identity
+from lmc_repro.proof.reasons import likely_reasons
+from lmc_repro.proof.record import Record
+from lmc_repro.proof.training import compare_training, tensor_difference
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training.run_folder import RunFolder
+
+IDENTITY = Identity("2.14.1", "portable:GenuineIntel", "1", "d" * 64, "c" * 40, "2.4.6", "0.1.0")
+
+
+class Store:
+    """Gives a run folder's checkpoints as MLflow does."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def stored_checkpoint(self, run: Any, mark: float) -> tuple[Path, bytes]:
+        path = self.folder.checkpoint(mark)
+        return path, path.read_bytes()
+
+
+def made(config: RunConfig, root: Path) -> RunFolder:
+    (folder,) = train([config], tiny_dataset(), root)
+    return folder
+
+
+def compared(recorded: RunFolder, again: RunFolder) -> tuple[dict[str, tuple[int, int]], list[Finding]]:
+    end: Any = SimpleNamespace(run=SimpleNamespace(status=recorded.status()))
+    stored: Any = SimpleNamespace(run_id="r")
+    record = Record(stored, end, recorded.metrics(), (), ())
+    store: Any = Store(recorded)
+    checks, findings = compare_training(store, record, again)
+    return {c.name: (c.equal, c.total) for c in checks}, sorted(findings, key=lambda f: f.rank)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return made(run_config(), tmp_path_factory.mktemp("base"))
+
+
+def test_equal_trainings(base: RunFolder, tmp_path: Path) -> None:
+    checks, findings = compared(base, made(run_config(), tmp_path))
+    assert findings == []
+    assert checks["checkpoints"] == (3, 3) and checks["metric rows"] == (9, 9)
+    assert checks["augmentation"] == (0, 0)
+
+
+def test_other_initial_weights_are_named_by_tensor_before_anything_else(base: RunFolder, tmp_path: Path) -> None:
+    checks, findings = compared(base, made(run_config(seeds={"trainer": 1}), tmp_path))
+    assert checks["initial weights"] == (0, 1) and checks["order"] == (1, 1)
+    assert findings[0].where == "init" and findings[0].epoch == 0
+    assert findings[0].text.startswith("weights at epoch 0: layers.0.bias differs in 9 of 9 entries, by up to ")
+    assert findings[0].text.endswith("; 4 of 4 tensors differ")
+
+
+def test_another_order_comes_before_what_it_leads_to(base: RunFolder, tmp_path: Path) -> None:
+    checks, findings = compared(base, made(run_config(seeds={"loader": 1}), tmp_path))
+    assert checks["order"] == (0, 1) and checks["initial weights"] == (1, 1)
+    assert checks["checkpoints"] == (1, 3)
+    assert findings[0].where == "order"
+
+
+def test_another_step_shows_at_the_first_mark_after_it(base: RunFolder, tmp_path: Path) -> None:
+    checks, findings = compared(base, made(run_config(optimizer={"lr": 0.05 * (1 + 1e-6)}), tmp_path))
+    assert checks["initial weights"] == checks["order"] == (1, 1)
+    first = findings[0]
+    assert first.where == "training" and first.epoch == 1
+    assert first.text.startswith("weights at epoch 1: layers.")
+    largest = float(first.text.partition("by up to ")[2].split(";")[0])
+    assert 0 < largest < 1e-4
+
+
+def test_a_metric_row_alone(base: RunFolder, tmp_path: Path) -> None:
+    again = made(run_config(), tmp_path)
+    rows = again.metrics()
+    place = next(i for i, row in enumerate(rows) if (row.epoch, row.split) == (1, "test"))
+    rows[place] = dataclasses.replace(rows[place], wrong=(rows[place].wrong or 0) + 1)
+    again.write_metrics(rows)
+    checks, (finding,) = compared(base, again)
+    assert checks["metric rows"] == (8, 9)
+    assert finding.text == f"metrics.csv, epoch 1, test: wrong {rows[place].wrong}, recorded {rows[place].wrong - 1}"  # type: ignore[operator]
+
+
+def test_a_mark_that_was_not_made_here_and_rows_too_many(base: RunFolder, tmp_path: Path) -> None:
+    _, findings = compared(base, made(run_config(evaluate_at=[0, 2, 3]), tmp_path))
+    told = [finding.text for finding in findings]
+    assert "weights at epoch 1: not made here" in told
+    assert "metrics.csv, epoch 1, test: not made here" in told
+    assert "metrics.csv, epoch 2, test: not recorded, made here" in told
+
+
+def test_by_how_much_tensors_differ() -> None:
+    a = {"a": torch.zeros(4), "b": torch.tensor([1.0, 2.0, float("nan")])}
+    b = {"a": torch.zeros(4), "b": torch.tensor([1.0, 2.5, float("nan")])}
+    assert tensor_difference(a, b) == "b differs in 1 of 3 entries, by up to 0.5"
+    assert tensor_difference(a, a) == "equal tensors in another file"
+    minus = tensor_difference(a, {**b, "a": -torch.zeros(4)})
+    assert minus == "a differs in 4 of 4 entries, by up to 0; 2 of 2 tensors differ"
+    assert tensor_difference(a, {"a": a["a"]}) == "tensors a; recorded a, b"
+    assert tensor_difference(a, {**a, "a": torch.zeros(5)}) == "a has shape [5], recorded [4]"
+
+
+def test_a_store_without_the_weights_still_gives_checksums(base: RunFolder, tmp_path: Path) -> None:
+    class Empty(Store):
+        def stored_checkpoint(self, run: Any, mark: float) -> tuple[Path, bytes]:
+            raise LmcError("gone")
+
+    end: Any = SimpleNamespace(run=SimpleNamespace(status=base.status()))
+    stored: Any = SimpleNamespace(run_id="r")
+    record = Record(stored, end, base.metrics(), (), (Check("stored", 0, 1),))
+    store: Any = Empty(base)
+    _, findings = compare_training(store, record, made(run_config(seeds={"trainer": 1}), tmp_path))
+    assert "(MLflow's copy is damaged)" in next(f.text for f in findings if f.where == "init")
+
+
+@pytest.mark.parametrize(
+    ("where", "changes", "first"),
+    [
+        ("training", {"torch": "2.15.0", "numerics": "portable:AuthenticAMD"}, "torch: recorded 2.14.1, here 2.15.0"),
+        ("training", {"numerics": "portable:AuthenticAMD"}, "numerics (mode and kind of CPU): recorded portable:G"),
+        ("training", {"training_numerics": "2"}, "TRAINING_NUMERICS: recorded 1, here 2"),
+        ("training", {"commit": "e" * 40}, "commit: recorded cccc"),
+        ("training", {}, "of all that was recorded nothing that could do this has changed"),
+        ("order", {"numerics": "portable:AuthenticAMD", "numpy": "2.5.0"}, "numpy: recorded 2.4.6, here 2.5.0"),
+        ("init", {"numerics": "portable:AuthenticAMD"}, "of all that was recorded nothing"),  # a CPU draws no weights
+        ("data", {"data": "e" * 64, "torch": "2.15.0"}, "data digest: recorded dddd"),
+        ("stored", {"torch": "2.15.0"}, "a disk, a copy or a hand"),
+    ],
+)
+def test_the_likely_reason_is_one_that_can_move_what_differs(where: Any, changes: dict[str, str], first: str) -> None:
+    reasons = likely_reasons(Finding(where, "it"), IDENTITY, dataclasses.replace(IDENTITY, **changes))
+    assert reasons[0].startswith(first), reasons

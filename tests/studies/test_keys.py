@@ -1,0 +1,183 @@
+"""Which setting is in which key: the fingerprint of a training, the key of a pair, or neither.
+
+Every field of params.yaml is listed here; a new one fails the test until somebody has decided where it belongs.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from helpers import SGD
+from small_study import PARAMS
+
+from lmc_repro.compare.pair import pair_key
+from lmc_repro.schemas.params import Params
+from lmc_repro.schemas.profile import Judgement, Override, ProfileConfig
+from lmc_repro.schemas.study import AxisEntry, Settings, StudyConfig
+from lmc_repro.studies.expand import plan_study
+from lmc_repro.training.fingerprint import run_fingerprint
+
+Keys = tuple[frozenset[str], frozenset[str]]
+
+
+def keys(params: dict[str, Any]) -> Keys:
+    """Return the fingerprints of all trainings of study `one`, and the keys of its pairs."""
+    plan = plan_study(Params.model_validate(params), "one")
+    points = plan.profile_config.points
+    runs = {config: run_fingerprint(config, "d", "portable") for config in plan.runs}
+    pairs = [pair for cell in plan.cells for pair in cell.pairs]
+    return frozenset(runs.values()), frozenset(
+        pair_key((runs[pair.runs[0]], runs[pair.runs[1]]), points, "portable") for pair in pairs
+    )
+
+
+PATCHES = {"model": "local", "filters": 2, "kernel": 2}
+TOKENS = {"model": "attention", "patch": 2, "heads": 2, "head_dim": 2}
+
+IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
+    "dataset": ("mnist", {}),
+    "label_noise": (0.1, {}),
+    "augment": ({"flip": True}, {}),
+    "model": ("conv", PATCHES),
+    "depth": (3, {}),  # over the rows'
+    "width": (4, {}),
+    "slope": (0.5, {}),
+    "bias": (False, {}),
+    "filters": (3, PATCHES),
+    "kernel": (4, PATCHES),
+    "lc_bias": ("filter", PATCHES),
+    "patch": (4, TOKENS),
+    "heads": (3, TOKENS),
+    "head_dim": (3, TOKENS),
+    "start": ("conv", PATCHES),
+    "init": ("kaiming-normal", {}),
+    "gain": ("sqrt2", {"init": "kaiming-normal", "gain": "slope"}),
+    "optimizer": ("fast", {}),
+    "momentum": (0.5, {}),
+    "weight_decay": (0.1, {}),
+    "lr_divisor": (2.0, {}),
+    "clip": ({"norm": 1.0}, {}),
+    "batch": (65, {}),
+    "schedule": ("cosine", {}),
+    "warmup_epochs": (1, {}),
+    "warmup_rule": ("from-first-step", {"warmup_epochs": 1}),
+    "epochs": (5, {}),
+    "evaluate_at": ([0, 4], {}),
+    "order": ("ffcv", {}),
+    "drop_last": (True, {}),
+    "share_noise_until": (2, {}),
+    "pair": ("init", {}),
+}
+"""Settings of a study: another value (and what has to stand beside it). They are in the fingerprint of its trainings."""
+
+MORE_RUNS = {"pairs": (3, {})}
+"""Settings that add trainings and pairs, and leave those that were there as they were."""
+
+IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {})}
+"""Settings that move no bit."""
+
+PROFILE: dict[str, tuple[str, Any]] = {
+    "title": ("neither", "another"),
+    "analogue": ("neither", False),
+    "numerics": ("the tag of both", None),
+    "datasets": ("neither", ["digits", "mnist"]),
+    "replace_dataset": ("training", "mnist"),
+    "device": ("the tag of both", None),
+    "loader": ("neither", "ffcv"),
+    "pairs": ("more", 3),
+    "replicas": ("runs", 4),
+    "points": ("pair", 5),
+    "judgement": ("neither", {"threshold": 1.0, "min_train_accuracy": 0.5}),
+    "settings": ("training", {"width": 3, "epochs": 5, "evaluate_at": [0, 5]}),
+    "optimizers": ("training", {**PARAMS["profiles"]["tiny"]["optimizers"], "fast": {**SGD, "lr": 0.2}}),
+    "batches": ("training", {"1K": 32}),
+    "overrides": ("training", [{"study": "one", "set": {"width": 5}}]),
+    "provenance": ("neither", {**PARAMS["profiles"]["tiny"]["provenance"], "settings": "ours: other"}),
+}
+"""Every field of a profile: in which key it is, and another value."""
+
+STUDY: dict[str, tuple[str, Any]] = {
+    "title": ("neither", "another"),
+    "question": ("neither", "another?"),
+    "provenance": ("neither", {"slope": "ours: other"}),
+    "pair": ("training", "init"),
+    "reported": ("neither", None),
+    "show": ("neither", {"x": "rows", "x_label": "depth"}),
+    "base": ("training", {"dataset": "digits", "slope": 0.5, "batch": 64}),
+    "rows": ("training", {"deep": {"label": "3-Layer", "depth": 3, "reported": "2-Layer, BS=1024"}}),
+    "columns": ("training", {"fast": {"label": "SGD fast", "optimizer": "fast", "momentum": 0.5}}),
+}
+LABELS = {"label": "another", "reported": "1-Layer, BS=30K", "varies": "shallow"}
+
+
+def check(kind: str, before: Keys, after: Keys) -> None:
+    trainings, pairs = before[0] == after[0], before[1] == after[1]
+    if kind == "neither":
+        assert trainings and pairs
+    elif kind == "pair":
+        assert trainings and not before[1] & after[1]
+    elif kind == "more":
+        assert before[0] < after[0] and before[1] < after[1]
+    elif kind == "runs":  # other seeds go together
+        assert not trainings and before[0] & after[0]
+    else:
+        assert kind == "training" and not trainings and not pairs
+
+
+def test_every_setting_profile_and_study_field_is_listed() -> None:
+    assert set(Settings.model_fields) == set(IN_TRAINING) | set(MORE_RUNS) | set(IN_NEITHER)
+    assert set(ProfileConfig.model_fields) == set(PROFILE)
+    assert set(StudyConfig.model_fields) == set(STUDY)
+    assert set(AxisEntry.model_fields) == set(Settings.model_fields) | set(LABELS)
+    assert set(Judgement.model_fields) == {"threshold", "min_train_accuracy"} == set(PROFILE["judgement"][1])
+    assert set(Override.model_fields) == {"study", "row", "column", "set", "label", "drop", "why"}
+    assert set(Params.model_fields) == {"profile", "data", "profiles", "studies", "exhibits"}
+
+
+@pytest.mark.parametrize("name", [*IN_TRAINING, *MORE_RUNS, *IN_NEITHER])
+def test_settings(name: str) -> None:
+    value, base = (IN_TRAINING | MORE_RUNS | IN_NEITHER)[name]
+    kind = "training" if name in IN_TRAINING else "more" if name in MORE_RUNS else "neither"
+    params = json.loads(json.dumps(PARAMS))
+    profile = params["profiles"]["tiny"]
+    profile["datasets"] = ["digits", "mnist"]
+    # An override wins over rows and columns, whatever sets the field.
+    profile["overrides"] = [{"study": "one", "set": base}]
+    before = keys(params)
+    given = {**base, name: value}
+    if name == "init":
+        given["gain"] = "slope"
+    if name == "epochs":
+        given["evaluate_at"] = [0, value]
+    profile["overrides"] = [{"study": "one", "set": given}]
+    check(kind, before, keys(params))
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in PROFILE.items() if kind != "the tag of both"])
+def test_profiles(name: str) -> None:
+    kind, value = PROFILE[name]
+    params = json.loads(json.dumps(PARAMS))
+    params["profiles"]["tiny"]["datasets"] = ["digits", "mnist"]
+    params["studies"]["one"]["base"]["batch"] = "1K"
+    before = keys(params)
+    params["profiles"]["tiny"][name] = value
+    check(kind, before, keys(params))
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_studies(name: str) -> None:
+    kind, value = STUDY[name]
+    params = json.loads(json.dumps(PARAMS))
+    before = keys(params)
+    params["studies"]["one"][name] = value
+    check(kind, before, keys(params))
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels(name: str) -> None:
+    params = json.loads(json.dumps(PARAMS))
+    before = keys(params)
+    params["studies"]["one"]["rows"]["deep"][name] = LABELS[name]
+    check("neither", before, keys(params))

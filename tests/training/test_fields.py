@@ -1,0 +1,159 @@
+"""Every field of a run's config is in the fingerprint of its training, and so in the key of its pairs.
+
+Every field of the schemas is listed here; a new one fails the test until somebody has tried it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+from helpers import ADAM, SGD, run_config
+from pydantic import BaseModel
+
+from lmc_repro.compare.pair import pair_key
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training.fingerprint import run_fingerprint
+
+LOCAL = {"kind": "local", "filters": 9, "kernel": 5}
+CONV = {"kind": "conv", "filters": 9, "kernel": 5}
+ATTENTION = {"kind": "attention", "patch": 5, "heads": 2, "head_dim": 3}
+KAIMING = {"init": "kaiming-normal", "gain": "slope"}
+MLP = {"depth": 2, "width": 9, "slope": 0.0}
+FLIP: dict[str, Any] = {"data": {"augment": {"flip": True}}, "seeds": {"augmentation": 0}}
+EARLY: dict[str, Any] = {"until": 1, "loader": 5}
+NOISY = {**FLIP, "seeds": {"augmentation": 0, "early": {**EARLY, "augmentation": 5}}}
+
+
+def model(kind: dict[str, Any], **change: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"model": kind}, {"model": {**kind, **change}}
+
+
+def optimizer(kind: dict[str, Any], **change: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"optimizer": kind}, {"optimizer": {**kind, **change}}
+
+
+RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "data.dataset": ({}, {"data": {"dataset": "other"}}),
+    "data.order": ({}, {"data": {"order": "ffcv"}}),
+    "data.drop_last": ({}, {"data": {"drop_last": True}}),
+    "data.label_noise": ({}, {"data": {"label_noise": 0.1}}),
+    "data.augment.flip": (
+        {"data": {"augment": {"crop": 1}}, "seeds": {"augmentation": 0}},
+        {"data": {"augment": {"crop": 1, "flip": True}}, "seeds": {"augmentation": 0}},
+    ),
+    "data.augment.crop": (FLIP, {**FLIP, "data": {"augment": {"flip": True, "crop": 1}}}),
+    "data.augment.cutout": (FLIP, {**FLIP, "data": {"augment": {"flip": True, "cutout": 1}}}),
+    "model[mlp].depth": model(MLP, depth=3),
+    "model[mlp].width": model(MLP, width=8),
+    "model[mlp].slope": model(MLP, slope=0.5),
+    "model[mlp].bias": model(MLP, bias=False),
+    "model[mlp].init": model(MLP, **KAIMING),
+    "model[mlp].gain": model({**MLP, **KAIMING}, gain="sqrt2"),
+    "model[mlp].start_from_local.filters": (
+        {"model": {**MLP, "start_from_local": {"filters": 9, "kernel": 5}}},
+        {"model": {**MLP, "start_from_local": {"filters": 8, "kernel": 5}}},
+    ),
+    "model[mlp].start_from_local.kernel": (
+        {"model": {**MLP, "start_from_local": {"filters": 9, "kernel": 5}}},
+        {"model": {**MLP, "start_from_local": {"filters": 9, "kernel": 1}}},
+    ),
+    "model[local].filters": model(LOCAL, filters=8),
+    "model[local].kernel": model(LOCAL, kernel=1),
+    "model[local].slope": model(LOCAL, slope=0.5),
+    "model[local].bias": model(LOCAL, bias="filter"),
+    "model[local].start_from_conv": model(LOCAL, start_from_conv=True),
+    "model[local].init": model(LOCAL, **KAIMING),
+    "model[local].gain": model({**LOCAL, **KAIMING}, gain="sqrt2"),
+    "model[conv].filters": model(CONV, filters=8),
+    "model[conv].kernel": model(CONV, kernel=1),
+    "model[conv].slope": model(CONV, slope=0.5),
+    "model[conv].init": model(CONV, **KAIMING),
+    "model[conv].gain": model({**CONV, **KAIMING}, gain="sqrt2"),
+    "model[attention].patch": model(ATTENTION, patch=1),
+    "model[attention].heads": model(ATTENTION, heads=3),
+    "model[attention].head_dim": model(ATTENTION, head_dim=4),
+    "model[attention].init": model(ATTENTION, **KAIMING),
+    "model[attention].gain": model({**ATTENTION, **KAIMING}, gain="sqrt2"),
+    "model[mlp].kind": ({"model": MLP}, {"model": CONV}),
+    "model[local].kind": ({"model": LOCAL}, {"model": CONV}),
+    "model[conv].kind": ({"model": CONV}, {"model": LOCAL}),
+    "model[attention].kind": ({"model": ATTENTION}, {"model": CONV}),
+    "optimizer[sgd].kind": ({"optimizer": SGD}, {"optimizer": ADAM}),
+    "optimizer[sgd].lr": optimizer(SGD, lr=0.06),
+    "optimizer[sgd].momentum": optimizer(SGD, momentum=0.8),
+    "optimizer[sgd].weight_decay": optimizer(SGD, weight_decay=0.1),
+    "optimizer[adam].kind": ({"optimizer": ADAM}, {"optimizer": SGD}),
+    "optimizer[adam].lr": optimizer(ADAM, lr=0.006),
+    "optimizer[adam].beta1": optimizer(ADAM, beta1=0.8),
+    "optimizer[adam].beta2": optimizer(ADAM, beta2=0.99),
+    "optimizer[adam].eps": optimizer(ADAM, eps=1e-7),
+    "optimizer[adam].weight_decay": optimizer(ADAM, weight_decay=0.1),
+    "clip.norm": ({"clip": {"norm": 1.0}}, {"clip": {"norm": 2.0}}),
+    "clip.value": ({"clip": {"value": 1.0}}, {"clip": {"value": 2.0}}),
+    "schedule.kind": ({}, {"schedule": {"kind": "cosine"}}),
+    "schedule.warmup_epochs": ({}, {"schedule": {"warmup_epochs": 1}}),
+    "schedule.warmup_rule": ({}, {"schedule": {"warmup_rule": "from-first-step"}}),
+    "batch_size": ({}, {"batch_size": 9}),
+    "epochs": ({}, {"epochs": 4, "evaluate_at": [0, 1, 4]}),
+    "evaluate_at": ({}, {"evaluate_at": [0, 3]}),
+    "seeds.trainer": ({}, {"seeds": {"trainer": 1}}),
+    "seeds.loader": ({}, {"seeds": {"loader": 1}}),
+    "seeds.augmentation": (FLIP, {**FLIP, "seeds": {"augmentation": 1}}),
+    "seeds.early.until": ({"seeds": {"early": EARLY}}, {"seeds": {"early": {**EARLY, "until": 2}}}),
+    "seeds.early.loader": ({"seeds": {"early": EARLY}}, {"seeds": {"early": {**EARLY, "loader": 6}}}),
+    "seeds.early.augmentation": (
+        NOISY,
+        {**NOISY, "seeds": {"augmentation": 0, "early": {**EARLY, "augmentation": 6}}},
+    ),
+}
+"""Every field of a run's config: two configs that differ in it. All of them are in the training's fingerprint."""
+
+ALONG = {"epochs": {"evaluate_at"}, "init": {"gain"}, "start_from_conv": set[str]()}
+"""What cannot but change with a field."""
+
+
+def fields(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every field, those of nested models and of the branches of unions too."""
+    for name, field in kind.model_fields.items():
+        models = [option for option in options(field.annotation) if issubclass(option, BaseModel)]
+        for option in models:
+            branch = f"[{get_args(option.model_fields['kind'].annotation)[0]}]" if len(models) > 1 else ""
+            yield from fields(option, f"{prefix}{name}{branch}.")
+        if not models:
+            yield prefix + name
+
+
+def options(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return [annotation]
+    arguments = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return [option for argument in arguments for option in options(argument)]
+
+
+def test_every_field_of_a_run_is_listed() -> None:
+    assert set(fields(RunConfig)) == set(RUN)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_it_moves_the_fingerprint_and_the_pairs_key(name: str) -> None:
+    before, after = (run_config(**change) for change in RUN[name])
+    if not name.endswith(".kind") or name == "schedule.kind":
+        path = name.replace("]", "[").split("[")
+        plain = path[0] + path[2] if len(path) > 1 else name
+        a, b = before.flat(), after.flat()
+        moved = {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)}
+        last = plain.rpartition(".")[2]
+        along = {plain.rpartition(".")[0] + "." + other if "." in plain else other for other in ALONG.get(last, ())}
+        assert moved == {plain} | along
+    first, second = (run_fingerprint(config, "d", "portable") for config in (before, after))
+    assert first != second
+    assert pair_key((first, "b"), 11, "portable") != pair_key((second, "b"), 11, "portable")
+
+
+def test_the_numerics_tag_is_in_both_keys() -> None:
+    config = run_config()
+    tags = ("portable:A", "portable:B", "native:A:AVX2", "cuda:X:stack=2", "cuda:X:stack=3")
+    assert len({run_fingerprint(config, "d", tag) for tag in tags}) == len(tags)
+    assert len({pair_key(("a", "b"), 11, tag) for tag in tags}) == len(tags)
