@@ -71,8 +71,8 @@ def test_mistakes_in_its_settings_are_one_line(project: TinyProject) -> None:
     where = "studies.skips, row skips, column narrow, profile digits"
     for right, wrong, told in (
         ("options: {blocks: 2}", "options: {blcks: 2}", f"{where}: options.blocks is missing"),
-        ("options: {blocks: 2}", "options: {blocks: 2, c: 1}", f"{where}: model.c: unknown key"),
-        ("model: residual", "model: residul", "studies.skips.rows.skips.model: found 'residul', allowed: 'mlp'"),
+        ("blocks: 2}", "blocks: 2, c: 1}", f"{where}: model.c: unknown key"),
+        ("model: residual", "model: residul", "studies.skips.rows.skips.model: found 'residul', allowed: 'residual', 'mlp'"),
     ):
         params.write_text(text.replace(right, wrong))
         printed = project.fails("lmc", "check")
