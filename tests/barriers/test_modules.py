@@ -200,9 +200,9 @@ class Tied(nn.Module):
 
 def test_tied_weights_stay_tied() -> None:
     loader = [(torch.ones(2), torch.zeros(2, dtype=torch.int64))]
-    curve = path_between(Tied(2.0), Tied(-2.0), loader, points=9)  # class 0 where w^2 >= 1
+    curve = path_between(Tied(2.0), Tied(-2.0), loader, points=9)  # wrong where w^2 < 1
     assert curve.wrong == (0, 0, 0, 2, 2, 2, 0, 0, 0)
-    with pytest.raises(LmcError, match=r"parameter one\.weight: shared as \['one\.weight', 'two\.weight'\] in the first"):
+    with pytest.raises(LmcError, match=r"one\.weight: shared as \['one\.weight', 'two\.weight'\] in the first"):
         path_between(Tied(2.0), Tied(-2.0, -2.0), loader)
     assert path_between(Tied(2.0, 2.0), Tied(2.0, 3.0), loader, points=3).wrong == (0, 0, 0)
 
@@ -278,7 +278,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "points": (lambda: path_between(Slope(1.0), Slope(2.0), POSITIVE, points=1), "points: found 1, allowed: 2"),
     "iterator": (lambda: path_between(Slope(1.0), Slope(2.0), once()), "loader: can be gone through"),
     "empty": (lambda: path_between(Slope(1.0), Slope(2.0), []), "loader: gave no samples"),
-    "no pairs": (lambda: path_between(Slope(1.0), Slope(2.0), [torch.ones(3)]), "loader: gave a Tensor, expected pairs"),
+    "no pairs": (lambda: path_between(Slope(1.0), Slope(2.0), [torch.ones(3)]), "gave a Tensor, expected pairs"),
     "no tensors": (lambda: path_between(Slope(1.0), Slope(2.0), [("a", "b")]), "loader: gave pairs of str and str"),
     "unlike passes": (lambda: path_between(Slope(1.0), Slope(2.0), Growing()), "it must repeat itself"),
     "logits": (lambda: path_between(nn.Identity(), nn.Identity(), POSITIVE), "no parameters"),

@@ -72,7 +72,7 @@ def test_mistakes_in_its_settings_are_one_line(project: TinyProject) -> None:
     for right, wrong, told in (
         ("options: {blocks: 2}", "options: {blcks: 2}", f"{where}: options.blocks is missing"),
         ("blocks: 2}", "blocks: 2, c: 1}", f"{where}: model.c: unknown key"),
-        ("model: residual", "model: residul", "studies.skips.rows.skips.model: found 'residul', allowed: 'residual', 'mlp'"),
+        ("model: residual", "model: residul", "rows.skips.model: found 'residul', allowed: 'residual', 'mlp'"),
     ):
         params.write_text(text.replace(right, wrong))
         printed = project.fails("lmc", "check")

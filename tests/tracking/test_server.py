@@ -18,11 +18,15 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from small_results import make_cell, make_pair
-from small_study import make_plan, open_tracker, weights, write_run
+from small_study import DIGESTS, NUMERICS, make_plan, open_tracker, weights, write_run
 
+from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.cli.progress import Lines
+from lmc_repro.compare.files import write_results
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.studies.publish import publish_study
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -66,6 +70,29 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
             assert process.poll() is None, log.read_text()
             time.sleep(0.25)
     raise AssertionError(log.read_text())
+
+
+def test_publishing_over_http(
+    server: tuple[str, Path], project: Project, plan: StudyPlan, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for config in cell.runs:
+        write_run(project.runs / "one", config)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
+    (project.root / "mlflow.db").unlink()
+    for expected in ((7, 0), (0, 7)):
+        found = publish_study(project, plan, project.runs / "one", project.results / "one", Lines())
+        assert (found.published, found.there) == expected
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("lmc/one/tiny")
+    assert experiment is not None and "mlflow.sharedViewState.lmc-pairs" in experiment.tags
+    (pair, _) = client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'pair'")
+    assert pair.data.metrics["barrier/test"] == 35.0
+    assert {file.path for file in client.list_artifacts(pair.info.run_id)} == {"path.json", "path.png", "path.svg"}
+    assert not (project.root / "mlflow.db").exists() and not (project.root / "mlartifacts").exists()
+    client.delete_experiment(experiment.experiment_id)  # as the tests after this one found it
 
 
 def test_everything_over_http(
