@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -72,29 +73,6 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
     raise AssertionError(log.read_text())
 
 
-def test_publishing_over_http(
-    server: tuple[str, Path], project: Project, plan: StudyPlan, cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, _ = server
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    for config in cell.runs:
-        write_run(project.runs / "one", config)
-    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
-    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
-    (project.root / "mlflow.db").unlink()
-    for expected in ((7, 0), (0, 7)):
-        found = publish_study(project, plan, project.runs / "one", project.results / "one", Lines())
-        assert (found.published, found.there) == expected
-    client = MlflowClient(address)
-    experiment = client.get_experiment_by_name("lmc/one/tiny")
-    assert experiment is not None and "mlflow.sharedViewState.lmc-pairs" in experiment.tags
-    (pair, _) = client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'pair'")
-    assert pair.data.metrics["barrier/test"] == 35.0
-    assert {file.path for file in client.list_artifacts(pair.info.run_id)} == {"path.json", "path.png", "path.svg"}
-    assert not (project.root / "mlflow.db").exists() and not (project.root / "mlartifacts").exists()
-    client.delete_experiment(experiment.experiment_id)  # as the tests after this one found it
-
-
 def test_everything_over_http(
     server: tuple[str, Path],
     project: Project,
@@ -134,3 +112,25 @@ def test_everything_over_http(
         path.unlink()
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read"):
         tracker.checkpoint(run, 2)
+
+
+def test_publishing_over_http(server: tuple[str, Path], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, _ = server
+    plan = dataclasses.replace(make_plan(marks=(0, 4)), study="three")  # other runs than those of the test above
+    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for config in cell.runs:
+        write_run(project.runs / "one", config)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
+    (project.root / "mlflow.db").unlink()
+    for expected in ((7, 0), (0, 7)):
+        found = publish_study(project, plan, project.runs / "one", project.results / "one", Lines())
+        assert (found.published, found.there) == expected
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("lmc/three/tiny")
+    assert experiment is not None and "mlflow.sharedViewState.lmc-pairs" in experiment.tags
+    (pair, _) = client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'pair'")
+    assert pair.data.metrics["barrier/test"] == 35.0
+    assert {file.path for file in client.list_artifacts(pair.info.run_id)} == {"path.json", "path.png", "path.svg"}
+    assert not (project.root / "mlflow.db").exists() and not (project.root / "mlartifacts").exists()
