@@ -1,3 +1,58 @@
-"""lmc_repro: are two trained networks linearly connected? (arXiv 2312.09832, re-makeable bit for bit)"""
+"""lmc_repro: are two trained networks linearly connected? (arXiv 2312.09832, re-makeable bit for bit)
+
+For notebooks: `from lmc_repro import load_dataset, measure_pair, path_between, plot_path, run_config, train`
+(docs/api.md). Nothing of it is imported before it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmc_repro.api.paths import Picture, measure_pair, plot_path
+    from lmc_repro.api.runs import Run, load_dataset, run_config, train
+    from lmc_repro.barriers.barrier import Barriers, curve_barriers
+    from lmc_repro.barriers.curve import Curve
+    from lmc_repro.barriers.modules import path_between
+    from lmc_repro.errors import LmcError
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "Barriers": "barriers.barrier",
+    "Curve": "barriers.curve",
+    "LmcError": "errors",
+    "Picture": "api.paths",
+    "Run": "api.runs",
+    "curve_barriers": "barriers.barrier",
+    "load_dataset": "api.runs",
+    "measure_pair": "api.paths",
+    "path_between": "barriers.modules",
+    "plot_path": "api.paths",
+    "run_config": "api.runs",
+    "train": "api.runs",
+}
+
+__all__ = [
+    "Barriers",
+    "Curve",
+    "LmcError",
+    "Picture",
+    "Run",
+    "curve_barriers",
+    "load_dataset",
+    "measure_pair",
+    "path_between",
+    "plot_path",
+    "run_config",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])

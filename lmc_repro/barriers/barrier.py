@@ -7,7 +7,7 @@ from the paper's text and from Frankle et al. 2020 (arXiv 1912.05671), since its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmc_repro.barriers.curve import Curve, SplitName
 
@@ -106,6 +106,12 @@ def barriers(curves: dict[SplitName, Curve], split: SplitName, classes: int) -> 
         loss_mid_signed=middle(losses) if whole else None,
         loss_argmax_alpha=argmax_alpha(losses) if whole else None,
     )
+
+
+def curve_barriers(curve: Curve, classes: int | None = None) -> Barriers:
+    """Return every barrier of one curve, normalised by its own ends; `classes` is for the one above chance."""
+    found = barriers({"test": curve}, "test", classes or 1)
+    return found if classes is not None else replace(found, normalised_chance=None)
 
 
 def _accuracy(curve: Curve) -> float:

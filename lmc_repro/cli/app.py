@@ -299,6 +299,19 @@ def gc(
 
 
 @app.command()
+def publish(study: Study, profile: Profile = None, tracking_uri: TrackingUri = None) -> None:
+    """Fill a tracking store, also an empty or a remote one, with what runs/STUDY and results/STUDY hold.
+
+    After `git clone` and `dvc pull`: trainings with their checkpoints, pairs, cells and the view. Nothing is trained or
+    measured, and no data set is needed. What is there already is left alone; after an interruption, call it again.
+    Another --profile than the active one is looked for below out/, where `lmc run` writes.
+    """
+    from lmc_repro.cli.publish import publish_command
+
+    publish_command(study, profile, tracking_uri)
+
+
+@app.command()
 def ui(
     study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,
     row: Annotated[str | None, typer.Option(help="Only the pairs of this row, e.g. 8-layer-bs1024.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
-    from lmc_repro.barriers.curve import SplitName
-    from lmc_repro.barriers.results import MarkResult, PairResult
+    from lmc_repro.barriers.barrier import Barriers
+    from lmc_repro.barriers.curve import Curve, SplitName
+    from lmc_repro.barriers.results import PairResult
 
 _DPI = 100
 
@@ -27,17 +29,26 @@ def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
     the mean of the ends to the maximum is the barrier of Eq. 1 (paper, Section 2). A pair with an endpoint that is
     not trained has curves and no barrier: the figure says so. Equal results and titles give equal bytes.
     """
+    mark = result.final
+    note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
+    images = curves_figure(mark.curves, mark.barriers, f"{title}, epoch {mark.epoch}\n{note}")
+    return {f"path.{kind}": content for kind, content in images.items()}
+
+
+def curves_figure(
+    curves: Mapping[SplitName, Curve], found: Mapping[SplitName, Barriers] | None, title: str
+) -> dict[str, bytes]:
+    """Return {"png": bytes, "svg": bytes}: the same of one split or both, with their barriers if there are any."""
     with drawing_style():
         drawing = _drawing()
-        mark = result.final
         top = 0.0
         for split, lines in drawing.splits.items():
-            top = max(top, lines.show(split, mark))
+            lines.set_visible(split in curves)
+            if split in curves:
+                top = max(top, lines.show(split, curves[split], found[split] if found is not None else None))
         drawing.axes.set_ylim(0.0, 1.08 * top if top > 0.0 else 1.0)
-        note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
-        drawing.title.set_text(f"{title}, epoch {mark.epoch}\n{note}")
-        images = render(drawing.figure, _DPI)
-    return {f"path.{kind}": content for kind, content in images.items()}
+        drawing.title.set_text(title)
+        return render(drawing.figure, _DPI)
 
 
 @dataclass(frozen=True)
@@ -47,22 +58,27 @@ class _Lines:
     path: Line2D
     chord: Line2D
     barrier: Line2D
+    sample: Line2D
     name: Text
 
-    def show(self, split: SplitName, mark: MarkResult) -> float:
-        """Move the lines to a pair's curve; return its largest error in percent."""
-        curve = mark.curves[split]
+    def set_visible(self, visible: bool) -> None:
+        """Show all of it, or nothing."""
+        for artist in (self.path, self.chord, self.barrier, self.sample, self.name):
+            artist.set_visible(visible)
+
+    def show(self, split: SplitName, curve: Curve, found: Barriers | None) -> float:
+        """Move the lines to a curve; return its largest error in percent."""
         percent = [100.0 * wrong / curve.n for wrong in curve.wrong]
         top = max(range(len(percent)), key=percent.__getitem__)
         ends = (percent[0] + percent[-1]) / 2
         self.path.set_data(curve.alphas, percent)
         self.chord.set_data((0.0, 1.0), (percent[0], percent[-1]))
         self.name.set_text(split)
-        self.barrier.set_visible(mark.barriers is not None)
-        if mark.barriers is not None:
+        self.barrier.set_visible(found is not None)
+        if found is not None:
             at = curve.alphas[top] + (0.006 if split == "test" else -0.006)  # beside one another, not over
             self.barrier.set_data((at, at), (ends, percent[top]))
-            self.name.set_text(f"{split}, barrier {mark.barriers[split].barrier:.2f}")
+            self.name.set_text(f"{split}, barrier {found.barrier:.2f}")
         return percent[top]
 
 
@@ -93,7 +109,8 @@ def _drawing() -> _Drawing:
         (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
         (chord,) = axes.plot([], [], color=style["color"], linestyle=":", linewidth=0.8)
         (barrier,) = axes.plot([], [], color=style["color"], marker="_", markersize=5.0, linewidth=0.7)
-        axes.plot((left, left + 0.07), (0.84, 0.84), transform=figure.transFigure, clip_on=False, **style)
+        place = ((left, left + 0.07), (0.84, 0.84))
+        (sample,) = axes.plot(*place, transform=figure.transFigure, clip_on=False, **style)
         name = figure.text(left + 0.085, 0.826, "", fontsize=7.5)
-        splits[split] = _Lines(path, chord, barrier, name)
+        splits[split] = _Lines(path, chord, barrier, sample, name)
     return _Drawing(figure, axes, title, splits)

@@ -67,12 +67,17 @@ def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 
 
-@torch.no_grad()
 def measure_pair(task: PairTask) -> PairResult:
     """Return curves and barriers at every mark, and how far apart the endpoints are at the last."""
     use_one_thread()
+    return measure_on(_dataset(task.prepared, task.data.dataset), task)
+
+
+@torch.no_grad()
+def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
+    """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads."""
     # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
-    dataset = with_label_noise(_dataset(task.prepared, task.data.dataset), task.data.label_noise)
+    dataset = with_label_noise(dataset, task.data.label_noise)
     model = build_model(task.model, dataset.info)
     marks = []
     for epoch, (theta_0, theta_1) in sorted(task.weights.items()):

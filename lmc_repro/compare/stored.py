@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import judge_mark
 from lmc_repro.data.catalog import dataset_info
@@ -46,27 +46,41 @@ def load_pair(
         measured = stored["measured"]
         if stored["sha256"] != _checksum(measured):
             return None
-        first, second = measured["fingerprints"]
-        diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
-        classes = dataset_info(cell.config["data"]["dataset"]).classes
-        marks = []
-        for mark in measured["marks"]:
-            curves = {
+        marks = {
+            mark["epoch"]: {
                 split: Curve(tuple(curve["wrong"]), curve["n"], tuple(curve["loss"]))
                 for split, curve in mark["curves"].items()
             }
-            marks.append(judge_mark(mark["epoch"], curves, diverged, classes, judgement.min_train_accuracy))
-        return PairResult(
-            measured["pair"],
-            measured["trainer_seed"],
-            (first, second),
-            tuple(marks),
-            measured["distance"],
-            measured["cosine"],
-            measured["disagreement"],
-        )
+            for mark in measured["marks"]
+        }
+        return judged_pair(measured, marks, judgement, cell, statuses)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def judged_pair(
+    measured: Mapping[str, Any],
+    marks: Mapping[float, dict[SplitName, Curve]],
+    judgement: Judgement,
+    cell: Cell,
+    statuses: Mapping[str, Mapping[str, Any]],
+) -> PairResult:
+    """Return a pair from its curves at each mark and what else was measured of it; KeyError for what is not there.
+
+    `measured` has pair, trainer_seed, fingerprints, distance, cosine and disagreement, as cells.json has, too.
+    """
+    first, second = measured["fingerprints"]
+    diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
+    classes = dataset_info(cell.config["data"]["dataset"]).classes
+    return PairResult(
+        measured["pair"],
+        measured["trainer_seed"],
+        (first, second),
+        tuple(judge_mark(e, marks[e], diverged, classes, judgement.min_train_accuracy) for e in sorted(marks)),
+        measured["distance"],
+        measured["cosine"],
+        measured["disagreement"],
+    )
 
 
 def _checksum(measured: Any) -> str:

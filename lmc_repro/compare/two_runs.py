@@ -63,10 +63,21 @@ def find_end(reader: Reader, run_id: str) -> End:
 
 
 def check_fit(a: End, b: End, prepared: Path) -> None:
+    """LmcError unless the two make a pair, and the data that they saw are those prepared here."""
+    check_pair(a, b, dataset_info(a.config.data.dataset).n_train)
+    name, seen = a.config.data.dataset, str(a.run.status["data_digest"])
+    here = str(require_ready(prepared, name).get("digest"))
+    if here != seen:
+        raise LmcError(
+            f"{prepared / name}: digest {here[:12]}, but the runs saw {seen[:12]}; prepare the data that they saw"
+        )
+
+
+def check_pair(a: End, b: End, n_train: int) -> None:
     """LmcError unless a straight line between the two is a question about SGD noise or initialisation.
 
-    They must be networks of one form, trained on the same data, which must be those prepared here; and something
-    random must differ: equal initialisations with equal batches leave nothing to connect.
+    They must be networks of one form, trained on the same data; and something random must differ: equal
+    initialisations with equal batches leave nothing to connect.
     """
     if a.run.fingerprint == b.run.fingerprint:
         raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, fingerprint {a.run.fingerprint}")
@@ -82,12 +93,7 @@ def check_fit(a: End, b: End, prepared: Path) -> None:
         raise LmcError(
             f"runs {_ids(a, b)}: trained on other labels or images: {_told(changed)}; choose two with one setting"
         )
-    here = str(require_ready(prepared, name).get("digest"))
-    if here != first:
-        raise LmcError(
-            f"{prepared / name}: digest {here[:12]}, but the runs saw {first[:12]}; prepare the data that they saw"
-        )
-    if _same_initialisation(a, b) and _same_batches(a, b):
+    if _same_initialisation(a, b) and _same_batches(a, b, n_train):
         only = _told(settings_that_differ(a, b)) or "nothing"
         raise LmcError(
             f"runs {_ids(a, b)}: no SGD noise: same initialisation, same batches (they differ in: {only}); "
@@ -162,12 +168,11 @@ def _same_initialisation(a: End, b: End) -> bool:
     return _initialisation(a.config) == _initialisation(b.config) and a.config.seeds.trainer == b.config.seeds.trainer
 
 
-def _same_batches(a: End, b: End) -> bool:
-    """Whether both see the same images in the same batches: of all images at once, there is only one batch."""
+def _same_batches(a: End, b: End, n: int) -> bool:
+    """Whether both see the same images in the same batches: of all n images at once, there is only one batch."""
     draws = [end.run.status.get("augmentation_sha256") for end in (a, b)]
     if draws[0] != draws[1]:
         return False
-    n = dataset_info(a.config.data.dataset).n_train
     if a.config.batch_size >= n and b.config.batch_size >= n:
         return True
     cut = [(end.config.batch_size, end.config.data.drop_last, end.run.status["order_sha256"]) for end in (a, b)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import normalise
 from lmc_repro.schemas.data import AugmentConfig
+from lmc_repro.schemas.registry import AUGMENTATIONS, find
 from lmc_repro.schemas.seeds import Seeds
 
 View = Callable[[Tensor, Tensor], Tensor]
@@ -23,6 +25,7 @@ FLIP, TOP, LEFT, ROW, COLUMN = range(5)
 """What is drawn for a sample: whether it is flipped, where its crop begins, where its cutout has its centre."""
 
 _STREAM = 1  # an augmentation seed shares no words with the loader seed of the same number, whose key is (epoch,)
+_STEPS = 2  # nor does a step of the registry share any with these
 
 
 def epoch_draws(config: AugmentConfig, seed: int, epoch: int, n: int, height: int, width: int) -> npt.NDArray[np.int16]:
@@ -42,6 +45,16 @@ def epoch_draws(config: AugmentConfig, seed: int, epoch: int, n: int, height: in
     if config.cutout:
         draws[:, ROW], draws[:, COLUMN] = _two_below(words[:, 2], height, width)
     return draws
+
+
+def step_draws(kind: str, seed: int, epoch: int, n: int) -> npt.NDArray[np.float32]:
+    """Return four uniform numbers in [0, 1) for each of samples 0..n-1 in `epoch`, [n, 4], for a step of this kind.
+
+    Each kind has words of its own, so that one more step moves the draws of no other.
+    """
+    stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, _STEPS, zlib.crc32(kind.encode()))))
+    words = stream.random_raw(4 * n).reshape(n, 4)
+    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
 
 def augment(images: Tensor, draws: Tensor, config: AugmentConfig, info: DatasetInfo) -> Tensor:
@@ -71,10 +84,17 @@ def epoch_view(
     drawn = [epoch_draws(config, _seed(child, epoch), epoch, n, height, width) for child in seeds]
     draws = torch.from_numpy(np.stack(drawn)).to(device)
     children = torch.arange(len(seeds), device=device).unsqueeze(1)
+    steps = []
+    for step in config.steps:
+        numbers = np.stack([step_draws(step.kind, _seed(child, epoch), epoch, n) for child in seeds])
+        steps.append((find(AUGMENTATIONS[step.kind].build), step, torch.from_numpy(numbers).to(device)))
 
     def view(images: Tensor, indices: Tensor) -> Tensor:
-        chosen = draws[children, indices.to(device)]
-        return augment(images.flatten(0, 1), chosen.flatten(0, 1), config, info).view(images.shape)
+        place = children, indices.to(device)
+        inputs = augment(images.flatten(0, 1), draws[place].flatten(0, 1), config, info)
+        for apply, step, numbers in steps:
+            inputs = apply(step, inputs, numbers[place].flatten(0, 1))
+        return inputs.view(images.shape)
 
     return view
 
@@ -86,6 +106,9 @@ def augmentation_sha256(config: AugmentConfig, info: DatasetInfo, n: int, seeds:
     for epoch in range(epochs):
         draws = epoch_draws(config, _seed(seeds, epoch), epoch, n, height, width)
         digest.update(draws.astype(np.dtype("<i2")).tobytes())
+        for step in config.steps:
+            numbers = step_draws(step.kind, _seed(seeds, epoch), epoch, n)
+            digest.update(numbers.astype(np.dtype("<f4")).tobytes())
     return digest.hexdigest()
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from math import prod
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from torch import Generator, Tensor
+from lmc_repro.schemas.model import ModelSettings
 
-Weights = Mapping[str, Tensor]
+if TYPE_CHECKING:  # a network's settings may stand in one file with the network, and are read before torch is imported
+    from torch import Generator, Tensor
+
+Weights: TypeAlias = "Mapping[str, Tensor]"
 """Tensors by name, as in a module's state_dict: of one child, or stacked with a leading axis C of children."""
 
 
@@ -60,12 +64,39 @@ class AffineFirst(Protocol):
         ...
 
 
+class FromShapes:
+    """What a model of matrices [out, in] and biases [out] may inherit: how it begins, and what it costs.
+
+    `shapes` holds each matrix before its bias, the first layer's first; each meets a sample once. The slope is that of
+    the settings, 0 (ReLU) where they have none.
+    """
+
+    config: ModelSettings
+    shapes: dict[str, tuple[int, ...]]
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
+        """Return the initial weights of one child, drawn in the order of `shapes`."""
+        from lmc_repro.models.init import LinearInit
+
+        draw = LinearInit(self.config.init, self.config.gain, getattr(self.config, "slope", 0.0), generator)
+        weights, fan_in = {}, 0
+        for name, shape in self.shapes.items():
+            if len(shape) == 2:
+                weights[name], fan_in = draw.weight(*shape), shape[1]
+            else:
+                weights[name] = draw.bias(fan_in, *shape)
+        return weights
+
+    def forward_flops(self) -> tuple[int, int]:
+        """Return 2 x the weights of the first matrix, and of the others."""
+        first, *others = (2 * prod(shape) for shape in self.shapes.values() if len(shape) == 2)
+        return first, sum(others)
+
+    def activations(self) -> int:
+        """Return the sizes of all matrices' outputs, before and after an activation."""
+        return 2 * sum(shape[0] for shape in self.shapes.values() if len(shape) == 2)
+
+
 def count_parameters(model: Model) -> int:
     """Return the number of trainable numbers in one child."""
-    total = 0
-    for shape in model.shapes.values():
-        size = 1
-        for side in shape:
-            size *= side
-        total += size
-    return total
+    return sum(prod(shape) for shape in model.shapes.values())

@@ -8,13 +8,12 @@ from itertools import pairwise
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lmc_repro.models.base import Weights
-from lmc_repro.models.init import LinearInit
+from lmc_repro.models.base import FromShapes, Weights
 from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import MlpConfig
 
 
-class Mlp:
+class Mlp(FromShapes):
     """`depth` linear layers, named as in a torch.nn.ModuleList: layers.0.weight [out, in], layers.0.bias [out], ...
 
     `start` gives the initial weights of one child in place of `config.init`: those of another network, embedded.
@@ -27,27 +26,20 @@ class Mlp:
         classes: int,
         start: Callable[[Generator], dict[str, Tensor]] | None = None,
     ) -> None:
-        self.config, self.start = config, start
+        self.config: MlpConfig = config
+        self.start = start
         hidden = [config.width or 0] * (config.depth - 1)
-        self.sizes = [features, *hidden, classes]
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        for i, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
+        self.shapes = {}
+        for i, (fan_in, fan_out) in enumerate(pairwise([features, *hidden, classes])):
             self.shapes[f"layers.{i}.weight"] = (fan_out, fan_in)
             if config.bias:
                 self.shapes[f"layers.{i}.bias"] = (fan_out,)
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child, layer after layer from the input."""
+        """Return the initial weights of one child: another network's, or drawn layer after layer."""
         if self.start is not None:
             return self.start(generator)
-        c = self.config
-        draw = LinearInit(c.init, c.gain, c.slope, generator)
-        weights: dict[str, Tensor] = {}
-        for i, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
-            weights[f"layers.{i}.weight"] = draw.weight(fan_out, fan_in)
-            if c.bias:
-                weights[f"layers.{i}.bias"] = draw.bias(fan_in, fan_out)
-        return weights
+        return super().init(generator)
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
@@ -68,12 +60,3 @@ class Mlp:
 
     def _affine(self, weights: Weights, layer: int, x: Tensor) -> Tensor:
         return affine(x, weights[f"layers.{layer}.weight"], weights.get(f"layers.{layer}.bias"))
-
-    def forward_flops(self) -> tuple[int, int]:
-        """Return 2 x the weights of the first layer, and of the others."""
-        products = [2 * a * b for a, b in pairwise(self.sizes)]
-        return products[0], sum(products[1:])
-
-    def activations(self) -> int:
-        """Return the sizes of all layers' outputs, before and after the leaky ReLU."""
-        return 2 * sum(self.sizes[1:])

@@ -1,4 +1,4 @@
-"""A dense network that begins as a locally connected one: equal functions, and from then on no mask."""
+"""A dense network, which may begin as a locally connected one: equal functions, and from then on no mask."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from torch import Generator, Tensor
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.errors import LmcError
 from lmc_repro.models.local import Local
+from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.toeplitz import dense_bias, local_to_dense
 from lmc_repro.schemas.model import LocalConfig, MlpConfig
+
+
+def build_mlp(config: MlpConfig, info: DatasetInfo) -> Mlp:
+    """Return the fully connected network for a data set; LmcError if it cannot begin as it is to."""
+    return Mlp(config, info.features, info.classes, local_start(config, info))
 
 
 def local_start(config: MlpConfig, info: DatasetInfo) -> Callable[[Generator], dict[str, Tensor]] | None:

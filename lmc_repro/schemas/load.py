@@ -10,7 +10,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.data import StepSettings
+from lmc_repro.schemas.model import ModelSettings
+from lmc_repro.schemas.optimizer import OptimizerSettings
 from lmc_repro.schemas.params import Params
+from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -53,16 +57,16 @@ def validate(model: type[M], value: Any, name: str) -> M:
         # A misspelled key is also a missing one: the spelling is what to tell.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise LmcError(f"{name}: {_line(model, errors[0])}{more}") from None
+        raise LmcError(f"{name}: {_line(model, value, errors[0])}{more}") from None
 
 
-def _line(model: type[BaseModel], error: Any) -> str:
+def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     path = error["loc"]
     loc = [part for i, part in enumerate(path) if part != "[key]" and not _is_tag(path, i)]
     where = ".".join(str(part) for part in loc) or "the whole file"
     found, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        allowed = _fields_at(model, error["loc"][:-1])
+        allowed = _fields_at(model, value, error["loc"][:-1])
         close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{where}: unknown key; {hint}allowed: {', '.join(allowed)}"
@@ -73,6 +77,8 @@ def _line(model: type[BaseModel], error: Any) -> str:
         return f"{where}: {message}" if loc else message
     if kind == "union_tag_invalid":
         return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
+    if kind == "kind_missing":
+        return f"{where}.kind: missing; allowed: {context['allowed']}"
     if kind == "union_tag_not_found":
         return f"{where}.kind: missing; allowed: {', '.join(map(repr, _tags(error['loc'])))}"
     if kind == "string_pattern_mismatch":
@@ -83,9 +89,8 @@ def _line(model: type[BaseModel], error: Any) -> str:
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 
-_FIELDS = {"optimizer": ("sgd", "adam"), "model": ("mlp", "local", "conv", "attention")}
-_TABLES = {"optimizers": ("sgd", "adam"), "exhibits": ("parameters", "batches", "accuracies")}
-"""Tags of the unions that stand in a field, and in every entry of a table."""
+_TABLES = {"exhibits": ("parameters", "batches", "accuracies")}
+"""Tags of the unions that stand in every entry of a table."""
 
 
 def _is_tag(loc: tuple[Any, ...], i: int) -> bool:
@@ -95,15 +100,20 @@ def _is_tag(loc: tuple[Any, ...], i: int) -> bool:
 
 def _tags(loc: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the tags of the union at `loc`, none where there is no union."""
-    table, field = ("", "", *loc)[-2:]
-    return _TABLES.get(str(table)) or _FIELDS.get(str(field), ())
+    return _TABLES.get(str(("", "", *loc)[-2]), ())
 
 
-def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    """Return the keys allowed at `loc`, by walking the models' annotations."""
+_OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
+"""What stands in an annotation for any kind of a table."""
+
+
+def _fields_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> list[str]:
+    """Return the keys allowed at `loc` of `value`, by walking the models' annotations."""
     here: Any = model
-    for part in loc:
-        options = _models(here)
+    for i, part in enumerate(loc):
+        options = _models(here, value)
+        if not _is_tag(loc, i):
+            value = _inside(value, part)
         if len(options) > 1:  # a union: the location names the branch by its tag
             here = next((o for o in options if o.model_fields["kind"].annotation == Any or _tag(o) == part), options[0])
         elif options and part in options[0].model_fields:
@@ -112,16 +122,28 @@ def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
             here = get_args(here)[1]
         elif get_origin(here) is tuple:
             here = get_args(here)[0]
-    options = _models(here)
+    options = _models(here, value)
     return list(options[0].model_fields) if options else []
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _inside(value: Any, part: Any) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
     if get_origin(annotation) is Annotated:
-        return _models(get_args(annotation)[0])
+        return _models(get_args(annotation)[0], value)
     if get_origin(annotation) in (Union, types.UnionType):
-        return [m for option in get_args(annotation) for m in _models(option)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+        return [m for option in get_args(annotation) for m in _models(option, value)]
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return []
+    if table := _OPEN.get(annotation):
+        kind = _inside(value, "kind")
+        return [settings_class(table, kind)] if kind in table else [annotation]
+    return [annotation]
 
 
 def _tag(model: type[BaseModel]) -> Any:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from lmc_repro.schemas.base import Strict
+from lmc_repro.schemas.registry import MODELS, chosen, named
 
 InitKind = Literal["torch-default", "kaiming-normal"]
 GainKind = Literal["slope", "sqrt2"]
 BiasKind = Literal["unit", "filter"]
-ModelKind = Literal["mlp", "local", "conv", "attention"]
+ModelKind = Annotated[str, AfterValidator(named(MODELS))]
 
 
-class _Initialised(Strict):
-    """How the linear maps of a network are initialised.
+class ModelSettings(Strict):
+    """What every kind of network has: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
     """
 
     init: InitKind = "torch-default"
     gain: GainKind | None = None
+    kind: str
 
     @model_validator(mode="after")
-    def _gain_fits(self) -> _Initialised:
+    def _gain_fits(self) -> ModelSettings:
         if (self.gain is not None) != (self.init == "kaiming-normal"):
             raise ValueError("gain (slope or sqrt2) goes with init: kaiming-normal, and only with it")
         return self
@@ -37,7 +39,7 @@ class PatchShape(Strict):
     kernel: int = Field(ge=1)
 
 
-class MlpConfig(_Initialised):
+class MlpConfig(ModelSettings):
     """An N-layer fully connected network; N counts linear layers, so depth 1 is logistic regression.
 
     `slope` is that of the leaky ReLU between layers: 1 is a linear network, 0 is ReLU. `start_from_local`: the weights
@@ -63,7 +65,7 @@ class MlpConfig(_Initialised):
         return self
 
 
-class LocalConfig(_Initialised):
+class LocalConfig(ModelSettings):
     """A locally connected hidden layer (a filter bank of its own at every position), a leaky ReLU, a linear layer.
 
     `bias` of the hidden layer: one a `unit` (filter and position), or one a `filter`. `start_from_conv`: the filters
@@ -78,7 +80,7 @@ class LocalConfig(_Initialised):
     start_from_conv: bool = False
 
 
-class ConvConfig(_Initialised):
+class ConvConfig(ModelSettings):
     """A convolution with stride = kernel and no padding, a leaky ReLU, a linear layer."""
 
     kind: Literal["conv"]
@@ -87,7 +89,7 @@ class ConvConfig(_Initialised):
     slope: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
-class AttentionConfig(_Initialised):
+class AttentionConfig(ModelSettings):
     """One self-attention block over patches, without skips and without an MLP part (paper, Section 3.3)."""
 
     kind: Literal["attention"]
@@ -96,4 +98,5 @@ class AttentionConfig(_Initialised):
     head_dim: int = Field(ge=1)
 
 
-ModelConfig = Annotated[MlpConfig | LocalConfig | ConvConfig | AttentionConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MODELS))]
+"""The settings of any kind in the registry."""

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from lmc_repro.schemas.base import Strict
+from lmc_repro.schemas.registry import OPTIMIZERS, chosen
 
 LearningRate = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Limit = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
-class SgdConfig(Strict):
+class OptimizerSettings(Strict):
+    """What every kind of optimizer has."""
+
+    kind: str
+    lr: LearningRate
+
+
+class SgdConfig(OptimizerSettings):
     """SGD with (heavy-ball) momentum as in torch.optim.SGD; `weight_decay` times the weight joins the gradient."""
 
     kind: Literal["sgd"]
-    lr: LearningRate
     momentum: float = Field(ge=0.0, lt=1.0)
     weight_decay: WeightDecay = 0.0
 
 
-class AdamConfig(Strict):
+class AdamConfig(OptimizerSettings):
     """ADAM with bias correction, as in torch.optim.Adam; `weight_decay` times the weight joins the gradient."""
 
     kind: Literal["adam"]
-    lr: LearningRate
     beta1: float = Field(ge=0.0, lt=1.0)
     beta2: float = Field(ge=0.0, lt=1.0)
     eps: float = Field(gt=0.0, allow_inf_nan=False)
     weight_decay: WeightDecay = 0.0
 
 
-OptimizerConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
+OptimizerConfig = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(chosen(OPTIMIZERS))]
+"""The settings of any kind in the registry."""
 
 
 class ClipConfig(Strict):

@@ -29,7 +29,8 @@ class Settings(Strict):
     `filters` and `kernel` is on that data set; `lr_divisor: positions` divides the rate by its number of positions.
     `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
     the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
-    optimizer's. `pair` and `pairs` say which pairs a cell has, and how many.
+    optimizer's. `options` are settings of a network of one's own that have no name here. `pair` and `pairs` say which
+    pairs a cell has, and how many.
     """
 
     dataset: str | None = None
@@ -47,6 +48,7 @@ class Settings(Strict):
     heads: int | None = None
     head_dim: int | None = None
     start: Literal["conv", "local"] | None = None
+    options: dict[str, int | float | bool | str] | None = None
     init: InitKind | None = None
     gain: GainKind | None = None
     optimizer: str | None = None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.compare.figure import path_figure
 from lmc_repro.compare.files import RunRecord, write_results
 from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.schemas.plan import Cell, Pair
+from lmc_repro.studies.publish import log_result, publish_trainings
 from lmc_repro.studies.train import Member, members
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
@@ -34,7 +33,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     everywhere = [member for cell in cells for member in members(workspace, [cell], digests)]
     statuses = {member.fingerprint: _status(workspace, member) for member in runs}
     tracker = Tracker.open(workspace.project, workspace.plan, digests, workspace.tag)
-    _publish(workspace, tracker, everywhere)
+    publish_trainings(tracker, everywhere, workspace.runs, workspace.listener)
     by_config = {member.config: member.fingerprint for member in runs}
     found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
     jobs = [(cell, pair) for cell in cells for pair in cell.pairs]
@@ -42,8 +41,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     try:
         for cell, pair, result in _measure(workspace, tracker, jobs, by_config, statuses):
             key = _key(workspace, pair, by_config)
-            title = f"{cell.row_label}, {cell.column_label}, pair {pair.name}"
-            tracker.log_pair(cell, key, result, partial(path_figure, result, title))
+            log_result(tracker, cell, key, result)
             found[cell.key].append(result)
             workspace.listener.advance(1, cell.key)
     finally:
@@ -80,16 +78,6 @@ def _status(workspace: Workspace, member: Member) -> dict[str, Any]:
     if damage := folder.damage():
         raise LmcError(damage)
     return folder.status()
-
-
-def _publish(workspace: Workspace, tracker: Tracker, runs: list[Member]) -> None:
-    workspace.listener.begin(f"publishing {len(runs)} runs to MLflow", len(runs))
-    try:
-        for member in runs:
-            tracker.sync_train(member.cell, member.config, RunFolder(workspace.runs / member.fingerprint))
-            workspace.listener.advance(1, member.cell.key)
-    finally:
-        workspace.listener.end()
 
 
 def _key(workspace: Workspace, pair: Pair, by_config: Mapping[Any, str]) -> str:

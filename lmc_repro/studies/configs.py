@@ -9,22 +9,19 @@ from lmc_repro.errors import LmcError
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.optimizer import OptimizerConfig
 from lmc_repro.schemas.profile import ProfileConfig
+from lmc_repro.schemas.registry import MODELS, settings_class
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.schemas.study import Settings
-
-NEEDED = {
-    "mlp": ("depth",),
-    "local": ("filters", "kernel"),
-    "conv": ("filters", "kernel"),
-    "attention": ("patch", "heads", "head_dim"),
-}
 
 
 def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, where: str) -> dict[str, Any]:
     """Return RunConfig's fields without seeds, as plain JSON values; LmcError that begins with `where`."""
-    kind = settings.model or "mlp"
-    for name in ("optimizer", "batch", "epochs", "evaluate_at", *NEEDED[kind]):
-        if getattr(settings, name) is None:
+    fields = settings_class(MODELS, settings.model or "mlp").model_fields
+    needed = [name for name, field in fields.items() if field.is_required() and name != "kind"]
+    there = settings.given() | (settings.options or {})
+    for name in ("optimizer", "batch", "epochs", "evaluate_at", *needed):
+        if name not in there:
+            name = name if name in Settings.model_fields else f"options.{name}"
             raise LmcError(
                 f"{where}: {name} is missing; set it in the study's base, a row, a column or the profile's settings"
             )
@@ -40,7 +37,7 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
             "augment": settings.augment,
             "label_noise": settings.label_noise or 0.0,
         },
-        "model": _model(settings, info, where),
+        "model": {**_model(settings, info, where), **(settings.options or {})},
         "optimizer": _optimizer(settings, profile, info, where),
         "clip": settings.clip,
         "schedule": {
@@ -75,7 +72,11 @@ def _patches(side: int, key: str, info: DatasetInfo, where: str) -> int:
 
 def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
     kind = settings.model or "mlp"
+    given = settings.given()
     made: dict[str, Any] = {"kind": kind, "init": settings.init or "torch-default", "gain": settings.gain}
+    if kind not in ("mlp", "local", "conv", "attention"):
+        fields = settings_class(MODELS, kind).model_fields
+        return made | {name: value for name, value in given.items() if name in fields}
     if kind == "attention":
         _patches(settings.patch or 1, "patch", info, where)
         return {**made, "patch": settings.patch, "heads": settings.heads, "head_dim": settings.head_dim}
@@ -106,7 +107,7 @@ def _optimizer(settings: Settings, profile: ProfileConfig, info: DatasetInfo, wh
     if named is None:
         raise LmcError(f"{where}: optimizer: found {settings.optimizer!r}, allowed: {', '.join(profile.optimizers)}")
     values = named.model_dump()
-    momentum = "momentum" if named.kind == "sgd" else "beta1"
+    momentum = "momentum" if "momentum" in values else "beta1"
     for name, value in ((momentum, settings.momentum), ("weight_decay", settings.weight_decay)):
         if value is not None:
             values[name] = value

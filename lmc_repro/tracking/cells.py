@@ -49,6 +49,7 @@ def finish_cell(context: Context, cell: Cell, result: CellResult) -> str:
             params = {k: v for k, v in (context.params(cell) | _paper_params(cell)).items() if k not in run.params}
             log(context.store.client, run.run_id, _new(context, run, points), params, tags)
             run.tags.update(tags)
+            context.written.add(run.run_id)
         return context.finish(run)
 
 

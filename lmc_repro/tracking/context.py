@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """An open store and the study that it is open for; `logged` holds the (metric, step) known to be in the store."""
+    """An open store and the study that it is open for.
+
+    `logged` holds the (metric, step) known to be in the store, `written` the runs that this process completed there.
+    """
 
     project: Project
     plan: StudyPlan
@@ -34,6 +37,7 @@ class Context:
     store: Store
     index: Index
     logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
     _originals: dict[str, StoredRun | None] = field(default_factory=dict)
     _locations: dict[str, str] = field(default_factory=dict)
 
@@ -116,6 +120,7 @@ class Context:
         if not run.finished:
             self.store.client.set_terminated(run.run_id, "FINISHED")
             run.status = "FINISHED"
+            self.written.add(run.run_id)
         return run.run_id
 
 

@@ -109,6 +109,10 @@ class Tracker:
         with self._errors():
             return link_cells(self._context, cells)
 
+    def wrote(self, run_id: str) -> bool:
+        """Return whether this process completed the run, which the store had not, or not as it is."""
+        return run_id in self._context.written
+
     def run_ids(self) -> dict[str, str]:
         """Return where the runs are: `uri`, `experiment_id` and `experiment`."""
         store = self._context.store

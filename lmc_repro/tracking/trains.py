@@ -57,6 +57,7 @@ def sync_train(context: Context, cell: Cell, config: RunConfig, folder: RunFolde
                 run.status = "RUNNING"
             return run.run_id
         _complete(context, cell, run, folder, status, half_done)
+        context.written.add(run.run_id)
         return context.finish(run)
 
 

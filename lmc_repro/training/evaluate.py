@@ -33,6 +33,13 @@ class Score:
         return self.wrong / self.n
 
 
+def predicted(logits: Tensor) -> Tensor:
+    """Return the class [...] of the largest of logits [..., classes]; -1, always wrong, where one is not finite."""
+    chosen = logits.argmax(-1)
+    chosen[~torch.isfinite(logits).all(-1)] = -1
+    return chosen
+
+
 @torch.no_grad()
 def predict(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> tuple[Tensor, Tensor]:
     """Return predictions int64 [C, n] and per-sample losses float64 [C, n] of stacked weights.
@@ -47,8 +54,7 @@ def predict(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -
         images = normalise(split.images[start : start + BATCH].to(device), info)
         labels = split.labels[start : start + BATCH].to(device)
         logits = model.forward(weights, images.expand(children, *images.shape))
-        chosen = logits.argmax(2)
-        chosen[~torch.isfinite(logits).all(2)] = -1
+        chosen = predicted(logits)
         flat = functional.cross_entropy(logits.reshape(-1, logits.shape[2]), labels.repeat(children), reduction="none")
         predictions.append(chosen)
         losses.append(flat.view(children, -1).double())

@@ -6,12 +6,13 @@ child's row lies in the buffer. Definitions as in torch.optim.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from lmc_repro.schemas.optimizer import AdamConfig, OptimizerConfig, SgdConfig
+from lmc_repro.schemas.registry import OPTIMIZERS, find
 
 
 class StackOptimizer(Protocol):
@@ -73,4 +74,4 @@ class Adam:
 
 def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:
     """Return the optimizer of a stack whose weights are like `like` [C, size]; the rate comes with each step."""
-    return Sgd(config, like) if isinstance(config, SgdConfig) else Adam(config, like)
+    return cast(StackOptimizer, find(OPTIMIZERS[config.kind].build)(config, like))

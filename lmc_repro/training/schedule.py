@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from lmc_repro.schemas.registry import SCHEDULES, find
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.schemas.schedule import ScheduleConfig
 
@@ -22,6 +23,14 @@ def factor(schedule: ScheduleConfig, step: int, steps_per_epoch: int, epochs: in
     warmup = schedule.warmup_epochs * steps_per_epoch
     if step < warmup:
         return (step + (schedule.warmup_rule == "from-first-step")) / warmup
-    if schedule.kind == "cosine":
-        return (1.0 + math.cos(math.pi * (step - warmup) / (epochs * steps_per_epoch - warmup))) / 2
+    return float(find(SCHEDULES[schedule.kind])(step - warmup, epochs * steps_per_epoch - warmup))
+
+
+def constant(done: int, steps: int) -> float:
+    """Return 1, whatever was done."""
     return 1.0
+
+
+def cosine(done: int, steps: int) -> float:
+    """Return the height of half a cosine after `done` of `steps` steps."""
+    return (1.0 + math.cos(math.pi * done / steps)) / 2

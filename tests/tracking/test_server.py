@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -18,11 +19,15 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from small_results import make_cell, make_pair
-from small_study import make_plan, open_tracker, weights, write_run
+from small_study import DIGESTS, NUMERICS, make_plan, open_tracker, weights, write_run
 
+from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.cli.progress import Lines
+from lmc_repro.compare.files import write_results
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.studies.publish import publish_study
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -107,3 +112,25 @@ def test_everything_over_http(
         path.unlink()
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read"):
         tracker.checkpoint(run, 2)
+
+
+def test_publishing_over_http(server: tuple[str, Path], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, _ = server
+    plan = dataclasses.replace(make_plan(marks=(0, 4)), study="three")  # other runs than those of the test above
+    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for config in cell.runs:
+        write_run(project.runs / "one", config)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
+    (project.root / "mlflow.db").unlink()
+    for expected in ((7, 0), (0, 7)):
+        found = publish_study(project, plan, project.runs / "one", project.results / "one", Lines())
+        assert (found.published, found.there) == expected
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("lmc/three/tiny")
+    assert experiment is not None and "mlflow.sharedViewState.lmc-pairs" in experiment.tags
+    (pair, _) = client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'pair'")
+    assert pair.data.metrics["barrier/test"] == 35.0
+    assert {file.path for file in client.list_artifacts(pair.info.run_id)} == {"path.json", "path.png", "path.svg"}
+    assert not (project.root / "mlflow.db").exists() and not (project.root / "mlartifacts").exists()

@@ -1,0 +1,27 @@
+"""Lion: the sign of a mean of gradients (Chen et al. 2023, arXiv 2302.06675)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from lmc_repro.schemas.optimizer import OptimizerSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LionConfig(OptimizerSettings):
+    kind: Literal["lion"]
+    beta1: float
+    beta2: float
+
+
+class Lion:
+    def __init__(self, config: LionConfig, like: Tensor) -> None:
+        self.config, self.state = config, {"mean": like.new_zeros(like.shape)}
+
+    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+        c, mean = self.config, self.state["mean"]
+        direction = (mean * c.beta1).add_(gradient * (1.0 - c.beta1)).sign_()
+        weights.sub_(direction.mul_(rates))
+        mean.mul_(c.beta2).add_(gradient.mul_(1.0 - c.beta2))

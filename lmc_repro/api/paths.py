@@ -1,0 +1,91 @@
+"""Pairs of trainings and pictures of paths, for notebooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmc_repro.api.runs import Run, one_thread
+from lmc_repro.barriers.barrier import curve_barriers
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.compare.figure import curves_figure
+from lmc_repro.compare.pair import PairTask, measure_on
+from lmc_repro.compare.two_runs import End, check_pair
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.errors import LmcError
+from lmc_repro.files import write_atomic
+from lmc_repro.tracking.tracked import TrackedRun
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that notebooks show and that `save` writes, as PNG or SVG."""
+
+    png: bytes
+    svg: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, whose name ends with .png or .svg."""
+        kinds = {".png": self.png, ".svg": self.svg}
+        target = Path(path)
+        if target.suffix not in kinds:
+            raise LmcError(f"{target}: found {target.suffix!r}, allowed: {', '.join(kinds)}")
+        write_atomic(target, kinds[target.suffix])
+
+
+def measure_pair(
+    a: Run, b: Run, dataset: Dataset, points: int = 11, min_train_accuracy: float | None = None
+) -> PairResult:
+    """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
+
+    Barriers are None where an end diverged or has less than `min_train_accuracy` (default: halfway from chance to 1).
+    LmcError where a line between the two asks nothing: other architectures or data, or no noise that differs.
+    """
+    check_pair(_end(a), _end(b), len(dataset.train))
+    if (seen := a.status["data_digest"]) != dataset.digest:
+        raise LmcError(f"{dataset.info.name}: digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}")
+    task = PairTask(
+        pair="0",
+        trainer_seed=a.config.seeds.trainer,
+        fingerprints=(a.fingerprint, b.fingerprint),
+        diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
+        weights={max(a.config.epochs, b.config.epochs): (a.weights, b.weights)},
+        model=a.config.model,
+        data=a.config.data,
+        prepared=Path(),
+        points=points,
+        min_train_accuracy=min_train_accuracy,
+    )
+    with one_thread():
+        return measure_on(dataset, task)
+
+
+def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> Picture:
+    """Return the picture of a pair, or of curves: error in percent over alpha, chords dotted, barriers upright.
+
+    Curves stand under `test`, `train` or both, and are all given a barrier: whether their ends are trained networks
+    is not asked.
+    """
+    if isinstance(path, PairResult):
+        curves, found, note = path.final.curves, path.final.barriers, ""
+        if found is None:
+            note = f"no barrier: endpoints {' and '.join(path.final.status)}"
+        return Picture(**curves_figure(curves, found, f"{title}\n{note}"))
+    if not path or set(path) - set(SPLITS):
+        raise LmcError(f"plot_path: found {', '.join(path) or 'nothing'}, allowed: a pair, or curves of test and train")
+    judged = {split: curve_barriers(curve) for split, curve in path.items()}
+    return Picture(**curves_figure(path, judged, f"{title}\n"))
+
+
+def _end(run: Run) -> End:
+    """Return a run as a store would hold it."""
+    there = TrackedRun(run.fingerprint, run.fingerprint, {}, {}, run.status, {}, "", "")
+    return End(there, run.config)
+
+

@@ -1,0 +1,197 @@
+"""The straight line between any two torch modules of one architecture, measured on any loader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lmc_repro.barriers.curve import Curve, as_curve
+from lmc_repro.errors import LmcError
+from lmc_repro.training.evaluate import Score, predicted
+
+Loader = Iterable[Any]
+Tensors = Mapping[str, Tensor]
+
+
+@torch.no_grad()
+def path_between(
+    model_a: nn.Module, model_b: nn.Module, loader: Loader, points: int = 11, recalibrate: Loader | None = None
+) -> Curve:
+    """Return errors and losses on the line between two modules at `points` evenly spaced alphas; 0 is `model_a`.
+
+    `loader` yields (inputs, labels int64 [b]) and gives the same samples each time it is gone through, once a point;
+    the modules, in evaluation mode, return logits [b, classes]. Wrong are predictions that miss the label and those
+    with a logit that is not finite; the loss is mean cross-entropy in nats. Parameters are interpolated, and the ends
+    have the modules' own. Buffers are not, and must be equal; but BatchNorm's running statistics, which fit neither
+    network between the ends, are reset at every alpha, ends included, and estimated anew as the mean over the
+    batches of `recalibrate` (Jordan et al. 2023, arXiv 2211.08403). Inputs go to the parameters' device. Both modules
+    are left as they were. LmcError, naming the first key, where the two do not fit together.
+    """
+    if points < 2:
+        raise LmcError(f"points: found {points}, allowed: 2 or more, both ends included")
+    for name, source in (("loader", loader), ("recalibrate", recalibrate)):
+        if source is not None and iter(source) is source:
+            raise LmcError(f"{name}: can be gone through once only; give a DataLoader, or a list of batches")
+    norms = _running(model_a)
+    theta_0, theta_1, buffers = _fitting(model_a, model_b, norms)
+    if norms and recalibrate is None:
+        raise LmcError(
+            f"{next(iter(norms)) or 'the model'} has running statistics, which fit no network between the two; give "
+            "recalibrate=<a loader of training images>, from which they are estimated at every alpha"
+        )
+    scores = []
+    with _evaluating(model_a), _evaluating(model_b):
+        _check_equal_functions(model_a, model_b, theta_1, loader)
+        for i in range(points):
+            alpha = i / (points - 1)
+            weights = theta_0 if i == 0 else theta_1 if i == points - 1 else _between(theta_0, theta_1, alpha)
+            tensors = {**weights, **{name: buffer.clone() for name, buffer in buffers.items()}}
+            if norms and recalibrate is not None:
+                tensors |= _estimated(model_a, norms, tensors, recalibrate)
+            scores.append(_score(model_a, tensors, loader))
+    if len({score.n for score in scores}) > 1:
+        raise LmcError(f"loader: gave {scores[0].n} samples at first and {scores[-1].n} later; it must repeat itself")
+    return as_curve(scores)
+
+
+def _between(theta_0: Tensors, theta_1: Tensors, alpha: float) -> dict[str, Tensor]:
+    return {
+        name: torch.lerp(start, theta_1[name], alpha) if start.is_floating_point() else start
+        for name, start in theta_0.items()
+    }
+
+
+def _score(model: nn.Module, tensors: Tensors, loader: Loader) -> Score:
+    wrong, n, loss = 0, 0, 0.0
+    for logits, labels in _outputs(model, tensors, loader, "loader"):
+        if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or labels.dtype.is_floating_point:
+            found = f"logits {list(logits.shape)} and labels {labels.dtype} {list(labels.shape)}"
+            raise LmcError(f"loader: found {found}, expected logits [b, classes] and whole labels [b]")
+        wrong += int((predicted(logits) != labels).sum())
+        loss += nn.functional.cross_entropy(logits.float(), labels.long(), reduction="none").double().sum().item()
+        n += len(labels)
+    if n == 0:
+        raise LmcError("loader: gave no samples")
+    return Score(wrong, n, loss / n if math.isfinite(loss) else None)
+
+
+def _outputs(model: nn.Module, tensors: Tensors, loader: Loader, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (logits, labels) of every batch."""
+    device = next(iter(tensors.values())).device
+    for batch in loader:
+        try:
+            inputs, labels = batch
+        except (TypeError, ValueError):
+            raise LmcError(f"{name}: gave a {type(batch).__name__}, expected pairs of (inputs, labels)") from None
+        if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
+            found = f"{type(inputs).__name__} and {type(labels).__name__}"
+            raise LmcError(f"{name}: gave pairs of {found}, expected tensors")
+        logits = functional_call(model, dict(tensors), (inputs.to(device),))
+        if not isinstance(logits, Tensor):
+            raise LmcError(f"the models return a {type(logits).__name__}, expected logits [b, classes]: wrap them")
+        yield logits, labels.to(device)
+
+
+def _fitting(
+    model_a: nn.Module, model_b: nn.Module, norms: Mapping[str, _BatchNorm]
+) -> tuple[Tensors, Tensors, Tensors]:
+    """Return the parameters of both and the buffers that they share, statistics of `norms` aside."""
+    if type(model_a) is not type(model_b):
+        kinds = f"{type(model_a).__name__} and {type(model_b).__name__}"
+        raise LmcError(f"the models are of two kinds, {kinds}: no line leads from one to the other")
+    parameters = [dict(model.named_parameters(remove_duplicate=False)) for model in (model_a, model_b)]
+    buffers = [dict(model.named_buffers(remove_duplicate=False)) for model in (model_a, model_b)]
+    for kind, (first, second) in (("parameter", parameters), ("buffer", buffers)):
+        for name in [*first, *second]:
+            if name not in first or name not in second:
+                raise LmcError(f"{kind} {name}: only the {'second' if name in second else 'first'} model has it")
+            a, b = first[name], second[name]
+            if a.shape != b.shape or a.dtype != b.dtype:
+                found = f"{a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}"
+                raise LmcError(f"{kind} {name}: found {found}: no line leads from one to the other")
+    statistics = {_joined(prefix, name) for prefix, norm in norms.items() for name, _ in norm.named_buffers()}
+    kept = {name: buffer for name, buffer in model_a.named_buffers() if name not in statistics}
+    fixed = {name: p for name, p in parameters[0].items() if not p.is_floating_point()}
+    for kind, tensors, others in (("buffer", kept, buffers[1]), ("parameter of whole numbers", fixed, parameters[1])):
+        for name, tensor in tensors.items():
+            if not torch.equal(tensor, others[name]):
+                raise LmcError(f"{kind} {name}: differs, and has no values in between; give both models the same")
+    ties = [{name: id(tensor) for name, tensor in found.items()} for found in parameters]
+    for name in parameters[0]:
+        shared = [[other for other in tie if tie[other] == tie[name]] for tie in ties]
+        if shared[0] != shared[1]:
+            raise LmcError(f"parameter {name}: shared as {shared[0]} in the first model, as {shared[1]} in the second")
+    one = [{name: p.detach() for name, p in model.named_parameters()} for model in (model_a, model_b)]
+    if not one[0]:
+        raise LmcError("the models have no parameters: there is no line between them")
+    return one[0], one[1], kept
+
+
+def _check_equal_functions(model_a: nn.Module, model_b: nn.Module, theta_1: Tensors, loader: Loader) -> None:
+    """LmcError if the modules differ in more than their tensors: a slope, say, that is no parameter."""
+    for batch in loader:
+        ends = []
+        for model in (model_a, model_b):
+            tensors = {**theta_1, **{name: buffer.clone() for name, buffer in model_b.named_buffers()}}
+            ends.append(next(_outputs(model, tensors, [batch], "loader"))[0])
+        same = ends[0].shape == ends[1].shape
+        if not same or not torch.allclose(ends[0], ends[1], rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise LmcError("the models differ in more than their weights: with equal ones they give other logits")
+        return
+
+
+def _running(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the layers with running statistics, by name."""
+    layers = model.named_modules()
+    return {name: layer for name, layer in layers if isinstance(layer, _BatchNorm) and layer.running_mean is not None}
+
+
+def _estimated(
+    model: nn.Module, norms: Mapping[str, _BatchNorm], tensors: Tensors, recalibrate: Loader
+) -> dict[str, Tensor]:
+    """Return the statistics of `norms` with these weights: each batch of `recalibrate` counts alike."""
+    found: dict[str, Tensor] = {}
+    for prefix, norm in norms.items():
+        for name, buffer in norm.named_buffers():
+            start = torch.ones_like(buffer) if name == "running_var" else torch.zeros_like(buffer)
+            found[_joined(prefix, name)] = start
+    momenta = {norm: norm.momentum for norm in norms.values()}
+    try:
+        for norm in momenta:
+            norm.momentum = None  # the mean over all batches so far
+            norm.train()
+        batches = sum(1 for _ in _outputs(model, {**tensors, **found}, recalibrate, "recalibrate"))
+    except ValueError as error:
+        if "more than 1 value" not in str(error):
+            raise
+        raise LmcError(f"recalibrate: {error}; give batches of two samples or more") from None
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+            norm.eval()
+    if batches == 0:
+        raise LmcError("recalibrate: gave no samples")
+    return found
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a module in evaluation mode, and give each part its own mode back."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,1 @@
+"""Augmentation steps of the registry, a file each (docs/extending.md)."""

@@ -1,0 +1,155 @@
+"""Fills a tracking store from a study's files alone: nothing is trained, nothing measured, no data set is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.compare.figure import path_figure
+from lmc_repro.compare.pair import pair_key
+from lmc_repro.compare.stored import judged_pair
+from lmc_repro.errors import LmcError
+from lmc_repro.files import read_json
+from lmc_repro.project import Project
+from lmc_repro.report.read import has_results, read_study
+from lmc_repro.report.records import StudyResults
+from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.train import Member
+from lmc_repro.studies.workspace import Listener
+from lmc_repro.tracking import Tracker
+from lmc_repro.training.evaluate import EVALUATION_NUMERICS
+from lmc_repro.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many runs of the store (trainings, pairs, cells) were made or mended, and how many stood there already."""
+
+    published: int
+    there: int
+
+    def __str__(self) -> str:
+        return f"published {self.published}, there {self.there}"
+
+
+def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, listener: Listener) -> Published:
+    """Bring the store up to what the folders hold: trainings of `runs`, pairs and cells of `results`, the view.
+
+    What is there, by fingerprint and content, is left alone, so that a call that was cut off is completed by the next.
+    LmcError if there are no finished runs, a file is damaged, or the results are of other runs than params.yaml names.
+    """
+    folders = _folders(runs)
+    everywhere = [
+        Member(cell, config, folders[config].fingerprint)
+        for cell in plan.cells
+        for config in cell.runs
+        if config in folders
+    ]
+    known = {member.config for member in everywhere}
+    if not known:
+        what = f"{plan.study}, profile {plan.profile}"
+        raise LmcError(f"{runs}: no finished run of {what}; run `dvc pull`, `dvc repro` or `lmc run {plan.study}`")
+    if others := len(folders) - len(known):
+        listener.line(f"{runs}: {others} runs belong to no cell of params.yaml; they are not published")
+    statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
+    digests = {config.data.dataset: str(statuses[folders[config].fingerprint]["data_digest"]) for config in known}
+    numerics = str(statuses[everywhere[0].fingerprint]["numerics"])
+    pairs = _pairs(plan, results, folders, statuses) if has_results(results) else {}
+    ids = []
+    with Tracker.open(project, plan, digests, numerics) as tracker:
+        ids += publish_trainings(tracker, everywhere, runs, listener)
+        count = sum(len(found) for found in pairs.values())
+        listener.begin(f"publishing {count} pairs", count)
+        try:
+            for cell in (cell for cell in plan.cells if cell.key in pairs):
+                for result in pairs[cell.key]:
+                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics)
+                    ids.append(log_result(tracker, cell, key, result))
+                    listener.advance(1, cell.key)
+                judged = judge_cell(pairs[cell.key], plan.profile_config.judgement.threshold)
+                ids.append(tracker.finish_cell(cell, judged))
+        finally:
+            listener.end()
+        written = sum(tracker.wrote(run_id) for run_id in ids)
+    if not pairs:
+        listener.line(f"{results}: no results, so no pairs and cells; run `dvc pull`, or `lmc compare {plan.study}`")
+    return Published(written, len(ids) - written)
+
+
+def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, listener: Listener) -> list[str]:
+    """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
+    ids = []
+    listener.begin(f"publishing {len(members)} runs to MLflow", len(members))
+    try:
+        for member in members:
+            ids.append(tracker.sync_train(member.cell, member.config, RunFolder(runs / member.fingerprint)))
+            listener.advance(1, member.cell.key)
+    finally:
+        listener.end()
+    return ids
+
+
+def log_result(tracker: Tracker, cell: Cell, key: str, result: PairResult) -> str:
+    """Log a pair with its figure and return its id in the store."""
+    title = f"{cell.row_label}, {cell.column_label}, pair {result.pair}"
+    return tracker.log_pair(cell, key, result, partial(path_figure, result, title))
+
+
+def _folders(runs: Path) -> dict[RunConfig, RunFolder]:
+    """Return the finished runs of a folder by config, whole.
+
+    By what they are, not by fingerprints worked out here: those name the torch and the CPU that made them.
+    """
+    found = {}
+    for folder in map(RunFolder, sorted(runs.glob("*/"))):
+        if folder.is_complete():
+            if damage := folder.damage():
+                raise LmcError(damage)
+            found[folder.config()] = folder
+    return found
+
+
+def _pairs(
+    plan: StudyPlan, results: Path, folders: dict[RunConfig, RunFolder], statuses: dict[str, dict[str, Any]]
+) -> dict[str, list[PairResult]]:
+    """Return the pairs of every cell of the plan that the results hold, judged by today's rules."""
+    study = read_study(results)
+    again = f"run `dvc repro`, or `lmc compare {plan.study}`"
+    made = read_json(results / "runs.json", again).get("evaluation_numerics")
+    if (study.profile, study.points, made) != (plan.profile, plan.profile_config.points, EVALUATION_NUMERICS):
+        raise LmcError(
+            f"{results}: of profile {study.profile}, {study.points} points, evaluation numerics {made}; here they are "
+            f"{plan.profile}, {plan.profile_config.points} and {EVALUATION_NUMERICS}; {again}"
+        )
+    listed = {entry["cell"]: entry["pairs"] for entry in read_json(results / "cells.json", again)}
+    marks = _marks(study)
+    found: dict[str, list[PairResult]] = {}
+    for cell in plan.cells:
+        names = {pair.name: pair for pair in cell.pairs}
+        for entry in listed.get(cell.key, ()):
+            pair = names.get(entry["pair"])
+            ends = [folders[config].fingerprint for config in pair.runs if config in folders] if pair else []
+            if ends != entry["fingerprints"]:
+                raise LmcError(
+                    f"{results / 'cells.json'}: cell {cell.key}, pair {entry['pair']}, is of runs "
+                    f"{' and '.join(entry['fingerprints'])}, which are not those of params.yaml; {again}"
+                )
+            curves = marks[cell.key, entry["pair"]]
+            result = judged_pair(entry, curves, plan.profile_config.judgement, cell, statuses)
+            found.setdefault(cell.key, []).append(result)
+    return found
+
+
+def _marks(study: StudyResults) -> dict[tuple[str, str], dict[float, dict[SplitName, Curve]]]:
+    """Return the curves of each cell and pair, by epoch and split."""
+    found: dict[tuple[str, str], dict[float, dict[SplitName, Curve]]] = {}
+    for (cell, pair, epoch, split), curve in study.curves.items():
+        found.setdefault((cell, pair), {}).setdefault(epoch, {})[split] = curve
+    return found

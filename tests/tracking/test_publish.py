@@ -1,0 +1,202 @@
+"""A store filled from files alone: complete, once, after any interruption."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from small_results import make_pair
+from small_study import DIGESTS, NUMERICS, fingerprint, make_plan, open_tracker, write_run
+from trained_store import write_params
+
+from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.cli import main
+from lmc_repro.compare.files import write_results
+from lmc_repro.errors import Interrupted, LmcError
+from lmc_repro.files import read_json, write_json
+from lmc_repro.project import Project
+from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.studies.publish import Published, publish_study
+from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.environment import tracking_uri
+
+ALL = 4 + 2 + 1  # trainings, pairs, the cell
+
+
+class Told:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.units = 0.0
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def begin(self, title: str, total: float) -> None:
+        self.lines.append(title)
+
+    def advance(self, units: float, note: str = "") -> None:
+        self.units += units
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def files(project: Project, plan: StudyPlan, cell: Cell) -> Project:
+    """The runs of one cell and its results; no data."""
+    for config in cell.runs:
+        write_run(project.runs / "one", config)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
+    return project
+
+
+def publish(project: Project, plan: StudyPlan, told: Told | None = None) -> Published:
+    return publish_study(project, plan, project.runs / "one", project.results / "one", told or Told())
+
+
+def client(project: Project) -> MlflowClient:
+    return MlflowClient(tracking_uri(project.root))
+
+
+def runs_of(project: Project, kind: str) -> list[str]:
+    store = client(project)
+    experiments = [e.experiment_id for e in store.search_experiments() if e.name.startswith("lmc/")]
+    return [run.info.run_id for run in store.search_runs(experiments, f"tags.`lmc.kind` = '{kind}'")]
+
+
+def test_everything_once(files: Project, plan: StudyPlan) -> None:
+    told = Told()
+    assert publish(files, plan, told) == Published(ALL, 0)
+    assert told.lines == ["publishing 4 runs to MLflow", "publishing 2 pairs"] and told.units == 6
+    assert str(publish(files, plan)) == "published 0, there 7"
+    assert [len(runs_of(files, kind)) for kind in ("train", "pair", "cell")] == [4, 2, 1]
+    pair = client(files).get_run(runs_of(files, "pair")[0])
+    assert pair.info.status == "FINISHED" and pair.data.metrics["barrier/test"] == 35.0
+    assert pair.data.metrics["pair/disagreement_test"] == 50.0 and pair.inputs.model_inputs
+    experiment = client(files).get_experiment(pair.info.experiment_id)
+    assert "mlflow.sharedViewState.lmc-pairs" in experiment.tags
+    assert not files.prepared.exists()
+
+
+def test_it_is_what_a_comparison_would_have_logged(files: Project, plan: StudyPlan, cell: Cell) -> None:
+    publish(files, plan)
+    from lmc_repro.compare.pair import pair_key
+
+    tracker = open_tracker(files, plan)
+    results = [make_pair(pair) for pair in cell.pairs]
+    for result in results:
+        tracker.log_pair(cell, pair_key(result.fingerprints, 3, NUMERICS), result, lambda: pytest.fail("drawn again"))
+    assert not tracker.wrote(tracker.finish_cell(cell, judge_cell(results, 2.0)))
+    assert len(runs_of(files, "pair")) == 2
+
+
+@pytest.mark.parametrize("method, at, done", [("sync_train", 2, 2), ("log_pair", 1, 5), ("finish_cell", 0, 6)])
+def test_what_was_cut_off_is_completed(
+    method: str, at: int, done: int, files: Project, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Callable[..., str] = getattr(Tracker, method)
+    calls: list[int] = []
+
+    def cut_off(*arguments: object) -> str:
+        calls.append(1)
+        if len(calls) > at:
+            raise Interrupted
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, method, cut_off)
+        with pytest.raises(Interrupted):
+            publish(files, plan)
+    assert publish(files, plan) == Published(ALL - done, done)
+    assert publish(files, plan) == Published(0, ALL)
+    assert [len(runs_of(files, kind)) for kind in ("train", "pair", "cell")] == [4, 2, 1]
+
+
+def test_what_somebody_deleted_comes_back(files: Project, plan: StudyPlan) -> None:
+    publish(files, plan)
+    client(files).delete_run(runs_of(files, "pair")[0])
+    assert publish(files, plan) == Published(1, ALL - 1)
+
+
+def test_a_changed_judgement_is_written(files: Project, plan: StudyPlan) -> None:
+    publish(files, plan)
+    profile = plan.profile_config
+    judgement = profile.judgement.model_copy(update={"threshold": 90.0})
+    changed = StudyPlan(
+        plan.study, plan.profile, plan.study_config, profile.model_copy(update={"judgement": judgement}), plan.cells
+    )
+    assert publish(files, changed) == Published(1, ALL - 1)
+    assert client(files).get_run(runs_of(files, "cell")[0]).data.tags["lmc.verdict.test"] == "connected"
+
+
+def test_runs_without_results_are_published(files: Project, plan: StudyPlan) -> None:
+    for path in (files.results / "one").iterdir():
+        path.unlink()
+    told = Told()
+    assert publish(files, plan, told) == Published(4, 0)
+    assert "no results, so no pairs and cells" in told.lines[-1]
+
+
+def test_runs_of_other_settings_are_told_of(files: Project, cell: Cell) -> None:
+    told = Told()
+    narrow = make_plan(marks=(0, 4))
+    with pytest.raises(LmcError, match=r"no finished run of one, profile tiny; run `dvc pull`"):
+        publish(files, narrow, told)
+    write_run(files.runs / "one", cell.runs[0].model_copy(update={"batch_size": 65}))
+    told = Told()
+    publish(files, make_plan(), told)
+    assert told.lines[0].endswith("1 runs belong to no cell of params.yaml; they are not published")
+
+
+def test_results_of_other_runs_are_refused_before_anything_is_written(files: Project, plan: StudyPlan) -> None:
+    path = files.results / "one" / "cells.json"
+    cells = read_json(path, "")
+    cells[0]["pairs"][1]["fingerprints"][0] = "0" * 16
+    write_json(path, cells)
+    with pytest.raises(LmcError, match=r"cells\.json: cell deep--fast, pair 1, is of runs 0{16} and \w{16}, which"):
+        publish(files, plan)
+    runs = files.results / "one" / "runs.json"
+    write_json(runs, read_json(runs, "") | {"evaluation_numerics": 0})
+    with pytest.raises(LmcError, match=r"evaluation numerics 0; here they are tiny, 3 and \d"):
+        publish(files, plan)
+    assert runs_of(files, "train") == []
+
+
+def test_a_damaged_run_is_refused(files: Project, plan: StudyPlan, cell: Cell) -> None:
+    path = files.runs / "one" / fingerprint(cell.runs[1]) / "metrics.csv"
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    with pytest.raises(LmcError, match=r"metrics\.csv: damaged"):
+        publish(files, plan)
+
+
+def lmc(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lmc", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def test_the_command(
+    files: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(files)
+    monkeypatch.chdir(files.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "kept by monkeypatch")
+    (files.root / "other.db").write_bytes((files.root / "mlflow.db").read_bytes())
+    uri = f"sqlite:///{files.root}/other.db"
+    assert lmc(monkeypatch, "publish", "one", "--tracking-uri", uri) == 0
+    assert capsys.readouterr().out == "published 7, there 0\n"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert lmc(monkeypatch, "publish", "one", "--tracking-uri", "http://127.0.0.1:9") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: http://127.0.0.1:9: does not answer; start the server")
+    assert lmc(monkeypatch, "publish", "two") == 2
+    assert f"{Path('out/tiny/two/runs')}: no finished run of two" in capsys.readouterr().err
+    assert json.loads((files.results / "one/runs.json").read_text())["study"] == "one"
