@@ -35,15 +35,16 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
     return wanted, None
 
 
-def numerics_tag(device: str = "cpu", stack: int | None = None) -> str:
+def numerics_tag(device: str = "cpu") -> str:
     """Return what of this process decides bits, for fingerprints.
 
-    portable:GenuineIntel, native:AuthenticAMD:AVX2, cuda:<name>:stack=<size>.
+    portable:GenuineIntel, native:AuthenticAMD:AVX2, cuda:<name>. On a GPU a run's bits may depend on the size of its
+    stack too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.
     """
     if device.startswith("cuda"):
         import torch
 
-        return f"cuda:{torch.cuda.get_device_name()}:stack={stack}"
+        return f"cuda:{torch.cuda.get_device_name()}"
     if os.environ.get(_CHOSEN) == "portable":
         return f"portable:{cpu_vendor()}"
     import torch

@@ -19,6 +19,7 @@ ORDER = (
     "files",  # atomic writes
     "numerics",  # set before torch is there, so it comes before all that imports torch
     "project",  # where the folders are
+    "progress",  # who is told how far long work has come
     "drawing",  # matplotlib's settings, and files of equal bytes
     "schemas",
     "data",
@@ -31,9 +32,15 @@ ORDER = (
     "report",
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks
+    "proof",  # makes runs again and holds them against what was stored
+    "leftovers",  # what no study, run or lock names any more
+    "api",  # the same for notebooks
     "doctor",  # looks at all of it and changes nothing
     "cli",
 )
+
+COMMANDS = {"execution.bundle"}
+"""Modules that are commands of their own, for a machine with torch and little else: they import as cli does."""
 
 TRACKED, STREAMED, VERSIONED = {"mlflow"}, {"ffcv"}, {"dvc"}
 BARE = ("schemas", "data", "models", "training", "barriers")
@@ -79,7 +86,7 @@ def upward(graph: dict[str, set[str]], order: tuple[str, ...]) -> list[str]:
         f"{module} -> {target}"
         for module, targets in graph.items()
         for target in targets
-        if module and rank[module.split(".")[0]] < rank[target.split(".")[0]]
+        if module and module not in COMMANDS and rank[module.split(".")[0]] < rank[target.split(".")[0]]
     ]
 
 

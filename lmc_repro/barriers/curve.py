@@ -84,15 +84,20 @@ class _Path:
 
 
 def path_curves(
-    model: Model, theta_0: dict[str, Tensor], theta_1: dict[str, Tensor], dataset: Dataset, points: int
+    model: Model,
+    theta_0: dict[str, Tensor],
+    theta_1: dict[str, Tensor],
+    dataset: Dataset,
+    points: int,
+    device: torch.device | None = None,
 ) -> dict[SplitName, Curve]:
     """Return the curve of each split between two networks (paper, Section 2; 11 points there).
 
     Weights by name, one child each. Points are evaluated side by side on whole un-augmented splits; where the two
-    networks are one, as at an initialisation that they share, a single point is.
+    networks are one, as at an initialisation that they share, a single point is. Computed on `device`, default the CPU.
     """
     layout = Layout(model)
-    ends = layout.stack([theta_0, theta_1])
+    ends = layout.stack([theta_0, theta_1]).to(device)
     if torch.equal(ends[0], ends[1]):
         views = layout.views(ends[:1])
         return {

@@ -25,6 +25,10 @@ Column = Annotated[list[str] | None, typer.Option(help="Only this column, e.g. a
 Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds a cell, each with one pair of runs.")]
 Replicas = Annotated[int | None, typer.Option(min=2, help="Runs a trainer seed; r gives r(r-1)/2 dependent pairs.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Train so many epochs only.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="Only the cells on this data set; a study that has none is moved to it.")
+]
+Width = Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread each; default: one a core.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
 TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store instead of MLFLOW_TRACKING_URI's.")]
@@ -165,12 +169,12 @@ def reproduce(
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(help="Keep what is made again in this new folder.")] = None,
 ) -> None:
-    """Make a run again from what MLflow holds alone, in a fresh folder, and say whether its bits are the same.
+    """Make a run again and say whether its bits are the same.
 
-    Trains it from the recorded config and seeds, and compares sha256 of initial weights, order, augmentation, every
-    checkpoint and every metric; of a pair both trainings, then the path count by count. Ids: `lmc list STUDY`, `lmc
-    show CELL_ID`. Exit code 0 identical, 1 something differs (the first thing, and what is likely behind it), 2 cannot
-    be tried.
+    From what MLflow holds alone, in a fresh folder: trains it from the recorded config and seeds, and compares
+    sha256 of initial weights, order, augmentation, every checkpoint and every metric; of a pair both trainings,
+    then the path count by count. Ids: `lmc list STUDY`, `lmc show CELL_ID`. Exit code 0 identical, 1 something
+    differs (the first thing, and what is likely behind it), 2 cannot be tried.
     """
     from lmc_repro.cli.proof import reproduce_command
 
@@ -184,11 +188,11 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Do not measure the paths again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check every run and pair of a study's results against its checksums, without training. Nothing is written.
+    """Check a study's results against their checksums.
 
-    Run folders and MLflow's checkpoints by sha256, paths between those weights measured again (counts and losses equal
-    to curves.csv), barriers worked out again from curves.csv (equal to cells.json and to MLflow). Exit code 0, or 1
-    with a line a problem that names the file and what to do.
+    Without training, and nothing is written. Run folders and MLflow's checkpoints by sha256, paths between those
+    weights measured again (counts and losses equal to curves.csv), barriers worked out again from curves.csv (equal
+    to cells.json and to MLflow). Exit code 0, or 1 with a line a problem that names the file and what to do.
     """
     from lmc_repro.cli.proof import verify_command
 
@@ -220,10 +224,8 @@ def run(
     column: Column = None,
     pairs: Pairs = None,
     replicas: Replicas = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Only the cells on this data set; a study that has none is moved to it.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")] = None,
+    dataset: Dataset = None,
+    width: Width = None,
     epochs: Epochs = None,
     set_: Set = None,
     jobs: Jobs = None,
@@ -244,6 +246,50 @@ def run(
     given, narrowed = parse_settings(tuple(set_ or ())), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     run_command(study, choice, jobs, dry_run, out)
+
+
+@app.command()
+def plan(
+    study: Study,
+    out: Annotated[Path, typer.Option(help="The file to write, e.g. plan.json.")],
+    profile: Profile = None,
+    row: Row = None,
+    column: Column = None,
+    pairs: Pairs = None,
+    replicas: Replicas = None,
+    dataset: Dataset = None,
+    width: Width = None,
+    epochs: Epochs = None,
+    set_: Set = None,
+) -> None:
+    """Write a study as JSON, to be trained on a GPU machine.
+
+    The machine needs little else. There: python -m lmc_repro.execution.bundle plan.json --device cuda --out
+    table1.lmc, with this package, torch, numpy, pydantic, safetensors and a copy of data/prepared. Back here: lmc
+    import table1.lmc
+    """
+    from lmc_repro.cli.bundles import plan_command
+    from lmc_repro.cli.settings import parse_settings
+    from lmc_repro.studies.expand import Choice
+
+    given, narrowed = parse_settings(tuple(set_ or ())), (tuple(row or ()), tuple(column or ()))
+    plan_command(study, Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, None, given), out)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `python -m lmc_repro.execution.bundle` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
+) -> None:
+    """Bring in a study that was computed on another machine.
+
+    Into MLflow and out/PROFILE/STUDY. The file is checked first: names, checksums, versions, that its runs and
+    pairs are those of its plan. Importing it again changes nothing. Runs and pairs without weights carry the tag
+    lmc.weights: they can be looked at, not compared with others.
+    """
+    from lmc_repro.cli.bundles import import_command
+
+    import_command(file, out)
 
 
 @app.command()
@@ -271,11 +317,12 @@ def check_lock(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what `dvc repro` made here otherwise than the committed dvc.lock has it: `make check-lock` does both.
+    """Say what differs here from the committed dvc.lock.
 
-    Stage by stage from hashes. Cell by cell, how many error counts differ and by how many images, where the locked
-    counts can be had: from DVC's cache, or from dvc.counts.json, which is committed with dvc.lock. On another kind of
-    CPU other bits are to be expected. Exit code 0 if every output has the locked hash, 1 if not.
+    What `dvc repro` made here otherwise than the lock has it; `make check-lock` does both. Stage by stage from
+    hashes. Cell by cell, how many error counts differ and by how many images, where the locked counts can be had:
+    from DVC's cache, or from dvc.counts.json, which is committed with dvc.lock. On another kind of CPU other bits
+    are to be expected. Exit code 0 if every output has the locked hash, 1 if not.
     """
     from lmc_repro.cli.lock import check_lock_command
 
@@ -287,11 +334,12 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List working files that nothing names any more, with sizes, and remove them if you say so.
+    """List and remove working files that nothing names any more.
 
-    Left over are runs and measured pairs in .lmc that no study of params.yaml has under any profile, and neither
-    runs/ nor out/ names; their locks; files that a killed process was writing. Runs under way, results, out/ and
-    MLflow's store are never touched. On a terminal it asks; elsewhere --yes is needed.
+    With sizes, and removed only if you say so. Left over are runs and measured pairs in .lmc that no study of
+    params.yaml has under any profile, and neither runs/ nor out/ names; their locks; files that a killed process
+    was writing. Runs under way, results, out/ and MLflow's store are never touched. On a terminal it asks;
+    elsewhere --yes is needed.
     """
     from lmc_repro.cli.leftovers import gc_command
 
@@ -300,11 +348,12 @@ def gc(
 
 @app.command()
 def publish(study: Study, profile: Profile = None, tracking_uri: TrackingUri = None) -> None:
-    """Fill a tracking store, also an empty or a remote one, with what runs/STUDY and results/STUDY hold.
+    """Fill an MLflow store from runs/STUDY and results/STUDY.
 
-    After `git clone` and `dvc pull`: trainings with their checkpoints, pairs, cells and the view. Nothing is trained or
-    measured, and no data set is needed. What is there already is left alone; after an interruption, call it again.
-    Another --profile than the active one is looked for below out/, where `lmc run` writes.
+    Also an empty or a remote one. After `git clone` and `dvc pull`: trainings with their checkpoints, pairs, cells
+    and the view. Nothing is trained or measured, and no data set is needed. What is there already is left alone;
+    after an interruption, call it again. Another --profile than the active one is looked for below out/, where `lmc
+    run` writes.
     """
     from lmc_repro.cli.publish import publish_command
 

@@ -149,6 +149,7 @@ def reproduction_command(folder: Path | None, profile: str) -> None:
 
 
 def _open() -> tuple[Project, Params]:
+    """Return the project around the working folder and its params.yaml, all of it validated."""
     project = find_project()
     params = load_params(project.params)
     validate_all(params)
@@ -190,7 +191,10 @@ def _workspace(
 
     if device not in (None, "auto", "cpu", "cuda"):
         raise LmcError(f"--device: found {device!r}, allowed: auto, cpu, cuda")
+    from lmc_repro.training.precision import require_precision
+
     resolved = resolve_device(device or plan.profile_config.device)
+    require_precision(plan.runs, resolved)
     if resolved != "cpu":
         # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
@@ -217,6 +221,7 @@ def _report(
     as_json: bool = False,
     exhibits: tuple[str, ...] = (),
 ) -> None:
+    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`."""
     from rich.console import Console
 
     from lmc_repro.report.contents import read_report

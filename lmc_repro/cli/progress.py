@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
+
+from lmc_repro.progress import Lines, Listener
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-    from lmc_repro.studies.workspace import Listener
-
-_LOG_STEP = 0.1  # a log gets a line each tenth of the work
 
 
 class Bars:
@@ -57,36 +54,6 @@ class Bars:
         if self._progress is not None:
             self._progress.stop()
         self._progress = self._task = None
-
-
-class Lines:
-    """One line at the beginning and at every tenth, with the time that is left."""
-
-    def __init__(self) -> None:
-        self._title, self._total, self._done, self._begun, self._next = "", 0.0, 0.0, 0.0, _LOG_STEP
-
-    def line(self, text: str) -> None:
-        """Say one line."""
-        print(text, file=sys.stderr, flush=True)
-
-    def begin(self, title: str, total: float) -> None:
-        """Announce a part of the work."""
-        self._title, self._total, self._done, self._begun, self._next = title, total, 0.0, time.monotonic(), _LOG_STEP
-        self.line(title)
-
-    def advance(self, units: float, note: str = "") -> None:
-        """Count, and speak at each tenth."""
-        self._done += units
-        share = self._done / self._total if self._total else 1.0
-        if share >= self._next:
-            spent = time.monotonic() - self._begun
-            left = spent / share * (1 - share)
-            self.line(f"{self._title}: {share:.0%}, {spent:.0f} s spent, about {max(left, 0):.0f} s left")
-            while self._next <= share:
-                self._next += _LOG_STEP
-
-    def end(self) -> None:
-        """Nothing to tidy."""
 
 
 class Parts:

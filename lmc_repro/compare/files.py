@@ -52,10 +52,14 @@ def write_results(
     not_run: Mapping[str, str],
     numerics: str,
     device: str,
+    torch: str | None = None,
 ) -> None:
-    """Write the three files; `results` by cell key, `not_run` the reason of each cell without one."""
+    """Write the three files; `results` by cell key, `not_run` the reason of each cell without one.
+
+    `torch` is the version that the runs were trained with, the installed one by default.
+    """
     cells = [cell for cell in plan.cells if cell.key in results]
-    write_json(folder / "runs.json", _runs(plan, records, digests, not_run, numerics, device))
+    write_json(folder / "runs.json", _runs(plan, records, digests, not_run, numerics, device, torch or torch_version()))
     write_json(folder / "cells.json", [cell_record(cell, results[cell.key]) for cell in cells])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -133,6 +137,7 @@ def _runs(
     not_run: Mapping[str, str],
     numerics: str,
     device: str,
+    torch: str,
 ) -> dict[str, Any]:
     study, profile = plan.study_config, plan.profile_config
     datasets = []
@@ -160,7 +165,7 @@ def _runs(
         "points": profile.points,
         "device": device,
         "numerics": numerics,
-        "torch": torch_version(),
+        "torch": torch,
         "training_numerics": TRAINING_NUMERICS,
         "evaluation_numerics": EVALUATION_NUMERICS,
         "dataset": study.base.dataset,
@@ -185,7 +190,7 @@ def _runs(
                 "diverged_epoch": r.status["diverged_epoch"],
                 "init_sha256": r.status["init_sha256"],
                 "order_sha256": r.status["order_sha256"],
-                **{key: r.status[key] for key in ("augmentation_sha256",) if key in r.status},
+                **{key: r.status[key] for key in ("augmentation_sha256", "stack") if key in r.status},
                 "final_sha256": r.status["final_sha256"],
                 "train_error": r.train_error,
                 "test_error": r.test_error,

@@ -45,6 +45,7 @@ class PairTask:
     prepared: Path
     points: int
     min_train_accuracy: float | None
+    device: str = "cpu"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to a worker: torch would open a channel of its own for each of hundreds of tensors."""
@@ -70,7 +71,7 @@ def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:
 def measure_pair(task: PairTask) -> PairResult:
     """Return curves and barriers at every mark, and how far apart the endpoints are at the last."""
     use_one_thread()
-    return measure_on(_dataset(task.prepared, task.data.dataset), task)
+    return measure_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
 
 
 @torch.no_grad()
@@ -78,14 +79,15 @@ def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
     """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads."""
     # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
     dataset = with_label_noise(dataset, task.data.label_noise)
+    device = dataset.train.images.device
     model = build_model(task.model, dataset.info)
     marks = []
     for epoch, (theta_0, theta_1) in sorted(task.weights.items()):
-        curves = path_curves(model, theta_0, theta_1, dataset, task.points)
+        curves = path_curves(model, theta_0, theta_1, dataset, task.points, device)
         marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, task.min_train_accuracy))
     ends = Layout(model).stack(task.weights[marks[-1].epoch])
     distance, cosine = _distance(ends[0], ends[1])
-    views = Layout(model).views(ends)
+    views = Layout(model).views(ends.to(device))
     disagreement: dict[SplitName, float] = {}
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
         predictions, _ = predict(model, views, part, dataset.info)
@@ -118,5 +120,5 @@ def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | N
 
 
 @cache
-def _dataset(prepared: Path, name: str) -> Dataset:
-    return load_dataset(prepared, name)  # once a process, not once a pair
+def _dataset(prepared: Path, name: str, device: torch.device) -> Dataset:
+    return load_dataset(prepared, name).to(device)  # once a process, not once a pair

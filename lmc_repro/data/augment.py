@@ -80,23 +80,29 @@ def epoch_view(
     """Return how C children with `seeds` see the n training images in `epoch`; draws are moved to `device` once."""
     if config is None:
         return lambda images, indices: normalise(images, info)
+    draws = [drawn.to(device) for drawn in stack_draws(config, info, n, seeds, epoch)]
+    return lambda images, indices: augmented(images, indices.to(device), draws, config, info)
+
+
+def stack_draws(config: AugmentConfig, info: DatasetInfo, n: int, seeds: Sequence[Seeds], epoch: int) -> list[Tensor]:
+    """Return the draws of C children in `epoch`: int16 [C, n, 5], and float32 [C, n, 4] for each of config.steps."""
     _, height, width = info.shape
-    drawn = [epoch_draws(config, _seed(child, epoch), epoch, n, height, width) for child in seeds]
-    draws = torch.from_numpy(np.stack(drawn)).to(device)
-    children = torch.arange(len(seeds), device=device).unsqueeze(1)
-    steps = []
-    for step in config.steps:
-        numbers = np.stack([step_draws(step.kind, _seed(child, epoch), epoch, n) for child in seeds])
-        steps.append((find(AUGMENTATIONS[step.kind].build), step, torch.from_numpy(numbers).to(device)))
+    drawn = np.stack([epoch_draws(config, _seed(child, epoch), epoch, n, height, width) for child in seeds])
+    numbers = [
+        np.stack([step_draws(step.kind, _seed(child, epoch), epoch, n) for child in seeds]) for step in config.steps
+    ]
+    return [torch.from_numpy(drawn), *map(torch.from_numpy, numbers)]
 
-    def view(images: Tensor, indices: Tensor) -> Tensor:
-        place = children, indices.to(device)
-        inputs = augment(images.flatten(0, 1), draws[place].flatten(0, 1), config, info)
-        for apply, step, numbers in steps:
-            inputs = apply(step, inputs, numbers[place].flatten(0, 1))
-        return inputs.view(images.shape)
 
-    return view
+def augmented(
+    images: Tensor, indices: Tensor, draws: Sequence[Tensor], config: AugmentConfig, info: DatasetInfo
+) -> Tensor:
+    """Return the inputs of a batch: images uint8 [C, b, ch, H, W] of samples [C, b] after their children's draws."""
+    chosen = [drawn.gather(1, indices.unsqueeze(2).expand(-1, -1, drawn.shape[2])).flatten(0, 1) for drawn in draws]
+    inputs = augment(images.flatten(0, 1), chosen[0], config, info)
+    for step, numbers in zip(config.steps, chosen[1:], strict=True):
+        inputs = find(AUGMENTATIONS[step.kind].build)(step, inputs, numbers)
+    return inputs.view(images.shape)
 
 
 def augmentation_sha256(config: AugmentConfig, info: DatasetInfo, n: int, seeds: Seeds, epochs: int) -> str:

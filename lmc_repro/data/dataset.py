@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> Split:
+        """Return the split with its tensors on `device`."""
+        return Split(self.images.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -39,6 +43,10 @@ class Dataset:
     train: Split
     test: Split
     digest: str
+
+    def to(self, device: torch.device) -> Dataset:
+        """Return the data set with its tensors on `device`."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 def data_digest(train: Split, test: Split) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from lmc_repro.schemas.data import OrderRule
 
@@ -19,6 +23,20 @@ def epoch_order(n: int, loader_seed: int, epoch: int, rule: OrderRule = "philox"
       made that way. Seed 0 at epoch e + 1 and seed 1 at epoch e have the same order: not for independent seeds.
     """
     if rule == "philox":
-        words = np.random.Philox(np.random.SeedSequence(loader_seed, spawn_key=(epoch,))).random_raw(n)
-        return np.argsort(words, kind="stable")
+        return np.argsort(_words(n, loader_seed, epoch), kind="stable")
     return np.random.default_rng(loader_seed + epoch).permutation(n)
+
+
+def epoch_orders(
+    n: int, loader_seeds: Sequence[int], epoch: int, rule: OrderRule, device: torch.device | None = None
+) -> Tensor:
+    """Return the `epoch_order` of each of C loader seeds as int64 [C, n] on `device`, sorted there."""
+    if rule != "philox":
+        return torch.from_numpy(np.stack([epoch_order(n, seed, epoch, rule) for seed in loader_seeds])).to(device)
+    words = np.stack([_words(n, seed, epoch) for seed in loader_seeds])
+    words ^= np.uint64(1 << 63)  # unsigned order is then that of signed numbers
+    return torch.argsort(torch.from_numpy(words.view(np.int64)).to(device), dim=1, stable=True)
+
+
+def _words(n: int, loader_seed: int, epoch: int) -> npt.NDArray[np.uint64]:
+    return np.random.Philox(np.random.SeedSequence(loader_seed, spawn_key=(epoch,))).random_raw(n)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 
 from lmc_repro.data.batch import Batch, count_steps
 from lmc_repro.data.dataset import Split
-from lmc_repro.data.order import epoch_order
+from lmc_repro.data.order import epoch_orders
 from lmc_repro.schemas.data import OrderRule
 from lmc_repro.schemas.seeds import Seeds
 
@@ -31,9 +30,9 @@ class ResidentLoader:
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of `epoch` from `start_step` on; see `StackLoader.epoch`."""
         n, children = len(self._split), len(self._seeds)
-        order = np.stack([epoch_order(n, seeds.loader_at(epoch), epoch, self._rule) for seeds in self._seeds])
         # One transfer an epoch; each batch is then a slice that is already on the device.
-        indices = torch.from_numpy(order).to(self._images.device)
+        loader_seeds = [seeds.loader_at(epoch) for seeds in self._seeds]
+        indices = epoch_orders(n, loader_seeds, epoch, self._rule, self._images.device)
         for step in range(start_step, self.steps_per_epoch):
             these = indices[:, step * self._batch_size : (step + 1) * self._batch_size]
             chosen = these.reshape(-1)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.task import StackTask, train_task
-from lmc_repro.execution.threads import one_thread_each
+from lmc_repro.execution.threads import deterministic_products, one_thread_each
 from lmc_repro.training.trainer import Event
 
 T = TypeVar("T")
@@ -104,6 +104,7 @@ def _begin(events: Any, stop: Any) -> None:
     _Worker.events, _Worker.stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
     one_thread_each()
+    deterministic_products()
 
 
 def _train(task: StackTask) -> None:

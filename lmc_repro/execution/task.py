@@ -6,10 +6,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lmc_repro.errors import LmcError
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.trainer import Child, Event, train_stack
+
+if TYPE_CHECKING:
+    from lmc_repro.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class StackTask:
 
 def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
     """Bring every run of the task to its end; runs that are complete, or that another process completes, are left."""
-    import torch
+    import torch.utils.deterministic
     from filelock import FileLock
 
     from lmc_repro.data.dataset import load_dataset
@@ -40,6 +45,7 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
 
     use_one_thread()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports its compiler: 1.5 s
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written first
     with ExitStack() as locks:
         task.working.mkdir(parents=True, exist_ok=True)
         for fingerprint in sorted(task.fingerprints):  # one order for all processes: no deadlock
@@ -48,5 +54,25 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
         children = [Child(config, folder) for folder, config in folders if not folder.is_complete()]
         if children:
             dataset = load_dataset(task.prepared, children[0].config.data.dataset)
-            device = torch.device(task.device)
-            train_stack(children, dataset, task.prepared, task.loader, task.numerics, device, on_event)
+            _train(children, dataset, task, on_event)
+
+
+def _train(children: list[Child], dataset: Dataset, task: StackTask, on_event: Callable[[Event], None]) -> None:
+    """Train the children together, and in halves where a GPU has no memory for so many after all."""
+    import torch
+
+    try:
+        device = torch.device(task.device)
+        train_stack(children, dataset, task.prepared, task.loader, task.numerics, device, on_event)
+        return
+    except torch.OutOfMemoryError:
+        if len(children) == 1:
+            raise LmcError(
+                f"the GPU has no memory for run {children[0].folder.fingerprint} alone; end what else uses it, or "
+                "choose a smaller network or batch"
+            ) from None
+    # Out of the handler: the error held the tensors of the attempt.
+    torch.cuda.empty_cache()
+    half = len(children) // 2
+    for part in (children[:half], children[half:]):
+        _train(part, dataset, task, on_event)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from lmc_repro.schemas.base import Marks, Strict
 from lmc_repro.schemas.data import DataConfig
@@ -12,6 +12,12 @@ from lmc_repro.schemas.model import ModelConfig
 from lmc_repro.schemas.optimizer import ClipConfig, OptimizerConfig
 from lmc_repro.schemas.schedule import ScheduleConfig
 from lmc_repro.schemas.seeds import Seeds
+
+Precision = Literal["float32", "tf32", "bf16"]
+"""Of the matrix products of training, on a GPU; weights, optimizer and all that is measured are float32 in each.
+
+`tf32`: factors rounded to 10 bits of mantissa, sums in float32. `bf16`: factors and products rounded to 7 bits.
+"""
 
 
 class RunConfig(Strict):
@@ -25,6 +31,7 @@ class RunConfig(Strict):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     evaluate_at: Marks
+    precision: Precision = "float32"
     seeds: Seeds
 
     @model_validator(mode="after")
@@ -45,6 +52,14 @@ class RunConfig(Strict):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_plain_precision(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave float32 unsaid: the files of such runs have the bytes that they had before there was a choice."""
+        values: dict[str, Any] = write(self)
+        if self.precision == "float32":
+            values.pop("precision", None)
+        return values
+
     def without_seeds(self) -> dict[str, Any]:
         """Return what all runs of a cell share, as plain JSON values."""
         return self.model_dump(mode="json", exclude={"seeds"})
@@ -60,5 +75,5 @@ class RunConfig(Strict):
             else:
                 flat[prefix] = value
 
-        walk("", self.model_dump(mode="json"))
+        walk("", {**self.model_dump(mode="json"), "precision": self.precision})
         return flat

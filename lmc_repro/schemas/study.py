@@ -10,6 +10,7 @@ from lmc_repro.schemas.base import Marks, Strict
 from lmc_repro.schemas.data import AugmentConfig, LoaderKind, OrderRule
 from lmc_repro.schemas.model import BiasKind, GainKind, InitKind, ModelKind
 from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.schemas.run import Precision
 from lmc_repro.schemas.schedule import ScheduleKind, WarmupRule
 
 # DVC reads a dot in a key as a path, and MLflow refuses @ and =.
@@ -29,8 +30,8 @@ class Settings(Strict):
     `filters` and `kernel` is on that data set; `lr_divisor: positions` divides the rate by its number of positions.
     `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
     the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
-    optimizer's. `options` are settings of a network of one's own that have no name here. `pair` and `pairs` say which
-    pairs a cell has, and how many.
+    optimizer's. `precision` is that of the matrix products of training on a GPU. `options` are settings of a network of
+    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many.
     """
 
     dataset: str | None = None
@@ -64,6 +65,7 @@ class Settings(Strict):
     evaluate_at: Marks | None = None
     order: OrderRule | None = None
     drop_last: bool | None = None
+    precision: Precision | None = None
     loader: LoaderKind | None = None
     pair: PairKind | None = None
     pairs: Annotated[int, Field(ge=1)] | None = None

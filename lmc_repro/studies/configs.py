@@ -48,6 +48,7 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
         "batch_size": batch,
         "epochs": settings.epochs,
         "evaluate_at": settings.evaluate_at,
+        "precision": settings.precision or "float32",
         "seeds": {"trainer": 0, "loader": 0, "augmentation": 0 if augmented else None},
     }
     return validate(RunConfig, values, where).without_seeds()

@@ -15,13 +15,13 @@ from lmc_repro.compare.figure import path_figure
 from lmc_repro.compare.pair import pair_key
 from lmc_repro.compare.stored import judged_pair
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.members import Member
 from lmc_repro.files import read_json
 from lmc_repro.project import Project
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import StudyResults
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.train import Member
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.evaluate import EVALUATION_NUMERICS

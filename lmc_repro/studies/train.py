@@ -5,15 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.members import Member, members_of
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import run_stacks
 from lmc_repro.schemas.plan import Cell
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.progress import clear_progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
@@ -31,25 +29,9 @@ class Counts:
         return f"trained {self.trained}, reused {self.reused}, resumed {self.resumed}"
 
 
-@dataclass(frozen=True)
-class Member:
-    """A run of a study: where it belongs and under which fingerprint."""
-
-    cell: Cell
-    config: RunConfig
-    fingerprint: str
-
-
 def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
-    """Return the runs of the cells, each once and with the first cell that it belongs to, and their fingerprints."""
-    found: dict[str, Member] = {}
-    for cell in cells:
-        name = cell.config["data"]["dataset"]
-        data = data_identity(dataset_info(name), digests[name])
-        for config in cell.runs:
-            fingerprint = run_fingerprint(config, data, workspace.tag)
-            found.setdefault(fingerprint, Member(cell, config, fingerprint))
-    return list(found.values())
+    """Return the runs of the cells, each once, and their fingerprints in this workspace."""
+    return members_of(cells, digests, workspace.tag, workspace.torch)
 
 
 def train_study(workspace: Workspace) -> Counts:
@@ -136,7 +118,7 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
         shutil.rmtree(stored.path)
     folders = [*workspace.project.runs.glob(f"*/{fingerprint}"), *workspace.project.out.glob(f"*/*/runs/{fingerprint}")]
     for folder in map(RunFolder, sorted(folders)):
-        if folder.is_complete() and not folder.damage():
+        if folder.is_complete() and folder.holds_all() and not folder.damage():
             folder.export(workspace.store)
             return True
     return False

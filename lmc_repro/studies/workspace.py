@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from lmc_repro.data.status import read_status
-from lmc_repro.errors import LmcError
-from lmc_repro.numerics import choose_mode, numerics_tag
+from lmc_repro.execution.devices import resolve_device
+from lmc_repro.execution.members import available
+from lmc_repro.numerics import choose_mode, numerics_tag, torch_version
+from lmc_repro.progress import Listener
 from lmc_repro.project import Project
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.environment import take_project_run
 
-
-class Listener(Protocol):
-    """Is told what happens; draws bars on a terminal, prints lines in a log."""
-
-    def line(self, text: str) -> None:
-        """Say one line."""
-        ...
-
-    def begin(self, title: str, total: float) -> None:
-        """A part of the work begins, of `total` units."""
-        ...
-
-    def advance(self, units: float, note: str = "") -> None:
-        """Some units are done."""
-        ...
-
-    def end(self) -> None:
-        """The part is over."""
-        ...
+__all__ = [
+    "Listener",
+    "Workspace",
+    "begin_process",
+    "mirror_of",
+    "prepared_dir",
+    "process_tag",
+    "resolve_device",
+]
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One study under way. `tag` is the numerics tag of fingerprints; `device` cpu or cuda, never auto."""
+    """One study under way. `tag` is the numerics tag of fingerprints; `device` cpu or cuda, never auto.
+
+    `torch` is the version of fingerprints: that of another machine, where runs came from one.
+    """
 
     project: Project
     plan: StudyPlan
@@ -50,6 +44,7 @@ class Workspace:
     device: str
     tag: str
     listener: Listener
+    torch: str = field(default_factory=torch_version)
 
     @property
     def store(self) -> Path:
@@ -58,31 +53,7 @@ class Workspace:
 
     def available(self) -> tuple[list[Cell], dict[str, str], dict[str, str]]:
         """Return the cells that can be run, the digests of their data sets, and why the others are not run."""
-        cells, digests, not_run = [], {}, {}
-        for cell in self.plan.cells:
-            name = cell.config["data"]["dataset"]
-            status = read_status(self.prepared, name)
-            if status is None:
-                raise LmcError(f"{self.prepared / name}: data set {name} is not prepared; run `lmc prepare {name}`")
-            if status["state"] == "ready":
-                cells.append(cell)
-                digests[name] = str(status["digest"])
-            else:
-                not_run[cell.key] = f"data set {name} is {status['state']}: {status.get('reason')}"
-        return cells, digests, not_run
-
-
-def resolve_device(wanted: str) -> str:
-    """Return cpu or cuda for auto, cpu or cuda; LmcError if cuda is wanted and not there."""
-    if wanted == "cpu":
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise LmcError("--device cuda: torch sees no GPU here; use --device cpu")
-    return "cpu"
+        return available(self.plan, self.prepared)
 
 
 def begin_process(params: Params, profile: str, listener: Listener) -> None:

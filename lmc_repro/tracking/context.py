@@ -36,6 +36,7 @@ class Context:
     project_run: str | None
     store: Store
     index: Index
+    torch: str
     logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     _originals: dict[str, StoredRun | None] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Context:
         return self.digests[cell.config["data"]["dataset"]]
 
     def cell_id(self, cell: Cell) -> str:
-        return cell_identity(cell, self.digest(cell), self.numerics)
+        return cell_identity(cell, self.digest(cell), self.numerics, self.torch)
 
     def tags(self, kind: Kind, cell: Cell) -> dict[str, str]:
         """The tags of every run of a cell."""
@@ -63,6 +64,7 @@ class Context:
             "lmc.data_digest": self.digest(cell),
             "lmc.numerics": self.numerics,
             **versions(),
+            "lmc.version.torch": self.torch,
             **git_commit(self.project.root),
         }
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lmc_repro.schemas.plan import Cell
 
 
-def cell_identity(cell: Cell, data_digest: str, numerics: str) -> str:
+def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
 
     The number of pairs is not in it: more pairs of a cell are added to the same run.
@@ -23,7 +23,7 @@ def cell_identity(cell: Cell, data_digest: str, numerics: str) -> str:
         "config": cell.config,
         "data": data_digest,
         "numerics": numerics,
-        "torch": torch_version(),
+        "torch": torch or torch_version(),
         "training_numerics": TRAINING_NUMERICS,
     }
     return sha256_bytes(canonical_json(identity).encode())[:16]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
-from lmc_repro.schemas.base import mark_text, parse_mark
+from lmc_repro.schemas.base import mark_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.training.run_folder import checkpoint_name
+from lmc_repro.training.run_folder import checkpoint_name, kept_marks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,13 +46,13 @@ def read_verified(folder: RunFolder, mark: float, sha256: str) -> bytes:
 def publish(
     store: Store, run: StoredRun, status: dict[str, Any], folder: RunFolder, half_done: bool
 ) -> tuple[float, str]:
-    """Store every checkpoint of a complete run folder; return the last mark and the id of its logged model.
+    """Store every checkpoint that a complete run folder keeps; return the last mark and the id of its logged model.
 
     The model comes after the files: where it is ready, they are whole. With `half_done` that of an interrupted attempt
     is looked for first and completed.
     """
     client = store.client
-    *earlier, last = sorted(map(parse_mark, status["checkpoints"]))
+    *earlier, last = kept_marks(status)
     contents = {mark: read_verified(folder, mark, status["checkpoints"][mark_text(mark)]) for mark in (*earlier, last)}
     if earlier:
         files = {checkpoint_name(mark): contents[mark] for mark in earlier}
@@ -90,6 +90,11 @@ def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
     from lmc_repro.training.checkpoint import read_checkpoint
 
     sha256 = run.status["checkpoints"].get(mark_text(epoch))
+    if epoch not in kept_marks(run.status):
+        raise LmcError(
+            f"{store.uri}: run {run.run_id} ({run.fingerprint}) was imported without the weights of epoch "
+            f"{mark_text(epoch)}; bundle it with --keep all and import it again"
+        )
     if sha256 is None or not run.models:
         raise LmcError(
             f"{store.uri}: run {run.run_id} ({run.fingerprint}) has no checkpoint of epoch {epoch}; {REBUILD}"

@@ -29,6 +29,11 @@ PROJECT_RUN = "lmc.project_run"
 PROCESS = "lmc.process"
 CONTENT = "lmc.content"
 SHA256 = "lmc.sha256"
+WEIGHTS = "lmc.weights"
+"""On trainings and pairs whose weights, or all but the last, were left on the machine that trained them."""
+
+NOT_KEPT = "not kept"
+LAST_KEPT = "last kept"
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"

@@ -41,8 +41,13 @@ def log_pair(
     The old run goes to MLflow's trash: neither points nor parameters can be taken back. `figures` is called only if
     the run is made.
     """
+    from mlflow.entities import LoggedModelInput
+
     points = list(pair_points(result))
+    models = _endpoints(context, cell, result)
     tags = {names.PAIR_KEY: pair_key, **_tags(result)}
+    if len(models) < 2:
+        tags[names.WEIGHTS] = names.NOT_KEPT
     tables = _tables(result)
     content = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags}
     if OVER_TRAINING in tables:  # says what the points cannot
@@ -66,19 +71,17 @@ def log_pair(
         log(client, run.run_id, points, _params(context, cell, result), {})
         files = {**tables, **figures()}
         artifacts.put(run.artifact_uri, files, partial(client.log_artifacts, run.run_id))
-        _log_endpoints(context, cell, run.run_id, result)
+        if models:
+            client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in models])
         return context.finish(run)
 
 
-def _log_endpoints(context: Context, cell: Cell, run_id: str, result: PairResult) -> None:
-    """Make the two networks at the end of the path inputs of the run."""
-    from mlflow.entities import LoggedModelInput
-
+def _endpoints(context: Context, cell: Cell, result: PairResult) -> list[str]:
+    """Return the logged models of the two networks at the end of the path, as far as the store has them."""
     epoch = result.final.epoch
     ends = [context.index.look_up("train", context.cell_id(cell), fingerprint) for fingerprint in result.fingerprints]
     owners = [owner for end in ends if end is not None and (owner := context.owner(end)) is not None]
-    if inputs := [LoggedModelInput(owner.models[epoch]) for owner in owners if epoch in owner.models]:
-        context.store.client.log_inputs(run_id, models=inputs)
+    return [owner.models[epoch] for owner in owners if epoch in owner.models]
 
 
 def pair_points(result: PairResult) -> Iterator[Point]:

@@ -32,11 +32,15 @@ class Tracker:
         self._live: dict[str, float] = {}
 
     @classmethod
-    def open(cls, project: Project, plan: StudyPlan, digests: Mapping[str, str], numerics: str) -> Tracker:
+    def open(
+        cls, project: Project, plan: StudyPlan, digests: Mapping[str, str], numerics: str, torch: str | None = None
+    ) -> Tracker:
         """Open the project's store, or that of MLFLOW_TRACKING_URI, and the experiment of the study.
 
-        `digests` gives the data digest of each data set of the plan, `numerics` is that of the fingerprints.
+        `digests` gives the data digest of each data set of the plan; `numerics` and `torch` (default: the installed
+        version) are those of the fingerprints.
         """
+        from lmc_repro.numerics import torch_version
         from lmc_repro.tracking.context import Context
         from lmc_repro.tracking.environment import take_project_run
         from lmc_repro.tracking.failures import one_line_errors
@@ -48,7 +52,7 @@ class Tracker:
         store = open_store(project, plan, experiment_note(plan))
         with one_line_errors(store.uri):
             index = Index(store.client, store.experiment.experiment_id)
-        return cls(Context(project, plan, digests, numerics, project_run, store, index))
+        return cls(Context(project, plan, digests, numerics, project_run, store, index, torch or torch_version()))
 
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
         """Bring the MLflow run of a training up to what its folder holds, and return its id.

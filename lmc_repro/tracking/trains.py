@@ -15,6 +15,7 @@ from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.points import Point, finite, history, log, text
 from lmc_repro.tracking.processes import this_process
 from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.training.run_folder import kept_marks
 
 if TYPE_CHECKING:
     from lmc_repro.schemas.plan import Cell
@@ -93,9 +94,14 @@ def tracked_runs(context: Context, cell: Cell, fingerprints: Sequence[str]) -> d
 
 
 def _holds_all(context: Context, run: StoredRun, status: dict[str, Any]) -> bool:
-    """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last."""
-    owner = context.owner(run)
-    return owner is not None and max(map(parse_mark, status["checkpoints"])) in owner.models
+    """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last.
+
+    A run that came without its weights has none to hold, until they come.
+    """
+    if names.WEIGHTS in run.tags and "kept" not in status:
+        return False
+    owner, last = context.owner(run), max(map(parse_mark, status["checkpoints"]))
+    return owner is not None and (last in owner.models or last not in kept_marks(status))
 
 
 def _complete(
@@ -116,6 +122,8 @@ def _complete(
         if run.tags.pop(names.REUSED_FROM, None):
             client.delete_tag(run.run_id, names.REUSED_FROM)
         owner = run
+    if names.WEIGHTS in run.tags and names.WEIGHTS not in _tags(status):
+        client.delete_tag(run.run_id, names.WEIGHTS)
     inputs = [] if owner is run else [model for model in owner.models.values() if model not in run.inputs]
     data = DatasetInput(_dataset(context, cell), [InputTag("mlflow.data.context", "training")])
     client.log_inputs(run.run_id, datasets=[data], models=[LoggedModelInput(model) for model in inputs])
@@ -175,17 +183,21 @@ def _tags(status: dict[str, Any] | None) -> dict[str, str]:
         "lmc.final_sha256": status["final_sha256"],
         "lmc.training_numerics": status["training_numerics"],
         "lmc.numerics": status["numerics"],
+        "lmc.stack": " ".join(map(str, status["stack"])) if "stack" in status else None,
         "lmc.version.torch": status["torch"],
+        names.WEIGHTS: None,
     }
+    if "kept" in status:
+        told[names.WEIGHTS] = names.LAST_KEPT if status["kept"] else names.NOT_KEPT
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def _distance(folder: RunFolder, status: dict[str, Any], last: int) -> float | None:
-    """Return |theta_final - theta_init|, None if the initialisation was not stored."""
+    """Return |theta_final - theta_init|, None if one of them was not stored, or not kept."""
     from lmc_repro.training.checkpoint import read_checkpoint
 
     recorded = status["checkpoints"]
-    if "0" not in recorded:
+    if not {0, last} <= set(kept_marks(status)):
         return None
     start, end = (read_checkpoint(folder.checkpoint(e), recorded[str(e)], folder.fix) for e in (0, last))
     squares = sum(float((end[name].double() - start[name].double()).square().sum()) for name in start)

@@ -19,17 +19,18 @@ def data_identity(info: DatasetInfo, digest: str) -> str:
     return hashlib.sha256(canonical_json(seen).encode()).hexdigest()
 
 
-def run_fingerprint(config: RunConfig, data: str, numerics: str) -> str:
+def run_fingerprint(config: RunConfig, data: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over config, data (its `data_identity`), torch, TRAINING_NUMERICS and the numerics tag.
 
-    Loader kind, jobs, stack mates, log interval and report settings are not in it: they do not move a bit on a CPU.
+    `torch` is a version, the installed one by default. Loader kind, jobs, stack mates, log interval and report settings
+    are not in it: they do not move a bit on a CPU. On a GPU the size of the stack may, and is recorded instead.
     """
     identity = {
         # Without defaults: a field that is added later, with the old behaviour as its default, moves no fingerprint.
         "config": config.model_dump(mode="json", exclude_defaults=True),
         "data": data,
         "numerics": numerics,
-        "torch": torch_version(),
+        "torch": torch or torch_version(),
         "training_numerics": TRAINING_NUMERICS,
     }
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

@@ -14,14 +14,20 @@ from torch import Tensor
 from lmc_repro.schemas.optimizer import AdamConfig, OptimizerConfig, SgdConfig
 from lmc_repro.schemas.registry import OPTIMIZERS, find
 
+Number = Tensor | float
+
 
 class StackOptimizer(Protocol):
     """Updates weights [C, size] in place; `state` are its buffers by name, [C, size] each, for checkpoints."""
 
     state: dict[str, Tensor]
 
-    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
-        """Take step `step` (from 0) with `rates` [C, 1]; `gradient` may be overwritten."""
+    def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
+        """Return what step `step` (from 0) with `rates` [C, 1] multiplies and divides by: all that differs by step."""
+        ...
+
+    def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
+        """Take a step with its `numbers`, or with tensors that hold them; `gradient` may be overwritten."""
         ...
 
 
@@ -39,8 +45,13 @@ class Sgd:
         self.state = {"momentum": torch.zeros_like(like)}
         self._scratch = torch.empty_like(like)
 
-    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+    def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
+        """Return the rates."""
+        return (rates,)
+
+    def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
         """Take one step in place."""
+        (rates,) = numbers
         decay(weights, gradient, self.config.weight_decay, self._scratch)
         buffer = self.state["momentum"]
         buffer.mul_(self.config.momentum).add_(gradient)
@@ -55,8 +66,15 @@ class Adam:
         self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
         self._scratch = torch.empty_like(like)
 
-    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+    def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
+        """Return the rates over the correction of the mean, and the root of the correction of the square."""
+        correction1 = 1.0 - self.config.beta1 ** (step + 1)
+        correction2 = (1.0 - self.config.beta2 ** (step + 1)) ** 0.5
+        return rates / correction1, correction2
+
+    def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
         """Take one step in place."""
+        rates, correction2 = numbers
         c, scratch = self.config, self._scratch
         mean, square = self.state["mean"], self.state["square"]
         decay(weights, gradient, c.weight_decay, scratch)
@@ -64,12 +82,10 @@ class Adam:
         mean.mul_(c.beta1).add_(scratch)
         gradient.mul_(gradient).mul_(1.0 - c.beta2)
         square.mul_(c.beta2).add_(gradient)
-        correction1 = 1.0 - c.beta1 ** (step + 1)
-        correction2 = (1.0 - c.beta2 ** (step + 1)) ** 0.5
         torch.sqrt(square, out=scratch)
         scratch.div_(correction2).add_(c.eps)
         torch.div(mean, scratch, out=scratch)
-        weights.sub_(scratch.mul_(rates / correction1))
+        weights.sub_(scratch.mul_(rates))
 
 
 def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:

@@ -19,13 +19,17 @@ _FILE = "progress.json"
 
 @dataclass
 class Progress:
-    """Where a child stands after `epoch` whole epochs; `tensors` are its weights and buffers, one row each."""
+    """Where a child stands after `epoch` whole epochs; `tensors` are its weights and buffers, one row each.
+
+    `stack` lists the sizes of the stacks that it trained in, on a GPU only.
+    """
 
     epoch: int = 0
     diverged_epoch: float | None = None
     rows: list[MetricRow] = field(default_factory=list)
     checkpoints: dict[float, str] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    stack: list[int] = field(default_factory=list)
 
 
 def save_progress(folder: RunFolder, progress: Progress) -> None:
@@ -36,6 +40,7 @@ def save_progress(folder: RunFolder, progress: Progress) -> None:
         "fingerprint": folder.fingerprint,
         "epoch": progress.epoch,
         "diverged_epoch": progress.diverged_epoch,
+        "stack": progress.stack,
         "rows": [vars(row) for row in progress.rows],
         "checkpoints": {mark_text(mark): sha for mark, sha in progress.checkpoints.items()},
         "state": {"file": state.name, "sha256": sha256},
@@ -62,6 +67,7 @@ def load_progress(folder: RunFolder) -> Progress | None:
             rows=[MetricRow(**row) for row in record["rows"]],
             checkpoints=checkpoints,
             tensors=read_checkpoint(folder.path / str(state["file"]), state["sha256"], folder.fix),
+            stack=record.get("stack", []),
         )
     except (OSError, ValueError, KeyError, TypeError, LmcError):
         return None  # nothing is lost but time: the run starts again

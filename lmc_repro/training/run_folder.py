@@ -10,6 +10,7 @@ import csv
 import io
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,11 @@ def checkpoint_name(mark: float) -> str:
     return f"epoch-{int(whole):04d}{point}{part}.safetensors"
 
 
+def kept_marks(status: Mapping[str, Any]) -> list[float]:
+    """Return the marks whose weights a complete run still has: all, or those that `kept` of its status.json lists."""
+    return sorted(map(parse_mark, status.get("kept", status["checkpoints"])))
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths and contents of a run folder; reading gives LmcErrors that name the file."""
@@ -75,6 +81,10 @@ class RunFolder:
     def is_complete(self) -> bool:
         """Whether the run ended here."""
         return self.status_file.is_file()
+
+    def holds_all(self) -> bool:
+        """Whether a complete run has the weights of all its marks; one from a bundle may be without them."""
+        return "kept" not in self.status()
 
     def status(self) -> dict[str, Any]:
         """Return status.json."""
@@ -109,10 +119,14 @@ class RunFolder:
     def damage(self) -> str | None:
         """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""
         try:
-            files = self.status()["files"]
-        except (LmcError, KeyError, TypeError) as error:
+            status = self.status()
+            files, marks = status["files"], set(map(parse_mark, status["checkpoints"])) - set(kept_marks(status))
+        except (LmcError, KeyError, TypeError, ValueError) as error:
             return str(error) if isinstance(error, LmcError) else f"{self.status_file}: damaged; {self.fix}"
+        left_out = {f"checkpoints/{checkpoint_name(mark)}" for mark in marks}
         for name, recorded in files.items():
+            if name in left_out:
+                continue
             try:
                 found = sha256_file(self.path / name)
             except OSError as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.models.base import Model
 from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.schemas.run import Precision
 from lmc_repro.training.clip import clip
-from lmc_repro.training.optimizer import StackOptimizer
+from lmc_repro.training.optimizer import Number, StackOptimizer
+from lmc_repro.training.precision import products
 from lmc_repro.training.stack import Layout
 
 
@@ -23,9 +27,10 @@ class TrainStep:
         weights: Tensor,
         optimizer: StackOptimizer,
         clip_config: ClipConfig | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.model, self.layout, self.weights, self.optimizer = model, layout, weights, optimizer
-        self.clip = clip_config
+        self.clip, self.precision = clip_config, precision
         self._gradient = torch.zeros_like(weights)
         self._views = layout.views(weights)
         self._gradients = tuple(layout.views(self._gradient).values())
@@ -34,22 +39,28 @@ class TrainStep:
         self.finite = torch.ones(weights.shape[0], dtype=torch.bool, device=weights.device)
 
     def __call__(self, inputs: Tensor, labels: Tensor, rates: Tensor, step: int) -> Tensor:
-        """Take step `step` and return each child's mean loss [C], detached.
+        """Take step `step` with `rates` float32 [C, 1]; see `take`."""
+        return self.take(inputs, labels, self.optimizer.numbers(rates, step))
 
-        inputs float32 [C, b, channels, height, width], labels int64 [C, b], rates float32 [C, 1]. A child whose loss
-        or logits are not finite is marked in `finite` and goes on: its mates do not notice.
+    def take(self, inputs: Tensor, labels: Tensor, numbers: Sequence[Number]) -> Tensor:
+        """Take the step that has these `numbers` of the optimizer; return each child's mean loss [C], detached.
+
+        inputs float32 [C, b, channels, height, width], labels int64 [C, b]. A child whose loss or logits are not finite
+        is marked in `finite` and goes on: its mates do not notice. Nothing here waits for a GPU or reads a number that
+        Python changes, so that a CUDA graph may hold it.
         """
-        logits = self.model.forward(self._views, inputs)
-        children, batch, classes = logits.shape
-        losses = functional.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
-        # Children share no weight: the gradient of the sum is each child's own.
-        gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
+        with products(self.precision, self.weights.device):
+            logits = self.model.forward(self._views, inputs).float()
+            children, batch, classes = logits.shape
+            losses = functional.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
+            # Children share no weight: the gradient of the sum is each child's own.
+            gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
                 target.copy_(gradient)  # one buffer: the optimizer is a few operations, not a few for each layer
             if self.clip is not None:  # before the optimizer: weight decay is not clipped
                 clip(self._gradient, self.clip)
-            self.optimizer.step(self.weights, self._gradient, rates, step)
+            self.optimizer.update(self.weights, self._gradient, *numbers)
             loss = losses.detach().view(children, batch).mean(1)
             self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))
         return loss

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lmc_repro.data.augment import augmentation_sha256, epoch_view
+from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.loader import open_loader
-from lmc_repro.data.order import epoch_order
+from lmc_repro.data.order import epoch_orders
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
@@ -25,15 +25,16 @@ from lmc_repro.schemas.base import canonical_json, mark_text
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
+from lmc_repro.training.device_steps import DeviceSteps
 from lmc_repro.training.evaluate import evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.progress import Progress, clear_progress, load_progress, save_progress
 from lmc_repro.training.run_folder import MetricRow, RunFolder
-from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
+from lmc_repro.training.steps import EpochSteps, LoaderSteps
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -100,16 +101,11 @@ class _Training:
         if any(_shared(other) != _shared(config) for other in self.configs):
             raise ValueError("children of a stack may differ in seeds, initialisation, rate and schedule only")
         self.config = config
-        self.dataset = dataset = with_label_noise(dataset, config.data.label_noise)
+        self.dataset = dataset = with_label_noise(dataset.to(device), config.data.label_noise)
         self.fingerprints = tuple(child.folder.fingerprint for child in self.children)
         self.model = build_model(config.model, dataset.info)
         self.layout = Layout(self.model)
         self.epoch = self.progress[0].epoch
-        self.seeds = [c.seeds for c in self.configs]
-        self.loader = open_loader(
-            loader, dataset, prepared_dir, self.seeds, config.batch_size, config.data.drop_last, config.data.order
-        )
-        self.within = marks_within(config.evaluate_at, self.loader.steps_per_epoch)
         weights = self.layout.stack(
             [
                 build_model(c.model, dataset.info).init(torch.Generator().manual_seed(c.seeds.trainer))
@@ -123,7 +119,10 @@ class _Training:
                 for name, buffer in optimizer.state.items():
                     buffer[i].copy_(progress.tensors[name])
         self.weights, self.optimizer = weights, optimizer
-        self.step = TrainStep(self.model, self.layout, weights, optimizer, config.clip)
+        self.step = TrainStep(self.model, self.layout, weights, optimizer, config.clip, config.precision)
+        self.steps = open_steps(self.step, self.configs, dataset, prepared_dir, loader)
+        self.within = marks_within(config.evaluate_at, self.steps.steps_per_epoch)
+        self._note_stack()
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -143,29 +142,26 @@ class _Training:
         self.on_event(Event("done", self.fingerprints, self.epoch))
 
     def _train_epoch(self) -> None:
-        steps, within = self.loader.steps_per_epoch, self.within.get(self.epoch, {})
-        sums = torch.zeros(len(self.children), dtype=torch.float64, device=self.weights.device)
-        seen = 0
-        augment, info, n = self.config.data.augment, self.dataset.info, len(self.dataset.train)
-        view = epoch_view(augment, info, n, self.seeds, self.epoch, self.weights.device)
-        for k, (images, labels, indices) in enumerate(self.loader.epoch(self.epoch)):
-            number = self.epoch * steps + k
-            rates = torch.from_numpy(learning_rates(self.configs, number, steps)).to(self.weights).unsqueeze(1)
-            inputs = view(images.to(self.weights.device), indices)
-            loss = self.step(inputs, labels.to(self.weights.device), rates, number)
-            sums += loss.double() * labels.shape[1]
-            seen += labels.shape[1]
-            if k + 1 in within:
-                self._mark(within[k + 1])
+        within = self.within.get(self.epoch, {})
+        for done in self.steps.epoch(self.epoch):
+            if done in within:
+                self._mark(within[done])
         self.epoch += 1
         self._note_diverged(self.epoch)
-        for i, progress in enumerate(self.progress):
-            progress.rows.append(MetricRow(self.epoch, "batch", None, seen, _finite(sums[i].item() / seen)))
+        losses, seen = self.steps.batch_losses()
+        for progress, loss in zip(self.progress, losses, strict=True):
+            progress.rows.append(MetricRow(self.epoch, "batch", None, seen, _finite(loss)))
             progress.epoch = self.epoch
 
+    def _note_stack(self) -> None:
+        """On a GPU a run's bits may depend on how many train together: each size that it had is recorded, in order."""
+        for progress in self.progress:
+            if self.numerics.startswith("cuda") and progress.stack[-1:] != [len(self.children)]:
+                progress.stack.append(len(self.children))
+
     def _note_diverged(self, mark: float) -> None:
-        for i, progress in enumerate(self.progress):
-            if progress.diverged_epoch is None and not bool(self.step.finite[i]):
+        for progress, finite in zip(self.progress, self.step.finite.tolist(), strict=True):
+            if progress.diverged_epoch is None and not finite:
                 progress.diverged_epoch = mark
 
     def _mark(self, mark: float) -> None:
@@ -179,18 +175,20 @@ class _Training:
             scores = evaluate(self.model, views, part, self.dataset.info)
             for progress, score in zip(self.progress, scores, strict=True):
                 progress.rows.append(MetricRow(mark, split, score.wrong, score.n, score.loss))  # type: ignore[arg-type]
+        weights = self.weights.to("cpu")  # of all children at once: a GPU is asked once
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
             path = child.folder.checkpoint(mark)
-            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(self.weights, i))
+            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(weights, i))
             child.folder.write_metrics(progress.rows)
         if mark == self.epoch:
             self._save()
             self.on_event(Event("mark", self.fingerprints, self.epoch))
 
     def _save(self) -> None:
+        buffers = {"weights": self.weights.detach(), **self.optimizer.state}
+        here = {name: buffer.to("cpu") for name, buffer in buffers.items()}
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
-            rows = {"weights": self.weights[i], **{name: buffer[i] for name, buffer in self.optimizer.state.items()}}
-            progress.tensors = {name: row.detach().to("cpu", copy=True) for name, row in rows.items()}
+            progress.tensors = {name: buffer[i].clone() for name, buffer in here.items()}
             save_progress(child.folder, progress)
         self.saved_at = time.monotonic()
 
@@ -203,9 +201,10 @@ class _Training:
             "diverged_epoch": progress.diverged_epoch,
             "data_digest": self.dataset.digest,
             "numerics": self.numerics,
+            **({"stack": progress.stack} if progress.stack else {}),
             "torch": torch_version(),
             "training_numerics": TRAINING_NUMERICS,
-            "order_sha256": order_sha256(len(self.dataset.train), config),
+            "order_sha256": order_sha256(len(self.dataset.train), config, self.weights.device),
             **self._augmentation(config),
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
@@ -223,13 +222,28 @@ class _Training:
         return {"augmentation_sha256": augmentation_sha256(augment, info, n, config.seeds, config.epochs)}
 
 
-def order_sha256(n: int, config: RunConfig) -> str:
+def order_sha256(n: int, config: RunConfig, device: torch.device | None = None) -> str:
     """Return the sha256 (hex) of the orders of all epochs, as little-endian uint32: what loader seeds decide."""
     digest = hashlib.sha256()
     for epoch in range(config.epochs):
-        order = epoch_order(n, config.seeds.loader_at(epoch), epoch, config.data.order)
-        digest.update(order.astype(np.dtype("<u4")).tobytes())
+        (order,) = epoch_orders(n, [config.seeds.loader_at(epoch)], epoch, config.data.order, device)
+        digest.update(order.cpu().numpy().astype(np.dtype("<u4")).tobytes())
     return digest.hexdigest()
+
+
+def open_steps(
+    step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, prepared_dir: Path, loader: LoaderKind
+) -> EpochSteps:
+    """Return how epochs are gone through where the weights are: in CUDA graphs on a GPU, from a loader on a CPU."""
+    device = step.weights.device
+    if device.type == "cuda":
+        from lmc_repro.training.graphs import Graphs
+
+        return DeviceSteps(step, configs, dataset, Graphs(device))
+    config, seeds = configs[0], [c.seeds for c in configs]
+    size, data = config.batch_size, config.data
+    opened = open_loader(loader, dataset, prepared_dir, seeds, size, data.drop_last, data.order)
+    return LoaderSteps(step, configs, dataset, opened)
 
 
 def _shared(config: RunConfig) -> dict[str, object]:

@@ -93,7 +93,7 @@ def test_two_runs_that_make_no_pair() -> None:
     a, b, wide = train([config(), config(batch_size=60), config(model={**MLP, "width": 8})], data)
     with pytest.raises(LmcError, match="no SGD noise: the same training"):
         measure_pair(a, a, data)
-    with pytest.raises(LmcError, match="other architectures: .*width 9"):
+    with pytest.raises(LmcError, match=r"other architectures: .*width 9"):
         measure_pair(a, wide, data)
     (other,) = train([config(batch_size=61)], data)
     with pytest.raises(LmcError, match="no SGD noise: same initialisation, same batches"):

@@ -28,7 +28,7 @@ JUDGEMENT = Judgement(threshold=2.0, min_train_accuracy=None)
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = tiny_dataset()
-    monkeypatch.setattr(pair_module, "_dataset", lambda prepared, name: dataset)
+    monkeypatch.setattr(pair_module, "_dataset", lambda prepared, name, device: dataset)
     monkeypatch.setattr("lmc_repro.compare.stored.dataset_info", lambda name: dataset.info)
     return dataset
 

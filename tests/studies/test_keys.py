@@ -69,8 +69,10 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
     "drop_last": (True, {}),
     "share_noise_until": (2, {}),
     "pair": ("init", {}),
+    "precision": ("tf32", {}),
+    "options": ({"gain": "sqrt2"}, {"init": "kaiming-normal", "gain": "slope"}),
 }
-"""Settings of a study: another value (and what has to stand beside it). They are in the fingerprint of its trainings."""
+"""Settings of a study: another value (and what has to stand beside it), in the fingerprint of its trainings."""
 
 MORE_RUNS = {"pairs": (3, {})}
 """Settings that add trainings and pairs, and leave those that were there as they were."""

@@ -13,6 +13,10 @@ from helpers import ADAM, SGD, run_config
 from pydantic import BaseModel
 
 from lmc_repro.compare.pair import pair_key
+from lmc_repro.schemas.data import StepSettings
+from lmc_repro.schemas.model import ModelSettings
+from lmc_repro.schemas.optimizer import OptimizerSettings
+from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.fingerprint import run_fingerprint
 
@@ -96,6 +100,7 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "schedule.warmup_epochs": ({}, {"schedule": {"warmup_epochs": 1}}),
     "schedule.warmup_rule": ({}, {"schedule": {"warmup_rule": "from-first-step"}}),
     "batch_size": ({}, {"batch_size": 9}),
+    "precision": ({}, {"precision": "tf32"}),
     "epochs": ({}, {"epochs": 4, "evaluate_at": [0, 1, 4]}),
     "evaluate_at": ({}, {"evaluate_at": [0, 3]}),
     "seeds.trainer": ({}, {"seeds": {"trainer": 1}}),
@@ -110,6 +115,9 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """Every field of a run's config: two configs that differ in it. All of them are in the training's fingerprint."""
 
+OPEN: dict[type, Any] = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
+"""The annotations that stand for any kind of a table."""
+
 ALONG = {"epochs": {"evaluate_at"}, "init": {"gain"}, "start_from_conv": set[str]()}
 """What cannot but change with a field."""
 
@@ -117,12 +125,19 @@ ALONG = {"epochs": {"evaluate_at"}, "init": {"gain"}, "start_from_conv": set[str
 def fields(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield the dotted name of every field, those of nested models and of the branches of unions too."""
     for name, field in kind.model_fields.items():
-        models = [option for option in options(field.annotation) if issubclass(option, BaseModel)]
+        models = [option for kind in options(field.annotation) for option in kinds(kind)]
         for option in models:
             branch = f"[{get_args(option.model_fields['kind'].annotation)[0]}]" if len(models) > 1 else ""
             yield from fields(option, f"{prefix}{name}{branch}.")
         if not models:
             yield prefix + name
+
+
+def kinds(option: type) -> list[type[BaseModel]]:
+    """Return the classes of settings that may stand where `option` is annotated."""
+    if option in OPEN:
+        return [settings_class(OPEN[option], kind) for kind in OPEN[option]]
+    return [option] if issubclass(option, BaseModel) else []
 
 
 def options(annotation: Any) -> list[type]:
@@ -133,7 +148,8 @@ def options(annotation: Any) -> list[type]:
 
 
 def test_every_field_of_a_run_is_listed() -> None:
-    assert set(fields(RunConfig)) == set(RUN)
+    # The registry has no step of its own yet: tests/extending adds one and holds its run against a plain one.
+    assert set(fields(RunConfig)) == set(RUN) | {"data.augment.steps"}
 
 
 @pytest.mark.parametrize("name", RUN)

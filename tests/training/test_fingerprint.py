@@ -59,6 +59,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "batch": {"batch_size": 11},
     "epochs": {"epochs": 4, "evaluate_at": [0, 1, 4]},
     "marks": {"evaluate_at": [0, 2, 3]},
+    "tf32": {"precision": "tf32"},
+    "bf16": {"precision": "bf16"},
 }
 
 
