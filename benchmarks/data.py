@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
+from benchmarks.data_files import find_files
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.readers import read_arrays
@@ -28,15 +27,6 @@ def mnist(n_train: int | None = None, n_test: int | None = None, quick: bool = F
     train, test = (Split(s.images[:n], s.labels[:n]) for s, n in ((train, n_train), (test, n_test)))
     # No digest: nothing here is looked up by it.
     return Dataset(replace(info, n_train=len(train), n_test=len(test)), train, test, "")
-
-
-def find_files() -> Path | None:
-    """Return the folder with the publisher's four files."""
-    info = dataset_info("mnist")
-    for root in (os.environ.get("LMC_DATA_MIRROR"), Path("data/raw")):
-        if root and all((Path(root) / info.folder / file.name).is_file() for file in info.files):
-            return Path(root) / info.folder
-    return None
 
 
 def random_split(n: int, seed: int) -> Split:
