@@ -122,7 +122,7 @@ def test_running_statistics_are_those_of_the_training_images(tmp_path: Path, ima
         save_file(net.state_dict(), path)
     mark = measure_files(paths, own(Normed), images, batch_size=4)
     assert mark.curves["test"].wrong == (0,) * 11 and mark.barriers is not None
-    with pytest.raises(LmcError, match=r"mine.py:build on images.npz|recalibrate"):
+    with pytest.raises(LmcError, match=r"recalibrate: .*; give batches of two samples or more"):
         measure_files(paths, own(Normed), images, batch_size=5)  # the last batch is a single image
 
 
@@ -150,7 +150,7 @@ def test_floats_are_seen_as_they_are(ends: tuple[Path, Path], tmp_path: Path) ->
     np.savez(tmp_path / "floats.npz", x_train=x, y_train=y, x_test=x.astype(np.float32), y_test=y)
     samples = read_unlisted(tmp_path / "floats.npz")
     assert measure_files(ends, own(Net), samples).curves["test"].wrong == tuple(2 * wrong for wrong in CURVE)
-    with pytest.raises(LmcError, match="floats.npz: holds floats, and a network of kind mlp sees images"):
+    with pytest.raises(LmcError, match=r"floats.npz: holds floats, and a network of kind mlp sees images"):
         measure_files(ends, read_network(MODEL), samples)
 
 
@@ -202,7 +202,7 @@ def test_files_that_do_not_fit(ends: tuple[Path, Path], images: Samples, spoil: 
     [
         ("mlp:depth=2,width=3,bias=false", r"layers.0.weight is \[2, 2\], of 2-layer MLP, width 3, .* it is \[3, 2\]"),
         ("mlp:depth=2,width=2", "has no layers.0.bias, which 2-layer MLP, width 2, slope 1 on images.npz has"),
-        ("mlp:depth=1,bias=false", r"layers.0.weight is|has layers.1.weight, which 1-layer"),
+        ("mlp:depth=1,bias=false", "has layers.1.weight, which 1-layer MLP, no biases on images.npz has not"),
     ],
 )
 def test_files_of_another_network(ends: tuple[Path, Path], images: Samples, model: str, told: str) -> None:
@@ -274,5 +274,5 @@ def test_settings_as_a_mapping_and_as_pairs_are_the_same() -> None:
 
 
 def test_no_module_is_told(ends: tuple[Path, Path], images: Samples) -> None:
-    with pytest.raises(LmcError, match="math:inf: returned a float, expected an nn.Module"):
+    with pytest.raises(LmcError, match=r"math:inf: returned a float, expected an nn.Module"):
         measure_files(ends, OwnModule("math:inf", lambda: math.inf), images)
