@@ -188,9 +188,6 @@ def _workspace(
     told: Listener,
 ) -> Workspace:
     from lmc_repro.execution.pool import default_jobs
-
-    if device not in (None, "auto", "cpu", "cuda"):
-        raise LmcError(f"--device: found {device!r}, allowed: auto, cpu, cuda")
     from lmc_repro.training.precision import require_precision
 
     resolved = resolve_device(device or plan.profile_config.device)
