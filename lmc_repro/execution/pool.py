@@ -108,6 +108,7 @@ def _context() -> BaseContext:
 def _begin(events: Any, stop: Any) -> None:
     _Worker.events, _Worker.stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: nothing half-written has its name
     threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread_each()
     deterministic_products()
