@@ -53,6 +53,7 @@ def holder(lock: Path) -> str:
         words = holder_file(lock).read_text().split(" ")
     except (OSError, ValueError):
         words = []
-    if len(words) != 5 or not words[3].isdecimal() or is_gone(" ".join(words)):  # the new holder has not written its name yet
+    # A new holder may not have written its name yet.
+    if len(words) != 5 or not words[3].isdecimal() or is_gone(" ".join(words)):
         return "another process"
     return f"process {words[3]} on {words[0]}"
