@@ -113,6 +113,49 @@ def compare(
 
 
 @app.command()
+def barrier(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A safetensors file: the weights at alpha 0.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another: those at alpha 1.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="mlp:depth=2,width=128 (a kind and its settings), '{kind: mlp, ...}', a run's config.json, or "
+            "FILE.py:FUNCTION or module:FUNCTION, whose code is run and returns an nn.Module."
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(help="digits, mnist, ...; an .npz; or a folder of train/CLASS/ and test/CLASS/ images.")
+    ],
+    points: Annotated[int, typer.Option(min=3, help="Alphas on the path, ends included.")] = 11,
+    split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="For a module of your own; default 1000.")] = None,
+    min_train_accuracy: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of a trained end; default: halfway from chance to 1.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
+    plot: Annotated[Path | None, typer.Option(help="Draw the path into this file, .png or .svg.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the barrier between two weight files.
+
+    For weights from anywhere. Prints error and loss at every alpha of (1 - alpha) A + alpha B, barriers, and a small
+    curve; needs no project, and writes nothing but --plot. Statuses are judged by the train error: an end that
+    diverged or did not train has no barrier, and is never called connected.
+
+    --model FILE.py:FUNCTION and module:FUNCTION (the working folder is on Python's path) RUN THAT CODE: name none that
+    you do not trust. Weight files run none: pickled ones are refused. An .npz holds x_train, y_train, x_test, y_test:
+    images uint8, normalised by the training images' mean and deviation, or floats, which the module sees as they are.
+
+    BatchNorm's running statistics are never averaged: at every alpha, ends included, they are reset and estimated
+    anew from the training images, batch by batch (arXiv 2211.08403). Other buffers must be equal in A and B.
+    """
+    from lmc_repro.cli.barrier import Asked, barrier_command
+
+    asked = Asked(model, data, points, split, batch_size, min_train_accuracy, device, as_json, plot)
+    barrier_command(first, second, asked)
+
+
+@app.command()
 def exhibit(
     key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
 ) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.barriers.barrier import mean_barrier
-from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask, measure_pair
 from lmc_repro.data.catalog import dataset_info
@@ -22,7 +20,6 @@ from lmc_repro.tracking import names
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.tracked import TrackedRun
 
-COARSE = 11  # points of the paper's curves
 INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings
 
 
@@ -125,14 +122,6 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
     )
     result = measure_pair(task)
     return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
-
-
-def coarse_barrier(curve: Curve) -> float | None:
-    """Return Eq. 1 (points) at 11 of the curve's points, None where they are not among them or there are no more."""
-    gaps = len(curve.wrong) - 1
-    if gaps <= COARSE - 1 or gaps % (COARSE - 1):
-        return None
-    return mean_barrier(curve.wrong[:: gaps // (COARSE - 1)]) * 100.0 / curve.n
 
 
 def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:
