@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +93,7 @@ def take_turns(crews: Mapping[str, Sequence[Task]], repeats: int, warm_up: int =
         for turn in range(warm_up + repeats):
             for name, crew in open_crews.items():
                 seconds, values[name] = crew.lap()
+                print(f"  {name} {seconds:.3g} s", file=sys.stderr, flush=True)
                 if turn >= warm_up:
                     laps[name].append(seconds)
         return {
