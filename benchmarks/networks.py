@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Network:
-    """`model` is the config of ours; `samples` of the epoch that is timed: less than MNIST, since the loops take turns."""
+    """`model` is the config of ours; `samples` of the epoch that is timed: not all, since eight loops take turns."""
 
     model: dict[str, Any]
     samples: int

@@ -20,9 +20,9 @@ SHORT = 2048
 def measure(options: Options) -> dict[str, Any]:
     """Return `tracking_share`, and under `tracking` the seconds of which it is made.
 
-    Files and MLflow are timed in a real run of 200 epochs of a few images; its epochs and evaluations are timed on
-    images, and counted 200 and 14 times. MLflow's calls are the parent's, so they overlap with training: the share is
-    an upper bound, and live updates come at every mark instead of every 20 s at most.
+    Files and MLflow are timed in a real run of 200 epochs of a few images, which has all of them. Epochs and
+    evaluations are timed apart and counted for MNIST as a whole. MLflow's calls are the parent's, beside the training,
+    and here come at every mark instead of every 20 s at most: the share is an upper bound.
     """
     given = {"quick": options.quick}
     around = take_turns({"run": [Task("benchmarks.tracking:run", given)]}, min(options.repeats, 3), 0)["run"]
