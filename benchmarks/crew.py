@@ -51,10 +51,14 @@ class Crew:
             self._pipes.append(ours)
             self._processes.append(process)
         self.peak_bytes = 0
+        self.cpu_seconds = 0.0
         self._answers()
 
     def lap(self) -> tuple[float, list[Any]]:
-        """Return the seconds until all have done their work once, and what each returned."""
+        """Return the seconds until all have done their work once, and what each returned.
+
+        `cpu_seconds` are then those of the processes themselves, all threads, without processes that they started.
+        """
         begun = time.perf_counter()
         for pipe in self._pipes:
             pipe.send("go")
@@ -69,8 +73,9 @@ class Crew:
                 raise RuntimeError(f"a benchmark's process failed:\n{answer[0]}")
             answers.append(answer)
         # The sum of each process's own highest.
-        self.peak_bytes = max(self.peak_bytes, sum(peak for _, peak in answers))
-        return [value for value, _ in answers]
+        self.peak_bytes = max(self.peak_bytes, sum(peak for _, peak, _ in answers))
+        self.cpu_seconds = sum(cpu for _, _, cpu in answers)
+        return [value for value, _, _ in answers]
 
     def __enter__(self) -> Crew:
         return self
@@ -85,10 +90,11 @@ class Crew:
 
 
 def take_turns(crews: Mapping[str, Sequence[Task]], repeats: int, warm_up: int = 1) -> dict[str, dict[str, Any]]:
-    """Let each crew do its work `repeats` times, in turns; return `seconds`, `peak_mb` and last `values`."""
+    """Let each crew do its work `repeats` times, in turns; return seconds, memory and last values."""
     with ExitStack() as stack:
         open_crews = {name: stack.enter_context(Crew(tasks)) for name, tasks in crews.items()}
         laps: dict[str, list[float]] = {name: [] for name in crews}
+        cpu: dict[str, list[float]] = {name: [] for name in crews}
         values: dict[str, list[Any]] = {}
         for turn in range(warm_up + repeats):
             for name, crew in open_crews.items():
@@ -96,8 +102,14 @@ def take_turns(crews: Mapping[str, Sequence[Task]], repeats: int, warm_up: int =
                 print(f"  {name} {seconds:.3g} s", file=sys.stderr, flush=True)
                 if turn >= warm_up:
                     laps[name].append(seconds)
+                    cpu[name].append(crew.cpu_seconds)
         return {
-            name: {"seconds": spread(laps[name]), "peak_mb": crew.peak_bytes / 1e6, "values": values[name]}
+            name: {
+                "seconds": spread(laps[name]),
+                "cpu_seconds": spread(cpu[name]),
+                "peak_mb": crew.peak_bytes / 1e6,
+                "values": values[name],
+            }
             for name, crew in open_crews.items()
         }
 
@@ -118,10 +130,11 @@ def _work(task: Task, pipe: Connection) -> None:
         torch.set_num_threads(task.threads)
         module, _, name = task.maker.partition(":")
         work = getattr(importlib.import_module(module), name)(**task.given)
-        pipe.send(("ready", None, peak_bytes()))
+        pipe.send(("ready", None, peak_bytes(), 0.0))
         while pipe.recv() == "go":
+            begun = time.process_time()
             value = work()
-            pipe.send(("done", value, peak_bytes()))
+            pipe.send(("done", value, peak_bytes(), time.process_time() - begun))
     except EOFError:
         return
     except BaseException:

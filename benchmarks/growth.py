@@ -25,7 +25,7 @@ FEW = 2048
 
 
 def measure(repeats: int = 3, points: int | None = None) -> dict[str, Any]:
-    """Return seconds of an epoch by what grows; `points` leaves out all but the first of each."""
+    """Return CPU seconds of an epoch by what grows; `points` leaves out all but the first of each."""
     minimal = {"dataset": "mnist", "width": 512, "children": 1, "samples": FEW}
     digits = {"dataset": "digits", "width": 128, "samples": None}
     series = {
@@ -37,7 +37,7 @@ def measure(repeats: int = 3, points: int | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine(), "torch": torch_version(), "n": repeats}
     for name, line in series.items():
         crews = {str(x): [Task("benchmarks.growth:epoch", given)] for x, given in line.items()}
-        found[name] = {x: lap["seconds"] for x, lap in take_turns(crews, repeats).items()}
+        found[name] = {x: lap["cpu_seconds"] for x, lap in take_turns(crews, repeats).items()}
     return found
 
 
@@ -89,7 +89,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes.minorticks_off()
             axes.set_xticks(xs, [f"{x:,}" for x in xs], rotation=35 if xs[-1] > 999 else 0)
             axes.legend(loc="upper left")
-        row[0].set_ylabel("seconds of an epoch, all children")
+        row[0].set_ylabel("CPU seconds of an epoch, all children")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(render(figure, 150)["png"])
 

@@ -49,6 +49,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
         "sgemm_gflops": limit / 1e9,
         "samples": NETWORKS[name].samples,
         "seconds": seconds,
+        "cpu_seconds": {key: found[key]["cpu_seconds"] for key in crews},
     }
 
 
