@@ -87,8 +87,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
                 axes.plot(xs, straight, color=style["color"], linestyle=(0, (4, 3)), linewidth=0.6)
             axes.set(xscale="log", yscale="log", xlabel=title)
             axes.minorticks_off()
-            axes.set_xticks(xs, [f"{x:,}" for x in xs], rotation=35 if xs[-1] > 999 else 0)
-            axes.legend(loc="upper left")
+            axes.set_xticks(xs[::2], [f"{x:,}" for x in xs[::2]])
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))  # above the lines
         row[0].set_ylabel("CPU seconds of an epoch, all children")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(render(figure, 150)["png"])
