@@ -139,8 +139,8 @@ def barrier(
     """Measure the barrier between two weight files.
 
     For weights from anywhere. Prints error and loss at every alpha of (1 - alpha) A + alpha B, barriers, and a small
-    curve; needs no project, and writes nothing but --plot. Statuses are judged by the train error: an end that
-    diverged or did not train has no barrier, and is never called connected.
+    curve; writes nothing but --plot, and needs no project but for a data set that has to be prepared. Statuses are
+    judged by the train error: an end that diverged or did not train has no barrier, and is never called connected.
 
     --model FILE.py:FUNCTION and module:FUNCTION (the working folder is on Python's path) RUN THAT CODE: name none that
     you do not trust. Weight files run none: pickled ones are refused. An .npz holds x_train, y_train, x_test, y_test:
