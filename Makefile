@@ -37,7 +37,7 @@ lint: setup ## Check style and import order
 types: setup ## Check types, strictly
 	.venv/bin/mypy
 
-check: test lint types ## All that has to pass before a commit
+check: test lint types docs ## All that has to pass before a commit
 
 format: setup ## Mend what the linter can mend
 	.venv/bin/ruff check --fix .

@@ -6,4 +6,11 @@ class LmcError(Exception):
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or a scheduler's SIGTERM. Not KeyboardInterrupt, which Typer turns into `Aborted!` and exit code 1."""
+    """Ctrl-C or a scheduler's SIGTERM. Not KeyboardInterrupt, which Typer turns into `Aborted!` and exit code 1.
+
+    `code` is the exit code that a shell gives to a process ended by that signal: 130, 143.
+    """
+
+    def __init__(self, number: int = 2) -> None:
+        super().__init__(number)
+        self.code = 128 + number

@@ -71,7 +71,10 @@ def picture_table(browser: Browser, link: str, path: Path) -> None:
     cells = names_of_rows(page)
     page.get_by_role("button", name="Hide banner").click()
     chosen = next((i for i, name in enumerate(cells) if name.startswith("adam-high 8-layer")), len(cells) - 1)
-    page.locator(f".ag-row[row-index='{chosen}'] button").first.click()
+    row = page.locator(f".ag-row[row-index='{chosen}']", has=page.locator("a[href*='/runs/']"))
+    row.locator("button").first.click()
+    page.get_by_text(f"{cells[chosen]} seeds").first.wait_for()
+    row.evaluate("row => row.scrollIntoView({block: 'start'})")  # rows out of sight are not drawn
     page.get_by_text(f"{cells[chosen]} pair 0").wait_for()
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "lmc_repro"
 # From what knows nothing of the rest to what knows all of it: a module imports from its own package and those before.
 ORDER = (
     "errors",  # what goes wrong, in words: for everyone
+    "interrupt",  # signals that end the work in order
     "files",  # atomic writes
     "numerics",  # set before torch is there, so it comes before all that imports torch
     "project",  # where the folders are

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 
 from lmc_repro.errors import Interrupted, LmcError
+from lmc_repro.interrupt import GO_ON, listen
 
 
 def main() -> None:
     """Run `lmc`; what is imported here decides how fast `lmc --help` is."""
     from lmc_repro.cli.app import app
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    listen()
     try:
         app()
     except LmcError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except Interrupted:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except Interrupted as interrupted:
+        print(GO_ON, file=sys.stderr)
+        sys.exit(interrupted.code)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         print(f"error: {error.filename or 'file system'}: {error.strerror}; mend it and run again", file=sys.stderr)
         sys.exit(2)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted

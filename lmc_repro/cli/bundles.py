@@ -13,7 +13,7 @@ from lmc_repro.execution.bundle_file import unpack_bundle
 from lmc_repro.files import write_json
 from lmc_repro.schemas.plan_file import plan_to_json
 from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.workspace import Workspace
+from lmc_repro.studies.workspace import Workspace, study_turn
 
 
 def plan_command(study: str, choice: Choice, out: Path) -> None:
@@ -50,10 +50,11 @@ def import_command(file: Path, out: Path | None) -> None:
         )
         from lmc_repro.studies.importing import import_study
 
-        said = import_study(workspace, header, unpacked)
+        with study_turn(project, folder, workspace.listener):
+            said = import_study(workspace, header, unpacked)
+            if plan.study in params.studies:
+                chosen = {plan.study: Choice(profile=plan.profile)}
+                _report(params, folder / "results", folder / "report", chosen, (plan.study,))
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    if plan.study in params.studies:
-        chosen = {plan.study: Choice(profile=plan.profile)}
-        _report(params, folder / "results", folder / "report", chosen, (plan.study,))
     print(f"{said}; results in {folder}")

@@ -27,6 +27,7 @@ from lmc_repro.studies.workspace import (
     prepared_dir,
     process_tag,
     resolve_device,
+    study_turn,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def train_command(study: str, jobs: int | None) -> None:
     workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.train import train_study  # after the numerics mode is set: it imports torch
 
-    print(train_study(workspace))
+    with study_turn(workspace.project, workspace.runs, workspace.listener):
+        print(train_study(workspace))
 
 
 def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None:
@@ -74,7 +76,8 @@ def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None
     workspace = _dvc_workspace(*_open(), study, jobs)
     from lmc_repro.studies.compare import compare_study
 
-    results = compare_study(workspace)
+    with study_turn(workspace.project, workspace.runs, workspace.listener):
+        results = compare_study(workspace)
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
 
@@ -120,11 +123,12 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     from lmc_repro.studies.compare import compare_study
     from lmc_repro.studies.train import train_study
 
-    counts = train_study(workspace)
-    compare_study(workspace)
-    # Of the cells that could have been chosen, those that were not are named with their cost.
-    whole = dataclasses.replace(choice, rows=(), columns=())
-    _report(params, folder / "results", folder / "report", {study: whole}, (study,))
+    with study_turn(project, folder, told):
+        counts = train_study(workspace)
+        compare_study(workspace)
+        # Of the cells that could have been chosen, those that were not are named with their cost.
+        whole = dataclasses.replace(choice, rows=(), columns=())
+        _report(params, folder / "results", folder / "report", {study: whole}, (study,))
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
 
 

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmc_repro.errors import LmcError
+from lmc_repro.errors import Interrupted, LmcError
 from lmc_repro.execution.devices import resolve_device
+from lmc_repro.interrupt import GO_ON, listen
 from lmc_repro.numerics import choose_mode
 from lmc_repro.progress import Lines
 from lmc_repro.project import find_project
@@ -25,6 +26,7 @@ from lmc_repro.schemas.plan_file import plan_from_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     given = _parser().parse_args(arguments)
+    listen()
     try:
         plan = read_plan(given)
         told = Lines()
@@ -43,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LmcError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        return 130
+    except Interrupted as interrupted:
+        print(GO_ON, file=sys.stderr)
+        return interrupted.code
     return 0
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -75,12 +77,15 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
         return
     with _pool(max(1, jobs), (None, None)) as pool:
         waiting = deque(pool.submit(function, task) for task in first)
-        while waiting:
-            oldest = waiting.popleft()
-            if (error := oldest.exception()) is not None:
-                _raise(error)
-            waiting.extend(pool.submit(function, task) for task in islice(source, 1))
-            yield oldest.result()
+        try:
+            while waiting:
+                oldest = waiting.popleft()
+                if (error := oldest.exception()) is not None:
+                    _raise(error)
+                waiting.extend(pool.submit(function, task) for task in islice(source, 1))
+                yield oldest.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)  # an interruption waits for what is being computed only
 
 
 def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
@@ -103,8 +108,20 @@ def _context() -> BaseContext:
 def _begin(events: Any, stop: Any) -> None:
     _Worker.events, _Worker.stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: nothing half-written has its name
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread_each()
     deterministic_products()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed, at work or idle: the next one must not find a second writer.
+
+    What it was writing has not taken its name yet.
+    """
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train(task: StackTask) -> None:
@@ -112,9 +129,6 @@ def _train(task: StackTask) -> None:
 
 
 def _tell(event: Event) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(1)  # the parent was killed: the next one must not find a second writer
     _Worker.events.put(event)
     if _Worker.stop.is_set():
         raise Stopped
@@ -131,6 +145,7 @@ def _drain(events: Any, on_event: Callable[[Event], None], timeout: float) -> No
 
 def _raise(error: BaseException) -> None:
     if isinstance(error, BrokenProcessPool):
+        time.sleep(0.2)  # a signal that ended the worker may be on its way to this process too, which then says so
         raise LmcError(
             "a worker process was ended from outside (out of memory, or killed); run again to go on from its last "
             "checkpoint, with fewer --jobs if memory is short"

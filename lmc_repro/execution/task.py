@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,14 @@ class StackTask:
 
 
 def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
-    """Bring every run of the task to its end; runs that are complete, or that another process completes, are left."""
+    """Bring every run of the task to its end; runs that are complete, or that another process completes, are left.
+
+    While another process has one of them, there are events of kind `waiting`, whose note says which.
+    """
     import torch.utils.deterministic
-    from filelock import FileLock
 
     from lmc_repro.data.dataset import load_dataset
+    from lmc_repro.execution.turns import turn
     from lmc_repro.numerics import use_one_thread
     from lmc_repro.training.run_folder import RunFolder
 
@@ -47,14 +51,18 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports its compiler: 1.5 s
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written first
     with ExitStack() as locks:
-        task.working.mkdir(parents=True, exist_ok=True)
         for fingerprint in sorted(task.fingerprints):  # one order for all processes: no deadlock
-            locks.enter_context(FileLock(task.working / f"{fingerprint}.lock"))
+            tell = partial(_tell_waiting, on_event, fingerprint)
+            locks.enter_context(turn(task.working / f"{fingerprint}.lock", tell))
         folders = [(RunFolder(task.working / fingerprint), config) for fingerprint, config in task.runs]
         children = [Child(config, folder) for folder, config in folders if not folder.is_complete()]
         if children:
             dataset = load_dataset(task.prepared, children[0].config.data.dataset)
             _train(children, dataset, task, on_event)
+
+
+def _tell_waiting(on_event: Callable[[Event], None], fingerprint: str, holder: str) -> None:
+    on_event(Event("waiting", (fingerprint,), 0, holder))
 
 
 def _train(children: list[Child], dataset: Dataset, task: StackTask, on_event: Callable[[Event], None]) -> None:

@@ -43,14 +43,12 @@ def train_study(workspace: Workspace) -> Counts:
     cells, digests, not_run = workspace.available()
     for reason in sorted(set(not_run.values())):
         workspace.listener.line(f"not run: {reason}")
-    todo, reused, resumed = [], 0, 0
+    todo = []
     runs = members(workspace, cells, digests)
     for member in runs:
         if _find_finished(workspace, member.fingerprint):
-            reused += 1
             continue
         epoch = peek_epoch(RunFolder(workspace.store / member.fingerprint))
-        resumed += epoch > 0
         todo.append(Work(member.fingerprint, member.config, member.cell.loader, epoch))
     tasks = plan_stacks(todo, workspace.jobs, workspace.store, workspace.prepared, workspace.tag, workspace.device)
     publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
@@ -64,7 +62,9 @@ def train_study(workspace: Workspace) -> Counts:
             workspace.listener.end()
         publisher.close()
     _export(workspace, runs)
-    return Counts(len(todo) - resumed, reused, resumed)
+    here = publisher.done
+    resumed = len({work.fingerprint for work in todo if work.epoch > 0} & here)
+    return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # what another process finished is reused
 
 
 class _Publisher:
@@ -74,13 +74,25 @@ class _Publisher:
         self.workspace, self.digests, self.runs = workspace, digests, runs
         self.tracker: Tracker | None = None
         self.failed = False
+        self.done: set[str] = set()
+        self.waited_for: set[str] = set()
 
     def on_event(self, event: Event) -> None:
         if event.kind == "epoch":
             self.workspace.listener.advance(len(event.fingerprints))
             return
+        if event.kind == "waiting":
+            self._say_once(event.note)
+            return
+        if event.kind == "done":
+            self.done.update(event.fingerprints)
         for fingerprint in event.fingerprints:
             self._publish(self.runs[fingerprint], done=event.kind == "done")
+
+    def _say_once(self, holder: str) -> None:
+        if holder not in self.waited_for:
+            self.waited_for.add(holder)
+            self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
 
     def close(self) -> None:
         """Leave no run behind that looks as if it were still training."""

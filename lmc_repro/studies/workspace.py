@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmc_repro.data.status import read_status
 from lmc_repro.execution.devices import resolve_device
 from lmc_repro.execution.members import available
+from lmc_repro.files import sha256_bytes
 from lmc_repro.numerics import choose_mode, numerics_tag, torch_version
 from lmc_repro.progress import Listener
 from lmc_repro.project import Project
@@ -25,6 +27,7 @@ __all__ = [
     "prepared_dir",
     "process_tag",
     "resolve_device",
+    "study_turn",
 ]
 
 
@@ -65,6 +68,26 @@ def begin_process(params: Params, profile: str, listener: Listener) -> None:
     _, remark = choose_mode(params.profiles[profile].numerics)
     if remark:
         listener.line(remark)
+
+
+@contextmanager
+def study_turn(project: Project, folder: Path, listener: Listener) -> Iterator[None]:
+    """Be the only process that writes a study's folders, named by one of them; wait for another that does, and say so.
+
+    Runs are shared among studies and have turns of their own, see execution.task.
+    """
+    from lmc_repro.execution.turns import turn
+
+    told: set[str] = set()
+
+    def say_once(holder: str) -> None:
+        if holder not in told:
+            told.add(holder)
+            listener.line(f"waiting for {holder}, which works on {folder}; what it makes is used")
+
+    path = str(folder.resolve())
+    with turn(project.working / "studies" / f"{folder.name}-{sha256_bytes(path.encode())[:12]}.lock", say_once):
+        yield
 
 
 def process_tag(device: str) -> str:

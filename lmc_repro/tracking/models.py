@@ -90,7 +90,7 @@ def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
     from lmc_repro.training.checkpoint import read_checkpoint
 
     sha256 = run.status["checkpoints"].get(mark_text(epoch))
-    if epoch not in kept_marks(run.status):
+    if sha256 is not None and epoch not in kept_marks(run.status):
         raise LmcError(
             f"{store.uri}: run {run.run_id} ({run.fingerprint}) was imported without the weights of epoch "
             f"{mark_text(epoch)}; bundle it with --keep all and import it again"

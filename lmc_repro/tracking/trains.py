@@ -35,8 +35,10 @@ def sync_train(context: Context, cell: Cell, config: RunConfig, folder: RunFolde
     with context.store.lock:
         parent = cell_run(context, cell)
         run = context.index.get("train", cell_id, folder.fingerprint)
-        if run is None or (run.run_id not in context.logged and not run.finished):
+        if run is None or not run.finished:
             run = context.index.look_up("train", cell_id, folder.fingerprint)
+        if run is not None and not run.finished:
+            _take_over(context, run)
         if run is not None:
             context.adopt(run, parent)
         if run is not None and run.finished and (status is None or _holds_all(context, run, status)):
@@ -53,13 +55,20 @@ def sync_train(context: Context, cell: Cell, config: RunConfig, folder: RunFolde
         _log_rows(context, cell, run, config, folder, status)
         if status is None:
             if run.status != "RUNNING":
-                context.store.client.set_tag(run.run_id, names.PROCESS, this_process())
                 context.store.client.update_run(run.run_id, status="RUNNING")
                 run.status = "RUNNING"
             return run.run_id
         _complete(context, cell, run, folder, status, half_done)
         context.written.add(run.run_id)
         return context.finish(run)
+
+
+def _take_over(context: Context, run: StoredRun) -> None:
+    """Make a run ours that another process has begun, or gone on with; what that one logged is asked for again."""
+    if run.tags.get(names.PROCESS) != (here := this_process()):
+        context.store.client.set_tag(run.run_id, names.PROCESS, here)
+        run.tags[names.PROCESS] = here
+        context.logged.pop(run.run_id, None)
 
 
 def mark_killed(context: Context) -> None:

@@ -41,11 +41,15 @@ SAVE_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Event:
-    """What a stack tells while it trains: an epoch is over, its mark was written, a run is complete."""
+    """What a stack tells while it trains: an epoch is over, its mark was written, a run is complete.
 
-    kind: Literal["epoch", "mark", "done"]
+    Before that it may be `waiting` for the process that `note` names, which trains the run.
+    """
+
+    kind: Literal["epoch", "mark", "done", "waiting"]
     fingerprints: tuple[str, ...]
     epoch: int
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+"""What Ctrl-C and a scheduler's SIGTERM do: work ends in order, and one line says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from lmc_repro.errors import Interrupted
+
+GO_ON = "interrupted: run the same command again to go on"
+IMPATIENT_SECONDS = 2.0
+"""A signal that comes sooner after the first is the same wish: a terminal and `mlflow run` each send one."""
+
+
+def listen() -> None:
+    """Let both signals raise Interrupted, once; another one, seconds later, ends this process where it stands."""
+    first: list[float] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not first:
+            first.append(now)
+            raise Interrupted(number)
+        if now - first[0] > IMPATIENT_SECONDS:
+            print(GO_ON, file=sys.stderr, flush=True)
+            os._exit(128 + number)  # workers end with their parent; what they were writing has not taken its name yet
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
