@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro check-lock test lint types check format docs screenshots clean
+.PHONY: help setup repro check-lock test lint types check format docs bench screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ format: setup ## Mend what the linter can mend
 
 docs: setup ## Build the documentation into build/site, without a network; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build -q
+
+bench: setup ## Measure speed side by side with other loops (minutes): benchmarks/latest.json and latest.md
+	.venv/bin/python -m benchmarks $(ARGS)
 
 screenshots: setup ## Take the pictures of docs/img/ from this folder's finished runs, in a headless Chromium
 	@scripts/chromium.sh
