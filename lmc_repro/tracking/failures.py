@@ -51,7 +51,8 @@ def one_line_errors(uri: str) -> Iterator[None]:
 
 def _fix(error: Exception, fix: str) -> str:
     """Return what to do: a store without room is a whole one."""
-    return "free some space and run again" if "disk is full" in str(error) else fix
+    no_room = any(words in str(error) for words in ("disk is full", "disk I/O error"))
+    return "free some space, or mend the disk, and run again" if no_room else fix
 
 
 def _first_line(error: Exception) -> str:
