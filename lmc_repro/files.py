@@ -23,9 +23,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise LmcError(
-            f"{path}: cannot be written ({error.strerror}); free some space or mend the permissions"
-        ) from None
+        fix = "remove the folder of that name" if path.is_dir() else "free some space or mend the permissions"
+        raise LmcError(f"{path}: cannot be written ({error.strerror}); {fix} and run again") from None
 
 
 def write_json(path: Path, value: Any) -> None:

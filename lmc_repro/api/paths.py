@@ -53,7 +53,8 @@ def measure_pair(
     """
     check_pair(_end(a), _end(b), len(dataset.train))
     if (seen := a.status["data_digest"]) != dataset.digest:
-        raise LmcError(f"{dataset.info.name}: digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}")
+        digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
+        raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
     task = PairTask(
         pair="0",
         trainer_seed=a.config.seeds.trainer,

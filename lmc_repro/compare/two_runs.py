@@ -77,7 +77,7 @@ def check_pair(a: End, b: End, n_train: int) -> None:
     initialisations with equal batches leave nothing to connect.
     """
     if a.run.fingerprint == b.run.fingerprint:
-        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, fingerprint {a.run.fingerprint}")
+        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
     if changed := _differences(_form(a.config), _form(b.config)):
         forms = tuple(network(_form(end.config)) for end in (a, b))
         told = f"{forms[0]} and {forms[1]}" if "kind" in changed else _told(changed)
@@ -85,7 +85,8 @@ def check_pair(a: End, b: End, n_train: int) -> None:
     name, other = a.config.data.dataset, b.config.data.dataset
     first, second = (str(end.run.status["data_digest"]) for end in (a, b))
     if (name, first) != (other, second):
-        raise LmcError(f"runs {_ids(a, b)}: other data: {name} {first[:12]} and {other} {second[:12]}")
+        found = f"{name} {first[:12]} and {other} {second[:12]}"
+        raise LmcError(f"runs {_ids(a, b)}: other data: {found}; choose two that saw the same")
     if changed := _differences(_seen(a.config), _seen(b.config)):
         raise LmcError(
             f"runs {_ids(a, b)}: trained on other labels or images: {_told(changed)}; choose two with one setting"

@@ -85,4 +85,7 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
     folder, files = prepared_dir / name, status.get("files", {})
     if {path.name for path in folder.iterdir()} != {*files, STATUS}:
         return None
-    return status if all(sha256_of(folder / file) == found for file, found in files.items()) else None
+    try:
+        return status if all(sha256_of(folder / file) == found for file, found in files.items()) else None
+    except OSError:  # a file that cannot be read is made again, too
+        return None

@@ -138,7 +138,7 @@ def _read_npz(place: Path) -> tuple[Split, Split]:
             found = {name: arrays[name] for name in ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         told = " ".join(str(error).split())
-        raise LmcError(f"{place}: not an .npz of plain arrays {', '.join(ARRAYS)} ({told})") from None
+        raise LmcError(f"{place}: not an .npz of plain arrays {', '.join(ARRAYS)} ({told}); use numpy.savez") from None
     return _npz_split(place, found, "train"), _npz_split(place, found, "test")
 
 

@@ -142,7 +142,7 @@ def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
         return []
     if table := _OPEN.get(annotation):
         kind = _inside(value, "kind")
-        return [settings_class(table, kind)] if kind in table else [annotation]
+        return [settings_class(table, kind)] if isinstance(kind, str) and kind in table else [annotation]
     return [annotation]
 
 

@@ -12,6 +12,7 @@ from lmc_repro.schemas.registry import MODELS, chosen, named
 InitKind = Literal["torch-default", "kaiming-normal"]
 GainKind = Literal["slope", "sqrt2"]
 BiasKind = Literal["unit", "filter"]
+Size = Annotated[int, Field(ge=1, le=2**20)]  # above the largest of the paper, 8192; below what no memory holds
 ModelKind = Annotated[str, AfterValidator(named(MODELS))]
 
 
@@ -35,8 +36,8 @@ class ModelSettings(Strict):
 class PatchShape(Strict):
     """Square patches side by side (stride = kernel), each seen by so many filters."""
 
-    filters: int = Field(ge=1)
-    kernel: int = Field(ge=1)
+    filters: Size
+    kernel: Size
 
 
 class MlpConfig(ModelSettings):
@@ -49,7 +50,7 @@ class MlpConfig(ModelSettings):
 
     kind: Literal["mlp"]
     depth: int = Field(ge=1, le=64)
-    width: int | None = Field(default=None, ge=1)
+    width: Size | None = None
     slope: float = Field(default=1.0, ge=0.0, le=1.0)
     bias: bool = True
     start_from_local: PatchShape | None = None
@@ -73,8 +74,8 @@ class LocalConfig(ModelSettings):
     """
 
     kind: Literal["local"]
-    filters: int = Field(ge=1)
-    kernel: int = Field(ge=1)
+    filters: Size
+    kernel: Size
     slope: float = Field(default=0.0, ge=0.0, le=1.0)
     bias: BiasKind = "unit"
     start_from_conv: bool = False
@@ -84,8 +85,8 @@ class ConvConfig(ModelSettings):
     """A convolution with stride = kernel and no padding, a leaky ReLU, a linear layer."""
 
     kind: Literal["conv"]
-    filters: int = Field(ge=1)
-    kernel: int = Field(ge=1)
+    filters: Size
+    kernel: Size
     slope: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
@@ -93,9 +94,9 @@ class AttentionConfig(ModelSettings):
     """One self-attention block over patches, without skips and without an MLP part (paper, Section 3.3)."""
 
     kind: Literal["attention"]
-    patch: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
+    patch: Size
+    heads: Size
+    head_dim: Size
 
 
 ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MODELS))]

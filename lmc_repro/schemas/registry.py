@@ -79,7 +79,7 @@ def chosen(table: Mapping[str, Kind]) -> Callable[[Any], Any]:
         names = ", ".join(repr(name) for name in table)
         if kind is None:
             raise PydanticCustomError("kind_missing", "missing", {"allowed": names})
-        if kind not in table:
+        if not isinstance(kind, str) or kind not in table:
             raise PydanticKnownError(
                 "union_tag_invalid", {"discriminator": "'kind'", "tag": str(kind), "expected_tags": names}
             )

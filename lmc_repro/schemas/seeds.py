@@ -14,8 +14,8 @@ class EarlyNoise(Strict):
     """
 
     until: int = Field(ge=1, description="epochs")
-    loader: int = Field(ge=0)
-    augmentation: int | None = Field(default=None, ge=0)
+    loader: int = Field(ge=0, lt=2**63)
+    augmentation: int | None = Field(default=None, ge=0, lt=2**63)
 
 
 class Seeds(Strict):
@@ -24,9 +24,9 @@ class Seeds(Strict):
     `augmentation` is null where nothing is augmented, so that it cannot tell two equal runs apart.
     """
 
-    trainer: int = Field(ge=0)
-    loader: int = Field(ge=0)
-    augmentation: int | None = Field(default=None, ge=0)
+    trainer: int = Field(ge=0, lt=2**63)
+    loader: int = Field(ge=0, lt=2**63)
+    augmentation: int | None = Field(default=None, ge=0, lt=2**63)
     early: EarlyNoise | None = None
 
     @model_validator(mode="after")

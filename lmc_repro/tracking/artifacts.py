@@ -8,13 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lmc_repro.errors import LmcError
+from lmc_repro.tracking.failures import REBUILD
+
 
 def local_path(uri: str) -> Path | None:
     """Return the folder of an artifact address, or None if it is not on this machine's file system."""
     parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return Path(uri) if uri.startswith("/") else None
+    if parts.scheme != "file" and not uri.startswith("/"):
+        return None
+    path = Path(unquote(parts.path) if parts.scheme == "file" else uri)
+    if ".." in path.parts:
+        raise LmcError(f"{uri}: an artifact address that leads elsewhere; {REBUILD}")
+    return path
+
+
+def place_of(run_id: str, uri: str) -> str:
+    """Return a run's artifact address, where files of its are written; LmcError if it is no folder of that run's.
+
+    The store may be anybody's, and says where we write.
+    """
+    if f"/{run_id}/" not in uri:
+        raise LmcError(f"run {run_id}: its artifact address is {uri}, not a folder of its own; {REBUILD}")
+    return uri
 
 
 def put(uri: str, files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:

@@ -53,4 +53,4 @@ def import_mlflow(uri: str) -> None:
         importlib.import_module("mlflow")
         if database_path(uri):
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # failures.py says it in one line

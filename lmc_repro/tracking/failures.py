@@ -40,13 +40,19 @@ def one_line_errors(uri: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code not in _TROUBLE:
             raise
-        raise LmcError(f"{uri}: {_first_line(error)}; {fix}") from error
+        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
     except DBAPIError as error:
-        raise LmcError(f"{uri}: {_first_line(error)}; {fix}") from error
+        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
     except OSError as error:
         if error.filename is None:
             raise
         raise LmcError(f"{error.filename}: {error.strerror}; free some space or mend the permissions") from error
+
+
+def _fix(error: Exception, fix: str) -> str:
+    """Return what to do: a store without room is a whole one."""
+    no_room = any(words in str(error) for words in ("disk is full", "disk I/O error"))
+    return "free some space, or mend the disk, and run again" if no_room else fix
 
 
 def _first_line(error: Exception) -> str:

@@ -57,7 +57,7 @@ def publish(
     if earlier:
         files = {checkpoint_name(mark): contents[mark] for mark in earlier}
         upload = partial(client.log_artifacts, run.run_id, artifact_path=FOLDER)
-        artifacts.put(f"{run.artifact_uri}/{FOLDER}", files, upload)
+        artifacts.put(f"{artifacts.place_of(run.run_id, run.artifact_uri)}/{FOLDER}", files, upload)
     sha256 = status["checkpoints"][mark_text(last)]
     known = _known(client, run, sha256) if half_done else None
     model = known or client.create_logged_model(
@@ -70,7 +70,8 @@ def publish(
     )
     if str(model.status) != "READY":
         upload = partial(client.log_model_artifacts, model.model_id)
-        artifacts.put(model.artifact_location, {checkpoint_name(last): contents[last]}, upload)
+        place = artifacts.place_of(model.model_id, model.artifact_location)
+        artifacts.put(place, {checkpoint_name(last): contents[last]}, upload)
         client.finalize_logged_model(model.model_id, "READY")
     return last, model.model_id
 

@@ -70,7 +70,8 @@ def log_pair(
         run = context.create("pair", cell, names.pair_name(cell, result.pair), tags)
         log(client, run.run_id, points, _params(context, cell, result), {})
         files = {**tables, **figures()}
-        artifacts.put(run.artifact_uri, files, partial(client.log_artifacts, run.run_id))
+        place = artifacts.place_of(run.run_id, run.artifact_uri)
+        artifacts.put(place, files, partial(client.log_artifacts, run.run_id))
         if models:
             client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in models])
         return context.finish(run)

@@ -121,7 +121,7 @@ def _complete(
 
     client = context.store.client
     files = {name: (folder.path / name).read_bytes() for name in ("config.json", "metrics.csv", "status.json")}
-    artifacts.put(run.artifact_uri, files, partial(client.log_artifacts, run.run_id))
+    artifacts.put(artifacts.place_of(run.run_id, run.artifact_uri), files, partial(client.log_artifacts, run.run_id))
     owner = context.owner(run)
     if owner is None or not _holds_all(context, run, status):
         last, model = models.publish(context.store, run, status, folder, half_done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -31,6 +32,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Small:
 
     MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
     small = Small(root, warm)
+    shutil.copy(root / "mlflow.db", root / "empty.db")
     small.run("prepare", "digits")
     return small
 

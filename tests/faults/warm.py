@@ -23,7 +23,7 @@ from lmc_repro.numerics import choose_mode, use_one_thread
 OF_OTHERS = (
     "alembic.command", "email.policy", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
     "mlflow.store.tracking.sqlalchemy_workspace_store", "rich.console", "rich.table", "ruamel.yaml",
-    "sqlalchemy.dialects.sqlite", "PIL.PngImagePlugin",
+    "sqlalchemy.dialects.sqlite", "PIL.PngImagePlugin", "sklearn.datasets",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(lmc_repro.__path__, "lmc_repro."):
         if not module.name.endswith(("preload", "graphs")):
             importlib.import_module(module.name)
+    lmc_repro.data.threads.import_ffcv()  # for `lmc prepare`
     for kind in ("png", "svg"):  # the first figure of a process imports fonts and more
         Figure().savefig(io.BytesIO(), format=kind)
     lmc_repro.studies.reported.reported_tables()

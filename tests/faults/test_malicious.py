@@ -1,0 +1,230 @@
+"""Files and tags that mean harm: refused in one line, nothing in them is executed, nothing is written elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import sqlite3
+import tarfile
+import zipfile
+from contextlib import closing
+from dataclasses import replace as with_fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from figures import LONG, note
+from harm import remove, replace
+from publishers import recorded, tar_gz
+from small import Small, contents, rows
+
+from lmc_repro.data.catalog import CATALOG
+from lmc_repro.data.dataset import load_dataset
+from lmc_repro.data.fetch import fetch
+from lmc_repro.data.readers import read_arrays
+from lmc_repro.errors import LmcError
+from lmc_repro.execution.bundle_file import HEADER, unpack_bundle
+from lmc_repro.files import sha256_bytes
+from lmc_repro.tracking import server
+from lmc_repro.training.checkpoint import read_checkpoint
+
+REFUSED: list[str] = []
+
+
+def refused(what: str) -> None:
+    REFUSED.append(what)
+    note("malicious files", f"refused, nothing executed, nothing written elsewhere: {', '.join(REFUSED)}")
+
+
+class Bomb:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "executed"
+
+
+def bomb(marker: Path) -> bytes:
+    content = pickle.dumps(Bomb(marker))
+    pickle.loads(content)
+    assert marker.exists()  # it would
+    marker.unlink()
+    return content
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint(tmp_path: Path, marker: Path) -> None:
+    """Its checksum fits: whoever put it there mended the record, too."""
+    path = tmp_path / "epoch-0002.safetensors"
+    path.write_bytes(content := bomb(marker))
+    with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: not a safetensors file"):
+        read_checkpoint(path, sha256_bytes(content), "delete it")
+    assert not marker.exists()
+    refused("checkpoint")
+
+
+def test_a_pickle_in_the_place_of_prepared_data(fresh: Small, tmp_path: Path, marker: Path) -> None:
+    folder = shutil.copytree(fresh.root / "data" / "prepared", tmp_path / "prepared")
+    replace(folder / "digits" / "train.safetensors", bomb(marker))
+    with pytest.raises(LmcError, match=r"train\.safetensors: cannot be read .*run `lmc prepare digits`"):
+        load_dataset(folder, "digits")
+    assert not marker.exists()
+    refused("prepared data")
+
+
+def test_pickles_in_a_study(undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path, marker: Path) -> None:
+    """In the place of resume files, checkpoints and stored pairs; records and checksums name them."""
+    small = undisturbed[0].copy(tmp_path / "project")
+    content = bomb(marker)
+    sha256 = sha256_bytes(content)
+    remove(small.root / "out")
+    for run in (small.root / ".lmc" / "runs").glob("*/"):
+        status = json.loads((run / "status.json").read_bytes())
+        path = run / "checkpoints" / "epoch-0004.safetensors"
+        replace(path, content)
+        status["checkpoints"]["4"] = status["final_sha256"] = sha256
+        status["files"]["checkpoints/epoch-0004.safetensors"] = sha256
+        replace(run / "status.json", json.dumps(status).encode())
+    for pair in (small.root / ".lmc" / "pairs").glob("*.json"):
+        replace(pair, content)
+    for name in ("mlflow.db", "mlartifacts"):
+        remove(small.root / name)
+    shutil.copy(small.root / "empty.db", small.root / "mlflow.db")
+    line = small.run("run", "one", "--jobs", "1", code=2).splitlines()[-1]
+    assert "epoch-0004.safetensors: not a safetensors file" in line
+    assert not marker.exists()
+    refused("study of pickles")
+
+
+def test_a_tar_with_paths_that_lead_out(tmp_path: Path, marker: Path) -> None:
+    raw = tmp_path / "deep" / "raw"
+    raw.mkdir(parents=True)
+    folder = CATALOG["cifar10"].folder
+    link = tarfile.TarInfo(f"{folder}/data_batch_1")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "elsewhere")
+    out = [(tarfile.TarInfo(name), b"evil") for name in ("../evil", f"{folder}/../../evil", str(tmp_path / "evil"))]
+    archive = tar_gz(raw / "cifar-10-python.tar.gz", [*out, (link, b"")])
+    (tmp_path / "data_batch_1").write_bytes(bomb(marker))
+    info = with_fields(
+        CATALOG["cifar10"], digest="", files=(recorded(tmp_path / "data_batch_1"),), archive=recorded(archive)
+    )
+    with pytest.raises(LmcError, match="data_batch_1 is no regular file"):
+        fetch(info, raw, None)
+    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["raw", archive.name]
+    (raw / folder).mkdir()
+    for name in ("data_batch_1", "test_batch"):
+        shutil.copy(tmp_path / "data_batch_1", raw / folder / name)
+    files = tuple(recorded(raw / folder / name) for name in ("data_batch_1", "test_batch"))
+    with pytest.raises(LmcError, match="not a pickle of plain values"):
+        read_arrays(info, fetch(with_fields(info, files=files), raw, None))
+    assert not marker.exists() and not (tmp_path / "evil").exists()
+    refused("tar and the pickle in it")
+
+
+def test_a_zip_with_paths_that_lead_out(tmp_path: Path) -> None:
+    for name in ("../evil", "/tmp/lmc-evil", "runs/../../evil", "runs/0123456789abcdef/../x", "runs\\..\\evil"):
+        bundle = tmp_path / "study.lmc"
+        with zipfile.ZipFile(bundle, "w") as file:
+            file.writestr(HEADER, "{}")
+            file.writestr(name, "evil")
+        with pytest.raises(LmcError) as error:
+            unpack_bundle(bundle, tmp_path / "inside")
+        assert str(error.value).startswith(f"{bundle}: ") and "\n" not in str(error.value)
+    assert not (tmp_path / "evil").exists() and not Path("/tmp/lmc-evil").exists()
+    assert not (tmp_path / "inside").exists() or not list((tmp_path / "inside").rglob("*evil*"))
+    refused("zip")
+
+
+EVIL = ("../../../evil", "x' OR '1'='1", "/tmp/lmc-evil\n..", "") if LONG else ("../../../evil' OR '1'='1",)
+COMMANDS = (
+    ("show", "{train}"),
+    ("show", "{pair}"),
+    ("list", "one"),
+    ("reproduce", "{train}"),
+    ("reproduce", "{pair}"),
+    ("verify", "one", "--quick"),
+    ("compare", "{train}", "{other}"),
+    ("run", "one", "--jobs", "1"),
+)
+
+
+@pytest.fixture
+def store(undisturbed: tuple[Small, float], tmp_path: Path) -> Small:
+    """A finished study, with a store of its own place, that may be harmed."""
+    small = undisturbed[0].copy(tmp_path / "deep" / "project")
+    remove(small.root / "mlartifacts")
+    shutil.copy(small.root / "empty.db", small.root / "mlflow.db")
+    small.study()
+    return small
+
+
+def harm(small: Small, *changes: str) -> None:
+    """Change the store behind MLflow's back."""
+    with closing(sqlite3.connect(small.root / "mlflow.db")) as connection:
+        for change in changes:
+            connection.execute(change)
+        connection.commit()
+
+
+@pytest.mark.parametrize("value", EVIL)
+def test_tags_that_lead_out(value: str, store: Small, tmp_path: Path) -> None:
+    """Every tag of ours of every run, then each run reused from elsewhere: answers of a line, and no file elsewhere."""
+    kinds = rows(store.root, "SELECT value, run_uuid FROM tags WHERE key = 'lmc.kind'")
+    first, second, *_ = [run for kind, run in kinds if kind == "train"]
+    ids = {"train": first, "other": second, "pair": dict(kinds)["pair"]}
+    text = value.replace("'", "''")
+    ours = "key LIKE 'lmc.%' AND key NOT IN ('lmc.kind', 'lmc.study', 'lmc.profile', 'lmc.cell_id')"
+    changes = (
+        f"INSERT OR REPLACE INTO tags (key, value, run_uuid) SELECT 'lmc.reused_from', '{text}', run_uuid FROM runs",
+        f"UPDATE tags SET value = '{text}' WHERE {ours}",
+    )
+    before = elsewhere(tmp_path)
+    for change, commands in zip(changes, (COMMANDS[-1:], COMMANDS), strict=True):
+        harm(store, change)
+        for command in commands:
+            code = store.wait(store.start(*(word.format(**ids) for word in command)))
+            assert code in (0, 1, 2) and "Traceback" not in store.printed(), (command, store.printed())
+    assert elsewhere(tmp_path) == before and not Path("/evil").exists()
+    refused(f"run tags {value!r}")
+
+
+@pytest.mark.parametrize("address", ["file://{0}/elsewhere", "file://{0}/deep/project/../../elsewhere/{{id}}/artifacts"])
+def test_artifact_addresses_that_lead_out(address: str, store: Small, tmp_path: Path) -> None:
+    """Runs that are not finished, into whose folders the next command would write."""
+    where = "'" + address.format(tmp_path).replace("{id}", "' || run_uuid || '") + "'"
+    harm(store, f"UPDATE runs SET status = 'RUNNING', artifact_uri = {where}", "DELETE FROM inputs")
+    line = store.run("run", "one", "--jobs", "1", code=2).splitlines()[-1]
+    assert "artifact address" in line and "delete mlflow.db and mlartifacts" in line
+    assert not (tmp_path / "elsewhere").exists()
+    refused("artifact address")
+
+
+def elsewhere(root: Path) -> set[str]:
+    """Return the files that are not the project's."""
+    return {name for name in contents(root) if not name.startswith("deep/project/")}
+
+
+def test_the_server_listens_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    class Ended(Exception):
+        """In the place of a server."""
+
+    def started(command: list[str], **how: object) -> None:
+        commands.append(command)
+        raise Ended
+
+    monkeypatch.setattr(server.subprocess, "Popen", started)
+    with pytest.raises(Ended), server.mlflow_server("sqlite:///x.db", tmp_path, 5000, tmp_path / "log"):
+        pass
+    (command,) = commands
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert not {"--allowed-hosts", "--cors-allowed-origins"} & set(command)  # MLflow's own guards stay on
