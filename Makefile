@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro check-lock test faults lint types check format docs screenshots clean
+.PHONY: help setup repro check-lock test faults lint types check format docs bench screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,13 +40,16 @@ lint: setup ## Check style and import order
 types: setup ## Check types, strictly
 	.venv/bin/mypy
 
-check: test lint types ## All that has to pass before a commit
+check: test lint types docs ## All that has to pass before a commit
 
 format: setup ## Mend what the linter can mend
 	.venv/bin/ruff check --fix .
 
 docs: setup ## Build the documentation into build/site, without a network; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build -q
+
+bench: setup ## Measure speed side by side with other loops (minutes): benchmarks/latest.json and latest.md
+	.venv/bin/python -m benchmarks $(ARGS)
 
 screenshots: setup ## Take the pictures of docs/img/ from this folder's finished runs, in a headless Chromium
 	@scripts/chromium.sh

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Solid and dark against dashed and light: the two splits differ in grey too.
@@ -65,6 +66,20 @@ def _settings() -> Any:  # a dict; matplotlib types its keys one by one
 
     defaults = matplotlib.rcParamsDefault
     return {name: defaults[name] for name in defaults if name.split(".")[0] in _GROUPS} | _STYLE
+
+
+def inch_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of this size in inches, and axes over all of it that count in inches and draw nothing.
+
+    One set of axes for many panels: a set for each would take most of the time.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(0.0, width), ylim=(0.0, height))
+    axes.set_axis_off()
+    return figure, axes
 
 
 def render(figure: Figure, dpi: int) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from browsing import charts, chromium, names_of_rows, open_page, served, why_not
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 WIDTH = 1280  # pixels; a README shows about 900 of them
 
@@ -68,14 +68,31 @@ def picture_table(browser: Browser, link: str, path: Path) -> None:
     """The nested table, one cell unfolded."""
     page = open_page(browser, WIDTH, 760)
     page.goto(link)
+    load_all(page)
     cells = names_of_rows(page)
     page.get_by_role("button", name="Hide banner").click()
     chosen = next((i for i, name in enumerate(cells) if name.startswith("adam-high 8-layer")), len(cells) - 1)
-    page.locator(f".ag-row[row-index='{chosen}'] button").first.click()
+    row = page.locator(f".ag-row[row-index='{chosen}']", has=page.locator("a[href*='/runs/']"))
+    row.locator("button").first.click()
     page.get_by_text(f"{cells[chosen]} pair 0").wait_for()
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)
     page.screenshot(path=path)
+
+
+def load_all(page: Page) -> None:
+    """Bring in what is beyond the first hundred runs; its button is there when the end of the list is in sight."""
+    names_of_rows(page)
+    table, more = page.locator(".ag-body-viewport"), page.get_by_role("button", name="Load more")
+    table.evaluate("table => { table.scrollTop = table.scrollHeight; }")
+    page.wait_for_timeout(2000)
+    while more.count():
+        more.click()
+        page.wait_for_timeout(2000)
+        table.evaluate("table => { table.scrollTop = table.scrollHeight; }")
+        page.wait_for_timeout(2000)
+    table.evaluate("table => { table.scrollTop = 0; }")
+    page.wait_for_timeout(1000)
 
 
 def picture_comparison(browser: Browser, link: str, path: Path) -> None:

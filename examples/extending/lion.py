@@ -20,7 +20,10 @@ class Lion:
     def __init__(self, config: LionConfig, like: Tensor) -> None:
         self.config, self.state = config, {"mean": like.new_zeros(like.shape)}
 
-    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor, step: int) -> None:
+    def numbers(self, rates: Tensor, step: int) -> tuple[Tensor]:
+        return (rates,)
+
+    def update(self, weights: Tensor, gradient: Tensor, rates: Tensor) -> None:
         c, mean = self.config, self.state["mean"]
         direction = (mean * c.beta1).add_(gradient * (1.0 - c.beta1)).sign_()
         weights.sub_(direction.mul_(rates))

@@ -32,11 +32,15 @@ class Picture:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file, whose name ends with .png or .svg."""
-        kinds = {".png": self.png, ".svg": self.svg}
-        target = Path(path)
-        if target.suffix not in kinds:
-            raise LmcError(f"{target}: found {target.suffix!r}, allowed: {', '.join(kinds)}")
-        write_atomic(target, kinds[target.suffix])
+        target = require_picture(Path(path))
+        write_atomic(target, self.png if target.suffix == ".png" else self.svg)
+
+
+def require_picture(path: Path) -> Path:
+    """Return the path of a picture; LmcError if its name ends with neither .png nor .svg."""
+    if path.suffix not in (".png", ".svg"):
+        raise LmcError(f"{path}: found {path.suffix!r}, allowed: .png, .svg")
+    return path
 
 
 def measure_pair(
@@ -49,7 +53,8 @@ def measure_pair(
     """
     check_pair(_end(a), _end(b), len(dataset.train))
     if (seen := a.status["data_digest"]) != dataset.digest:
-        raise LmcError(f"{dataset.info.name}: digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}")
+        digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
+        raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
     task = PairTask(
         pair="0",
         trainer_seed=a.config.seeds.trainer,
@@ -87,5 +92,3 @@ def _end(run: Run) -> End:
     """Return a run as a store would hold it."""
     there = TrackedRun(run.fingerprint, run.fingerprint, {}, {}, run.status, {}, "", "")
     return End(there, run.config)
-
-

@@ -109,7 +109,8 @@ def train(
     told of every epoch. One thread, as everywhere here, so that a run's bits are its own.
     """
     if others := sorted({config.data.dataset for config in configs} - {dataset.info.name}):
-        raise LmcError(f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}")
+        found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
+        raise LmcError(f"{found}; train those of each data set by themselves")
     tag, identity = numerics_tag(device), data_identity(dataset.info, dataset.digest)
     with ExitStack() as stack:
         root = Path(folder) if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))

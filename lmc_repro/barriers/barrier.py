@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from lmc_repro.barriers.curve import Curve, SplitName
 
 Values = Sequence[float]
+COARSE = 11  # points of the paper's curves
 
 
 def mean_barrier(values: Values) -> float:
@@ -112,6 +113,14 @@ def curve_barriers(curve: Curve, classes: int | None = None) -> Barriers:
     """Return every barrier of one curve, normalised by its own ends; `classes` is for the one above chance."""
     found = barriers({"test": curve}, "test", classes or 1)
     return found if classes is not None else replace(found, normalised_chance=None)
+
+
+def coarse_barrier(curve: Curve) -> float | None:
+    """Return Eq. 1 (points) at 11 of the curve's points, None where they are not among them or there are no more."""
+    gaps = len(curve.wrong) - 1
+    if gaps <= COARSE - 1 or gaps % (COARSE - 1):
+        return None
+    return mean_barrier(curve.wrong[:: gaps // (COARSE - 1)]) * 100.0 / curve.n
 
 
 def _accuracy(curve: Curve) -> float:

@@ -98,22 +98,9 @@ def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | 
 
 
 def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
-    from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.barriers.verdict import judge
-    from lmc_repro.compare.two_runs import coarse_barrier
+    from lmc_repro.report.path_text import split_records
 
     final = found.result.final
-    splits: dict[str, Any] = {}
-    for split in SPLITS:
-        curve, numbers = final.curves[split], final.barriers
-        splits[split] = {
-            **(dataclasses.asdict(numbers[split]) if numbers else {"barrier": None}),
-            "error_0": 100.0 * curve.errors[0],
-            "error_1": 100.0 * curve.errors[-1],
-            "barrier_at_11_points": coarse_barrier(curve) if numbers else None,
-            "verdict": judge(numbers[split].barrier, threshold) if numbers else None,
-            "curve": {"alpha": curve.alphas, "wrong": curve.wrong, "n": curve.n, "loss": curve.loss},
-        }
     return {
         "runs": [
             {
@@ -134,13 +121,13 @@ def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
         "distance": found.result.distance,
         "cosine": found.result.cosine,
         "disagreement": found.result.disagreement,
-        **splits,
+        **split_records(final, threshold),
     }
 
 
 def _print_two(record: dict[str, Any]) -> None:
     from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.report.run_text import path_plots, split_table
+    from lmc_repro.report.path_text import path_lines
 
     for i, end in enumerate(record["runs"]):
         seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
@@ -149,21 +136,7 @@ def _print_two(record: dict[str, Any]) -> None:
     print(f"{other}{record['points']} points on {record['dataset']}, in percentage points:")
     for key, (first, second) in record["differences"].items():
         print(f"the runs differ in {key}: {first} and {second}")
-    rows = {
-        "barrier (Eq. 1)": "barrier", "  at 11 points": "barrier_at_11_points", "floor": "floor", "line": "line",
-        "middle": "mid_signed", "at alpha": "argmax_alpha", "error of theta_0": "error_0",
-        "error of theta_1": "error_1",
-    }  # fmt: skip
-    table = {title: {split: record[split].get(key) for split in SPLITS} for title, key in rows.items()}
-    print("\n".join(split_table({t: row for t, row in table.items() if any(v is not None for v in row.values())})))
-    for split in reversed(SPLITS):
-        verdict = record[split]["verdict"] or "no verdict: an end diverged or did not train"
-        print(f"{split}: {verdict} (threshold {record['threshold']:g} points)")
-    errors = {
-        split: [100.0 * wrong / record[split]["curve"]["n"] for wrong in record[split]["curve"]["wrong"]]
-        for split in SPLITS
-    }
-    print("\n".join(path_plots(errors)))
+    print("\n".join(path_lines({split: record[split] for split in SPLITS}, record["threshold"])))
 
 
 def find_root(uri: str | None) -> Path:

@@ -63,6 +63,8 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
             yield f"    (the {AT_ONCE} largest barriers at first: `Load more` ends MLflow's list and brings the others)"
         yield f"  the pairs by filter and order alone\n    {pairs_link(base, key, narrowed(PAIRS, row, column))}"
         yield f"  table: trainings and pairs below their cells\n    {table_link(base, key, narrowed('', row, column))}"
+        if len(pairs) > AT_ONCE // 4 and not narrow:  # and as many cells and trainings as there are of a pair
+            yield f"    ({AT_ONCE} runs at first: `Load more` below them brings all; --row, --column: fewer)"
         if best := pairs[:SIDE_BY_SIDE]:
             which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else f"{len(best)} pairs"
             yield f"  test error by step (1000 alpha), {which}\n    {metric_link(base, key, best)}"

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.barriers.barrier import mean_barrier
-from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask, measure_pair
 from lmc_repro.data.catalog import dataset_info
@@ -22,7 +20,6 @@ from lmc_repro.tracking import names
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.tracked import TrackedRun
 
-COARSE = 11  # points of the paper's curves
 INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings
 
 
@@ -80,7 +77,7 @@ def check_pair(a: End, b: End, n_train: int) -> None:
     initialisations with equal batches leave nothing to connect.
     """
     if a.run.fingerprint == b.run.fingerprint:
-        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, fingerprint {a.run.fingerprint}")
+        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
     if changed := _differences(_form(a.config), _form(b.config)):
         forms = tuple(network(_form(end.config)) for end in (a, b))
         told = f"{forms[0]} and {forms[1]}" if "kind" in changed else _told(changed)
@@ -88,7 +85,8 @@ def check_pair(a: End, b: End, n_train: int) -> None:
     name, other = a.config.data.dataset, b.config.data.dataset
     first, second = (str(end.run.status["data_digest"]) for end in (a, b))
     if (name, first) != (other, second):
-        raise LmcError(f"runs {_ids(a, b)}: other data: {name} {first[:12]} and {other} {second[:12]}")
+        found = f"{name} {first[:12]} and {other} {second[:12]}"
+        raise LmcError(f"runs {_ids(a, b)}: other data: {found}; choose two that saw the same")
     if changed := _differences(_seen(a.config), _seen(b.config)):
         raise LmcError(
             f"runs {_ids(a, b)}: trained on other labels or images: {_told(changed)}; choose two with one setting"
@@ -125,14 +123,6 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
     )
     result = measure_pair(task)
     return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
-
-
-def coarse_barrier(curve: Curve) -> float | None:
-    """Return Eq. 1 (points) at 11 of the curve's points, None where they are not among them or there are no more."""
-    gaps = len(curve.wrong) - 1
-    if gaps <= COARSE - 1 or gaps % (COARSE - 1):
-        return None
-    return mean_barrier(curve.wrong[:: gaps // (COARSE - 1)]) * 100.0 / curve.n
 
 
 def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:

@@ -63,7 +63,8 @@ def read_npz(info: DatasetInfo, place: Path) -> tuple[Split, Split]:
         raise
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         found = " ".join(str(error).split())
-        raise LmcError(f"{place}: not an .npz of plain arrays x_train, y_train, x_test, y_test ({found})") from None
+        told = f"not an .npz of plain arrays x_train, y_train, x_test, y_test ({found}); use numpy.savez"
+        raise LmcError(f"{place}: {told}") from None
     return splits[0], splits[1]
 
 

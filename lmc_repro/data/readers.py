@@ -35,7 +35,8 @@ def read_idx_files(info: DatasetInfo, folder: Path) -> Arrays:
         images = torch.from_numpy(read_idx(image_path, 3).copy()).unsqueeze(1)
         labels = torch.from_numpy(read_idx(label_path, 1).astype(np.int64))
         if len(images) != len(labels):
-            raise LmcError(f"{image_path}: {len(images)} images, but {len(labels)} labels in {label_path.name}")
+            found = f"{len(images)} images, but {len(labels)} labels in {label_path.name}"
+            raise LmcError(f"{image_path}: {found}; get both files again")
         split = Split(images, labels)
         check_split(split, n, info, str(image_path))
         splits.append(split)

@@ -6,7 +6,9 @@ from lmc_repro.errors import LmcError
 
 
 def resolve_device(wanted: str) -> str:
-    """Return cpu or cuda for auto, cpu or cuda; LmcError if cuda is wanted and not there."""
+    """Return cpu or cuda for auto, cpu or cuda; LmcError for another word, or if cuda is wanted and not there."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise LmcError(f"--device: found {wanted!r}, allowed: auto, cpu, cuda")
     if wanted == "cpu":
         return "cpu"
     import torch

@@ -1,4 +1,4 @@
-"""What runs cost, counted on paper: FLOPs, seconds of one core, bytes on disk and in memory."""
+"""What runs cost, counted on paper: FLOPs, seconds of one core, bytes on disk."""
 
 from __future__ import annotations
 
@@ -44,12 +44,6 @@ def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> flo
         + steps * len(model.shapes) * SECONDS_PER_LAYER_STEP
         + samples * (info.features * SECONDS_PER_VALUE + model.activations() * SECONDS_PER_ACTIVATION)
     )
-
-
-def working_bytes(config: RunConfig, info: DatasetInfo) -> int:
-    """Return the memory that one child adds to a stack: weights, gradient, buffers, inputs and activations."""
-    model = build_model(config.model, info)
-    return 4 * (5 * count_parameters(model) + config.batch_size * (info.features + model.activations()))
 
 
 def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:

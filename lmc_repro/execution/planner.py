@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.execution.estimate import run_cost, working_bytes
+from lmc_repro.execution.estimate import run_cost
+from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, stack_memory
 from lmc_repro.execution.task import StackTask
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
@@ -29,9 +31,21 @@ class Work:
 
 
 def plan_stacks(
-    work: Sequence[Work], jobs: int, working: Path, prepared: Path, numerics: str, device: str
+    work: Sequence[Work],
+    jobs: int,
+    working: Path,
+    prepared: Path,
+    numerics: str,
+    device: str,
+    memory: int | None = None,
 ) -> list[StackTask]:
-    """Return the stacks, longest first; their runs differ in seeds, initialisation, rate and schedule only."""
+    """Return the stacks, longest first; their runs differ in seeds, initialisation, rate and schedule only.
+
+    Runs of several cells share a stack where they can. `memory` are the bytes that the stacks which train at once may
+    take together, default: what the device has free. One that is larger than a process's share of it is split.
+    """
+    if memory is None:
+        memory = free_bytes(device)
     groups: dict[tuple[str, str, int], list[Work]] = {}
     for item in work:
         groups.setdefault((stack_key(item.config), item.loader, item.epoch), []).append(item)
@@ -40,13 +54,23 @@ def plan_stacks(
     for group in groups.values():
         config = group[0].config
         info = dataset_info(config.data.dataset)
-        fits = max(1, CPU_STACK_BYTES // working_bytes(config, info))
-        size = min(fair, fits, CPU_STACK_CHILDREN) if device == "cpu" else len(group)
+        needs = stack_memory(config, info)
+        size = min(len(group), _limit(needs, memory, jobs, device))
+        if device == "cpu":
+            size = min(size, fair, max(1, CPU_STACK_BYTES // (needs.weights + needs.batch)), CPU_STACK_CHILDREN)
         parts = -(-len(group) // size)
         size = -(-len(group) // parts)  # equal parts rather than a full one and a rest
         for start in range(0, len(group), size):
             part = group[start : start + size]
             left = sum(run_cost(item.config, info) * (1 - item.epoch / item.config.epochs) for item in part)
             runs = tuple((item.fingerprint, item.config) for item in part)
-            tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left))
+            held = needs.bytes(len(part))
+            tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left, held))
     return sorted(tasks, key=lambda task: -task.cost)
+
+
+def _limit(needs: StackMemory, memory: int | None, jobs: int, device: str) -> int:
+    """Return the most children of a stack: all of a GPU's memory is one process's, that of the machine is shared."""
+    if memory is None:
+        return sys.maxsize
+    return needs.children(memory if device != "cpu" else memory // max(jobs, 1) - PROCESS_BYTES)

@@ -17,6 +17,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.memory import free_bytes, side_by_side
 from lmc_repro.execution.task import StackTask, train_task
 from lmc_repro.execution.threads import deterministic_products, one_thread_each
 from lmc_repro.training.trainer import Event
@@ -43,10 +44,13 @@ def default_jobs() -> int:
 def run_stacks(tasks: Sequence[StackTask], jobs: int, on_event: Callable[[Event], None]) -> None:
     """Train all stacks in at most `jobs` processes; `on_event` is called here, in the parent, as they tell.
 
+    Fewer processes are started where the memory that is free now would not hold the largest stacks side by side.
     After a failure, or an interruption here, running stacks end with their epoch and keep their last checkpoint.
     """
     if not tasks:
         return
+    if tasks[0].device == "cpu":
+        jobs = side_by_side([task.memory for task in tasks], jobs, free_bytes("cpu"))
     context = _context()
     events, stop = context.Queue(), context.Event()
     with _pool(min(jobs, len(tasks)), (events, stop)) as pool:

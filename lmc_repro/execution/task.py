@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StackTask:
-    """Runs that share a stack, by fingerprint; each trains in `working`/<fingerprint>."""
+    """Runs that share a stack, by fingerprint; each trains in `working`/<fingerprint>.
+
+    `cost` in seconds of one core and `memory` in bytes are counted on paper, to plan with.
+    """
 
     runs: tuple[tuple[str, RunConfig], ...]
     working: Path
@@ -29,6 +32,7 @@ class StackTask:
     numerics: str
     device: str
     cost: float
+    memory: int = 0
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

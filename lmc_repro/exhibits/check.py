@@ -25,7 +25,7 @@ def check_exhibits(params: Params) -> None:
             dataset = shown_dataset(exhibit, params)
             _known(dataset, where)
             if dataset not in params.profiles[params.profile].datasets:
-                raise LmcError(f"{where}: data set {dataset!r} is not in profiles.{params.profile}.datasets")
+                raise LmcError(f"{where}: data set {dataset!r} is not in profiles.{params.profile}.datasets; add it")
             if dataset not in exhibit.augment:
                 found = ", ".join(exhibit.augment)
                 raise LmcError(f"{where}.augment: found {found}, but profile {params.profile} draws {dataset}; add it")

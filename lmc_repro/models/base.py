@@ -64,6 +64,14 @@ class AffineFirst(Protocol):
         ...
 
 
+class FirstThenRest:
+    """What an `AffineFirst` model may inherit: its forward pass is one after the other."""
+
+    def forward(self: AffineFirst, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
+        return self.rest(weights, self.first_layer(weights, inputs))
+
+
 class FromShapes:
     """What a model of matrices [out, in] and biases [out] may inherit: how it begins, and what it costs.
 

@@ -6,14 +6,14 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.models.base import Weights
+from lmc_repro.models.base import FirstThenRest, Weights
 from lmc_repro.models.init import LinearInit
 from lmc_repro.models.patches import patch_count, patches
 from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import ConvConfig
 
 
-class Conv:
+class Conv(FirstThenRest):
     """Shared filters, leaky ReLU, a linear layer on all units.
 
     hidden.weight [filters, channels * kernel * kernel] is a Conv2d's weight, flattened; hidden.bias [filters];
@@ -43,10 +43,6 @@ class Conv:
             "output.weight": draw.weight(self.classes, self.units),
             "output.bias": draw.bias(self.units, self.classes),
         }
-
-    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
-        return self.rest(weights, self.first_layer(weights, inputs))
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the units [C, b, positions * filters], before the activation."""

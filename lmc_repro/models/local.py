@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.models.base import Weights
+from lmc_repro.models.base import FirstThenRest, Weights
 from lmc_repro.models.conv import Conv
 from lmc_repro.models.init import LinearInit
 from lmc_repro.models.patches import patch_count, patches
@@ -14,7 +14,7 @@ from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import ConvConfig, LocalConfig
 
 
-class Local:
+class Local(FirstThenRest):
     """A filter bank of its own at every position, leaky ReLU, a linear layer on all units.
 
     hidden.weight [positions, filters, channels * kernel * kernel]; hidden.bias [positions, filters], or [filters] with
@@ -53,10 +53,6 @@ class Local:
             "output.weight": draw.weight(*shapes["output.weight"]),
             "output.bias": draw.bias(self.units, self.classes),
         }
-
-    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
-        return self.rest(weights, self.first_layer(weights, inputs))
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the units [C, b, positions * filters], before the activation."""

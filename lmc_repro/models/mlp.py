@@ -8,12 +8,12 @@ from itertools import pairwise
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from lmc_repro.models.base import FromShapes, Weights
+from lmc_repro.models.base import FirstThenRest, FromShapes, Weights
 from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import MlpConfig
 
 
-class Mlp(FromShapes):
+class Mlp(FirstThenRest, FromShapes):
     """`depth` linear layers, named as in a torch.nn.ModuleList: layers.0.weight [out, in], layers.0.bias [out], ...
 
     `start` gives the initial weights of one child in place of `config.init`: those of another network, embedded.
@@ -40,10 +40,6 @@ class Mlp(FromShapes):
         if self.start is not None:
             return self.start(generator)
         return super().init(generator)
-
-    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
-        return self.rest(weights, self.first_layer(weights, inputs))
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the outputs [C, b, width] of the first layer, before the activation."""

@@ -121,4 +121,3 @@ def plain(value: Any) -> Any:
 
 def _told(results: Results, cell: Mapping[str, Any], problem: str) -> str:
     return f"{results.place.results / 'cells.json'}: cell {cell['cell']}, {problem}; {results.place.fix}"
-

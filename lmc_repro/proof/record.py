@@ -12,6 +12,7 @@ from lmc_repro.compare.two_runs import End, find_end
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
 from lmc_repro.proof.certificate import Check, Finding
+from lmc_repro.proof.points import by_step, first_difference, stored_points
 from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.index import StoredRun
@@ -103,11 +104,8 @@ def _unlike(place: str, content: bytes, recorded: str, mark: float | None) -> It
 
 def _other_points(reader: Reader, record: Record) -> Iterator[Finding]:
     """Yield the first metric in MLflow whose points are not those of metrics.csv."""
-    logged = {(name, step): v for name, points in reader.history(record.stored, METRICS).items() for step, v in points}
-    expected = {(point.name, point.step): point.value for point in training_points(record.rows)}
-    for name, step in sorted(logged.keys() | expected.keys()):
-        here, there = logged.get((name, step)), expected.get((name, step))
-        if here != there:
-            told = f"metric {name} at step {step} is {here} in run {record.stored.run_id}, metrics.csv says {there}"
-            yield Finding("stored", told, step)
-            return
+    stored = stored_points(reader, record.stored, METRICS)
+    if (apart := first_difference(stored, by_step(training_points(record.rows)))) is not None:
+        name, step, there, made = apart
+        told = f"metric {name} at step {step} is {there} in run {record.stored.run_id}, metrics.csv says {made}"
+        yield Finding("stored", told, step)

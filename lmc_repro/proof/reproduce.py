@@ -191,4 +191,3 @@ def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: in
         min_train_accuracy=0.0,
     )
     return next(map_tasks(measure_pair, [task], 1))
-

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.compare.pair import pair_key
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
+from lmc_repro.proof.points import Points, by_step, first_difference, stored_points
 from lmc_repro.proof.results import Results
 from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.base import parse_mark
@@ -19,7 +20,6 @@ from lmc_repro.tracking.cells import cell_points
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
-from lmc_repro.tracking.points import Point
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.tracked import TrackedRun
 from lmc_repro.tracking.trains import METRICS, training_points
@@ -111,8 +111,8 @@ def _training_problem(stored: StoredStudy, run: StoredRun, fingerprint: str) -> 
             return str(error)
         if content != (folder.path / name).read_bytes():
             return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
-    expected = _by_step(training_points(folder.metrics()))
-    return _points_problem(run, _histories(stored.reader, run, METRICS), expected)
+    expected = by_step(training_points(folder.metrics()))
+    return _points_problem(run, stored_points(stored.reader, run, METRICS), expected)
 
 
 def _checkpoint_problems(reader: Reader, tracked: TrackedRun) -> Iterator[str | None]:
@@ -154,7 +154,7 @@ def _pair_problem(stored: StoredStudy, run: StoredRun | None, cell: str, made: P
         return str(error)
     if _json(content) != _json(path_table(made.final)):
         return f"{place}: another path than {stored.results.place.results / 'curves.csv'} has; {REBUILD}"
-    return _points_problem(run, _logged(stored.reader, run), _by_step(pair_points(made)))
+    return _points_problem(run, _logged(stored.reader, run), by_step(pair_points(made)))
 
 
 def _cell_problem(
@@ -162,32 +162,22 @@ def _cell_problem(
 ) -> str | None:
     if run is None:
         return f"{stored.reader.uri}: no finished run of cell {cell['cell']}; {stored.results.place.fix}"
-    return _points_problem(run, _logged(stored.reader, run), _by_step(cell_points(result, cell["paper"])))
+    return _points_problem(run, _logged(stored.reader, run), by_step(cell_points(result, cell["paper"])))
 
 
-def _logged(reader: Reader, run: StoredRun) -> dict[tuple[str, int], float]:
+def _logged(reader: Reader, run: StoredRun) -> Points:
     """Return the numbers of a pair or a cell; NaN says that one is gone."""
     curves = [name for name in run.metrics if name.startswith(CURVES)]
     single = {(name, 0): value for name, value in run.metrics.items() if name not in curves}
-    return {key: v for key, v in (single | _histories(reader, run, curves)).items() if v == v}
+    return {key: v for key, v in (single | stored_points(reader, run, curves)).items() if v == v}
 
 
-def _histories(reader: Reader, run: StoredRun, metrics: Iterable[str]) -> dict[tuple[str, int], float]:
-    return {(name, step): v for name, points in reader.history(run, metrics).items() for step, v in points}
-
-
-def _by_step(points: Iterable[Point]) -> dict[tuple[str, int], float]:
-    return {(point.name, point.step): point.value for point in points}
-
-
-def _points_problem(
-    run: StoredRun, logged: Mapping[tuple[str, int], float], expected: Mapping[tuple[str, int], float]
-) -> str | None:
-    for name, step in sorted(logged.keys() | expected.keys()):
-        if (shown := logged.get((name, step))) != (made := expected.get((name, step))):
-            who = f"run {run.run_id} ({run.tags.get('mlflow.runName')}) in MLflow"
-            return f"{who}: {name} at step {step} is {shown}, from the files {made}; {REBUILD}"
-    return None
+def _points_problem(run: StoredRun, logged: Points, expected: Points) -> str | None:
+    if (apart := first_difference(logged, expected)) is None:
+        return None
+    name, step, shown, made = apart
+    who = f"run {run.run_id} ({run.tags.get('mlflow.runName')}) in MLflow"
+    return f"{who}: {name} at step {step} is {shown}, from the files {made}; {REBUILD}"
 
 
 def _json(content: bytes) -> Any:
@@ -195,4 +185,3 @@ def _json(content: bytes) -> Any:
         return json.loads(content)
     except ValueError:
         return None
-

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.drawing import LINES, QUIET, drawing_style, render
+from lmc_repro.drawing import LINES, QUIET, drawing_style, inch_axes, render
 from lmc_repro.report.panels import Scale, shared_scale
 from lmc_repro.report.records import Axis
 from lmc_repro.report.table import StudyTable
@@ -54,8 +54,6 @@ def curves_figure(table: StudyTable) -> dict[str, bytes]:
     Pairs without a verdict are grey. Above each panel stand its mean barriers, test / train. Equal results give equal
     bytes. Of a large study some rows and columns are drawn (panel_axes).
     """
-    from matplotlib.figure import Figure
-
     rows, columns = panel_axes(table)
     width = _LEFT + len(columns) * _WIDTH + _RIGHT
     height = _BOTTOM + len(rows) * _HEIGHT + _TOP
@@ -69,11 +67,7 @@ def curves_figure(table: StudyTable) -> dict[str, bytes]:
         for split in SPLITS
     )
     with drawing_style():
-        figure = Figure(figsize=(width, height))
-        # One set of axes in inches holds all panels: a set for each would take most of the time.
-        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.set(xlim=(0.0, width), ylim=(0.0, height))
-        axes.set_axis_off()
+        figure, axes = inch_axes(width, height)
         frames: list[list[tuple[float, float]]] = []
         lines: Segments = {}
         for place, entry in enumerate(shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
@@ -112,19 +112,21 @@ def _barriers(pair: dict[str, Any]) -> str:
     return f"barrier test {number(pair['test_barrier'])}, train {number(pair['train_barrier'])}"
 
 
-def split_table(rows: dict[str, dict[Any, float | None]]) -> Iterator[str]:
+def split_table(
+    rows: dict[str, dict[Any, float | None]], splits: Sequence[str] = tuple(reversed(SPLITS))
+) -> Iterator[str]:
     """Yield a table with a column for each split."""
     width = max(len(title) for title in rows)
-    yield " " * width + "".join(split.rjust(9) for split in reversed(SPLITS))
+    yield " " * width + "".join(split.rjust(9) for split in splits)
     for title, row in rows.items():
-        yield title.ljust(width) + "".join(number(row.get(split)).rjust(9) for split in reversed(SPLITS))
+        yield title.ljust(width) + "".join(number(row.get(split)).rjust(9) for split in splits)
 
 
 def path_plots(paths: dict[Any, list[float]]) -> Iterator[str]:
     """Yield a plot of each split's errors (points) along the path, on one scale from 0."""
     high = max((error for errors in paths.values() for error in errors), default=0.0)
     for split in reversed(SPLITS):
-        if errors := paths[split]:
+        if errors := paths.get(split):
             drawn = plot(errors, 0.0, high)
             for i, line in enumerate(drawn):
                 label = f"{high:.2f}" if i == 0 else "0" if i == len(drawn) - 1 else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.drawing import QUIET, drawing_style, render
+from lmc_repro.drawing import QUIET, drawing_style, inch_axes, render
 from lmc_repro.report.plot_lines import Point
 from lmc_repro.report.plots import Panel, Series, ValuePlot
 
@@ -31,8 +31,6 @@ _LONG = 7  # characters of a tick's label that stand upright beside its neighbou
 
 def values_figure(plot: ValuePlot, title: str) -> dict[str, bytes]:
     """Return {"png": bytes, "svg": bytes}: test above train, a panel a group of lines; equal plots give equal bytes."""
-    from matplotlib.figure import Figure
-
     across = len(plot.groups)
     wide = max(_WIDTH, (0.0 if plot.over_training else 0.42 * len(plot.ticks)) + 0.6) if across < 3 else _WIDTH
     slanted = max(len(label) for _, label in plot.ticks) > _LONG
@@ -42,11 +40,7 @@ def values_figure(plot: ValuePlot, title: str) -> dict[str, bytes]:
     width = _LEFT + across * wide + 0.12 * (across - 1) + _RIGHT
     height = _TOP + 2 * _HEIGHT + _APART + below + legend
     with drawing_style():
-        figure = Figure(figsize=(width, height))
-        # One set of axes in inches holds all panels: a set for each would take most of the time.
-        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.set(xlim=(0.0, width), ylim=(0.0, height))
-        axes.set_axis_off()
+        figure, axes = inch_axes(width, height)
         for down, split in enumerate(reversed(SPLITS)):
             for place, panel in enumerate(plot.panels[split]):
                 frame = Frame(_LEFT + place * (wide + 0.12), below + legend + (1 - down) * (_HEIGHT + _APART), wide)

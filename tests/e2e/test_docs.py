@@ -129,7 +129,10 @@ def test_links_lead_to_files_and_headings(name: str) -> None:
 NAMED = re.compile(r"`((?:[\w./]+\.(?:py|yaml))?)(?:::(\w+))?`")
 
 
-@pytest.mark.parametrize(("page", "below"), [("CONTRIBUTING.md", "."), ("docs/guarantees.md", "tests")])
+PAGES_OF_NAMES = [("CONTRIBUTING.md", "."), ("docs/glossary.md", "."), ("docs/guarantees.md", "tests")]
+
+
+@pytest.mark.parametrize(("page", "below"), PAGES_OF_NAMES)
 def test_files_and_names_in_tables_are_there(page: str, below: str) -> None:
     found = 0
     for line in (REPOSITORY / page).read_text().splitlines():
@@ -142,3 +145,24 @@ def test_files_and_names_in_tables_are_there(page: str, below: str) -> None:
             assert not name or re.search(rf"^(?:def|class) {name}\b", text, re.MULTILINE), f"{page}: {path}::{name}"
             found += 1
     assert found > 20
+
+
+def test_every_package_is_in_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    packages = {path.parent.name for path in (REPOSITORY / "lmc_repro").glob("*/__init__.py")}
+    assert {name for name, _ in rows} == packages
+    assert all(f"`lmc_repro/{name}/" in files for name, files in rows)
+
+
+WORDS = (
+    "run", "child", "stack", "cell", "study", "pair", "path", "curve", "barrier", "floor", "line barrier", "middle",
+    "normalised barrier", "trainer seed", "loader seed", "augmentation seed", "effective noise", "endpoint status",
+    "verdict", "threshold", "provisional", "borderline", "endpoint mismatch", "unstable", "mark", "fingerprint",
+    "pair key", "profile", "provenance", "spread", "`--pairs`", "`--replicas`",
+)  # fmt: skip
+
+
+def test_every_word_is_in_the_glossary_with_a_file() -> None:
+    rows = re.findall(r"^\| (.+?) \| .* \| (.+?) \|$", (REPOSITORY / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    where = {word.strip(): files for words, files in rows for word in words.split(",")}
+    assert [word for word in WORDS if "/" not in where.get(word, "")] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browsing import served
+from three_doors import runs_behind
 from tiny_project import REPOSITORY, TinyProject, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
@@ -50,6 +51,10 @@ def test_its_commands_run_and_show_what_it_says(tmp_path: Path) -> None:
     assert "leaky--adam-high" in printed and "viewStateShareKey=" in printed
     report = (tmp_path / "report" / "index.html").read_text()
     assert "slope 0.2" in report and "slope 0.5" not in report
+    with served(project.start, "slopes") as links:  # the view draws what has path/test_error
+        pairs = runs_behind(links["view"], "pair")
+    assert all("path/test_error" in run["metrics"] for run in pairs)
+    assert {run["params"]["model.slope"] for run in pairs} == {"1.0", "0.5", "0.2", "0.0"}
 
 
 def test_what_is_replaced_stands_there() -> None:

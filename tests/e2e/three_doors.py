@@ -27,12 +27,12 @@ class Doors:
     @property
     def base(self) -> str:
         """The server's address."""
-        return self.links["view"].partition("/#/")[0]
+        return _place(self.links["view"])[0]
 
     @property
     def experiment(self) -> str:
         """The id of the study's experiment."""
-        return urlsplit(self.links["view"]).fragment.split("/")[2]
+        return _place(self.links["view"])[1]
 
     @property
     def results(self) -> Path:
@@ -40,13 +40,24 @@ class Doors:
 
     def search(self, kind: str) -> list[dict[str, Any]]:
         """Return the runs of a kind as MLflow's pages get them, by its REST API; params, metrics and tags as dicts."""
-        query = {"experiment_ids": [self.experiment], "filter": f"tags.`lmc.kind` = '{kind}'", "max_results": 1000}
-        address = f"{self.base}/api/2.0/mlflow/runs/search"
-        request = Request(address, json.dumps(query).encode(), {"Content-Type": "application/json"})
-        with urlopen(request, timeout=60) as answer:
-            runs = json.load(answer)["runs"]
-        parts = ("params", "metrics", "tags")
-        return [run["info"] | {part: _values(run["data"], part) for part in parts} for run in runs]
+        return runs_behind(self.links["view"], kind)
+
+
+def runs_behind(link: str, kind: str) -> list[dict[str, Any]]:
+    """Return the runs of a kind in the experiment of a link, as MLflow's pages get them; see `Doors.search`."""
+    base, experiment = _place(link)
+    query = {"experiment_ids": [experiment], "filter": f"tags.`lmc.kind` = '{kind}'", "max_results": 1000}
+    address = f"{base}/api/2.0/mlflow/runs/search"
+    request = Request(address, json.dumps(query).encode(), {"Content-Type": "application/json"})
+    with urlopen(request, timeout=60) as answer:
+        runs = json.load(answer)["runs"]
+    parts = ("params", "metrics", "tags")
+    return [run["info"] | {part: _values(run["data"], part) for part in parts} for run in runs]
+
+
+def _place(link: str) -> tuple[str, str]:
+    """Return the server's address and the experiment's id."""
+    return link.partition("/#/")[0], urlsplit(link).fragment.split("/")[2]
 
 
 @contextmanager

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import ADAM, SGD, run_config
+from helpers import ADAM, PARAMS, SGD, run_config
 
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.execution.estimate import estimate, run_cost, run_flops, working_bytes
+from lmc_repro.execution.estimate import estimate, run_cost, run_flops
+from lmc_repro.execution.memory import PROCESS_BYTES, stack_memory
 from lmc_repro.execution.planner import CPU_STACK_CHILDREN, Work, plan_stacks
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.execution.task import StackTask
+from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.expand import Choice, plan_study
 
 HERE = Path("unused")
 
@@ -22,8 +25,8 @@ def work(count: int, name: str = "a", **changes: object) -> list[Work]:
     return [Work(f"{name}{i}", run_config(**base, seeds={"trainer": i, "loader": i}), "resident") for i in range(count)]
 
 
-def plan(items: list[Work], jobs: int, device: str = "cpu") -> list[StackTask]:
-    return plan_stacks(items, jobs, HERE, HERE, "portable", device)
+def plan(items: list[Work], jobs: int, device: str = "cpu", memory: int = 2**50) -> list[StackTask]:
+    return plan_stacks(items, jobs, HERE, HERE, "portable", device, memory)
 
 
 def sizes(tasks: list[StackTask]) -> list[int]:
@@ -66,7 +69,7 @@ def test_a_cpu_stack_stays_small_and_even() -> None:
 def test_large_networks_train_in_smaller_stacks() -> None:
     wide = {"model": {"depth": 4, "width": 1024, "slope": 0.0}}
     config = work(1, **wide)[0].config
-    assert working_bytes(config, dataset_info("digits")) > 40e6
+    assert stack_memory(config).weights > 40e6
     assert sizes(plan(work(4, **wide), 1)) == [1, 1, 1, 1]
 
 
@@ -81,13 +84,28 @@ def test_flops_counted_by_hand() -> None:
     assert run_flops(config, dataset_info("digits")) == 899 * 3 * (64 * 9 * 4 + 9 * 10 * 6)
 
 
-def test_memory_counted_by_hand() -> None:
-    """Weights and four of their size; inputs, and what is kept of a batch: 64-9-10, then 16 patches and 3 filters."""
-    mlp = run_config(data={"dataset": "digits"})
-    assert working_bytes(mlp, dataset_info("digits")) == 4 * (5 * (64 * 9 + 9 + 90 + 10) + 10 * (64 + 2 * (9 + 10)))
-    conv = run_config(data={"dataset": "digits"}, model={"kind": "conv", "filters": 3, "kernel": 2})
-    kept = 64 + 64 + 4 * 48 + 2 * 10  # the image, its patches, 48 units twice with their gradients, logits
-    assert working_bytes(conv, dataset_info("digits")) == 4 * (5 * (3 * 4 + 3 + 480 + 10) + 10 * kept)
+def test_a_stack_without_memory_is_split_and_nothing_is_lost() -> None:
+    """On a GPU one process has all of it; on a CPU each of two has half, less what torch takes."""
+    needs = stack_memory(work(1)[0].config)
+    for device, memory in (("cuda", needs.bytes(3)), ("cpu", 2 * (needs.bytes(3) + PROCESS_BYTES))):
+        tasks = plan(work(8), 2, device, memory)
+        assert sizes(tasks) == [3, 3, 2]
+        assert [task.memory for task in tasks] == [needs.bytes(3), needs.bytes(3), needs.bytes(2)]
+        assert sorted(f for task in tasks for f in task.fingerprints) == sorted(w.fingerprint for w in work(8))
+    assert sizes(plan(work(2), 2, "cuda", 1)) == [1, 1]
+
+
+def test_cells_that_differ_in_rate_or_warm_up_train_together() -> None:
+    """Four cells of a table, as `params.yaml` has them, are two stacks: one a kind of optimizer."""
+    study = plan_study(load_params(PARAMS), "table2", Choice(profile="digits", pairs=1))
+    items = [Work(f"{cell.key} {i}", run, cell.loader) for cell in study.cells for i, run in enumerate(cell.runs)]
+    tasks = plan(items, 1, "cuda")
+    cells = [sorted({fingerprint.split()[0] for fingerprint in task.fingerprints}) for task in tasks]
+    assert sizes(tasks) == [8, 8]
+    assert sorted(cells) == [
+        sorted(f"{row}--{optimizer}-{rate}" for row in ("constant", "warm-up") for rate in ("high", "medium"))
+        for optimizer in ("adam", "sgd")
+    ]
 
 
 def test_what_is_no_matrix_product_costs_time_and_memory_too() -> None:
@@ -98,7 +116,7 @@ def test_what_is_no_matrix_product_costs_time_and_memory_too() -> None:
         for model in (attention, {"depth": 2, "width": 1024, "slope": 0.0})
     ]
     info = dataset_info("digits")
-    seconds, memory = [run_cost(c, info) for c in configs], [working_bytes(c, info) for c in configs]
+    seconds, memory = [run_cost(c, info) for c in configs], [stack_memory(c).bytes(1) for c in configs]
     assert seconds[0] > seconds[1] and memory[0] > memory[1]
 
 

@@ -93,9 +93,10 @@ def test_lion_by_hand() -> None:
     weights = torch.tensor([[1.0, 1.0]])
     optimizer = build_optimizer(run_config(optimizer=LION).optimizer, weights)
     rates = torch.tensor([[0.25]])
-    optimizer.step(weights, torch.tensor([[2.0, -4.0]]), rates, 0)
+    optimizer.update(weights, torch.tensor([[2.0, -4.0]]), *optimizer.numbers(rates, 0))
     assert weights.tolist() == [[0.75, 1.25]] and optimizer.state["mean"].tolist() == [[1.0, -2.0]]
-    optimizer.step(weights, torch.tensor([[-8.0, 20.0]]), rates, 1)  # 0.9 * 1 - 0.1 * 8 > 0, -0.9 * 2 + 0.1 * 20 > 0
+    gradient = torch.tensor([[-8.0, 20.0]])
+    optimizer.update(weights, gradient, *optimizer.numbers(rates, 1))  # 0.9 * 1 - 0.1 * 8 > 0, -0.9 * 2 + 0.1 * 20 > 0
     assert weights.tolist() == [[0.5, 1.0]] and optimizer.state["mean"].tolist() == [[-3.5, 9.0]]
 
 
@@ -158,5 +159,3 @@ def test_a_line_that_names_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_files_are_short() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert len([line for line in path.read_text().splitlines() if line.strip()]) <= 30, path
-
-

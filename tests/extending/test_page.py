@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import served
+from three_doors import runs_behind
 from tiny_project import REPOSITORY, TinyProject, make_project
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
@@ -51,7 +53,8 @@ def insert(path: Path, after: str, lines: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_study_of_the_page_runs(project: TinyProject) -> None:
+@pytest.mark.server
+def test_the_study_of_the_page_runs_and_shows_in_mlflow_and_report(project: TinyProject) -> None:
     assert "skips" in project.ok("lmc", "check")
     printed = project.ok("lmc", "run", "skips", "--epochs", "3", "--pairs", "1", "--column", "narrow")
     assert "trained 4, reused 0, resumed 0" in printed
@@ -63,6 +66,14 @@ def test_the_study_of_the_page_runs(project: TinyProject) -> None:
     assert config["data"]["augment"]["steps"] == [{"kind": "brightness", "by": 0.2}]
     assert cells[1]["pairs"][0]["test"]["error_0"] < 60.0  # 90 is chance
     assert "with skips" in (project.root / "out/digits/skips/report/index.html").read_text()
+    with served(project.start, "skips") as links:  # the view draws what has path/test_error
+        pairs = {run["params"]["row"]: run for run in runs_behind(links["view"], "pair")}
+    assert pairs.keys() == {"plain", "skips"} and "viewStateShareKey=" in links["view"]
+    assert pairs["skips"]["params"]["model.kind"] == "residual" and pairs["skips"]["params"]["model.blocks"] == "2"
+    for cell in cells:
+        (expected,) = cell["pairs"]
+        shown = pairs[cell["row"]]["metrics"]
+        assert shown["path/alpha"] == 1.0 and shown["path/test_error"] == pytest.approx(expected["test"]["error_1"])
 
 
 @pytest.mark.slow

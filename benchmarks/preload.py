@@ -1,0 +1,10 @@
+"""What the processes of a benchmark need, imported once for all of them: `make bench` compares loops, not imports."""
+
+import torch
+import torchvision.datasets  # noqa: F401
+
+from lmc_repro.data.threads import import_ffcv
+from lmc_repro.training import trainer  # noqa: F401
+
+import_ffcv()
+torch.set_num_threads(1)

@@ -1,0 +1,81 @@
+"""The results as a Markdown table, targets beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.networks import NETWORKS
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the page benchmarks/latest.md."""
+    lines = ["# Benchmarks", "", _about(found), ""]
+    networks = [name for name in NETWORKS if name in found]
+    if networks:
+        lines += [
+            "An epoch of two children, native numerics, no evaluation; seconds as median (least to most). Targets of",
+            "the minimal network: at least 9 times DataLoader, 1.5 times FFCV, 75 % of sgemm on both cores.",
+            "",
+            "| network | images | DataLoader | FFCV | ours | ours, streamed "
+            "| DataLoader / ours | FFCV / ours | of sgemm | MB, ours | n |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_network(name, found[name]) for name in networks]
+        at_once = "; ".join(_at_once(name, found[name]) for name in networks)
+        lines += ["", f"Two baselines at once, no target, seconds: {at_once}.", ""]
+    rows = [row for row in (_single(found, *line) for line in SINGLE) if row]
+    if stored := found.get("stored_runs"):
+        listed, again = stored["list"], stored["again"]
+        what = f"`lmc list` of a study in a store of {stored['runs']} runs"
+        rows.append(f"| {what} | {show(listed['seconds'])} s, {listed['peak_mb']:.0f} MB | at most 5 s, 1 GB |")
+        what = "`lmc run` of one finished cell in that store"
+        rows.append(f"| {what} | {show(again['seconds'])} s, {again['peak_mb']:.0f} MB | |")
+    if rows:
+        lines += ["| what | measured | target |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+SINGLE = (
+    ("curve_ratio", "a curve of 11 alphas, of eleven plain evaluations", "{:.2f}", "at most 0.30"),
+    ("stack_ratio", "32 digits children (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
+    ("tracking_share", "MLflow and checkpoints, of a run at MNIST size", "{:.1%}", "at most 2 %"),
+    ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
+    ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),
+)
+
+
+def _about(found: dict[str, Any]) -> str:
+    m = found["machine"]
+    data = "MNIST" if found.get("data") == "mnist" else "random images of MNIST's shape"
+    return (
+        f"{m['cores']} cores of {m['cpu']} ({m['instructions']}), {m['memory_gib']} GiB, {m['system']}, Python "
+        f"{m['python']}, torch {found['torch']}; {data}; {found['n']} repeats or as the table says"
+        f"{'; a smoke run, its numbers mean nothing' if found.get('quick') else ''}."
+    )
+
+
+def _network(name: str, row: dict[str, Any]) -> str:
+    seconds = row["seconds"]
+    loader = min((seconds["dataloader"], seconds["dataloader_no_workers"]), key=lambda s: float(s["median"]))
+    loops = (loader, *(seconds[key] for key in ("ffcv", "ours", "ours_streamed")))
+    cells = [name, str(row["samples"]), *map(show, loops)]
+    cells += [f"{row['ratio_dataloader']:.1f}", f"{row['ratio_ffcv']:.2f}", f"{row['sgemm_share']:.0%}"]
+    cells += [f"{row['peak_mb']:.0f}", str(seconds["ours"]["n"])]
+    return f"| {' | '.join(cells)} |"
+
+
+def _at_once(name: str, row: dict[str, Any]) -> str:
+    both = (row["seconds"][f"{loop}_two_at_once"] for loop in ("dataloader", "ffcv"))
+    return f"{name}: DataLoader {{}}, FFCV {{}}".format(*map(show, both))
+
+
+def _single(found: dict[str, Any], key: str, what: str, form: str, target: str) -> str | None:
+    if found.get(key) is None:
+        return None
+    value = found[key]
+    return f"| {what} | {form.format(show(value) if isinstance(value, dict) else value)} | {target} |"
+
+
+def show(seconds: dict[str, Any]) -> str:
+    """Return `median (least to most)`, in three digits."""
+    return f"{seconds['median']:.3g} ({seconds['min']:.3g} to {seconds['max']:.3g})"

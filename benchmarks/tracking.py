@@ -1,0 +1,154 @@
+"""What MLflow and checkpoints take of a run at MNIST size: the minimal network, 200 epochs, 14 marks."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.crew import Task, take_turns
+from benchmarks.options import Options
+
+SHORT = 2048
+"""Images of the run whose files and MLflow calls are timed: neither depends on how many there are."""
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Return `tracking_share`, and under `tracking` the seconds of which it is made.
+
+    Files and MLflow are timed in a real run of 200 epochs of a few images; its epochs and evaluations are timed on all
+    images, and counted 200 and 14 times. MLflow's calls are the parent's, so they overlap with training: the share is
+    an upper bound, and live updates come at every mark instead of every 20 s at most.
+    """
+    given = {"quick": options.quick}
+    around = take_turns({"run": [Task("benchmarks.tracking:run", given)]}, min(options.repeats, 3), 0)["run"]
+    inside = take_turns({"epoch": [Task("benchmarks.tracking:epoch", given)]}, options.repeats)["epoch"]
+    evaluation = take_turns({"marks": [Task("benchmarks.tracking:evaluation", given)]}, options.repeats)["marks"]
+    parts = around["values"][0]
+    epochs, marks = parts.pop("epochs"), parts.pop("marks")
+    files = sum(seconds for name, seconds in parts.items() if name != "mlflow")
+    network = epochs * inside["seconds"]["median"] + marks * evaluation["seconds"]["median"]
+    return {
+        "tracking_share": (files + parts["mlflow"]) / (network + files + parts["mlflow"]),
+        "tracking": {
+            "epochs": epochs,
+            "marks": marks,
+            "epoch_seconds": inside["seconds"],
+            "evaluation_seconds": evaluation["seconds"],
+            "around_seconds": parts,
+        },
+    }
+
+
+def epoch(quick: bool) -> Callable[[], None]:
+    """Return an epoch of one child."""
+    from benchmarks.loops import ours
+
+    return ours("minimal", 50 if quick else 1024, 0, "resident", quick)
+
+
+def evaluation(quick: bool) -> Callable[[], None]:
+    """Return one evaluation on both splits."""
+    import torch
+
+    from benchmarks.data import mnist
+    from benchmarks.networks import NETWORKS
+    from benchmarks.ours import run_config
+    from lmc_repro.models.registry import build_model
+    from lmc_repro.training.evaluate import evaluate
+    from lmc_repro.training.stack import Layout
+
+    dataset = mnist(quick=quick)
+    model = build_model(run_config("mnist", NETWORKS["minimal"].model, 1).model, dataset.info)
+    layout = Layout(model)
+    views = layout.views(layout.stack([model.init(torch.Generator().manual_seed(0))]))
+
+    def work() -> None:
+        for split in (dataset.train, dataset.test):
+            evaluate(model, views, split, dataset.info)
+
+    return work
+
+
+def run(quick: bool) -> Callable[[], dict[str, float]]:
+    """Return a run with all that is around it, each time in a fresh store; it returns the seconds of each part."""
+    import torch
+
+    from benchmarks.data import mnist
+    from lmc_repro.data.dataset import data_digest
+    from lmc_repro.numerics import numerics_tag
+    from lmc_repro.project import Project
+    from lmc_repro.schemas.load import load_params
+    from lmc_repro.studies.expand import Choice, plan_study
+    from lmc_repro.tracking import Tracker
+    from lmc_repro.training import trainer
+    from lmc_repro.training.run_folder import RunFolder
+
+    dataset = mnist(SHORT, SHORT, quick)
+    digests = {"mnist": data_digest(dataset.train, dataset.test)}
+    params = load_params(Path(__file__).parent.parent / "params.yaml")
+    choice = Choice("paper", ("constant",), ("sgd-high",), pairs=1, width=512, epochs=2 if quick else None)
+    plan = plan_study(params, "table2", choice)
+    cell, tag = plan.cells[0], numerics_tag()
+    config = cell.runs[0].model_copy(update={"evaluate_at": tuple(m for m in cell.runs[0].evaluate_at if m % 1 == 0)})
+
+    def work() -> dict[str, float]:
+        clock: dict[str, float] = {"mlflow": 0.0}
+        with tempfile.TemporaryDirectory() as place:
+            project = Project(Path(place))
+            folder = RunFolder(project.working / "runs" / ("0" * 16))
+            with timed(clock, "mlflow"):
+                tracker = Tracker.open(project, plan, digests, tag)
+            clock["mlflow_opened_once"] = clock["mlflow"]  # imports and an empty store: the command's, not the run's
+            clock["mlflow"] = 0.0
+
+            def tell(event: trainer.Event) -> None:
+                with timed(clock, "mlflow"):
+                    if event.kind == "done":
+                        tracker.sync_train(cell, config, folder)
+                    elif event.kind == "mark":
+                        tracker.sync_live(cell, config, folder, every=0.0)
+
+            places = [(trainer, "write_checkpoint"), (trainer, "save_progress"), (RunFolder, "write_metrics")]
+            with measured(clock, [*places, (trainer._Training, "_finish")]):
+                children = [trainer.Child(config, folder)]
+                trainer.train_stack(children, dataset, Path(place), "resident", tag, torch.device("cpu"), tell)
+            tracker.close()
+        del clock["mlflow_opened_once"]
+        return {**clock, "epochs": config.epochs, "marks": len(config.evaluate_at)}
+
+    return work
+
+
+@contextmanager
+def timed(clock: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds of the block to clock[name]."""
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        clock[name] = clock.get(name, 0.0) + time.perf_counter() - begun
+
+
+@contextmanager
+def measured(clock: dict[str, float], places: list[tuple[Any, str]]) -> Iterator[None]:
+    """Time every call of these functions while the block runs, each under its name."""
+    before = [getattr(owner, name) for owner, name in places]
+
+    def wrap(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with timed(clock, name.strip("_")):
+                return function(*arguments)
+
+        return call
+
+    for (owner, name), function in zip(places, before, strict=True):
+        setattr(owner, name, wrap(function, name))
+    try:
+        yield
+    finally:
+        for (owner, name), function in zip(places, before, strict=True):
+            setattr(owner, name, function)
