@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro check-lock test lint types check format docs bench screenshots clean
+.PHONY: help setup repro check-lock test faults lint types check format docs bench screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ check-lock: setup ## `dvc repro`, then what this machine makes otherwise than th
 
 test: setup ## Run the test suite
 	.venv/bin/pytest -q $(ARGS)
+
+faults: setup ## The long fault tests: 100 kills, 1,000 generated configs; prints the figures of each group
+	LMC_FAULTS=long .venv/bin/pytest -q tests/faults $(ARGS)
 
 lint: setup ## Check style and import order
 	.venv/bin/ruff check .

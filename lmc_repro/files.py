@@ -12,7 +12,10 @@ from lmc_repro.errors import LmcError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`: a reader, or a crash, sees the old file or the new one."""
+    """Replace the file at `path` by `content`: a reader, or a crash, sees the old file or the new one.
+
+    What processes that were killed had half written of it goes too: an output is the same files, however it came about.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -21,10 +24,31 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _remove_half_written(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         fix = "remove the folder of that name" if path.is_dir() else "free some space or mend the permissions"
         raise LmcError(f"{path}: cannot be written ({error.strerror}); {fix} and run again") from None
+
+
+def _remove_half_written(path: Path) -> None:
+    head = f".{path.name}."
+    for name in os.listdir(path.parent):
+        if not (name.startswith(head) and name.endswith(".tmp")):
+            continue
+        number = name.removeprefix(head).removesuffix(".tmp")
+        if number.isdecimal() and not _is_process(int(number)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_process(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,12 +7,15 @@ import signal
 import sys
 import time
 from types import FrameType
+from typing import Any
 
 from lmc_repro.errors import Interrupted
 
 GO_ON = "interrupted: run the same command again to go on"
 IMPATIENT_SECONDS = 2.0
 """A signal that comes sooner after the first is the same wish: a terminal and `mlflow run` each send one."""
+
+_AGAIN_SECONDS = 0.01
 
 
 def listen() -> None:
@@ -30,3 +33,23 @@ def listen() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    _raise_what_was_lost()
+
+
+def _raise_what_was_lost() -> None:
+    """Raise Interrupted again a moment later where Python dropped it: in a weak reference's callback or a `__del__`."""
+    before = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Interrupted):
+            before(lost)
+            return
+        number = lost.exc_value.code - 128
+
+        def again(alarm: int, frame: FrameType | None) -> None:
+            raise Interrupted(number)
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    sys.unraisablehook = hook

@@ -39,6 +39,7 @@ class Warm:
             **kept,
             "PYTHONPATH": os.pathsep.join((str(here.parents[1]), os.environ.get("PYTHONPATH", ""))),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "NUMBA_NUM_THREADS": "4",  # so many workers may stream, on a machine with fewer cores too
             "COLUMNS": "160",
         }
         command = [sys.executable, "-W", "ignore", str(here / "warm.py")]

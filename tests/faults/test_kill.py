@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 from figures import LONG, note
 from small import OUT, SOUND, Small, contents, kill, store_faults
+
+from lmc_repro.files import write_atomic
 
 KILLS = 100 if LONG else 20
 SEED = 20231209
@@ -47,6 +51,17 @@ def test_killed_at_random_moments(undisturbed: tuple[Small, float], fresh: Small
     finished += check(small, expected, runs)
     when = ", ".join(f"{count} {name}" for name, count in sorted(struck.items()))
     note("kill -9", f"{struck.total()} kills ({when}); {finished} studies ended, all with the undisturbed bytes")
+
+
+def test_what_a_killed_process_had_half_written_goes_with_the_next_writing(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    alive, dead = os.getppid(), ended.pid
+    for name in (f".x.json.{dead}.tmp", f".x.json.{alive}.tmp", f".y.json.{dead}.tmp", ".x.json.a.tmp"):
+        (tmp_path / name).write_text("half")
+    write_atomic(tmp_path / "x.json", b"whole")
+    left = {".x.json.a.tmp", f".x.json.{alive}.tmp", f".y.json.{dead}.tmp", "x.json"}
+    assert set(contents(tmp_path)) == left
 
 
 def check(small: Small, expected: dict[str, bytes], runs: dict[str, bytes]) -> int:

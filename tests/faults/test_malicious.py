@@ -144,7 +144,7 @@ def test_a_zip_with_paths_that_lead_out(tmp_path: Path) -> None:
 
 
 EVIL = ("../../../evil", "x' OR '1'='1", "/tmp/lmc-evil\n..", "") if LONG else ("../../../evil' OR '1'='1",)
-COMMANDS = (
+COMMANDS = (  # all of them in the long set
     ("show", "{train}"),
     ("show", "{pair}"),
     ("list", "one"),
@@ -187,7 +187,7 @@ def test_tags_that_lead_out(value: str, store: Small, tmp_path: Path) -> None:
         f"UPDATE tags SET value = '{text}' WHERE {ours}",
     )
     before = elsewhere(tmp_path)
-    for change, commands in zip(changes, (COMMANDS[-1:], COMMANDS), strict=True):
+    for change, commands in zip(changes, (COMMANDS[-1:], COMMANDS if LONG else COMMANDS[1::3]), strict=True):
         harm(store, change)
         for command in commands:
             code = store.wait(store.start(*(word.format(**ids) for word in command)))

@@ -48,7 +48,7 @@ def test_a_signal_ends_the_work_in_order(
     pid = small.start("run", "one", "--jobs", "2", slow=0.4)
     wait_for_epoch(small, pid, 1)
     (os.killpg if group else os.kill)(pid, number)
-    assert small.wait(pid) == 128 + number
+    assert small.wait(pid) == 128 + number, small.printed()
     assert small.printed().count(GO_ON) == 1 and small.printed().splitlines()[-1] == GO_ON
     assert "Traceback" not in small.printed() and "error" not in small.printed()
     assert alive(pid) == []

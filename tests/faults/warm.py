@@ -7,6 +7,7 @@ The child is the leader of a process group of its own; what it prints goes to RO
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import json
@@ -67,6 +68,8 @@ def child(order: dict[str, Any]) -> int:
     Tracker.sync_live.__defaults__ = (0.0,)
     limit(order.get("file_bytes"))
     slow(order.get("slow", 0.0))
+    if workers := order.get("workers"):
+        stream_with(workers)
     sys.argv = ["lmc", *order["argv"]]
     try:
         main()
@@ -99,6 +102,13 @@ def slow(seconds: float) -> None:
             train(self)
 
         trainer._Training._train_epoch = slowly
+
+
+def stream_with(workers: int) -> None:
+    """Let FFCV decode in so many threads."""
+    from lmc_repro.training import trainer
+
+    trainer.open_loader = functools.partial(trainer.open_loader, workers=workers)
 
 
 def fork(order: dict[str, Any]) -> int:

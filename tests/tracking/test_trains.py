@@ -14,6 +14,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.processes import this_process
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss", "weights/distance_from_init")
 
@@ -152,6 +153,26 @@ def test_an_interrupted_run_is_killed_and_goes_on(
         assert client.get_run(run_id).info.status == "RUNNING"
         tracker.sync_train(cell, config, write_run(tmp_path, config))
     assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_another_process_went_on_with_is_taken_over(
+    project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
+) -> None:
+    """Of two trackers that both saw it begin, each logs what the store lacks then, not what it knew."""
+    config = cell.runs[0]
+    first = open_tracker(project, plan)
+    run_id = first.sync_train(cell, config, write_run(tmp_path, config, last=0))
+    client = client_of(first)
+    client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")  # as another process leaves it
+    second = open_tracker(project, plan)
+    assert second.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
+    assert client.get_run(run_id).data.tags["lmc.process"] == this_process()
+    client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")
+    assert first.sync_train(cell, config, write_run(tmp_path, config)) == run_id
+    assert client.get_run(run_id).info.status == "FINISHED"
+    for metric in METRICS[:5]:
+        steps = [step for step, _ in points_of(client, run_id, metric)]
+        assert steps == ([1, 2, 3, 4] if metric == "train/batch_loss" else [0, 2, 4])
 
 
 def test_live_syncs_are_far_between(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
