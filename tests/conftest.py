@@ -13,19 +13,6 @@ import pytest  # noqa: E402
 from lmc_repro.data.dataset import Dataset  # noqa: E402
 
 
-SHARING = ("faults", "proof", "tracking")
-"""Folders whose tests share what is made once for all of them."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests go to one process, where there are several: those of a file, and those that share a fixture."""
-    for item in items:
-        folder = item.path.parent.name
-        doors = "doors" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("doors" if doors else folder if folder in SHARING else str(item.path)))
-
-
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     use_one_thread()
