@@ -109,7 +109,9 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     plan = plan_study(params, study, choice)
     begin_process(params, plan.profile, told := listener())
     if dry_run:
-        _dry_run(plan, jobs, choice.device)
+        from lmc_repro.cli.dry_run import print_costs
+
+        print_costs(plan, jobs, choice.device)
         return
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
@@ -264,32 +266,3 @@ def _asked(params: Params, study: str, choice: Choice) -> Asked:
         return dataclasses.replace(asked, planned=planned_cells(plan_study(params, study, choice)))
     except LmcError as error:
         return dataclasses.replace(asked, unplanned=str(error))
-
-
-def _dry_run(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
-    from lmc_repro.execution.estimate import estimate, measure_gflops
-    from lmc_repro.execution.memory import PROCESS_BYTES, free_bytes, side_by_side
-    from lmc_repro.execution.planner import Work, plan_stacks
-    from lmc_repro.execution.pool import default_jobs
-
-    device = resolve_device(device or plan.profile_config.device)
-    jobs = 1 if device == "cuda" else jobs or default_jobs()
-    gflops = measure_gflops()
-    cost = estimate(plan.runs, gflops)
-    minutes = cost.seconds / jobs / 60
-    print(f"{plan.study}, profile {plan.profile}: {len(plan.cells)} cells, {cost.runs} runs")
-    print(f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)")
-    work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    memory = free_bytes(device)
-    # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
-    tasks = plan_stacks(work, jobs, Path(), Path(), "", device, memory)
-    needs = sorted((task.memory for task in tasks), reverse=True)
-    at_once = side_by_side(needs, jobs, memory) if device == "cpu" else 1
-    largest = max(tasks, key=lambda task: task.memory)
-    held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
-    free = "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
-    print(
-        f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB of {free} that may be used; the "
-        f"largest has {len(largest.runs)} runs, {largest.memory / 1e9:.1f} GB"
-    )
-    print(f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache")

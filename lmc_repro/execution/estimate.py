@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.registry import build_model
+from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.schemas.run import RunConfig
 
 # Measured on one core of a 2025 server CPU; they order stacks and warn of long runs, no more.
@@ -56,6 +57,32 @@ def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:
         seconds += run_cost(config, info, gflops)
         disk += 4 * count_parameters(build_model(config.model, info)) * len(config.evaluate_at)
     return Estimate(len(configs), flops, seconds, disk)
+
+
+def path_cost(config: RunConfig, info: DatasetInfo, points: int, gflops: float = 100.0) -> tuple[float, float]:
+    """Return FLOPs and seconds of one core for one pair at one mark: `points` networks on every image of both splits.
+
+    The first layer is computed twice, whatever the number of points.
+    """
+    model = build_model(config.model, info)
+    first, others = model.forward_flops()
+    images = float(info.n_train + info.n_test)
+    flops = images * (2 * first + points * others)
+    seconds = flops / (gflops * 1e9 * EFFICIENCY) + images * points * model.activations() * SECONDS_PER_ACTIVATION
+    return flops, seconds
+
+
+def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
+    """Return the number of pairs of a study, and what their paths cost at all marks; equal networks at 0 are free."""
+    pairs, flops, seconds = 0, 0.0, 0.0
+    for cell in plan.cells:
+        config = cell.runs[0]
+        marks = sum(mark > 0 or cell.pair_kind == "init" for mark in config.evaluate_at)
+        cost = path_cost(config, dataset_info(config.data.dataset), plan.profile_config.points, gflops)
+        pairs += len(cell.pairs)
+        flops += len(cell.pairs) * marks * cost[0]
+        seconds += len(cell.pairs) * marks * cost[1]
+    return pairs, flops, seconds
 
 
 def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 from helpers import ADAM, PARAMS, SGD, run_config
+from small_study import PARAMS as SMALL
 
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.execution.estimate import estimate, run_cost, run_flops
+from lmc_repro.execution.estimate import comparison_cost, estimate, path_cost, run_cost, run_flops
 from lmc_repro.execution.memory import PROCESS_BYTES, stack_memory
 from lmc_repro.execution.planner import CPU_STACK_CHILDREN, Work, plan_stacks
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.execution.task import StackTask
 from lmc_repro.schemas.load import load_params
+from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.expand import Choice, plan_study
 
@@ -82,6 +84,28 @@ def test_flops_counted_by_hand() -> None:
     """64-9-10 on 899 images, 3 epochs: 2 FLOPs a weight forward, once backward for the first layer, twice above."""
     config = run_config(data={"dataset": "digits"})
     assert run_flops(config, dataset_info("digits")) == 899 * 3 * (64 * 9 * 4 + 9 * 10 * 6)
+
+
+def test_a_paths_flops_counted_by_hand() -> None:
+    """64 inputs, 16 units, 10 outputs: the first product twice, the second at each of 3 points, on 1,797 images."""
+    model = {"kind": "mlp", "depth": 2, "width": 16, "slope": 1.0}
+    config = run_config(data={"dataset": "digits"}, model=model)
+    flops, seconds = path_cost(config, dataset_info("digits"), 3, 1e9)
+    assert flops == 1797 * (2 * 2 * 64 * 16 + 3 * 2 * 16 * 10)
+    assert 0 < seconds < path_cost(config, dataset_info("digits"), 3, 1e-3)[1]
+
+
+def test_pairs_are_compared_at_every_mark_but_the_one_where_they_are_one() -> None:
+    study = plan_study(Params.model_validate(SMALL), "one")
+    marks = {cell.key: len(cell.runs[0].evaluate_at) for cell in study.cells}
+    one = {
+        cell.key: path_cost(cell.runs[0], dataset_info("digits"), study.profile_config.points, 100.0)
+        for cell in study.cells
+    }
+    expected = sum(len(cell.pairs) * (marks[cell.key] - 1) * one[cell.key][0] for cell in study.cells)
+    pairs, flops, _ = comparison_cost(study, 100.0)
+    assert (pairs, flops) == (sum(len(cell.pairs) for cell in study.cells), expected)
+    assert all(cell.pair_kind == "noise" and 0 in cell.runs[0].evaluate_at for cell in study.cells)
 
 
 def test_a_stack_without_memory_is_split_and_nothing_is_lost() -> None:
