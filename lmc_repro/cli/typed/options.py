@@ -25,4 +25,4 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting for every cell, e.g. filters=16; can be repeated."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, pairs, FLOPs, time, memory and disk, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, pairs, FLOPs, time, memory, disk; do nothing.")]
