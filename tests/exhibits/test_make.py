@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import PARAMS
 
+from lmc_repro.cli.exhibits import exhibit_command
 from lmc_repro.data.prepare import prepare
 from lmc_repro.errors import LmcError
 from lmc_repro.exhibits.make import make_exhibit
@@ -76,3 +77,13 @@ def test_damaged_files_are_one_line(params: Params, project: Project) -> None:
         (folder / "exhibit.json").write_text(text)
         with pytest.raises(LmcError, match=r"exhibit\.json: .*; run `lmc exhibit figure4`$"):
             exhibit_section(Path(folder))
+
+
+def test_as_json_it_is_the_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.root / "params.yaml").write_bytes(PARAMS.read_bytes())
+    monkeypatch.chdir(project.root)
+    exhibit_command("table3", as_json=True)
+    printed = capsys.readouterr().out
+    assert printed == (project.results / "table3" / "exhibit.json").read_text() and json.loads(printed)["title"]

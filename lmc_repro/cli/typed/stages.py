@@ -80,6 +80,7 @@ def compare(
 
 def exhibit(
     key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
+    as_json: AsJson = False,
 ) -> None:
     """Make a table or figure that needs no training of its own.
 
@@ -88,7 +89,7 @@ def exhibit(
     """
     from lmc_repro.cli.exhibits import exhibit_command
 
-    exhibit_command(key)
+    exhibit_command(key, as_json)
 
 
 def link() -> None:
