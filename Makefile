@@ -29,7 +29,7 @@ check-lock: setup ## `dvc repro`, then what this machine makes otherwise than th
 	.venv/bin/lmc check-lock
 
 test: setup ## Run the test suite, on all cores
-	.venv/bin/pytest -q -n auto --dist loadfile $(ARGS)
+	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup ## The long fault tests: 100 kills, 1,000 generated configs; prints the figures of each group
 	LMC_FAULTS=long .venv/bin/pytest -q tests/faults $(ARGS)
