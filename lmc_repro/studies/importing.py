@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -166,11 +165,7 @@ def _sizes(info: DatasetInfo) -> dict[str, int]:
 
 def _take_over(workspace: Workspace, members: list[Member], folder: Path) -> None:
     """Put runs and pairs where this project keeps its own."""
-    workspace.runs.mkdir(parents=True, exist_ok=True)
-    wanted = {member.fingerprint for member in members}
-    for old in workspace.runs.iterdir():
-        if old.is_dir() and old.name not in wanted:
-            shutil.rmtree(old)
+    workspace.keep_runs(member.fingerprint for member in members)
     for member in members:
         run, own = (RunFolder(parent / member.fingerprint) for parent in (folder / "runs", workspace.store))
         if own.is_complete() and not own.damage():

@@ -137,11 +137,7 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
 
 
 def _export(workspace: Workspace, runs: list[Member]) -> None:
-    workspace.runs.mkdir(parents=True, exist_ok=True)
-    wanted = {member.fingerprint for member in runs}
-    for old in workspace.runs.iterdir():
-        if old.is_dir() and old.name not in wanted:
-            shutil.rmtree(old)
+    workspace.keep_runs(member.fingerprint for member in runs)
     for member in runs:
         stored = RunFolder(workspace.store / member.fingerprint)
         if not stored.is_complete():

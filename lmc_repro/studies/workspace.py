@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,14 @@ class Workspace:
     def store(self) -> Path:
         """The working store: every run of this project by fingerprint, finished or under way."""
         return self.project.working / "runs"
+
+    def keep_runs(self, fingerprints: Iterable[str]) -> None:
+        """Remove from `runs` the folders of all others: it ends with what the study has now, and nothing older."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        wanted = set(fingerprints)
+        for old in self.runs.iterdir():
+            if old.is_dir() and old.name not in wanted:
+                shutil.rmtree(old)
 
     def available(self) -> tuple[list[Cell], dict[str, str], dict[str, str]]:
         """Return the cells that can be run, the digests of their data sets, and why the others are not run."""
