@@ -37,11 +37,12 @@ def _remove_half_written(path: Path) -> None:
         if not (name.startswith(head) and name.endswith(".tmp")):
             continue
         number = name.removeprefix(head).removesuffix(".tmp")
-        if number.isdecimal() and not _is_process(int(number)):
+        if number.isdecimal() and not process_exists(int(number)):
             path.with_name(name).unlink(missing_ok=True)
 
 
-def _is_process(number: int) -> bool:
+def process_exists(number: int) -> bool:
+    """Return whether a process with this number is on this machine, whoever owns it: one that may still be writing."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

@@ -15,10 +15,10 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from lmc_repro.errors import LmcError
+from lmc_repro.files import process_exists
 from lmc_repro.leftovers.named import FINGERPRINT, Named
 from lmc_repro.models.names import network
 from lmc_repro.project import Project
-from lmc_repro.tracking.processes import exists
 from lmc_repro.training.run_folder import RunFolder
 
 Kind = Literal["run", "unfinished run", "measured pair", "resume file", "half-written file", "lock"]
@@ -157,7 +157,8 @@ def _half_written(project: Project, but: Iterable[Path]) -> Iterator[Leftover]:
             folders[:] = [name for name in folders if Path(place) / name not in spared]
             for name in names:
                 match, path = _HALF_WRITTEN.fullmatch(name), Path(place) / name
-                if match and not exists(int(match[1])) and time.time() - path.lstat().st_mtime > SETTLED_SECONDS:
+                gone = match is not None and not process_exists(int(match[1]))
+                if match and gone and time.time() - path.lstat().st_mtime > SETTLED_SECONDS:
                     yield Leftover(path, "half-written file", f"process {match[1]} is gone")
 
 

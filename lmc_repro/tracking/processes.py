@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from lmc_repro.files import process_exists
+
 PROC = Path("/proc")
 
 
@@ -32,7 +34,7 @@ def is_gone(process: str | None) -> bool | None:
         return True  # this machine was started again since
     if namespace != here[2]:
         return None
-    if not exists(int(number)):
+    if not process_exists(int(number)):
         return True
     now = _start(int(number))
     return start != "-" and now is not None and now != start
@@ -85,17 +87,6 @@ def _start(number: int) -> str | None:
         return (PROC / str(number) / "stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
-
-
-def exists(number: int) -> bool:
-    """Return whether a process with this number is on this machine, whoever owns it."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
 
 
 def _processes() -> Iterator[Path]:
