@@ -37,7 +37,8 @@ def measure(options: Options) -> dict[str, Any]:
 
 def path(network: str, quick: bool) -> Callable[[], list[int]]:
     """Return the project's way: it returns the counts of wrong predictions, train and then test."""
-    from lmc_repro.barriers.curve import SPLITS, path_curves
+    from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.barriers.path import path_curves
 
     model, (theta_0, theta_1), dataset = _pair(network, quick)
 
@@ -50,7 +51,7 @@ def path(network: str, quick: bool) -> Callable[[], list[int]]:
 
 def plain(network: str, quick: bool) -> Callable[[], list[int]]:
     """Return the plain way: one network after another, each evaluated on both splits."""
-    from lmc_repro.barriers.curve import path_weights
+    from lmc_repro.barriers.path import path_weights
     from lmc_repro.training.evaluate import evaluate
     from lmc_repro.training.stack import Layout
 

@@ -1,19 +1,9 @@
-"""Error and loss along the straight line between two networks' weights."""
+"""Error and loss along a path, as data: no torch, so that a list of results is there at once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-import torch
-from torch import Tensor
-
-from lmc_repro.data.dataset import Dataset
-from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters
-from lmc_repro.training.evaluate import BATCH, Score, evaluate
-from lmc_repro.training.stack import Layout
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -40,85 +30,3 @@ class Curve:
     def errors(self) -> tuple[float, ...]:
         """Shares of wrong predictions."""
         return tuple(wrong / self.n for wrong in self.wrong)
-
-
-# Points of a path evaluated at once, and the memory that they may take: no bit depends on either.
-SIDE_BY_SIDE = 11
-SIDE_BY_SIDE_BYTES = 2**30
-
-
-def path_weights(theta_0: Tensor, theta_1: Tensor, points: int, some: range | None = None) -> Tensor:
-    """Return [points, size]: (1 - alpha) theta_0 + alpha theta_1, the ends being the endpoints' own bits.
-
-    theta_0 and theta_1 are [size]; `some` are the points that are wanted, by number. torch.lerp leaves equal weights
-    as they are.
-    """
-    ends = {0: theta_0, points - 1: theta_1}
-    wanted = some if some is not None else range(points)
-    return torch.stack([ends[i] if i in ends else torch.lerp(theta_0, theta_1, i / (points - 1)) for i in wanted])
-
-
-@dataclass(frozen=True)
-class _Path:
-    """The networks on a line as one, their first layers from two products: it is affine in its weights.
-
-    The ends' outputs are their own, untouched, so their logits have the bits that training saw. `ends` are stacked
-    weights of the two networks, `some` the points of the path that `forward` is given the weights of.
-    """
-
-    model: AffineFirst
-    ends: Weights
-    points: int
-    some: range
-
-    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [len(some), b, classes]; all children see the same inputs."""
-        start, end = self.model.first_layer(self.ends, inputs[:1].expand(2, *inputs.shape[1:]))
-        first = start.new_empty(len(self.some), *start.shape)
-        for row, i in zip(first, self.some, strict=True):
-            if i in (0, self.points - 1):
-                row.copy_(end if i else start)
-            else:
-                torch.lerp(start, end, i / (self.points - 1), out=row)
-        return self.model.rest(weights, first)
-
-
-def path_curves(
-    model: Model,
-    theta_0: dict[str, Tensor],
-    theta_1: dict[str, Tensor],
-    dataset: Dataset,
-    points: int,
-    device: torch.device | None = None,
-) -> dict[SplitName, Curve]:
-    """Return the curve of each split between two networks (paper, Section 2; 11 points there).
-
-    Weights by name, one child each. Points are evaluated side by side on whole un-augmented splits; where the two
-    networks are one, as at an initialisation that they share, a single point is. Computed on `device`, default the CPU.
-    """
-    layout = Layout(model)
-    ends = layout.stack([theta_0, theta_1]).to(device)
-    if torch.equal(ends[0], ends[1]):
-        views = layout.views(ends[:1])
-        return {
-            split: as_curve(evaluate(model, views, part, dataset.info) * points)
-            for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True)
-        }
-    scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
-    one = 4 * (count_parameters(model) + BATCH * model.activations())
-    together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
-    for start in range(0, points, together):
-        some = range(start, min(start + together, points))
-        views = layout.views(path_weights(ends[0], ends[1], points, some))
-        path: Forward = model
-        if isinstance(model, AffineFirst):
-            path = _Path(model, layout.views(ends), points, some)
-        for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-            scores[split] += evaluate(path, views, part, dataset.info)
-    return {split: as_curve(scores[split]) for split in SPLITS}
-
-
-def as_curve(scores: Sequence[Score]) -> Curve:
-    """Return the curve of scores along a path."""
-    losses = tuple(s.loss if s.loss is None or math.isfinite(s.loss) else None for s in scores)
-    return Curve(tuple(s.wrong for s in scores), scores[0].n, losses)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lmc_repro.barriers.curve import Curve, as_curve
+from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.path import as_curve
 from lmc_repro.errors import LmcError
 from lmc_repro.training.evaluate import Score, predicted
 

@@ -34,13 +34,20 @@ if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
 
 
-def check_command(mark: Path | None) -> None:
-    """Validate params.yaml; `mark` gets a text that never changes, so that nothing is made again because of it."""
+def check_command(mark: Path | None, plans: Path | None) -> None:
+    """Validate params.yaml; `mark` gets the names of the data sets in use, and nothing that any other edit changes.
+
+    `plans` gets a file for each study and exhibit, which changes when what params.yaml says of it does.
+    """
     project, params = _open()
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
     print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
     if mark is not None:
-        write_atomic(mark, b"params.yaml is valid\n")
+        write_atomic(mark, f"valid, data sets: {', '.join(params.profiles[params.profile].datasets)}\n".encode())
+    if plans is not None:
+        from lmc_repro.cli.plans import write_plans
+
+        write_plans(params, plans)
 
 
 def prepare_command(name: str, if_used: bool) -> None:
@@ -193,6 +200,9 @@ def _workspace(
     device: str | None,
     told: Listener,
 ) -> Workspace:
+    from lmc_repro.execution.workers import begin_early
+
+    begin_early()
     from lmc_repro.execution.pool import default_jobs
     from lmc_repro.training.precision import require_precision
 

@@ -39,13 +39,12 @@ def list_command(study: str, profile: str | None, uri: str | None, as_json: bool
     project = find_project()
     plan = plan_study(load_params(project.params), study, Choice(profile=profile))
     from lmc_repro.report.listing import cells_of_store, listing_lines
-    from lmc_repro.tracking.reader import Reader
+    from lmc_repro.tracking.stored_cells import stored_cells
 
-    order = [cell.key for cell in plan.cells]
     try:
-        reader = Reader.open(project.root, uri)
-        source, cells = reader.uri, cells_of_store(reader, study, plan.profile, order)
-        why = f"{reader.uri} has no experiment lmc/{study}/{plan.profile}"
+        source, stored = stored_cells(project.root, uri, study, plan.profile)
+        cells = cells_of_store(stored, [cell.key for cell in plan.cells])
+        why = f"{source} has no cells of lmc/{study}/{plan.profile}"
     except LmcError as error:
         if uri is not None:
             raise

@@ -14,7 +14,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lmc_repro.barriers.barrier import barriers
-from lmc_repro.barriers.curve import SPLITS, Curve, SplitName, path_curves
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import MarkResult, PairResult
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.data.dataset import Dataset, load_dataset

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.memory import free_bytes, side_by_side
 from lmc_repro.execution.task import StackTask, train_task
 from lmc_repro.execution.threads import deterministic_products, one_thread_each
+from lmc_repro.execution.workers import worker_context
 from lmc_repro.training.trainer import Event
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def run_stacks(tasks: Sequence[StackTask], jobs: int, on_event: Callable[[Event]
         return
     if tasks[0].device == "cpu":
         jobs = side_by_side([task.memory for task in tasks], jobs, free_bytes("cpu"))
-    context = _context()
+    context = worker_context()
     events, stop = context.Queue(), context.Event()
     with _pool(min(jobs, len(tasks)), (events, stop)) as pool:
         pending: set[Future[None]] = {pool.submit(_train, task) for task in tasks}
@@ -93,20 +93,7 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
 
 
 def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_begin, initargs=arguments)
-
-
-def _context() -> BaseContext:
-    """Return how workers start: from a process that has nothing but this project's imports, or anew.
-
-    A fork of this process would inherit torch's and MLflow's threads and locks; a process for each worker imports
-    torch, 1.5 s, each time.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.preload"])
-    return context
+    return ProcessPoolExecutor(jobs, mp_context=worker_context(), initializer=_begin, initargs=arguments)
 
 
 def _begin(events: Any, stop: Any) -> None:

@@ -3,8 +3,15 @@
 It starts no thread and computes nothing: what a library sets up with its first product is each worker's own.
 """
 
-from lmc_repro.execution.threads import one_thread_each
+import gc
+
+from lmc_repro.execution.threads import keep_freed_memory, one_thread_each
 
 one_thread_each()
+keep_freed_memory()
+gc.disable()  # imports make many objects and no garbage
 
 from lmc_repro.training import trainer  # noqa: E402, F401
+
+gc.freeze()  # what is imported stays: no worker looks through it again
+gc.enable()

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.report.read import read_study
-from lmc_repro.report.run_view import values
 from lmc_repro.report.unicode_curve import spark
 from lmc_repro.report.words import letter
 from lmc_repro.tracking import names
-from lmc_repro.tracking.index import StoredRun
-from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_cells import StoredCell
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,17 @@ class ListedCell:
     curve: dict[SplitName, list[float]]
 
 
-def cells_of_store(reader: Reader, study: str, profile: str, order: Sequence[str]) -> list[ListedCell]:
-    """Return the cells that a store holds, in `order`; of one that was run on other data or versions, the latest."""
-    index = reader.study(study, profile)
-    if index is None:
-        return []
-    latest = {run.tags[names.CELL]: run for run in index.of_kind("cell")}
-    below: dict[str, list[StoredRun]] = {}
-    for pair in index.of_kind("pair"):
-        below.setdefault(pair.tags.get(names.CELL_ID, ""), []).append(pair)
-    cells = [_stored(reader, run, below.get(run.tags[names.CELL_ID], [])) for run in latest.values()]
+def cells_of_store(cells: Sequence[StoredCell], order: Sequence[str]) -> list[ListedCell]:
+    """Return the cells that a store holds, in `order`."""
     places = {key: place for place, key in enumerate(order)}
-    return sorted(cells, key=lambda cell: places.get(cell.cell, len(places)))
+    return sorted(map(_stored, cells), key=lambda cell: places.get(cell.cell, len(places)))
 
 
-def _stored(reader: Reader, run: StoredRun, pairs: list[StoredRun]) -> ListedCell:
+def _stored(run: StoredCell) -> ListedCell:
     def number(name: str) -> float | None:
         value = run.metrics.get(name)
         return value if value is not None and value == value else None  # NaN: no longer judged
 
-    paths = [reader.history(pair, (f"path/{split}_error" for split in SPLITS)) for pair in pairs if pair.finished]
     verdicts = {split: run.tags.get(f"lmc.verdict.{split}") for split in SPLITS}
     flags = {split: run.tags.get(f"lmc.flags.{split}", "none") for split in SPLITS}
     return ListedCell(
@@ -66,7 +55,7 @@ def _stored(reader: Reader, run: StoredRun, pairs: list[StoredRun]) -> ListedCel
         verdict={split: None if verdicts[split] in (None, "none") else verdicts[split] for split in SPLITS},
         flags={split: flags[split].split() if flags[split] != "none" else [] for split in SPLITS},
         paper={split: number(f"paper/{split}") for split in SPLITS},
-        curve={s: _mean_curve([values(path.get(f"path/{s}_error", [])) for path in paths]) for s in SPLITS},
+        curve={split: _mean_curve([path.get(f"path/{split}_error", []) for path in run.paths]) for split in SPLITS},
     )
 
 

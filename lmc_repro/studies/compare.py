@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.compare.drawn import DrawnTask, measure_and_draw
 from lmc_repro.compare.files import RunRecord, write_results
-from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
+from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.schemas.plan import Cell, Pair
-from lmc_repro.studies.publish import log_result, publish_trainings
+from lmc_repro.studies.publish import figure_title, log_result, publish_trainings
 from lmc_repro.studies.train import members
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
@@ -32,11 +34,12 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
 
 
 Jobs = list[tuple[Cell, Pair]]
+Images = Mapping[str, bytes]
 Measure = Callable[
     [Workspace, Tracker, Jobs, Mapping[Any, str], Mapping[str, dict[str, Any]]],
-    Iterator[tuple[Cell, Pair, PairResult]],
+    Iterator[tuple[Cell, Pair, PairResult, Images | None]],
 ]
-"""From pairs, fingerprints by config and statuses by fingerprint to every pair's result, in order."""
+"""From pairs, fingerprints by config and statuses by fingerprint to every pair's result, in order, and its figure."""
 
 
 def conclude(
@@ -54,8 +57,8 @@ def conclude(
     jobs = [(cell, pair) for cell in cells for pair in cell.pairs]
     workspace.listener.begin(f"comparing {len(jobs)} pairs", len(jobs))
     try:
-        for cell, pair, result in measure(workspace, tracker, jobs, by_config, statuses):
-            log_result(tracker, cell, key_of(workspace, pair, by_config), result)
+        for cell, pair, result, images in measure(workspace, tracker, jobs, by_config, statuses):
+            log_result(tracker, cell, key_of(workspace, pair, by_config), result, images)
             found[cell.key].append(result)
             workspace.listener.advance(1, cell.key)
     finally:
@@ -104,35 +107,39 @@ def _measure(
     jobs: Jobs,
     by_config: Mapping[Any, str],
     statuses: Mapping[str, dict[str, Any]],
-) -> Iterator[tuple[Cell, Pair, PairResult]]:
-    """Yield every pair's result: measured before and still in the working store, or measured now.
+) -> Iterator[tuple[Cell, Pair, PairResult, Images | None]]:
+    """Yield every pair's result: measured before and still in the working store, or measured now and drawn.
 
     The weights are read from MLflow, and so checked, in either case.
     """
     store = workspace.project.working / "pairs"
     judgement = workspace.plan.profile_config.judgement
     known: dict[str, PairResult] = {}
+    asked: deque[tuple[str, str]] = deque()
+    images: dict[tuple[str, str], Images] = {}  # of the cell that it was measured for; another may have the same pair
 
-    def tasks() -> Iterator[PairTask]:
+    def tasks() -> Iterator[DrawnTask]:
         for cell, pair in jobs:
             task = _task(workspace, tracker, cell, pair, by_config, statuses)
             key = key_of(workspace, pair, by_config)
             result = load_pair(store, key, judgement, cell, statuses)
             if result is None:
-                yield task
+                asked.append((cell.key, pair.name))
+                yield DrawnTask(task, figure_title(cell, pair.name))
             else:
                 known[key] = dataclasses.replace(result, pair=pair.name)
 
     jobs_here = workspace.jobs if workspace.device == "cpu" else 1  # processes would share one GPU's memory
-    measured = map_tasks(measure_pair, tasks(), jobs_here)
+    measured = map_tasks(measure_and_draw, tasks(), jobs_here)
     for cell, pair in jobs:
         key = key_of(workspace, pair, by_config)
-        while key not in known and (result := next(measured, None)) is not None:
+        while key not in known and (drawn := next(measured, None)) is not None:
+            result, images[asked.popleft()] = drawn
             check_ends(workspace, result)
             found = pair_key(result.fingerprints, workspace.plan.profile_config.points, workspace.tag)
             store_pair(store, found, result)
             known[found] = result
-        yield cell, pair, known[key]
+        yield cell, pair, known[key], images.pop((cell.key, pair.name), None)
 
 
 def _task(

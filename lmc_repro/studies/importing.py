@@ -183,11 +183,11 @@ def _stored(
     jobs: Jobs,
     by_config: Mapping[Any, str],
     statuses: Mapping[str, dict[str, Any]],
-) -> Iterator[tuple[Cell, Pair, PairResult]]:
+) -> Iterator[tuple[Cell, Pair, PairResult, None]]:
     """Yield every pair as the bundle has it: it was measured where the weights were."""
     store, judgement = workspace.project.working / "pairs", workspace.plan.profile_config.judgement
     for cell, pair in jobs:
         result = load_pair(store, key_of(workspace, pair, by_config), judgement, cell, statuses)
         assert result is not None  # checked before it was put there
         check_ends(workspace, result)
-        yield cell, pair, dataclasses.replace(result, pair=pair.name)
+        yield cell, pair, dataclasses.replace(result, pair=pair.name), None

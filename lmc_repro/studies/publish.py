@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +95,20 @@ def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, l
     return ids
 
 
-def log_result(tracker: Tracker, cell: Cell, key: str, result: PairResult) -> str:
-    """Log a pair with its figure and return its id in the store."""
-    title = f"{cell.row_label}, {cell.column_label}, pair {result.pair}"
-    return tracker.log_pair(cell, key, result, partial(path_figure, result, title))
+def log_result(
+    tracker: Tracker, cell: Cell, key: str, result: PairResult, images: Mapping[str, bytes] | None = None
+) -> str:
+    """Log a pair with its figure, drawn here if there are no `images` of it, and return its id in the store."""
+
+    def figures() -> Mapping[str, bytes]:
+        return images or path_figure(result, figure_title(cell, result.pair))
+
+    return tracker.log_pair(cell, key, result, figures)
+
+
+def figure_title(cell: Cell, pair: str) -> str:
+    """Return the title of a pair's figure, in the words of its study."""
+    return f"{cell.row_label}, {cell.column_label}, pair {pair}"
 
 
 def _folders(runs: Path) -> dict[RunConfig, RunFolder]:

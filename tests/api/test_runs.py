@@ -12,7 +12,7 @@ from helpers import run_config as helper_config
 from helpers import train as train_folders
 
 from lmc_repro import LmcError, curve_barriers, load_dataset, measure_pair, plot_path, run_config, train
-from lmc_repro.barriers.curve import path_curves
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.run import RunConfig

@@ -11,8 +11,9 @@ from helpers import tiny_dataset
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lmc_repro.barriers import curve
-from lmc_repro.barriers.curve import SPLITS, as_curve, path_curves, path_weights
+from lmc_repro.barriers import path
+from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.path import as_curve, path_curves, path_weights
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.models.base import AffineFirst, Model, count_parameters
 from lmc_repro.models.mlp import Mlp
@@ -115,7 +116,7 @@ def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypa
     dataset = tiny_dataset()
     (model, a), (_, b) = network(dataset, 0), network(dataset, 1)
     together = path_curves(model, a, b, dataset, points=21)
-    monkeypatch.setattr(curve, "SIDE_BY_SIDE", 4)
+    monkeypatch.setattr(path, "SIDE_BY_SIDE", 4)
     assert path_curves(model, a, b, dataset, points=21) == together
     eleven = path_curves(model, a, b, dataset, points=11)
     for split in SPLITS:
@@ -190,10 +191,10 @@ def test_points_of_large_networks_are_evaluated_a_few_at_a_time(
         sizes.append(len(next(iter(weights.values()))))
         return evaluate(model, weights, *rest)
 
-    monkeypatch.setattr(curve, "evaluate", counted)
+    monkeypatch.setattr(path, "evaluate", counted)
     one = 4 * (count_parameters(model) + BATCH * model.activations())
     for limit, together in ((5 * one, 5), (1, 1)):
-        monkeypatch.setattr(curve, "SIDE_BY_SIDE_BYTES", limit)
+        monkeypatch.setattr(path, "SIDE_BY_SIDE_BYTES", limit)
         assert path_curves(model, ends[0], ends[1], dataset, 11) == at_once
         assert max(sizes) == together
         sizes.clear()

@@ -13,8 +13,8 @@ from helpers import final_weights, run_config, tiny_dataset, train
 from torch import Tensor, nn
 
 from lmc_repro.barriers.barrier import barriers, curve_barriers
-from lmc_repro.barriers.curve import path_curves
 from lmc_repro.barriers.modules import path_between
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.dataset import normalise
 from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model

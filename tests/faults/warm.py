@@ -63,7 +63,7 @@ def child(order: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(printed, stream)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    pool._context = lambda: multiprocessing.get_context("fork")  # no thread has been started in this process
+    pool.worker_context = lambda: multiprocessing.get_context("fork")  # no thread has been started in this process
     trainer.SAVE_EVERY_SECONDS = -1.0
     Tracker.sync_live.__defaults__ = (0.0,)
     limit(order.get("file_bytes"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers import ADAM, SGD, final_weights, run_config, tiny_dataset, train
 
-from lmc_repro.barriers.curve import path_curves
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.files import sha256_bytes
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import numerics_tag, torch_version

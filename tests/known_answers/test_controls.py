@@ -9,7 +9,7 @@ import pytest
 from helpers import PARAMS, final_weights, read_digits, train
 
 from lmc_repro.barriers.barrier import barriers
-from lmc_repro.barriers.curve import path_curves
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.run import RunConfig

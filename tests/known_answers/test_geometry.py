@@ -12,7 +12,8 @@ from helpers import final_weights, run_config, tiny_dataset, train
 from torch import Tensor
 
 from lmc_repro.barriers.barrier import barriers
-from lmc_repro.barriers.curve import SPLITS, path_curves
+from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.model import MlpConfig

@@ -15,7 +15,7 @@ from known_answers.plain_torch import Setup
 from torch import Tensor
 
 from lmc_repro.barriers.barrier import barriers
-from lmc_repro.barriers.curve import path_curves
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.dataset import Dataset, Split, data_digest
 from lmc_repro.models.registry import build_model

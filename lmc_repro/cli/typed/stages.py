@@ -12,6 +12,9 @@ from lmc_repro.cli.typed.options import AsJson, Jobs, Study, TrackingUri
 
 def check(
     mark: Annotated[Path | None, typer.Option(help="Write this file if all is well (for DVC).")] = None,
+    plans: Annotated[
+        Path | None, typer.Option(help="Write what each study and exhibit comes to into this folder (for DVC).")
+    ] = None,
 ) -> None:
     """Check params.yaml and every study in it; do nothing else.
 
@@ -20,7 +23,7 @@ def check(
     """
     from lmc_repro.cli.commands import check_command
 
-    check_command(mark)
+    check_command(mark, plans)
 
 
 def prepare(

@@ -1,0 +1,98 @@
+"""data/plans: what an edit of params.yaml changes, and so what DVC makes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import PARAMS
+from ruamel.yaml import YAML
+
+from lmc_repro.cli.plans import write_plans
+from lmc_repro.files import read_json
+from lmc_repro.schemas.load import read_yaml, validate
+from lmc_repro.schemas.params import Params
+
+PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
+
+
+def written(values: dict[str, Any], folder: Path) -> dict[str, bytes]:
+    """Write the plans of a params.yaml with these values and return the files by stem."""
+    write_plans(validate(Params, values, "params.yaml"), folder)
+    return {path.stem: path.read_bytes() for path in folder.iterdir()}
+
+
+def touched(folder: Path, edit: Any) -> set[str]:
+    """Return whose files an edit of params.yaml changes, adds or removes."""
+    values = read_yaml(PARAMS)
+    before = written(values, folder)
+    edit(values)
+    after = written(values, folder)
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def rate_of(study: str) -> Any:
+    def edit(values: dict[str, Any]) -> None:
+        values["profiles"]["digits"]["overrides"].append({"study": study, "set": {"weight_decay": 0.25}})
+
+    return edit
+
+
+def test_every_study_and_exhibit_has_a_file_and_a_second_writing_changes_none(tmp_path: Path) -> None:
+    values = read_yaml(PARAMS)
+    first = written(values, tmp_path)
+    assert first.keys() == values["studies"].keys() | values["exhibits"].keys()
+    assert written(values, tmp_path) == first
+
+
+def test_an_override_touches_its_study_alone(tmp_path: Path) -> None:
+    assert touched(tmp_path, rate_of("figure2")) == {"figure2"}
+
+
+def test_a_rate_of_the_profile_touches_every_study_and_no_exhibit(tmp_path: Path) -> None:
+    values = read_yaml(PARAMS)
+
+    def edit(changed: dict[str, Any]) -> None:
+        changed["profiles"]["digits"]["optimizers"]["sgd-high"]["lr"] = 0.02
+
+    assert touched(tmp_path, edit) == set(values["studies"])
+
+
+def test_another_profile_touches_all(tmp_path: Path) -> None:
+    values = read_yaml(PARAMS)
+    all_of_them = set(values["studies"]) | set(values["exhibits"])
+    assert touched(tmp_path, lambda changed: changed.update(profile="paper")) == all_of_them
+
+
+def test_the_profile_that_is_not_active_touches_nothing(tmp_path: Path) -> None:
+    assert touched(tmp_path, lambda changed: changed["profiles"]["paper"]["settings"].update(epochs=10)) == set()
+
+
+@pytest.mark.parametrize("words", ["title", "question"])
+def test_words_of_a_study_touch_it_since_its_results_carry_them(tmp_path: Path, words: str) -> None:
+    assert touched(tmp_path, lambda values: values["studies"]["logistic"].update({words: "other"})) == {"logistic"}
+
+
+def test_the_plan_of_a_study_that_is_gone_goes(tmp_path: Path) -> None:
+    (tmp_path / "gone.json").write_text("{}")
+    assert "gone" not in written(read_yaml(PARAMS), tmp_path)
+
+
+def test_a_plan_holds_rates_and_seeds_of_every_pair(tmp_path: Path) -> None:
+    write_plans(validate(Params, read_yaml(PARAMS), "params.yaml"), tmp_path)
+    plan = read_json(tmp_path / "table1.json", "")
+    assert len(plan["cells"]) == 24
+    cell = next(cell for cell in plan["cells"] if cell["key"] == "2-layer-bs1024--adam-high")
+    assert cell["config"]["optimizer"]["lr"] == 0.005 and cell["config"]["model"]["depth"] == 2
+    pairs = [[(seed["trainer"], seed["loader"]) for seed in pair["seeds"]] for pair in cell["pairs"]]
+    assert [first[0] == second[0] for first, second in pairs] == [True] * 3  # one initialisation
+    assert [first[1] != second[1] for first, second in pairs] == [True] * 3  # two orders
+
+
+def test_stages_depend_on_their_own_plan_and_copy_no_parameters() -> None:
+    stages = YAML(typ="safe", pure=True).load(PIPELINE.read_text())["stages"]
+    for name in ("train", "compare", "exhibit"):
+        assert "data/plans/${key}.json" in stages[name]["do"]["deps"], name
+    assert "data/plans" in stages["check"]["outs"]
+    assert all("params" not in stage.get("do", stage) for stage in stages.values())
