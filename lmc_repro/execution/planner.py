@@ -13,7 +13,7 @@ from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, s
 from lmc_repro.execution.task import StackTask
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training.trainer import stack_key
+from lmc_repro.training.together import stack_key
 
 # On a CPU a stack saves Python, not arithmetic: beyond this a larger one only falls out of the caches.
 CPU_STACK_BYTES = 64 * 2**20
