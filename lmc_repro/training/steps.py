@@ -49,7 +49,9 @@ class LoaderSteps:
             number = epoch * self.steps_per_epoch + k
             rates = learning_rates(self._configs, number, self.steps_per_epoch)
             inputs = view(images.to(self._device), indices)
-            loss = self._step(inputs, labels.to(self._device), torch.from_numpy(rates).to(inputs).unsqueeze(1), number)
+            loss = self._step(
+                inputs, labels.to(self._device), torch.from_numpy(rates).to(inputs).unsqueeze(1), number
+            )
             self._sums += loss.double() * labels.shape[1]
             self._seen += labels.shape[1]
             yield k + 1

@@ -141,7 +141,9 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: C
         (lambda cells: cells[0]["pairs"][0].update(cosine=0.5), "pair 0: cosine 0.5, MLflow's weights give"),
     ],
 )
-def test_a_number_of_cells_json(finished: Finished, change: Callable[[Any], None], told: str, capsys: Capture) -> None:
+def test_a_number_of_cells_json(
+    finished: Finished, change: Callable[[Any], None], told: str, capsys: Capture
+) -> None:
     file = finished.results / "cells.json"
     with changed(file, edit(file, change)):
         code, found = verified(capsys)
