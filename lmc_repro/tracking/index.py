@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,10 +63,15 @@ class StoredRun:
 
 
 class Index:
-    """The runs of one experiment by kind, cell and key, and finished trainings of every experiment of ours."""
+    """The runs of one experiment by kind, cell and key, and finished trainings of every experiment of ours.
 
-    def __init__(self, client: MlflowClient, experiment_id: str) -> None:
-        self.client, self.experiment_id = client, experiment_id
+    `may_hold(tag, value)` tells, in less time than a search, of some runs that the store has none of them.
+    """
+
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, may_hold: Callable[[str, str], bool] = lambda tag, value: True
+    ) -> None:
+        self.client, self.experiment_id, self.may_hold = client, experiment_id, may_hold
         self._runs: dict[tuple[str, str, str], StoredRun] = {}
         self._others: list[str] | None = None
         for run in self._search([experiment_id], f"tags.`{KIND}` LIKE '%'"):
@@ -87,7 +93,7 @@ class Index:
     def look_up(self, kind: Kind, cell_id: str, key: str) -> StoredRun | None:
         """Return the run from memory if it is finished, else from the store, where another process may have put it."""
         known = self.get(kind, cell_id, key)
-        if known is not None and known.finished:
+        if (known is not None and known.finished) or not self.may_hold(KEY_TAG[kind], key):
             return known
         query = f"tags.`{KIND}` = '{kind}' and tags.`{CELL_ID}` = '{cell_id}'"
         if kind != "cell":
@@ -109,9 +115,10 @@ class Index:
 
     def original(self, fingerprint: str) -> StoredRun | None:
         """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
-        here = [run for (kind, _, key), run in self._runs.items() if kind == "train" and key == fingerprint]
+        found = [run for (kind, _, key), run in self._runs.items() if kind == "train" and key == fingerprint]
         query = f"tags.`{KIND}` = 'train' and tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
-        found = here + (self._search(self.others, query) if self.others else [])
+        if self.others and self.may_hold(FINGERPRINT, fingerprint):
+            found += self._search(self.others, query)
         return next((run for run in found if run.finished and run.models and REUSED_FROM not in run.tags), None)
 
     def originals(self, run_ids: set[str]) -> dict[str, StoredRun]:

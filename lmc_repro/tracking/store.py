@@ -14,6 +14,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
 from lmc_repro.tracking.environment import database_path, default_database, import_mlflow, tracking_uri
 from lmc_repro.tracking.failures import REBUILD, check_database, one_line_errors
+from lmc_repro.tracking.glance import Glance
 from lmc_repro.tracking.view import publish_view
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ class Store:
     client: MlflowClient
     experiment: Experiment
     lock: FileLock
+    glance: Glance
 
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
+        self.glance.close()
         if (database := database_path(self.uri)) and database.exists():
             with closing(sqlite3.connect(database, timeout=60)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -67,7 +70,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _write_ahead(database)
     if database == default_database(project.root):
         _check_place(experiment, project)
-    return Store(uri, client, experiment, lock)
+    return Store(uri, client, experiment, lock, Glance(database))
 
 
 def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPlan, note: str) -> Experiment:

@@ -50,7 +50,7 @@ class Tracker:
         project_run = take_project_run()
         store = open_store(project, plan, experiment_note(plan))
         with one_line_errors(store.uri):
-            index = Index(store.client, store.experiment.experiment_id)
+            index = Index(store.client, store.experiment.experiment_id, store.glance.may_hold)
         return cls(Context(project, plan, digests, numerics, project_run, store, index, torch or torch_version()))
 
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
