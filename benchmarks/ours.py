@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.execution.threads import keep_freed_memory
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
@@ -37,6 +38,7 @@ def epochs(
     stacks: Sequence[Sequence[RunConfig]], dataset: Dataset, prepared: Path, loader: LoaderKind = "resident"
 ) -> Callable[[], None]:
     """Return the work of an epoch of every stack, one after another; the next call does the next epoch."""
+    keep_freed_memory()  # as in each of our worker processes
     made = []
     for configs in stacks:
         model = build_model(configs[0].model, dataset.info)

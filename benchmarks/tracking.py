@@ -87,6 +87,7 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
     from lmc_repro.studies.expand import Choice, plan_study
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
+    from lmc_repro.training.event import Event
     from lmc_repro.training.run_folder import RunFolder
 
     dataset = mnist(SHORT, SHORT, quick)
@@ -107,7 +108,7 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
             clock["mlflow_opened_once"] = clock["mlflow"]  # imports and an empty store: the command's, not the run's
             clock["mlflow"] = 0.0
 
-            def tell(event: trainer.Event) -> None:
+            def tell(event: Event) -> None:
                 with timed(clock, "mlflow"):
                     if event.kind == "done":
                         tracker.sync_train(cell, config, folder)

@@ -12,12 +12,14 @@ from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.figure import curves_figure
-from lmc_repro.compare.pair import PairTask, measure_on
+from lmc_repro.compare.measure import measure_on
+from lmc_repro.compare.pair import PairTask
 from lmc_repro.compare.two_runs import End, check_pair
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
 from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.training.checkpoint import Checkpoint, encode
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def measure_pair(
         trainer_seed=a.config.seeds.trainer,
         fingerprints=(a.fingerprint, b.fingerprint),
         diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
-        weights={max(a.config.epochs, b.config.epochs): (a.weights, b.weights)},
+        weights={max(a.config.epochs, b.config.epochs): (_file(a), _file(b))},
         model=a.config.model,
         data=a.config.data,
         prepared=Path(),
@@ -86,6 +88,12 @@ def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> 
         raise LmcError(f"plot_path: found {', '.join(path) or 'nothing'}, allowed: a pair, or curves of test and train")
     judged = {split: curve_barriers(curve) for split, curve in path.items()}
     return Picture(**curves_figure(path, judged, f"{title}\n"))
+
+
+def _file(run: Run) -> Checkpoint:
+    """Return a run's weights as if they had been read."""
+    tensors = {name: tensor.contiguous() for name, tensor in run.weights.items()}
+    return Checkpoint(Path(run.fingerprint), encode(tensors), "train again")
 
 
 def _end(run: Run) -> End:

@@ -65,7 +65,7 @@ def prepare_command(name: str, if_used: bool) -> None:
 def train_command(study: str, jobs: int | None) -> None:
     """Train a study of the active profile into runs/<study>."""
     workspace = _dvc_workspace(*_open(), study, jobs)
-    from lmc_repro.studies.train import train_study  # after the numerics mode is set: it imports torch
+    from lmc_repro.studies.train import train_study
 
     with study_turn(workspace.project, workspace.runs, workspace.listener):
         print(train_study(workspace))
@@ -93,7 +93,7 @@ def link_command() -> None:
     project, params = _open()
     for study in params.studies:
         workspace = _dvc_workspace(project, params, study, None)
-        from lmc_repro.report.read import has_results  # after the numerics mode is set: both import torch
+        from lmc_repro.report.read import has_results
         from lmc_repro.studies.compare import link_study
 
         if has_results(workspace.results):

@@ -17,7 +17,7 @@ def publish_command(study: str, profile: str | None, uri: str | None) -> None:
     params = load_params(project.params)
     plan = plan_study(params, study, Choice(profile=profile))
     begin_process(params, plan.profile, told := listener())
-    from lmc_repro.studies.publish import publish_study  # after the numerics mode is set: it imports torch
+    from lmc_repro.studies.publish import publish_study
     from lmc_repro.tracking.environment import TRACKING_URI
 
     if uri is not None:

@@ -16,6 +16,7 @@ from typing import Any
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import CellResult, CellSummary, MarkResult, PairResult
+from lmc_repro.compare.pair import EVALUATION_NUMERICS
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.files import write_atomic, write_json
 from lmc_repro.models.base import count_parameters
@@ -25,7 +26,6 @@ from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.schemas.study import AxisEntry, StudyConfig
-from lmc_repro.training.evaluate import EVALUATION_NUMERICS
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 
 CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask, measure_pair
+from lmc_repro.compare.pair import PairTask
+from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
@@ -102,10 +103,10 @@ def check_pair(a: End, b: End, n_train: int) -> None:
 def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int, judgement: Judgement) -> TwoRuns:
     """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
     a, b = ends
-    weights = tuple(reader.checkpoint(end.run, end.config.epochs) for end in (a, b))
+    files = tuple(reader.checkpoint(end.run, end.config.epochs) for end in (a, b))
     expected = build_model(a.config.model, dataset_info(a.config.data.dataset)).shapes
-    for end, tensors in zip((a, b), weights, strict=True):
-        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for end, file in zip((a, b), files, strict=True):
+        found = {name: tuple(tensor.shape) for name, tensor in file.tensors().items()}
         if found != expected:
             raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
     same = _same_initialisation(a, b)
@@ -114,7 +115,7 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
         trainer_seed=a.config.seeds.trainer,
         fingerprints=(a.run.fingerprint, b.run.fingerprint),
         diverged=(a.run.status["diverged_epoch"], b.run.status["diverged_epoch"]),
-        weights={max(a.config.epochs, b.config.epochs): (weights[0], weights[1])},
+        weights={max(a.config.epochs, b.config.epochs): (files[0], files[1])},
         model=a.config.model,
         data=a.config.data,
         prepared=prepared,

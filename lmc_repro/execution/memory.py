@@ -14,6 +14,7 @@ from lmc_repro.schemas.run import RunConfig
 
 PROCESS_BYTES = 400 * 2**20  # a worker with torch and no data: measured, rounded up
 SHARE = 0.8  # of what is free: the count leaves out what libraries keep for themselves
+STATE = {"sgd": 1, "adam": 2}  # buffers a weight of training.optimizer's own, without its import of torch
 EVALUATED = 1000  # images at once in an evaluation: training.evaluate.BATCH, without its import of torch
 
 
@@ -56,6 +57,8 @@ def stack_memory(config: RunConfig, info: DatasetInfo | None = None) -> StackMem
 
 def state_buffers(config: RunConfig) -> int:
     """Return how many numbers a weight the optimizer keeps from step to step: SGD 1, ADAM 2."""
+    if (known := STATE.get(config.optimizer.kind)) is not None:
+        return known
     import torch
 
     from lmc_repro.training.optimizer import build_optimizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from lmc_repro.data.catalog import dataset_info
@@ -13,7 +14,7 @@ from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, s
 from lmc_repro.execution.task import StackTask
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training.trainer import stack_key
+from lmc_repro.training.together import stack_key
 
 # On a CPU a stack saves Python, not arithmetic: beyond this a larger one only falls out of the caches.
 CPU_STACK_BYTES = 64 * 2**20
@@ -49,7 +50,8 @@ def plan_stacks(
     groups: dict[tuple[str, str, int], list[Work]] = {}
     for item in work:
         groups.setdefault((stack_key(item.config), item.loader, item.epoch), []).append(item)
-    fair = max(1, -(-len(work) // max(jobs, 1)))  # no stack larger than a process's share of all runs
+    costs = {item.fingerprint: _cost(item) for item in work}
+    fair = sum(costs.values()) / max(jobs, 1)
     tasks = []
     for group in groups.values():
         config = group[0].config
@@ -57,16 +59,24 @@ def plan_stacks(
         needs = stack_memory(config, info)
         size = min(len(group), _limit(needs, memory, jobs, device))
         if device == "cpu":
-            size = min(size, fair, max(1, CPU_STACK_BYTES // (needs.weights + needs.batch)), CPU_STACK_CHILDREN)
+            own = sum(costs[item.fingerprint] for item in group) / len(group)  # 0: only the end is to be written
+            # No stack longer than a process's share of all that there is to do.
+            share = max(1, ceil(fair / own - 1e-9)) if own > 0 else len(group)
+            size = min(size, share, max(1, CPU_STACK_BYTES // (needs.weights + needs.batch)), CPU_STACK_CHILDREN)
         parts = -(-len(group) // size)
         size = -(-len(group) // parts)  # equal parts rather than a full one and a rest
         for start in range(0, len(group), size):
             part = group[start : start + size]
-            left = sum(run_cost(item.config, info) * (1 - item.epoch / item.config.epochs) for item in part)
+            left = sum(costs[item.fingerprint] for item in part)
             runs = tuple((item.fingerprint, item.config) for item in part)
             held = needs.bytes(len(part))
             tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left, held))
     return sorted(tasks, key=lambda task: -task.cost)
+
+
+def _cost(item: Work) -> float:
+    """Return the seconds of one core that a run still takes."""
+    return run_cost(item.config, dataset_info(item.config.data.dataset)) * (1 - item.epoch / item.config.epochs)
 
 
 def _limit(needs: StackMemory, memory: int | None, jobs: int, device: str) -> int:

@@ -20,7 +20,7 @@ from lmc_repro.execution.memory import free_bytes, side_by_side
 from lmc_repro.execution.task import StackTask, train_task
 from lmc_repro.execution.threads import deterministic_products, one_thread_each
 from lmc_repro.execution.workers import worker_context
-from lmc_repro.training.trainer import Event
+from lmc_repro.training.event import Event
 
 T = TypeVar("T")
 

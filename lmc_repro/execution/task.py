@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.event import Event
 
 if TYPE_CHECKING:
     from lmc_repro.data.dataset import Dataset
+    from lmc_repro.training.trainer import Child
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
     from lmc_repro.execution.turns import turn
     from lmc_repro.numerics import use_one_thread
     from lmc_repro.training.run_folder import RunFolder
+    from lmc_repro.training.trainer import Child  # imports torch: only where the task is done
 
     use_one_thread()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports its compiler: 1.5 s
@@ -72,6 +74,8 @@ def _tell_waiting(on_event: Callable[[Event], None], fingerprint: str, holder: s
 def _train(children: list[Child], dataset: Dataset, task: StackTask, on_event: Callable[[Event], None]) -> None:
     """Train the children together, and in halves where a GPU has no memory for so many after all."""
     import torch
+
+    from lmc_repro.training.trainer import train_stack
 
     try:
         device = torch.device(task.device)

@@ -21,9 +21,10 @@ def worker_context() -> BaseContext:
 
 
 def begin_early() -> None:
-    """Let the process that workers are forked from import torch while this one does; after the numerics mode is set.
+    """Let the process that workers are forked from import torch while this one goes on; after the numerics mode is set.
 
-    It ends with this process. It ignores Ctrl-C, which reaches all that a terminal started: this process ends it.
+    On a CPU this one plans, publishes and judges without torch. The other ends with it, and ignores Ctrl-C, which
+    reaches all that a terminal started: this process ends it.
     """
     if worker_context().get_start_method() != "forkserver":
         return

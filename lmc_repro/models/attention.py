@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Generator, Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.models.base import Weights
-from lmc_repro.models.init import LinearInit
 from lmc_repro.models.patches import patch_count, patches
-from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import AttentionConfig
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Generator, Tensor
 
 TOKEN_STD = 0.02  # of the class token and the learned positions at initialisation
 
@@ -53,6 +52,10 @@ class Attention:
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one child, drawn in the order of `shapes`."""
+        import torch
+
+        from lmc_repro.models.init import LinearInit
+
         draw = LinearInit(self.config.init, self.config.gain, 1.0, generator)
         fan_in = {"embed.bias": self.values, "project.bias": self.width, "head.bias": self.width}
         weights = {}
@@ -88,6 +91,10 @@ class Attention:
         q . Wk (w x + o) is (w Wk' q) . x but for a number that all tokens share, which softmax does not see; means a
         of values, with sum 1, are the values of means: sum a Wv (w x + o) = Wv (w sum a x + o).
         """
+        import torch
+
+        from lmc_repro.models.products import affine
+
         children, batch, count, width = x.shape
         heads, size = self.config.heads, self.config.head_dim
         scale, offset = weights["norm.weight"].unsqueeze(1), weights["norm.bias"].unsqueeze(1)
@@ -116,6 +123,8 @@ class Attention:
 
 
 def _standardised(x: Tensor) -> Tensor:
+    from torch.nn import functional
+
     return functional.layer_norm(x, x.shape[-1:])
 
 
@@ -125,4 +134,6 @@ def _norm(x: Tensor, weights: Weights, name: str) -> Tensor:
 
 
 def _linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+    from lmc_repro.models.products import affine
+
     return affine(x, weights[f"{name}.weight"], weights[f"{name}.bias"])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Generator, Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.models.base import FirstThenRest, Weights
-from lmc_repro.models.init import LinearInit
 from lmc_repro.models.patches import patch_count, patches
-from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import ConvConfig
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Generator, Tensor
 
 
 class Conv(FirstThenRest):
@@ -35,6 +35,8 @@ class Conv(FirstThenRest):
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one child: filters, their biases, then the output layer."""
+        from lmc_repro.models.init import LinearInit
+
         c = self.config
         draw = LinearInit(c.init, c.gain, c.slope, generator)
         return {
@@ -46,6 +48,8 @@ class Conv(FirstThenRest):
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the units [C, b, positions * filters], before the activation."""
+        from lmc_repro.models.products import affine
+
         children, batch = inputs.shape[:2]
         x = patches(inputs, self.config.kernel).reshape(children, batch * self.positions, self.values)
         x = affine(x, weights["hidden.weight"], weights["hidden.bias"])
@@ -53,6 +57,10 @@ class Conv(FirstThenRest):
 
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the units."""
+        from torch.nn import functional
+
+        from lmc_repro.models.products import affine
+
         x = first
         if self.config.slope != 1.0:
             x = functional.leaky_relu(x, self.config.slope, inplace=True)  # the product does not keep it

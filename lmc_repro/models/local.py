@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Generator, Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.models.base import FirstThenRest, Weights
 from lmc_repro.models.conv import Conv
-from lmc_repro.models.init import LinearInit
 from lmc_repro.models.patches import patch_count, patches
-from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import ConvConfig, LocalConfig
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Generator, Tensor
 
 
 class Local(FirstThenRest):
@@ -40,6 +40,8 @@ class Local(FirstThenRest):
 
         With `start_from_conv` they compute the function of the CNN that the same generator would draw.
         """
+        from lmc_repro.models.init import LinearInit
+
         c, shapes = self.config, self.shapes
         if c.start_from_conv:
             conv = ConvConfig(kind="conv", filters=c.filters, kernel=c.kernel, slope=c.slope, init=c.init, gain=c.gain)
@@ -56,6 +58,8 @@ class Local(FirstThenRest):
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the units [C, b, positions * filters], before the activation."""
+        from lmc_repro.models.products import affine
+
         children, batch = inputs.shape[:2]
         each = children * self.positions  # one matrix product for each child and position
         x = patches(inputs, self.config.kernel).transpose(1, 2).reshape(each, batch, self.values)
@@ -68,6 +72,10 @@ class Local(FirstThenRest):
 
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the units."""
+        from torch.nn import functional
+
+        from lmc_repro.models.products import affine
+
         x = first
         if self.config.slope != 1.0:
             x = functional.leaky_relu(x, self.config.slope, inplace=True)  # the sum does not keep it

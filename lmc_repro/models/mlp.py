@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-
-from torch import Generator, Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from lmc_repro.models.base import FirstThenRest, FromShapes, Weights
-from lmc_repro.models.products import affine
 from lmc_repro.schemas.model import MlpConfig
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Generator, Tensor
 
 
 class Mlp(FirstThenRest, FromShapes):
@@ -43,16 +43,24 @@ class Mlp(FirstThenRest, FromShapes):
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the outputs [C, b, width] of the first layer, before the activation."""
-        return self._affine(weights, 0, inputs.flatten(2))
+        from lmc_repro.models.products import affine
+
+        return affine(inputs.flatten(2), *_layer(weights, 0))
 
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the first layer's outputs."""
+        from torch.nn import functional
+
+        from lmc_repro.models.products import affine
+
         x = first
         for i in range(1, self.config.depth):
             if self.config.slope != 1.0:
                 x = functional.leaky_relu(x, self.config.slope, inplace=True)  # the product does not keep it
-            x = self._affine(weights, i, x)
+            x = affine(x, *_layer(weights, i))
         return x
 
-    def _affine(self, weights: Weights, layer: int, x: Tensor) -> Tensor:
-        return affine(x, weights[f"layers.{layer}.weight"], weights.get(f"layers.{layer}.bias"))
+
+def _layer(weights: Weights, i: int) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of layer `i`."""
+    return weights[f"layers.{i}.weight"], weights.get(f"layers.{i}.bias")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.errors import LmcError
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Tensor
 
 
 def patch_count(info: DatasetInfo, side: int, key: str) -> int:

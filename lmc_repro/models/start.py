@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from torch import Generator, Tensor
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.errors import LmcError
 from lmc_repro.models.local import Local
 from lmc_repro.models.mlp import Mlp
-from lmc_repro.models.toeplitz import dense_bias, local_to_dense
 from lmc_repro.schemas.model import LocalConfig, MlpConfig
+
+if TYPE_CHECKING:  # shapes and costs are asked for without torch
+    from torch import Generator, Tensor
 
 
 def build_mlp(config: MlpConfig, info: DatasetInfo) -> Mlp:
@@ -45,6 +46,8 @@ def local_start(config: MlpConfig, info: DatasetInfo) -> Callable[[Generator], d
         )
 
     def start(generator: Generator) -> dict[str, Tensor]:
+        from lmc_repro.models.toeplitz import dense_bias, local_to_dense
+
         weights = local.init(generator)
         return {
             "layers.0.weight": local_to_dense(weights["hidden.weight"], info.shape, shape.kernel),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask, measure_pair
+from lmc_repro.compare.pair import EVALUATION_NUMERICS, PairTask
+from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.numerics import torch_version
@@ -17,7 +18,6 @@ from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
-from lmc_repro.training.evaluate import EVALUATION_NUMERICS
 
 
 def why_other_bits(results: Results, numerics: str) -> str | None:

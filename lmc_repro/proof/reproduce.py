@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask, measure_pair
+from lmc_repro.compare.pair import PairTask
+from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import Status, read_status, require_ready
 from lmc_repro.errors import LmcError
@@ -27,10 +28,10 @@ from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.reader import Reader
-from lmc_repro.training.checkpoint import read_checkpoint
+from lmc_repro.training.checkpoint import verified
+from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Event
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: in
     for mark in config.evaluate_at:
         shas = [status["checkpoints"] for status in statuses]
         a, b = (
-            read_checkpoint(folder.checkpoint(mark), sha[mark_text(mark)], folder.fix)
+            verified(folder.checkpoint(mark), sha[mark_text(mark)], folder.fix)
             for folder, sha in zip(folders, shas, strict=True)
         )
         weights[mark] = (a, b)

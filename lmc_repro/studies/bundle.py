@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
+from lmc_repro.compare.pair import EVALUATION_NUMERICS, PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
+from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.bundle_file import Header, write_bundle
 from lmc_repro.execution.members import Member, available, members_of
@@ -18,13 +19,12 @@ from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.progress import Listener
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
-from lmc_repro.training.checkpoint import read_checkpoint
-from lmc_repro.training.evaluate import EVALUATION_NUMERICS
+from lmc_repro.training.checkpoint import Checkpoint, verified
+from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.precision import require_precision
 from lmc_repro.training.progress import peek_epoch
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Event
 
 Keep = Literal["all", "last", "none"]
 
@@ -53,9 +53,7 @@ def bundle_study(
     return f"{len(members)} runs ({trained} trained now), {len(keys)} pairs, checkpoints: {keep}, {_size(out)}: {out}"
 
 
-def _train(
-    members: list[Member], prepared: Path, store: Path, device: str, tag: str, jobs: int, told: Listener
-) -> int:
+def _train(members: list[Member], prepared: Path, store: Path, device: str, tag: str, jobs: int, told: Listener) -> int:
     todo = []
     for member in members:
         folder = RunFolder(store / member.fingerprint)
@@ -133,8 +131,8 @@ def _measure(
     return sorted(pairs)
 
 
-def _weights(folder: RunFolder, status: dict[str, Any], mark: float) -> Any:
-    return read_checkpoint(folder.checkpoint(mark), status["checkpoints"][mark_text(mark)], folder.fix)
+def _weights(folder: RunFolder, status: dict[str, Any], mark: float) -> Checkpoint:
+    return verified(folder.checkpoint(mark), status["checkpoints"][mark_text(mark)], folder.fix)
 
 
 def _run_files(folder: RunFolder, keep: Keep) -> dict[str, bytes | Path]:

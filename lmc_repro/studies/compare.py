@@ -9,10 +9,10 @@ from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.compare.drawn import DrawnTask, measure_and_draw
 from lmc_repro.compare.files import RunRecord, write_results
 from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
+from lmc_repro.compare.work import DrawnTask, measure_and_draw
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
 from lmc_repro.execution.pool import map_tasks

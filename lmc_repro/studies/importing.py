@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.compare.pair import EVALUATION_NUMERICS, pair_key
 from lmc_repro.compare.stored import load_pair
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.status import read_status
@@ -25,7 +25,6 @@ from lmc_repro.schemas.plan import Cell, Pair
 from lmc_repro.studies.compare import Jobs, check_ends, conclude, key_of
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.evaluate import EVALUATION_NUMERICS
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import MetricRow, RunFolder, kept_marks
 

@@ -11,7 +11,7 @@ from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.compare.figure import path_figure
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.compare.pair import EVALUATION_NUMERICS, pair_key
 from lmc_repro.compare.stored import judged_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
@@ -23,7 +23,6 @@ from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.evaluate import EVALUATION_NUMERICS
 from lmc_repro.training.run_folder import RunFolder
 
 

@@ -12,9 +12,9 @@ from lmc_repro.execution.pool import run_stacks
 from lmc_repro.schemas.plan import Cell
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
+from lmc_repro.training.event import Event
 from lmc_repro.training.progress import clear_progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Event
 
 
 @dataclass(frozen=True)

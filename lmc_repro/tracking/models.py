@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.failures import REBUILD
+from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import checkpoint_name, kept_marks
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-    from torch import Tensor
 
     from lmc_repro.tracking.index import StoredRun
     from lmc_repro.tracking.store import Store
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
 
 
 FOLDER = "checkpoints"  # of a run's artifacts
-
-
-def read_verified(folder: RunFolder, mark: float, sha256: str) -> bytes:
-    """Return the bytes of a run folder's checkpoint; LmcError that names it if they are not the recorded ones."""
-    path = folder.checkpoint(mark)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LmcError(f"{path}: cannot be read ({error.strerror}); {folder.fix}") from None
-    if (found := sha256_bytes(content)) != sha256:
-        raise LmcError(f"{path}: damaged: its sha256 is {found[:12]}, recorded {sha256[:12]}; {folder.fix}")
-    return content
 
 
 def publish(
@@ -53,12 +40,15 @@ def publish(
     """
     client = store.client
     *earlier, last = kept_marks(status)
-    contents = {mark: read_verified(folder, mark, status["checkpoints"][mark_text(mark)]) for mark in (*earlier, last)}
+    shas = status["checkpoints"]
+    contents = {
+        mark: verified(folder.checkpoint(mark), shas[mark_text(mark)], folder.fix).content for mark in (*earlier, last)
+    }
     if earlier:
         files = {checkpoint_name(mark): contents[mark] for mark in earlier}
         upload = partial(client.log_artifacts, run.run_id, artifact_path=FOLDER)
         artifacts.put(f"{artifacts.place_of(run.run_id, run.artifact_uri)}/{FOLDER}", files, upload)
-    sha256 = status["checkpoints"][mark_text(last)]
+    sha256 = shas[mark_text(last)]
     known = _known(client, run, sha256) if half_done else None
     model = known or client.create_logged_model(
         run.experiment_id,
@@ -86,10 +76,8 @@ class Source(Protocol):
     def client(self) -> MlflowClient: ...
 
 
-def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
+def load(store: Source, run: TrackedRun, epoch: float) -> Checkpoint:
     """Return the weights that MLflow holds of a run at a mark, checked against the recorded sha256."""
-    from lmc_repro.training.checkpoint import read_checkpoint
-
     sha256 = run.status["checkpoints"].get(mark_text(epoch))
     if sha256 is not None and epoch not in kept_marks(run.status):
         raise LmcError(
@@ -101,7 +89,7 @@ def load(store: Source, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
             f"{store.uri}: run {run.run_id} ({run.fingerprint}) has no checkpoint of epoch {epoch}; {REBUILD}"
         )
     with artifacts.scratch(run.location) as scratch:
-        return read_checkpoint(_find_file(store, run, epoch, scratch), sha256, REBUILD)
+        return verified(_find_file(store, run, epoch, scratch), sha256, REBUILD)
 
 
 def read_stored(store: Source, run: TrackedRun, mark: float) -> tuple[Path, bytes]:

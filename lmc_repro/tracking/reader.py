@@ -18,7 +18,8 @@ from lmc_repro.tracking.tracked import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from torch import Tensor
+
+    from lmc_repro.training.checkpoint import Checkpoint
 
 Points = list[tuple[int, float]]
 """(step, value), in the order of steps."""
@@ -126,7 +127,7 @@ class Reader:
         with one_line_errors(self.uri):
             return read_stored(self, run, mark)
 
-    def checkpoint(self, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
+    def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights of a run at an epoch, with the recorded sha256."""
         from lmc_repro.tracking.models import load
 

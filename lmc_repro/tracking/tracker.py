@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from lmc_repro.tracking.tracked import TrackedRun
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lmc_repro.barriers.results import CellResult, PairResult
     from lmc_repro.project import Project
     from lmc_repro.schemas.plan import Cell, StudyPlan
     from lmc_repro.schemas.run import RunConfig
     from lmc_repro.tracking.context import Context
+    from lmc_repro.training.checkpoint import Checkpoint
     from lmc_repro.training.run_folder import RunFolder
 
 
@@ -80,7 +79,7 @@ class Tracker:
         with self._errors():
             return tracked_runs(self._context, cell, fingerprints)
 
-    def checkpoint(self, run: TrackedRun, epoch: float) -> dict[str, Tensor]:
+    def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds; LmcError naming the file unless they have the recorded sha256."""
         from lmc_repro.tracking.models import load
 

@@ -1,19 +1,45 @@
-"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity."""
+"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity.
+
+safetensors.torch imports torch, and a process that only hands files on needs none: it is imported where tensors are.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes, write_atomic
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights as it was read, with the sha256 that was recorded of it; `fix` is what to do about it."""
+
+    path: Path
+    content: bytes
+    fix: str
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights by name; LmcError that names the file and ends with `fix` if it holds none."""
+        from safetensors.torch import load
+
+        try:
+            return load(self.content)
+        except SafetensorError as error:
+            raise LmcError(f"{self.path}: not a safetensors file ({error}); {self.fix}") from None
+
 
 def encode(tensors: dict[str, Tensor]) -> bytes:
     """Return the safetensors file of contiguous CPU tensors, without metadata (whose order would not be fixed)."""
+    from safetensors.torch import save
+
     return save(tensors)
 
 
@@ -24,15 +50,17 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor]) -> str:
     return sha256_bytes(content)
 
 
-def read_checkpoint(path: Path, sha256: str, fix: str) -> dict[str, Tensor]:
-    """Return the tensors of a file with this sha256; LmcError that names it and ends with `fix` otherwise."""
+def verified(path: Path, sha256: str, fix: str) -> Checkpoint:
+    """Return a file with this sha256; LmcError that names it and ends with `fix` otherwise."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise LmcError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
     if (found := sha256_bytes(content)) != sha256:
         raise LmcError(f"{path}: damaged: its sha256 is {found[:12]}, recorded {sha256[:12]}; {fix}")
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise LmcError(f"{path}: not a safetensors file ({error}); {fix}") from None
+    return Checkpoint(path, content, fix)
+
+
+def read_checkpoint(path: Path, sha256: str, fix: str) -> dict[str, Tensor]:
+    """Return the tensors of a file with this sha256; LmcError that names it and ends with `fix` otherwise."""
+    return verified(path, sha256, fix).tensors()

@@ -13,9 +13,6 @@ from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
 from lmc_repro.models.base import Forward, Weights
 
-EVALUATION_NUMERICS = 2
-"""Raised by any change to the code that moves a count or a loss of an evaluation."""
-
 BATCH = 1000  # part of the numerics: it decides how losses are summed
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-
-import torch
+from typing import TYPE_CHECKING
 
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.run import Precision, RunConfig
+
+if TYPE_CHECKING:  # a study is refused without torch
+    import torch
 
 
 def require_precision(configs: Iterable[RunConfig], device: str) -> None:
@@ -27,6 +29,8 @@ def products(precision: Precision, device: torch.device) -> AbstractContextManag
     and the optimizer stay float32.
     """
     if precision == "bf16":
+        import torch
+
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
     return _tf32() if precision == "tf32" else nullcontext()
 
@@ -34,6 +38,8 @@ def products(precision: Precision, device: torch.device) -> AbstractContextManag
 @contextmanager
 def _tf32() -> Iterator[None]:
     """Let products round their factors to tf32 inside; the switch is the process's, and put back for evaluations."""
+    import torch
+
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,13 @@ from lmc_repro.data.order import epoch_orders
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import canonical_json, mark_text
+from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.device_steps import DeviceSteps
 from lmc_repro.training.evaluate import evaluate
+from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
@@ -35,21 +35,9 @@ from lmc_repro.training.run_folder import MetricRow, RunFolder
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import EpochSteps, LoaderSteps
+from lmc_repro.training.together import stack_key
 
 SAVE_EVERY_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a stack tells while it trains: an epoch is over, its mark was written, a run is complete.
-
-    Before that it may be `waiting` for the process that `note` names, which trains the run.
-    """
-
-    kind: Literal["epoch", "mark", "done", "waiting"]
-    fingerprints: tuple[str, ...]
-    epoch: int
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +90,7 @@ class _Training:
         self.configs = [child.config for child in self.children]
         self.numerics, self.on_event = numerics, on_event
         config = self.configs[0]
-        if any(_shared(other) != _shared(config) for other in self.configs):
+        if any(stack_key(other) != stack_key(config) for other in self.configs):
             raise ValueError("children of a stack may differ in seeds, initialisation, rate and schedule only")
         self.config = config
         self.dataset = dataset = with_label_noise(dataset.to(device), config.data.label_noise)
@@ -248,21 +236,6 @@ def open_steps(
     size, data = config.batch_size, config.data
     opened = open_loader(loader, dataset, prepared_dir, seeds, size, data.drop_last, data.order)
     return LoaderSteps(step, configs, dataset, opened)
-
-
-def _shared(config: RunConfig) -> dict[str, object]:
-    shared = config.without_seeds()
-    del shared["schedule"]
-    own = {"optimizer": ("lr",), "model": ("init", "gain")}
-    return {
-        **shared,
-        **{part: {k: v for k, v in shared[part].items() if k not in names} for part, names in own.items()},
-    }
-
-
-def stack_key(config: RunConfig) -> str:
-    """Return a text that is equal for runs that may share a stack."""
-    return canonical_json(_shared(config))
 
 
 def _finite(value: float) -> float | None:

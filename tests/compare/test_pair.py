@@ -13,12 +13,14 @@ import torch
 from helpers import final_weights, run_config, tiny_dataset, train, weights_at
 
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare import pair as pair_module
-from lmc_repro.compare.pair import PairTask, measure_pair, pair_key
+from lmc_repro.compare import measure
+from lmc_repro.compare.measure import measure_pair
+from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.schemas.plan import Cell
 from lmc_repro.schemas.profile import Judgement
+from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 
 NOT_DIVERGED = {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": None}}
@@ -28,7 +30,7 @@ JUDGEMENT = Judgement(threshold=2.0, min_train_accuracy=None)
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = tiny_dataset()
-    monkeypatch.setattr(pair_module, "_dataset", lambda prepared, name, device: dataset)
+    monkeypatch.setattr(measure, "_dataset", lambda prepared, name, device: dataset)
     monkeypatch.setattr("lmc_repro.compare.stored.dataset_info", lambda name: dataset.info)
     return dataset
 
@@ -38,8 +40,13 @@ def folders(data: Dataset, tmp_path: Path) -> list[RunFolder]:
     return train([run_config(seeds={"trainer": 0, "loader": loader}) for loader in (0, 1)], data, tmp_path)
 
 
+def stored(folder: RunFolder, epoch: float) -> Checkpoint:
+    path = folder.checkpoint(epoch)
+    return Checkpoint(path, path.read_bytes(), folder.fix)
+
+
 def task(folders: list[RunFolder], diverged: tuple[int | None, int | None] = (None, None)) -> PairTask:
-    weights = {epoch: (weights_at(folders[0], epoch), weights_at(folders[1], epoch)) for epoch in (0, 1, 3)}
+    weights = {epoch: (stored(folders[0], epoch), stored(folders[1], epoch)) for epoch in (0.0, 1.0, 3.0)}
     config = folders[0].config()
     return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, config.data, Path("unused"), 11, 0.0)
 
@@ -131,10 +138,9 @@ def test_pair_key_knows_runs_points_and_numerics() -> None:
 
 def test_a_task_travels_as_bytes_and_arrives_whole(folders: list[RunFolder]) -> None:
     sent = task(folders)
-    content = ForkingPickler.dumps(sent)  # as to a worker; tensors by themselves would go through shared memory
-    assert len(content) > sum(w.nbytes for pair in sent.weights.values() for child in pair for w in child.values())
-    back = pickle.loads(content)
-    assert dataclasses.replace(back, weights=sent.weights) == sent
-    for mark, pair in sent.weights.items():
-        for there, here in zip(back.weights[mark], pair, strict=True):
+    back = pickle.loads(ForkingPickler.dumps(sent))  # as to a worker
+    assert back == sent
+    for mark, pair in back.weights.items():
+        for folder, file in zip(folders, pair, strict=True):
+            there, here = weights_at(folder, mark), file.tensors()
             assert there.keys() == here.keys() and all(torch.equal(there[name], here[name]) for name in here)

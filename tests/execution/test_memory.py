@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from helpers import ADAM, run_config
+import torch
+from helpers import ADAM, SGD, run_config
 
-from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, side_by_side, stack_memory
+from lmc_repro.execution.memory import (
+    PROCESS_BYTES,
+    STATE,
+    StackMemory,
+    free_bytes,
+    side_by_side,
+    stack_memory,
+    state_buffers,
+)
+from lmc_repro.training.optimizer import build_optimizer
 
 DIGITS = {"data": {"dataset": "digits"}}
 IMAGES = 899 + 898
@@ -55,3 +65,10 @@ def test_fewer_processes_where_the_largest_do_not_fit_side_by_side() -> None:
 def test_this_machine_has_some() -> None:
     free = free_bytes("cpu")
     assert free is not None and free > 2**20
+
+
+def test_the_buffers_that_are_counted_are_those_that_an_optimizer_keeps() -> None:
+    for optimizer in (SGD, ADAM):
+        config = run_config(optimizer=optimizer)
+        assert state_buffers(config) == len(build_optimizer(config.optimizer, torch.empty(1, 1)).state)
+        assert config.optimizer.kind in STATE

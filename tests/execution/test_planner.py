@@ -62,6 +62,24 @@ def test_one_cell_is_shared_out_among_processes() -> None:
     assert sizes(plan(work(6), 1)) == [6]
 
 
+def test_a_cell_that_takes_longer_than_all_others_is_shared_out_too() -> None:
+    deep = work(12, "deep", model={"depth": 8, "width": 128, "slope": 0.0})
+    shallow = work(12, "shallow", model={"depth": 2, "width": 16, "slope": 0.0})
+    tasks = plan([*deep, *shallow], 2)
+    assert [(task.fingerprints[0].rstrip("0123456789"), len(task.runs)) for task in tasks] == [
+        ("deep", 6),
+        ("deep", 6),
+        ("shallow", 12),
+    ]
+
+
+def test_runs_near_their_end_count_for_what_is_left() -> None:
+    near = [Work(item.fingerprint, item.config, item.loader, epoch=2) for item in work(6, "near")]  # of 3 epochs
+    assert sorted(sizes(plan([*near, *work(4, "new")], 2))) == [2, 2, 6]
+    ended = [Work(item.fingerprint, item.config, item.loader, epoch=3) for item in near]
+    assert sizes(plan(ended, 2)) == [6]
+
+
 def test_a_cpu_stack_stays_small_and_even() -> None:
     assert sizes(plan(work(20), 1)) == [10, 10]
     assert max(sizes(plan(work(100), 2))) <= CPU_STACK_CHILDREN

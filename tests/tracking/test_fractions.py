@@ -43,7 +43,7 @@ def test_a_training_has_whole_steps_and_every_mark(tracker: Tracker, cell: Cell,
     files = {file.path for file in client.list_artifacts(run_id, "checkpoints")}
     assert files == {f"checkpoints/epoch-{mark}.safetensors" for mark in ("0000", "0000.5", "0000.75", "0001")}
     for mark in MARKS:
-        back, expected = tracker.checkpoint(run, mark), weights(config, mark)
+        back, expected = tracker.checkpoint(run, mark).tensors(), weights(config, mark)
         assert all(torch.equal(back[name], expected[name]) for name in expected)
 
 
@@ -58,8 +58,8 @@ def test_a_reader_of_the_store_finds_them_and_nothing_is_published_twice(
     client = MlflowClient(other.run_ids()["uri"])
     assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
     run = other.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    assert torch.equal(other.checkpoint(run, 0.75)["weight"], weights(config, 0.75)["weight"])
-    assert torch.equal(other.checkpoint(run, 0)["weight"], weights(config, 0)["weight"])
+    assert torch.equal(other.checkpoint(run, 0.75).tensors()["weight"], weights(config, 0.75)["weight"])
+    assert torch.equal(other.checkpoint(run, 0).tensors()["weight"], weights(config, 0)["weight"])
 
 
 @pytest.mark.parametrize("call", ["create_logged_model", "log_outputs", "log_inputs"])
@@ -80,7 +80,7 @@ def test_a_publication_cut_short_is_completed(
     outputs = client.get_run(run_id).outputs.model_outputs
     assert sorted(output.step for output in outputs) == [4]
     run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    assert all(torch.equal(tracker.checkpoint(run, m)["weight"], weights(config, m)["weight"]) for m in MARKS)
+    assert all(torch.equal(tracker.checkpoint(run, m).tensors()["weight"], weights(config, m)["weight"]) for m in MARKS)
 
 
 def test_a_pair_keeps_the_fraction_in_a_table(tracker: Tracker, cell: Cell) -> None:

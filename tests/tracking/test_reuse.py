@@ -38,7 +38,7 @@ def test_a_run_of_another_study_is_reused(project: Project, plan: StudyPlan, cel
     assert third.sync_train(cell, config, folder) == reused
     assert len(client.get_run(reused).inputs.model_inputs) == 1
     run = third.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert torch.equal(third.checkpoint(run, 4)["weight"], weights(config, 4)["weight"])
+    assert torch.equal(third.checkpoint(run, 4).tensors()["weight"], weights(config, 4)["weight"])
 
 
 def test_a_reuse_of_a_reuse_points_to_the_original(
@@ -65,7 +65,7 @@ def test_the_same_run_in_two_cells_of_a_study(tracker: Tracker, cell: Cell, tmp_
     assert models_everywhere(tracker) == 1
     run = tracker.runs(other, [fingerprint(config)])[fingerprint(config)]
     assert run.run_id == reused
-    assert torch.equal(tracker.checkpoint(run, 2)["weight"], weights(config, 2)["weight"])
+    assert torch.equal(tracker.checkpoint(run, 2).tensors()["weight"], weights(config, 2)["weight"])
 
 
 def test_checkpoints_come_back_when_the_original_is_deleted(
@@ -84,4 +84,4 @@ def test_checkpoints_come_back_when_the_original_is_deleted(
     assert "lmc.reused_from" not in again.data.tags
     assert [output.step for output in again.outputs.model_outputs] == [4]
     run = open_tracker(project, make_plan("two")).runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert torch.equal(tracker.checkpoint(run, 4)["weight"], weights(config, 4)["weight"])
+    assert torch.equal(tracker.checkpoint(run, 4).tensors()["weight"], weights(config, 4)["weight"])

@@ -76,7 +76,7 @@ def test_a_deleted_store_is_rebuilt(project: Project, plan: StudyPlan, cell: Cel
     assert second.runs(cell, [folder.fingerprint]) == {}
     second.sync_train(cell, config, folder)
     run = second.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert second.checkpoint(run, 4)["bias"].tolist() == weights(config, 4)["bias"].tolist()
+    assert second.checkpoint(run, 4).tensors()["bias"].tolist() == weights(config, 4)["bias"].tolist()
 
 
 def test_a_store_deleted_under_a_process_is_noticed(project: Project, plan: StudyPlan) -> None:
@@ -187,7 +187,7 @@ def test_odd_folder_names(name: str, tmp_path: Path, empty_store: Path, plan: St
     folder = write_run(tmp_path, config)
     tracker.sync_train(cell, config, folder)
     run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert tracker.checkpoint(run, 0)["bias"].tolist() == [0.0, 0.0, 0.0]
+    assert tracker.checkpoint(run, 0).tensors()["bias"].tolist() == [0.0, 0.0, 0.0]
     assert (project.root / "mlflow.db-wal").exists()  # the store is there, and nowhere else
 
 

@@ -1,0 +1,62 @@
+"""Everything that is measured of one pair, from stored weights alone."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.path import path_curves
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.compare.pair import PairTask, judge_mark
+from lmc_repro.data.dataset import Dataset, load_dataset
+from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.models.registry import build_model
+from lmc_repro.numerics import use_one_thread
+from lmc_repro.training.evaluate import predict
+from lmc_repro.training.stack import Layout
+
+
+def measure_pair(task: PairTask) -> PairResult:
+    """Return curves and barriers at every mark, and how far apart the endpoints are at the last."""
+    use_one_thread()
+    return measure_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
+
+
+@torch.no_grad()
+def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
+    """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads."""
+    # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
+    dataset = with_label_noise(dataset, task.data.label_noise)
+    device = dataset.train.images.device
+    model = build_model(task.model, dataset.info)
+    marks = []
+    for epoch, files in sorted(task.weights.items()):
+        theta_0, theta_1 = (file.tensors() for file in files)
+        curves = path_curves(model, theta_0, theta_1, dataset, task.points, device)
+        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, task.min_train_accuracy))
+    ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
+    distance, cosine = _distance(ends[0], ends[1])
+    views = Layout(model).views(ends.to(device))
+    disagreement: dict[SplitName, float] = {}
+    for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
+        predictions, _ = predict(model, views, part, dataset.info)
+        disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
+    return PairResult(task.pair, task.trainer_seed, task.fingerprints, tuple(marks), distance, cosine, disagreement)
+
+
+def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:
+    """Return Euclidean distance and cosine, in float64; None where they are not finite."""
+    a, b = theta_0.double(), theta_1.double()
+    values = (torch.linalg.vector_norm(a - b).item(), torch.nn.functional.cosine_similarity(a, b, dim=0).item())
+    distance, cosine = (value if math.isfinite(value) else None for value in values)
+    return distance, cosine
+
+
+@cache
+def _dataset(prepared: Path, name: str, device: torch.device) -> Dataset:
+    return load_dataset(prepared, name).to(device)  # once a process, not once a pair
