@@ -44,6 +44,7 @@ def main() -> None:
         "n": options.repeats,
         "quick": options.quick,
     }
+    given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "latest.json"
     found = {**before(file, about), **about}
     for name in given.only or PARTS:

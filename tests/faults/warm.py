@@ -51,7 +51,7 @@ def preload() -> None:
 def child(order: dict[str, Any]) -> int:
     """Run the command as `lmc` would, but for: workers are forked, runs are shown in MLflow and saved every epoch."""
     from lmc_repro.cli import main
-    from lmc_repro.execution import pool
+    from lmc_repro.execution import pool, workers
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
 
@@ -63,13 +63,14 @@ def child(order: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(printed, stream)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    pool.worker_context = lambda: multiprocessing.get_context("fork")  # no thread has been started in this process
+    for module in (pool, workers):  # no thread has been started in this process
+        module.worker_context = lambda: multiprocessing.get_context("fork")
     trainer.SAVE_EVERY_SECONDS = -1.0
     Tracker.sync_live.__defaults__ = (0.0,)
     limit(order.get("file_bytes"))
     slow(order.get("slow", 0.0))
-    if workers := order.get("workers"):
-        stream_with(workers)
+    if number := order.get("workers"):
+        stream_with(number)
     sys.argv = ["lmc", *order["argv"]]
     try:
         main()
