@@ -18,22 +18,30 @@ IMPATIENT_SECONDS = 2.0
 _AGAIN_SECONDS = 0.01
 
 
+_first: list[tuple[float, int]] = []  # when a signal came, and which
+
+
 def listen() -> None:
     """Let both signals raise Interrupted, once; another one, seconds later, ends this process where it stands."""
-    first: list[float] = []
+    _first.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not first:
-            first.append(now)
+        if not _first:
+            _first.append((now, number))
             raise Interrupted(number)
-        if now - first[0] > IMPATIENT_SECONDS:
+        if now - _first[0][0] > IMPATIENT_SECONDS:
             print(GO_ON, file=sys.stderr, flush=True)
             os._exit(128 + number)  # workers end with their parent; what they were writing has not taken its name yet
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     _raise_what_was_lost()
+
+
+def received() -> Interrupted | None:
+    """Return the signal that came, if one did: it may have left a library half imported, which then fails otherwise."""
+    return Interrupted(_first[0][1]) if _first else None
 
 
 def _raise_what_was_lost() -> None:

@@ -7,7 +7,7 @@ import gc
 import sys
 
 from lmc_repro.errors import Interrupted, LmcError
-from lmc_repro.interrupt import GO_ON, listen
+from lmc_repro.interrupt import GO_ON, listen, received
 
 
 def main() -> None:
@@ -29,6 +29,11 @@ def main() -> None:
             raise
         print(f"error: {error.filename or 'file system'}: {error.strerror}; mend it and run again", file=sys.stderr)
         sys.exit(2)
+    except Exception:
+        if (signalled := received()) is None:
+            raise
+        print(GO_ON, file=sys.stderr)
+        sys.exit(signalled.code)
 
 
 def _collect_little() -> None:

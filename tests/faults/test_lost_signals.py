@@ -39,3 +39,34 @@ def test_no_signal_is_lost(where: str, number: signal.Signals) -> None:
     program = PROGRAM.format(where=where, number=int(number))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "in order\n", "")
+
+
+HALF_IMPORTED = """
+import os, sys
+from lmc_repro import cli
+from lmc_repro.cli import app as module
+from lmc_repro.errors import Interrupted
+
+def command():
+    if {number}:
+        try:
+            os.kill(os.getpid(), {number})
+        except Interrupted:
+            pass  # as a library's own handler of a failed import does
+    raise RecursionError("numpy, half imported")
+
+module.app = command
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_fails_because_of_a_signal_is_the_signals(number: signal.Signals) -> None:
+    program = HALF_IMPORTED.format(number=int(number))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (128 + number, "interrupted: run the same command again to go on\n")
+
+
+def test_a_mistake_of_this_program_stays_a_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", HALF_IMPORTED.format(number=0)], capture_output=True, text=True)
+    assert done.returncode == 1 and "RecursionError: numpy, half imported" in done.stderr
