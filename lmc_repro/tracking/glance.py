@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from pathlib import Path
-from urllib.parse import quote
+
+from lmc_repro.tracking.database import open_read_only
 
 _QUERY = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
 
@@ -38,7 +39,6 @@ class Glance:
 
     def _open(self, database: Path) -> sqlite3.Connection:
         if self._connection is None:
-            address = f"file:{quote(str(database))}?mode=ro"
-            self._connection = sqlite3.connect(address, uri=True, timeout=5, check_same_thread=False)
+            self._connection = open_read_only(database)
             self._close = weakref.finalize(self, self._connection.close)
         return self._connection

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
+from lmc_repro.tracking.database import open_read_only
 from lmc_repro.tracking.environment import database_path, tracking_uri
 from lmc_repro.tracking.failures import REBUILD
 
@@ -46,7 +46,7 @@ def stored_cells(root: Path, uri: str | None, study: str, profile: str) -> tuple
     if database is None or not database.exists():
         return uri, _ask_mlflow(root, uri, study, profile)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(open_read_only(database)) as connection:
             return uri, _read(connection, experiment)
     except sqlite3.Error as error:
         raise LmcError(f"{database}: cannot be read as MLflow's store ({error}); {REBUILD}") from None
@@ -100,7 +100,7 @@ def _one_each(cells: Sequence[StoredCell]) -> list[StoredCell]:
     return list(kept.values())
 
 
-def _of(connection: sqlite3.Connection, query: str, runs: Any, order: str = "") -> list[tuple[Any, ...]]:
+def _of(connection: sqlite3.Connection, query: str, runs: Iterable[str], order: str = "") -> list[tuple[Any, ...]]:
     """Return the rows of runs, asked for in parts: sqlite has a limit of variables."""
     wanted, rows = list(runs), []
     for start in range(0, len(wanted), 500):

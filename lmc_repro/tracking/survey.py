@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
+from lmc_repro.tracking.database import open_read_only
 from lmc_repro.tracking.environment import database_path, import_mlflow
 from lmc_repro.tracking.failures import REBUILD, one_line_errors
 from lmc_repro.tracking.processes import is_gone, project_run_is_gone
@@ -65,7 +65,7 @@ def end_stale(uri: str, found: Survey) -> list[str]:
 
 def _read_database(path: Path) -> Survey:
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(open_read_only(path)) as connection:
             experiments = connection.execute(
                 "SELECT experiment_id, name, artifact_location FROM experiments WHERE lifecycle_stage = 'active'"
             ).fetchall()
