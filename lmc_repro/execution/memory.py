@@ -15,7 +15,7 @@ from lmc_repro.schemas.run import RunConfig
 PROCESS_BYTES = 400 * 2**20  # a worker with torch and no data: measured, rounded up
 SHARE = 0.8  # of what is free: the count leaves out what libraries keep for themselves
 STATE = {"sgd": 1, "adam": 2}  # buffers a weight of training.optimizer's own, without its import of torch
-EVALUATED = 1000  # images at once in an evaluation: training.evaluate.BATCH, without its import of torch
+EVALUATED = 250  # images at once in an evaluation: training.evaluate.BATCH, without its import of torch
 
 
 @dataclass(frozen=True)

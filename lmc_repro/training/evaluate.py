@@ -13,7 +13,9 @@ from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
 from lmc_repro.models.base import Forward, Weights
 
-BATCH = 1000  # part of the numerics: it decides how losses are summed
+# Part of the numerics: it decides how losses are summed. What lies between the products of eleven points stays
+# in the caches: with 1,000 images a CNN takes twice as long.
+BATCH = 250
 
 
 @dataclass(frozen=True)

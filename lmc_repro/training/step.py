@@ -57,23 +57,10 @@ class TrainStep:
             gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
-                _put(gradient, target)  # one buffer: the optimizer is a few operations, not a few for each layer
+                target.copy_(gradient)  # one buffer: the optimizer is a few operations, not a few for each layer
             if self.clip is not None:  # before the optimizer: weight decay is not clipped
                 clip(self._gradient, self.clip)
             self.optimizer.update(self.weights, self._gradient, *numbers)
             loss = losses.detach().view(children, batch).mean(1)
             self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))
         return loss
-
-
-def _put(gradient: Tensor, target: Tensor) -> None:
-    """Copy a gradient [C, ...] to its place; that of a large matrix, which autograd leaves transposed, child by child.
-
-    torch transposes two dimensions in blocks and three along one line of memory after another: 512 x 784 take 0.2 ms
-    in place of 0.9.
-    """
-    if gradient.dim() == 3 and not gradient.is_contiguous() and gradient[0].numel() >= 2**16 and not gradient.is_cuda:
-        for one, place in zip(gradient, target, strict=True):
-            place.copy_(one)
-    else:
-        target.copy_(gradient)

@@ -27,7 +27,7 @@ def test_a_network_counted_by_hand() -> None:
     assert needs.shared == IMAGES * (64 + 8)
     assert needs.weights == 4 * 5 * weights
     assert needs.batch == 4 * 10 * (64 + 2 * (9 + 10))
-    assert (needs.evaluation_shared, needs.evaluation) == (4 * 1000 * 64, 4 * 1000 * 38)
+    assert (needs.evaluation_shared, needs.evaluation) == (4 * 250 * 64, 4 * 250 * 38)
     assert stack_memory(run_config(**DIGITS, optimizer=ADAM)).weights == 4 * 6 * weights
 
 
