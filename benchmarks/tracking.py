@@ -112,7 +112,7 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
                 with timed(clock, "mlflow"):
                     if event.kind == "done":
                         tracker.sync_train(cell, config, folder)
-                    elif event.kind == "mark":
+                    elif event.kind == "saved":
                         tracker.sync_live(cell, config, folder, every=0.0)
 
             places = [(trainer, "write_checkpoint"), (trainer, "save_progress"), (RunFolder, "write_metrics")]

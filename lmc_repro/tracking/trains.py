@@ -203,11 +203,13 @@ def _tags(status: dict[str, Any] | None) -> dict[str, str]:
 
 def _distance(folder: RunFolder, status: dict[str, Any], last: int) -> float | None:
     """Return |theta_final - theta_init|, None if one of them was not stored, or not kept."""
-    from lmc_repro.training.checkpoint import read_checkpoint
+    import numpy as np
+
+    from lmc_repro.training.checkpoint import verified
 
     recorded = status["checkpoints"]
     if not {0, last} <= set(kept_marks(status)):
         return None
-    start, end = (read_checkpoint(folder.checkpoint(e), recorded[str(e)], folder.fix) for e in (0, last))
-    squares = sum(float((end[name].double() - start[name].double()).square().sum()) for name in start)
+    start, end = (verified(folder.checkpoint(e), recorded[str(e)], folder.fix).arrays() for e in (0, last))
+    squares = sum(float(np.square(np.subtract(end[name], start[name], dtype=np.float64)).sum()) for name in start)
     return float(squares**0.5)

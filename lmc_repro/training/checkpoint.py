@@ -5,9 +5,10 @@ safetensors.torch imports torch, and a process that only hands files on needs no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -15,7 +16,10 @@ from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes, write_atomic
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,19 @@ class Checkpoint:
     content: bytes
     fix: str
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the weights by name, without torch; errors as those of `tensors`."""
+        from safetensors.numpy import load
+
+        return self._loaded(load)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name; LmcError that names the file and ends with `fix` if it holds none."""
         from safetensors.torch import load
 
+        return self._loaded(load)
+
+    def _loaded(self, load: Callable[[bytes], T]) -> T:
         try:
             return load(self.content)
         except SafetensorError as error:
@@ -43,10 +56,10 @@ def encode(tensors: dict[str, Tensor]) -> bytes:
     return save(tensors)
 
 
-def write_checkpoint(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write the tensors to `path`, whole or not at all, and return the sha256 of the file."""
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], wait: bool = True) -> str:
+    """Write the tensors to `path`, whole or not at all, and return the sha256; `wait` as in `files.write_atomic`."""
     content = encode(tensors)
-    write_atomic(path, content)
+    write_atomic(path, content, wait)
     return sha256_bytes(content)
 
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Event:
-    """What a stack tells while it trains: an epoch is over, its mark was written, a run is complete.
+    """What a stack tells while it trains: an epoch is over, it was saved, its runs are complete.
 
     Before that it may be `waiting` for the process that `note` names, which trains the run.
     """
 
-    kind: Literal["epoch", "mark", "done", "waiting"]
+    kind: Literal["epoch", "saved", "done", "waiting"]
     fingerprints: tuple[str, ...]
     epoch: int
     note: str = ""

@@ -106,7 +106,7 @@ class RunFolder:
             raise LmcError(f"{path}: cannot be read ({error}); {self.fix}") from None
 
     def write_config(self, config: RunConfig) -> None:
-        write_json(self.path / "config.json", config.model_dump(mode="json"))
+        write_json(self.path / "config.json", config.model_dump(mode="json"), wait=False)
 
     def write_metrics(self, rows: list[MetricRow]) -> None:
         text = io.StringIO()
@@ -114,7 +114,7 @@ class RunFolder:
         writer.writerow(METRIC_COLUMNS)
         for row in rows:
             writer.writerow([_cell(getattr(row, column)) for column in METRIC_COLUMNS])
-        write_atomic(self.path / "metrics.csv", text.getvalue().encode())
+        write_atomic(self.path / "metrics.csv", text.getvalue().encode(), wait=False)
 
     def damage(self) -> str | None:
         """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""

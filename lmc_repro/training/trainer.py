@@ -17,7 +17,7 @@ from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.loader import open_loader
 from lmc_repro.data.order import epoch_orders
-from lmc_repro.files import sha256_file, write_json
+from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
 from lmc_repro.schemas.base import mark_text
@@ -37,7 +37,9 @@ from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import EpochSteps, LoaderSteps
 from lmc_repro.training.together import stack_key
 
-SAVE_EVERY_SECONDS = 60.0
+# How often the state is saved from which a killed run goes on; of the time at most this share goes into it.
+SAVE_EVERY_SECONDS = 5.0
+SAVING_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,10 @@ def train_stack(
     logits stop being finite goes on and is recorded as diverged with the end of the epoch of the first such step, or
     with a mark between the two.
     """
-    stacks: dict[tuple[int, bool], list[tuple[Child, Progress]]] = {}
+    stacks: dict[int, list[tuple[Child, Progress]]] = {}
     for child in children:
         progress = load_progress(child.folder) or Progress()
-        # At epoch 0 some may have their first mark already, and some not.
-        stacks.setdefault((progress.epoch, bool(progress.tensors)), []).append((child, progress))
+        stacks.setdefault(progress.epoch, []).append((child, progress))
     for stack in stacks.values():
         _Training(stack, dataset, prepared_dir, loader, numerics, device, on_event).run()
 
@@ -115,23 +116,35 @@ class _Training:
         self.steps = open_steps(self.step, self.configs, dataset, prepared_dir, loader)
         self.within = marks_within(config.evaluate_at, self.steps.steps_per_epoch)
         self._note_stack()
-        self.saved_at = time.monotonic()
+        self.on_their_way: list[Path] = []  # written, and perhaps not on the disk
+        self.save_at = time.monotonic() + SAVE_EVERY_SECONDS
 
     def run(self) -> None:
         for child in self.children:
             child.folder.write_config(child.config)
-        if 0 in self.config.evaluate_at and self.epoch == 0 and not self.progress[0].checkpoints:
+        if 0 in self.config.evaluate_at and self.epoch == 0:
             self._mark(0)
+        began = self.save_at
         while self.epoch < self.config.epochs:
             self._train_epoch()
             if self.epoch in self.config.evaluate_at:
                 self._mark(self.epoch)
-            elif time.monotonic() - self.saved_at > SAVE_EVERY_SECONDS:
+            if self.epoch < self.config.epochs and time.monotonic() > self.save_at:
                 self._save()
-            self.on_event(Event("epoch", self.fingerprints, self.epoch))
+            self._tell_epoch()
+        if time.monotonic() > began:  # a shorter run is sooner trained again than its files are waited for
+            self._wait_for_disk()
         for child, progress in zip(self.children, self.progress, strict=True):
             self._finish(child, progress)
         self.on_event(Event("done", self.fingerprints, self.epoch))
+
+    def _tell_epoch(self) -> None:
+        """Tell that an epoch is over; whoever wants the training to end now finds all of it saved."""
+        try:
+            self.on_event(Event("epoch", self.fingerprints, self.epoch))
+        except Exception:
+            self._save()
+            raise
 
     def _train_epoch(self) -> None:
         within = self.within.get(self.epoch, {})
@@ -157,10 +170,7 @@ class _Training:
                 progress.diverged_epoch = mark
 
     def _mark(self, mark: float) -> None:
-        """Evaluate and store the weights of every child.
-
-        Runs go on from ends of epochs only: a mark within an epoch leaves no state to go on from, and is made again.
-        """
+        """Evaluate and store the weights of every child; a run that goes on from an earlier epoch makes them again."""
         self._note_diverged(mark)
         views = self.layout.views(self.weights)
         for split, part in (("train", self.dataset.train), ("test", self.dataset.test)):
@@ -170,23 +180,32 @@ class _Training:
         weights = self.weights.to("cpu")  # of all children at once: a GPU is asked once
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
             path = child.folder.checkpoint(mark)
-            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(weights, i))
-            child.folder.write_metrics(progress.rows)
-        if mark == self.epoch:
-            self._save()
-            self.on_event(Event("mark", self.fingerprints, self.epoch))
+            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(weights, i), wait=False)
+            self.on_their_way.append(path)
+
+    def _wait_for_disk(self) -> None:
+        for path in self.on_their_way:
+            wait_for_disk(path)
+        self.on_their_way.clear()
 
     def _save(self) -> None:
+        """Keep what the runs go on from after this epoch, and show their metrics so far."""
+        began = time.monotonic()
+        self._wait_for_disk()
         buffers = {"weights": self.weights.detach(), **self.optimizer.state}
         here = {name: buffer.to("cpu") for name, buffer in buffers.items()}
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
             progress.tensors = {name: buffer[i].clone() for name, buffer in here.items()}
             save_progress(child.folder, progress)
-        self.saved_at = time.monotonic()
+            child.folder.write_metrics(progress.rows)
+        now = time.monotonic()
+        self.save_at = now + max(SAVE_EVERY_SECONDS, (now - began) / SAVING_SHARE)
+        self.on_event(Event("saved", self.fingerprints, self.epoch))
 
     def _finish(self, child: Child, progress: Progress) -> None:
         """Write status.json, which makes the folder complete."""
         folder, config = child.folder, child.config
+        folder.write_metrics(progress.rows)
         checkpoints = progress.checkpoints
         status = {
             "fingerprint": folder.fingerprint,

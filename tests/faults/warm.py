@@ -11,6 +11,7 @@ import functools
 import importlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import pkgutil
@@ -65,7 +66,7 @@ def child(order: dict[str, Any]) -> int:
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     for module in (pool, workers):  # no thread has been started in this process
         module.worker_context = lambda: multiprocessing.get_context("fork")
-    trainer.SAVE_EVERY_SECONDS = -1.0
+    trainer.SAVE_EVERY_SECONDS, trainer.SAVING_SHARE = -1.0, math.inf
     Tracker.sync_live.__defaults__ = (0.0,)
     limit(order.get("file_bytes"))
     slow(order.get("slow", 0.0))

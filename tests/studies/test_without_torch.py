@@ -49,7 +49,7 @@ for plan in plans:
     kinds |= {run.model.kind for task in tasks for _, run in task.runs}
     pickle.dumps((_train, tasks))
 assert kinds == {"mlp", "local", "conv", "attention"}, kinds
-pickle.loads(pickle.dumps(Event("mark", ("0",), 1)))
+pickle.loads(pickle.dumps(Event("saved", ("0",), 1)))
 end()
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_a_resumed_run_has_the_same_bits(epoch: int, tmp_path: Path, monkeypatch
             raise Killed
 
     monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
     dataset, runs = tiny_dataset(), [number(1), number(2)]
     through = [contents(folder) for folder in train(runs, dataset, tmp_path / "through")]
     with pytest.raises(Killed):

@@ -13,6 +13,7 @@ from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.order import epoch_order, epoch_orders
+from lmc_repro.execution.pool import Stopped
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import graphs, trainer
@@ -166,10 +167,10 @@ def test_the_sizes_of_a_gpu_runs_stacks_are_recorded(static: None, tmp_path: Pat
         train_stack(some, dataset, tmp_path, "resident", tag, torch.device("cpu"), on_event)
 
     def stop(event: Event) -> None:
-        if event.kind == "mark" and event.epoch == 1:
-            raise KeyboardInterrupt
+        if event.kind == "epoch" and event.epoch == 1:
+            raise Stopped
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         together(children, stop)
     together(children[:1])
     together(children[1:])

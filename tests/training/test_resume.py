@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -12,10 +13,11 @@ import pytest
 from helpers import ADAM, contents, folder_for, run_config, tiny_dataset, train
 
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.execution.pool import Stopped
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import trainer
 from lmc_repro.training.event import Event
-from lmc_repro.training.progress import peek_epoch
+from lmc_repro.training.progress import Progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder
 
 CONFIGS = [
@@ -64,23 +66,83 @@ def finish(dataset: Dataset, root: Path) -> list[RunFolder]:
     return [folder_for(config, dataset, root) for config in CONFIGS]
 
 
-@pytest.mark.parametrize("save_every", [60.0, -1.0], ids=["at-marks", "every-epoch"])
-@pytest.mark.parametrize("events", range(1, 9))  # mark 0, epoch 1, mark 2, epochs 2, 3, 4, mark 5, epoch 5; none within
+@pytest.fixture(autouse=True)
+def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
+
+
+@pytest.mark.parametrize("events", range(1, 10))  # epochs 1 to 4, each saved and then told; epoch 5 is told
 def test_killed_at_any_event(
-    events: int,
-    save_every: float,
-    dataset: Dataset,
-    undisturbed: list[dict[str, bytes]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    events: int, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", save_every)
     folders = killed_run(CONFIGS, dataset, tmp_path, events)
     assert not any(folder.is_complete() for folder in folders)
-    at_marks, every_epoch = [0, 0, 2, 2, 2, 2, 5, 5], [0, 1, 2, 2, 3, 4, 5, 5]
-    expected = (at_marks if save_every > 0 else every_epoch)[events - 1]
-    assert [peek_epoch(folder) for folder in folders] == [expected] * 3  # it does go on, not start again
+    saved = [1, 1, 2, 2, 3, 3, 4, 4, 4][events - 1]
+    assert [peek_epoch(folder) for folder in folders] == [saved] * 3  # it does go on, not start again
+    assert {row.epoch for row in folders[0].metrics()} == {mark for mark in [0, 0.5, 1, 2, 2.5, 3, 4] if mark <= saved}
     assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_killed_before_anything_is_saved(
+    dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 60.0)
+    folders = killed_run(CONFIGS, dataset, tmp_path, 3)
+    assert [peek_epoch(folder) for folder in folders] == [0] * 3
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_stopped_in_good_order_nothing_is_lost(
+    epoch: int, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 60.0)
+
+    def stop(event: Event) -> None:
+        if event.epoch == epoch:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(CONFIGS, dataset, tmp_path, stop)
+    assert [peek_epoch(folder_for(config, dataset, tmp_path)) for config in CONFIGS] == [epoch] * 3
+    events: list[Event] = []
+    train(CONFIGS, dataset, tmp_path, events.append)
+    assert [event.epoch for event in events if event.kind == "epoch"] == list(range(epoch + 1, 6))
+    assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
+
+
+def test_saving_takes_at_most_its_share_of_the_time(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock by which an epoch takes 3 s, and a save 1 s."""
+    now = 0.0
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now
+
+    save = trainer.save_progress
+    saved = []
+
+    def slow(folder: RunFolder, progress: Progress) -> None:
+        nonlocal now
+        now += 1.0
+        saved.append(progress.epoch)
+        save(folder, progress)
+
+    def listen(event: Event) -> None:
+        nonlocal now
+        if event.kind == "epoch":
+            now += 3.0
+
+    monkeypatch.setattr(trainer, "time", Clock)
+    monkeypatch.setattr(trainer, "save_progress", slow)
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 5.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", 0.05)
+    train([run_config(epochs=30, evaluate_at=[30])], dataset, tmp_path, listen)
+    assert saved == [3, 10, 17, 24]  # more than 5 s after the start; then more than 20 times its second after each
 
 
 def test_killed_at_any_write(
@@ -128,7 +190,7 @@ def test_killed_between_a_mark_within_an_epoch_and_its_end(
         train(CONFIGS, dataset, tmp_path)
     folder = folder_for(CONFIGS[1], dataset, tmp_path)
     assert folder.checkpoint(2.5).is_file() and peek_epoch(folder) == 2
-    assert [row.epoch for row in folder.metrics()][-3:] == [2, 2.5, 2.5]
+    assert [row.epoch for row in folder.metrics()][-3:] == [2, 2, 2]
     found = finish(dataset, tmp_path)
     assert steps == 17 + 3 * 6  # it went on from epoch 2
     assert [contents(folder) for folder in found] == undisturbed
@@ -168,8 +230,8 @@ def test_progress_of_another_run_is_not_taken(
 def test_children_at_different_epochs(dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path) -> None:
     killed_run(CONFIGS[:1], dataset, tmp_path, 1)
     killed_run(CONFIGS[1:2], dataset, tmp_path, 4)
-    assert [peek_epoch(folder_for(config, dataset, tmp_path)) for config in CONFIGS] == [0, 2, 0]
-    train(CONFIGS, dataset, tmp_path)  # one had its first mark, one is further, one has not begun
+    assert [peek_epoch(folder_for(config, dataset, tmp_path)) for config in CONFIGS] == [1, 2, 0]
+    train(CONFIGS, dataset, tmp_path)
     assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
 
 
