@@ -1,4 +1,4 @@
-"""Import ffcv without its side effect on torch."""
+"""Import ffcv without its side effect on torch, and without what it compiles for nothing."""
 
 from __future__ import annotations
 
@@ -34,10 +34,28 @@ def import_ffcv() -> None:
     """Import ffcv, leaving torch's threads as they are; LmcError if it is missing or cannot be loaded."""
     with torch_threads_kept():
         try:
-            import ffcv  # noqa: F401
+            with _plain_dict():
+                import ffcv  # noqa: F401
         except ImportError as error:
             found = " ".join(str(error).split())
             raise LmcError(
                 f"ffcv cannot be imported ({found}); install it with its system packages, or train with "
                 "`loader: resident` from data prepared elsewhere"
             ) from None
+
+
+@contextmanager
+def _plain_dict() -> Iterator[None]:
+    """Let numba's typed dictionary be a dict inside.
+
+    ffcv makes one as it is imported, for the two codes of its image formats, which only Python reads; numba compiles
+    three seconds for it.
+    """
+    from numba import typed
+
+    before = typed.Dict
+    typed.Dict = dict
+    try:
+        yield
+    finally:
+        typed.Dict = before

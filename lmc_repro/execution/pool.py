@@ -76,7 +76,7 @@ def map_tasks(function: Callable[[Any], T], tasks: Iterable[Any], jobs: int) -> 
     Tasks are taken from the iterable as processes become free, so that large ones do not lie in memory all at once.
     """
     source = iter(tasks)
-    first = list(islice(source, max(1, jobs)))
+    first = list(islice(source, jobs + 1))  # one more than can be computed: no process waits for the next to be read
     if not first:
         return
     with _pool(max(1, jobs), (None, None)) as pool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lmc_repro.errors import LmcError
@@ -55,6 +57,7 @@ def train_study(workspace: Workspace) -> Counts:
     remaining = sum(work.config.epochs - work.epoch for work in todo)
     if todo:
         workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
+        publisher.open()
     try:
         run_stacks(tasks, workspace.jobs, publisher.on_event)
     finally:
@@ -72,8 +75,7 @@ class _Publisher:
 
     def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, Member]) -> None:
         self.workspace, self.digests, self.runs = workspace, digests, runs
-        self.tracker: Tracker | None = None
-        self.failed = False
+        self.tracker: Tracker | None = None  # None before it is opened, and after it failed
         self.done: set[str] = set()
         self.waited_for: set[str] = set()
 
@@ -94,27 +96,34 @@ class _Publisher:
             self.waited_for.add(holder)
             self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
 
+    def open(self) -> None:
+        """Import MLflow and open the store: while workers are not there yet, whose cores it would take."""
+        w = self.workspace
+        with self._told():
+            self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
+
     def close(self) -> None:
         """Leave no run behind that looks as if it were still training."""
-        if self.tracker is not None and not self.failed:
+        if self.tracker is not None:
             self.tracker.close()
 
     def _publish(self, member: Member, done: bool) -> None:
-        if self.failed:
-            return
-        w = self.workspace
-        try:
-            # Opened with the first event: the workers are already busy while this process imports MLflow.
-            self.tracker = self.tracker or Tracker.open(w.project, w.plan, self.digests, w.tag)
-            folder = RunFolder(w.store / member.fingerprint)
-            if done:
+        folder = RunFolder(self.workspace.store / member.fingerprint)
+        with self._told():
+            if self.tracker is not None and done:
                 self.tracker.sync_train(member.cell, member.config, folder)
-            else:
+            elif self.tracker is not None:
                 self.tracker.sync_live(member.cell, member.config, folder)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say once that MLflow cannot be written, and leave it alone from then on."""
+        try:
+            yield
         except Exception as error:
-            self.failed = True
+            self.tracker = None
             line = " ".join(str(error).split())[:200]
-            w.listener.line(
+            self.workspace.listener.line(
                 f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
             )
 
