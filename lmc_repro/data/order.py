@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +33,24 @@ def epoch_orders(
     n: int, loader_seeds: Sequence[int], epoch: int, rule: OrderRule, device: torch.device | None = None
 ) -> Tensor:
     """Return the `epoch_order` of each of C loader seeds as int64 [C, n] on `device`, sorted there."""
+    seeds = list(dict.fromkeys(loader_seeds))  # a stack may hold runs of several cells, which have the same seeds
     if rule != "philox":
-        return torch.from_numpy(np.stack([epoch_order(n, seed, epoch, rule) for seed in loader_seeds])).to(device)
-    words = np.stack([_words(n, seed, epoch) for seed in loader_seeds])
-    words ^= np.uint64(1 << 63)  # unsigned order is then that of signed numbers
-    return torch.argsort(torch.from_numpy(words.view(np.int64)).to(device), dim=1, stable=True)
+        orders = torch.from_numpy(np.stack([epoch_order(n, seed, epoch, rule) for seed in seeds])).to(device)
+    else:
+        words = np.stack([_words(n, seed, epoch) for seed in seeds])
+        words ^= np.uint64(1 << 63)  # unsigned order is then that of signed numbers
+        orders = torch.argsort(torch.from_numpy(words.view(np.int64)).to(device), dim=1, stable=True)
+    return orders if len(seeds) == len(loader_seeds) else orders[[seeds.index(seed) for seed in loader_seeds]]
+
+
+@lru_cache(maxsize=256)  # the cells of a study have the same loader seeds
+def orders_sha256(n: int, loader_seeds: tuple[int, ...], rule: OrderRule, device: torch.device | None = None) -> str:
+    """Return the sha256 (hex) of the orders of epochs 0, 1, ... as little-endian uint32; a loader seed for each."""
+    digest = hashlib.sha256()
+    for epoch, seed in enumerate(loader_seeds):
+        (order,) = epoch_orders(n, [seed], epoch, rule, device)
+        digest.update(order.cpu().numpy().astype(np.dtype("<u4")).tobytes())
+    return digest.hexdigest()
 
 
 def _words(n: int, loader_seed: int, epoch: int) -> npt.NDArray[np.uint64]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.loader import open_loader
-from lmc_repro.data.order import epoch_orders
+from lmc_repro.data.order import orders_sha256
 from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
@@ -234,12 +232,9 @@ class _Training:
 
 
 def order_sha256(n: int, config: RunConfig, device: torch.device | None = None) -> str:
-    """Return the sha256 (hex) of the orders of all epochs, as little-endian uint32: what loader seeds decide."""
-    digest = hashlib.sha256()
-    for epoch in range(config.epochs):
-        (order,) = epoch_orders(n, [config.seeds.loader_at(epoch)], epoch, config.data.order, device)
-        digest.update(order.cpu().numpy().astype(np.dtype("<u4")).tobytes())
-    return digest.hexdigest()
+    """Return the sha256 (hex) of the orders of all epochs of a run."""
+    seeds = tuple(config.seeds.loader_at(epoch) for epoch in range(config.epochs))
+    return orders_sha256(n, seeds, config.data.order, device)
 
 
 def open_steps(

@@ -3,8 +3,9 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pytest
 
-from lmc_repro.data.order import epoch_order
+from lmc_repro.data.order import epoch_order, epoch_orders, orders_sha256
 
 GOLDEN_START = [600, 943, 941, 201, 408]
 GOLDEN = "dd681b21d19ab07e399814cf87e1ef8c6fda6a1b513cf7aa29f438fecf200abc"
@@ -39,3 +40,16 @@ def test_leaves_the_global_generator_alone() -> None:
     epoch_order(100, 0, 0)
     epoch_order(100, 0, 0, "ffcv")
     assert np.array_equal(before, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("rule", ["philox", "ffcv"])
+@pytest.mark.parametrize("seeds", [[4], [2, 0, 2, 7, 0], [1, 2, 3]])
+def test_orders_of_a_stack_are_those_of_its_seeds_one_by_one(rule: str, seeds: list[int]) -> None:
+    orders = epoch_orders(90, seeds, 3, rule)
+    assert [row.tolist() for row in orders] == [epoch_order(90, seed, 3, rule).tolist() for seed in seeds]
+
+
+def test_the_hash_of_a_runs_orders_is_of_each_epochs_seed() -> None:
+    orders = [epoch_order(50, seed, epoch) for epoch, seed in enumerate([5, 5, 8])]
+    expected = hashlib.sha256(b"".join(order.astype("<u4").tobytes() for order in orders)).hexdigest()
+    assert orders_sha256(50, (5, 5, 8), "philox") == expected != orders_sha256(50, (5, 8, 8), "philox")

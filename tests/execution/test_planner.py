@@ -57,6 +57,13 @@ def test_runs_at_other_epochs_or_with_another_loader_train_apart() -> None:
     assert sizes(plan([a, moved, streamed], 1)) == [1, 1, 1]
 
 
+def test_what_has_to_compile_first_is_begun_early() -> None:
+    short, longer = work(1, "short")[0], work(1, "longer", epochs=5, evaluate_at=[5])[0]
+    assert [task.fingerprints for task in plan([short, longer], 1)] == [("longer0",), ("short0",)]
+    streamed = Work(short.fingerprint, short.config, "ffcv")
+    assert [task.fingerprints for task in plan([streamed, longer], 1)] == [("short0",), ("longer0",)]
+
+
 def test_one_cell_is_shared_out_among_processes() -> None:
     assert sizes(plan(work(6), 2)) == [3, 3]
     assert sizes(plan(work(6), 1)) == [6]
