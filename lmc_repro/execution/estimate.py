@@ -14,7 +14,7 @@ from lmc_repro.schemas.run import RunConfig
 
 # Measured on one core of a 2025 server CPU; they order stacks and warn of long runs, no more.
 EFFICIENCY = 0.6  # of sgemm
-SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels, a child
+SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels
 SECONDS_PER_VALUE = 4e-9  # gather, convert and normalise one input value
 SECONDS_PER_ACTIVATION = 1.5e-9  # what is not a matrix product: read and write one number of `activations`
 
@@ -35,14 +35,19 @@ def run_flops(config: RunConfig, info: DatasetInfo) -> float:
     return float(info.n_train) * config.epochs * (2 * first + 3 * others)
 
 
+def step_overhead(config: RunConfig, info: DatasetInfo) -> float:
+    """Return the seconds of a run's steps that do not grow with its arithmetic; the runs of a stack share them."""
+    steps = -(-info.n_train // config.batch_size) * config.epochs
+    return steps * len(build_model(config.model, info).shapes) * SECONDS_PER_LAYER_STEP
+
+
 def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> float:
     """Return the seconds that one core of `gflops` (single precision, matrix products) takes for one run."""
-    steps = -(-info.n_train // config.batch_size) * config.epochs
     model = build_model(config.model, info)
     samples = float(info.n_train) * config.epochs
     return (
         run_flops(config, info) / (gflops * 1e9 * EFFICIENCY)
-        + steps * len(model.shapes) * SECONDS_PER_LAYER_STEP
+        + step_overhead(config, info)
         + samples * (info.features * SECONDS_PER_VALUE + model.activations() * SECONDS_PER_ACTIVATION)
     )
 

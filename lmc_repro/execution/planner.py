@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.execution.estimate import run_cost
+from lmc_repro.execution.estimate import run_cost, step_overhead
 from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, stack_memory
 from lmc_repro.execution.task import StackTask
 from lmc_repro.schemas.data import LoaderKind
@@ -19,7 +19,8 @@ from lmc_repro.training.together import stack_key
 # On a CPU a stack saves Python, not arithmetic: beyond this a larger one only falls out of the caches.
 CPU_STACK_BYTES = 64 * 2**20
 CPU_STACK_CHILDREN = 16
-# What a loader takes before its first batch, once a process: ffcv compiles. For the order only.
+# For the order only: what a run takes to be logged, in the parent, and a loader before its first batch (ffcv compiles).
+LOG_SECONDS = 0.05
 START_SECONDS: dict[LoaderKind, float] = {"ffcv": 5.0}
 
 
@@ -42,7 +43,7 @@ def plan_stacks(
     device: str,
     memory: int | None = None,
 ) -> list[StackTask]:
-    """Return the stacks, longest first; their runs differ in seeds, initialisation, rate and schedule only.
+    """Return the stacks in the order to train them; their runs differ in seeds, initialisation, rate and schedule only.
 
     Runs of several cells share a stack where they can. `memory` are the bytes that the stacks which train at once may
     take together, default: what the device has free. One that is larger than a process's share of it is split.
@@ -73,7 +74,18 @@ def plan_stacks(
             runs = tuple((item.fingerprint, item.config) for item in part)
             held = needs.bytes(len(part))
             tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left, held))
-    return sorted(tasks, key=lambda task: -task.cost - START_SECONDS.get(task.loader, 0.0))
+    return sorted(tasks, key=_turn)
+
+
+def _turn(task: StackTask) -> tuple[bool, float]:
+    """Return what orders stacks: the longest first, so that processes end together, but for very short ones.
+
+    A stack that is trained sooner than its runs are logged goes before all: at the end, all would wait for the log.
+    """
+    config = task.runs[0][1]
+    shared = step_overhead(config, dataset_info(config.data.dataset)) * (len(task.runs) - 1)
+    seconds = max(task.cost - shared, 0.0) + START_SECONDS.get(task.loader, 0.0)
+    return seconds > LOG_SECONDS * len(task.runs), -seconds
 
 
 def _cost(item: Work) -> float:

@@ -64,6 +64,12 @@ def test_what_has_to_compile_first_is_begun_early() -> None:
     assert [task.fingerprints for task in plan([streamed, longer], 1)] == [("short0",), ("longer0",)]
 
 
+def test_what_is_sooner_trained_than_logged_is_begun_first() -> None:
+    long = [*work(1, "long", epochs=9, evaluate_at=[9]), *work(1, "longer", epochs=99, evaluate_at=[99])]
+    tasks = plan([*long, *work(16, "short")], 1)  # 3 epochs of one layer
+    assert [task.fingerprints[0] for task in tasks] == ["short0", "longer0", "long0"]
+
+
 def test_one_cell_is_shared_out_among_processes() -> None:
     assert sizes(plan(work(6), 2)) == [3, 3]
     assert sizes(plan(work(6), 1)) == [6]
@@ -74,9 +80,9 @@ def test_a_cell_that_takes_longer_than_all_others_is_shared_out_too() -> None:
     shallow = work(12, "shallow", model={"depth": 2, "width": 16, "slope": 0.0})
     tasks = plan([*deep, *shallow], 2)
     assert [(task.fingerprints[0].rstrip("0123456789"), len(task.runs)) for task in tasks] == [
-        ("deep", 6),
-        ("deep", 6),
         ("shallow", 12),
+        ("deep", 6),
+        ("deep", 6),
     ]
 
 
