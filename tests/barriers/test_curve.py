@@ -198,3 +198,18 @@ def test_points_of_large_networks_are_evaluated_a_few_at_a_time(
         assert path_curves(model, ends[0], ends[1], dataset, 11) == at_once
         assert max(sizes) == together
         sizes.clear()
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_no_count_depends_on_how_many_images_are_evaluated_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_dataset(n_train=203, n_test=101, shape=(2, 4, 4))
+    values = {"mlp": {"depth": 3, "width": 20, "slope": 0.0}, "conv": {"filters": 5, "kernel": 2, "slope": 0.0}}[kind]
+    model = build_model(TypeAdapter(ModelConfig).validate_python({"kind": kind, **values}), dataset.info)
+    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    at_once = path_curves(model, ends[0], ends[1], dataset, 11)
+    for batch in (1, 50, 202):
+        monkeypatch.setattr("lmc_repro.training.evaluate.BATCH", batch)
+        found = path_curves(model, ends[0], ends[1], dataset, 11)
+        for split in SPLITS:
+            assert found[split].wrong == at_once[split].wrong
+            assert found[split].loss == pytest.approx(at_once[split].loss, rel=1e-6)

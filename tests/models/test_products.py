@@ -9,7 +9,8 @@ from lmc_repro.models.products import affine
 
 
 @pytest.mark.parametrize(
-    "children, n, inputs, outputs", [(2, 5, 4, 3), (3, 1, 2, 4), (1, 4, 1, 3), (2, 3, 4, 1), (1, 1, 1, 1)]
+    "children, n, inputs, outputs",
+    [(2, 5, 4, 3), (3, 1, 2, 4), (1, 4, 1, 3), (2, 3, 4, 1), (1, 1, 1, 1), (1, 3, 17, 16)],
 )
 @pytest.mark.parametrize("biased", [True, False])
 def test_gradients_are_those_of_differences(children: int, n: int, inputs: int, outputs: int, biased: bool) -> None:
@@ -34,4 +35,18 @@ def test_by_hand_with_and_without_gradients() -> None:
     for_weight, for_bias = torch.autograd.grad((y * scale).sum(), (weight, bias))
     assert for_weight.tolist() == [[[1.0, 2.0], [9.0, 12.0], [5.0, 8.0]]]
     assert for_bias.tolist() == [[1.0, 3.0, 3.0]]
-    assert for_weight.is_contiguous()  # as the weight is: else every step transposes it
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("inputs, outputs", [(16, 16), (33, 40), (64, 128), (128, 128), (784, 33), (128, 10), (9, 64)])
+def test_gradients_have_the_bits_of_torchs_own(inputs: int, outputs: int, batch: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, weight, bias, scale = (
+        torch.randn(shape, generator=generator).requires_grad_()
+        for shape in ((3, batch, inputs), (3, outputs, inputs), (3, outputs), (3, batch, outputs))
+    )
+    ours = torch.autograd.grad((affine(x, weight, bias) * scale).sum(), (x, weight, bias))
+    plain = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    for mine, theirs in zip(ours, torch.autograd.grad((plain * scale).sum(), (x, weight, bias)), strict=True):
+        assert torch.equal(mine, theirs)
+    assert ours[1].is_contiguous() == (min(inputs, outputs) >= 16)  # else every step transposes it
