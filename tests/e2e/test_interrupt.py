@@ -14,7 +14,7 @@ from tiny_project import TinyProject, make_project
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 300
+EPOCHS = 2000  # so that a state is saved on the way
 PATIENCE = 300.0  # seconds; a stuck process fails the test instead of the whole run
 
 
@@ -24,7 +24,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
     project = make_project(tmp_path_factory.mktemp("undisturbed"))
     params = project.params()
     settings = params["profiles"]["digits"]["settings"]
-    settings |= {"epochs": EPOCHS, "evaluate_at": [0, *range(20, EPOCHS + 1, 20)]}
+    settings |= {"epochs": EPOCHS, "evaluate_at": [0, *range(100, EPOCHS + 1, 100)]}
     params["profiles"]["digits"]["overrides"] = []
     del params["studies"]["table1"]["columns"]["sgd-high"]
     project.write_params(params)
@@ -46,7 +46,7 @@ def start_and_wait_for_progress(project: TinyProject) -> subprocess.Popen[str]:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         for file in project.root.glob(".lmc/runs/*/progress.json"):
-            if json.loads(file.read_bytes())["epoch"] >= 40:
+            if json.loads(file.read_bytes())["epoch"] >= 100:
                 return process
         time.sleep(0.02)
     pytest.fail(f"no progress before the end: {process.communicate()[0]}")

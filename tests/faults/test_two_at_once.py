@@ -34,7 +34,7 @@ def test_the_same_runs_into_two_folders(undisturbed: tuple[Small, float], fresh:
     """Run by run: the second takes what the first finishes, and both end."""
     first = fresh.copy(tmp_path / "project")
     second = Small(first.root, first.warm, "second.txt")
-    one = first.start("run", "one", "--jobs", "2", "--out", str(first.root / "a"), slow=0.2)
+    one = first.start("run", "one", "--jobs", "2", "--out", str(first.root / "a"), slow=0.5)
     wait_for_epoch(first, one, 1)
     two = second.start("run", "one", "--jobs", "2", "--out", str(first.root / "b"))
     assert (first.wait(one), second.wait(two)) == (0, 0), first.printed() + second.printed()
