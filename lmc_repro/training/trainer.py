@@ -122,7 +122,7 @@ class _Training:
             child.folder.write_config(child.config)
         if 0 in self.config.evaluate_at and self.epoch == 0:
             self._mark(0)
-        began = self.save_at
+        worth_saving = self.save_at
         while self.epoch < self.config.epochs:
             self._train_epoch()
             if self.epoch in self.config.evaluate_at:
@@ -130,7 +130,7 @@ class _Training:
             if self.epoch < self.config.epochs and time.monotonic() > self.save_at:
                 self._save()
             self._tell_epoch()
-        if time.monotonic() > began:  # a shorter run is sooner trained again than its files are waited for
+        if time.monotonic() > worth_saving:  # a shorter run is sooner trained again than its files are waited for
             self._wait_for_disk()
         for child, progress in zip(self.children, self.progress, strict=True):
             self._finish(child, progress)
