@@ -45,7 +45,11 @@ def comparable(cell: CellRecord, results: StudyResults) -> bool:
 
 
 def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
-    """Return the cells to count, each set of runs once; none of an analogue, and none on other data or epochs."""
+    """Return the cells to count; none of an analogue, and none on other data or epochs.
+
+    Each set of runs counts once, and of a cell that was run in several ways, as with other widths, the one with most
+    trainer seeds (the first of equals).
+    """
     found: list[Compared] = []
     seen: set[frozenset[str]] = set()
     for table in tables:
@@ -62,7 +66,16 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
                 seen.add(entry.cell.fingerprints)
                 ours = entry.verdict(split) or NO_VERDICT
             found.append(Compared(table, entry, paper, ours))
-    return found
+    best: dict[tuple[str, str, str], Compared] = {}
+    for one in found:
+        place = (one.table.results.study, one.entry.row.key, one.entry.column.key)
+        if place not in best or _weight(one.entry) > _weight(best[place].entry):
+            best[place] = one
+    return list(best.values())
+
+
+def _weight(entry: Entry) -> tuple[bool, int]:
+    return entry.cell is not None, entry.n
 
 
 def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lmc_repro.report.agreement import compared, entry_distance, log_distance, two_by_two
@@ -41,6 +43,17 @@ def test_an_analogue_and_other_epochs_count_nothing(write_study) -> None:
 def test_runs_that_two_studies_share_count_once(write_study) -> None:
     tables = [study_table(read_study(write_study("paper", study=study))) for study in ("table1", "figure1")]
     assert len(compared(tables, "test")) == len(compared(tables[:1], "test")) == 4
+
+
+def test_of_a_cell_that_was_run_in_several_ways_the_one_with_most_seeds_counts(write_study) -> None:
+    table = study_table(read_study(write_study("paper")))
+    entry = next(e for e in table.entries if e.cell and e.cell.key == "4-layer--adam-high")
+    assert entry.n >= 2 and entry.verdict("test") == "disconnected"
+    summary = {s: replace(old, values=old.values[:1], verdict="connected") for s, old in entry.cell.summary.items()}
+    pairs = tuple(replace(pair, fingerprints=("a", "b")) for pair in entry.cell.pairs[:1])
+    wider = replace(entry, cell=replace(entry.cell, pairs=pairs, summary=summary))
+    for tables in ([table, replace(table, entries=(wider,))], [replace(table, entries=(wider,)), table]):
+        assert two_by_two(compared(tables, "test")) == two_by_two(compared([table], "test"))
 
 
 def test_log_distance() -> None:
