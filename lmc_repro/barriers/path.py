@@ -31,23 +31,29 @@ def path_weights(theta_0: Tensor, theta_1: Tensor, points: int, some: range | No
     return torch.stack([ends[i] if i in ends else torch.lerp(theta_0, theta_1, i / (points - 1)) for i in wanted])
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Path:
     """The networks on a line as one, their first layers from two products: it is affine in its weights.
 
     The ends' outputs are their own, untouched, so their logits have the bits that training saw. `ends` are stacked
-    weights of the two networks, `some` the points of the path that `forward` is given the weights of.
+    weights of the two networks, `some` the points of the path that `forward` is given the weights of. The memory of what
+    the first layers put out is kept for the next batch: a CNN's is so large that the system would map and clear it each
+    time, which takes as long as all else.
     """
 
     model: AffineFirst
     ends: Weights
     points: int
     some: range
+    kept: Tensor | None = None
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [len(some), b, classes]; all children see the same inputs."""
         start, end = self.model.first_layer(self.ends, inputs[:1].expand(2, *inputs.shape[1:]))
-        first = start.new_empty(len(self.some), *start.shape)
+        shape = (len(self.some), *start.shape)
+        if self.kept is None or self.kept.shape != shape:
+            self.kept = start.new_empty(shape)
+        first = self.kept
         for row, i in zip(first, self.some, strict=True):
             if i in (0, self.points - 1):
                 row.copy_(end if i else start)

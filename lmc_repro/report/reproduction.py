@@ -107,8 +107,8 @@ def reproduction_page(sections: Sequence[Section], notes: str = "") -> str:
         "number where it prints one; what was not run, with its cost. Hours are predicted, of one core.\n",
         _overview(sections),
         f"## Disagreements\n\n{_disagreements(tables)}",
-        "## Agreement\n\nCells with the paper's data set and epochs, each once: of several parts that hold a cell, the one "
-        "with most trainer seeds. Those that were not run are not in it.\n",
+        "## Agreement\n\nCells with the paper's data set and epochs, each once: of several parts that hold a cell, the "
+        "one with most trainer seeds. Those that were not run are not in it.\n",
         *(two_by_two_markdown(counted[split], split) for split in ORDER),
         *([f"## Notes\n\n{notes}\n"] if notes else []),
         f"Flags:\n\n{legend_markdown()}",
