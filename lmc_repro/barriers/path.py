@@ -36,9 +36,9 @@ class _Path:
     """The networks on a line as one, their first layers from two products: it is affine in its weights.
 
     The ends' outputs are their own, untouched, so their logits have the bits that training saw. `ends` are stacked
-    weights of the two networks, `some` the points of the path that `forward` is given the weights of. The memory of what
-    the first layers put out is kept for the next batch: a CNN's is so large that the system would map and clear it each
-    time, which takes as long as all else.
+    weights of the two networks, `some` the points of the path that `forward` is given the weights of. The memory of
+    what the first layers put out is kept for the next batch: a CNN's is so large that the system would map and clear it
+    each time, which takes as long as all else.
     """
 
     model: AffineFirst
