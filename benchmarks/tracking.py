@@ -115,8 +115,8 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
                     elif event.kind == "saved":
                         tracker.sync_live(cell, config, folder, every=0.0)
 
-            places = [(trainer, "write_checkpoint"), (trainer, "save_progress"), (RunFolder, "write_metrics")]
-            with measured(clock, [*places, (trainer._Training, "_finish")]):
+            files = ("write_checkpoint", "save_progress", "wait_for_disk", "order_sha256", "sha256_file", "write_json")
+            with measured(clock, [*((trainer, name) for name in files), (RunFolder, "write_metrics")]):
                 children = [trainer.Child(config, folder)]
                 trainer.train_stack(children, dataset, Path(place), "resident", tag, torch.device("cpu"), tell)
             tracker.close()
@@ -142,9 +142,9 @@ def measured(clock: dict[str, float], places: list[tuple[Any, str]]) -> Iterator
     before = [getattr(owner, name) for owner, name in places]
 
     def wrap(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            with timed(clock, name.strip("_")):
-                return function(*arguments)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with timed(clock, name):
+                return function(*arguments, **named)
 
         return call
 
