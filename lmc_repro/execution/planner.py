@@ -21,7 +21,7 @@ CPU_STACK_BYTES = 64 * 2**20
 CPU_STACK_CHILDREN = 16
 # For the order only: what a run takes to be logged, in the parent, and a loader before its first batch (ffcv compiles).
 LOG_SECONDS = 0.05
-START_SECONDS: dict[LoaderKind, float] = {"ffcv": 5.0}
+START_SECONDS: dict[LoaderKind, float] = {"ffcv": 2.0}
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,13 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         write_json(self.path / "config.json", config.model_dump(mode="json"), wait=False)
 
-    def write_metrics(self, rows: list[MetricRow]) -> None:
+    def write_metrics(self, rows: list[MetricRow], wait: bool = False) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(METRIC_COLUMNS)
         for row in rows:
             writer.writerow([_cell(getattr(row, column)) for column in METRIC_COLUMNS])
-        write_atomic(self.path / "metrics.csv", text.getvalue().encode(), wait=False)
+        write_atomic(self.path / "metrics.csv", text.getvalue().encode(), wait)
 
     def damage(self) -> str | None:
         """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""

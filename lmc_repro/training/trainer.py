@@ -130,10 +130,11 @@ class _Training:
             if self.epoch < self.config.epochs and time.monotonic() > self.save_at:
                 self._save()
             self._tell_epoch()
-        if time.monotonic() > worth_saving:  # a shorter run is sooner trained again than its files are waited for
+        wait = time.monotonic() > worth_saving  # a shorter run is sooner trained again than its files are waited for
+        if wait:
             self._wait_for_disk()
         for child, progress in zip(self.children, self.progress, strict=True):
-            self._finish(child, progress)
+            self._finish(child, progress, wait)
         self.on_event(Event("done", self.fingerprints, self.epoch))
 
     def _tell_epoch(self) -> None:
@@ -200,10 +201,10 @@ class _Training:
         self.save_at = now + max(SAVE_EVERY_SECONDS, (now - began) / SAVING_SHARE)
         self.on_event(Event("saved", self.fingerprints, self.epoch))
 
-    def _finish(self, child: Child, progress: Progress) -> None:
-        """Write status.json, which makes the folder complete."""
+    def _finish(self, child: Child, progress: Progress, wait: bool) -> None:
+        """Write status.json, which makes the folder complete, after metrics.csv is on the disk if `wait`."""
         folder, config = child.folder, child.config
-        folder.write_metrics(progress.rows)
+        folder.write_metrics(progress.rows, wait)
         checkpoints = progress.checkpoints
         status = {
             "fingerprint": folder.fingerprint,

@@ -18,7 +18,7 @@ from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import trainer
 from lmc_repro.training.event import Event
 from lmc_repro.training.progress import Progress, peek_epoch
-from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.run_folder import RunFolder, checkpoint_name
 
 CONFIGS = [
     run_config(epochs=5, evaluate_at=[0, 0.5, 2, 2.5, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i})
@@ -143,6 +143,29 @@ def test_saving_takes_at_most_its_share_of_the_time(
     monkeypatch.setattr(trainer, "SAVING_SHARE", 0.05)
     train([run_config(epochs=30, evaluate_at=[30])], dataset, tmp_path, listen)
     assert saved == [3, 10, 17, 24]  # more than 5 s after the start; then more than 20 times its second after each
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="the system does not name open files")
+@pytest.mark.parametrize("seconds, waited", [(60.0, {"status.json"}), (-1.0, None)])
+def test_what_took_long_is_on_the_disk_before_it_counts_as_complete(
+    seconds: float, waited: set[str] | None, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", seconds)
+    told: list[str] = []
+    fsync = os.fsync
+
+    def seen(number: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{number}"))
+        told.append(name.removeprefix(".").removesuffix(f".{os.getpid()}.tmp"))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    train(CONFIGS[:1], dataset, tmp_path)
+    if waited is not None:
+        assert set(told) == waited
+    else:
+        kept = [checkpoint_name(mark) for mark in CONFIGS[0].evaluate_at]
+        assert {*kept, "metrics.csv"} <= set(told) and told[-1] == "status.json" and told[-2] == "metrics.csv"
 
 
 def test_killed_at_any_write(
