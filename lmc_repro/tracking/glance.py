@@ -1,14 +1,19 @@
-"""A glance into an sqlite store's file: whether a search there can find anything, for a hundredth of its time."""
+"""A glance into an sqlite store's file: what a search there can find, for a hundredth of its time."""
 
 from __future__ import annotations
 
 import sqlite3
 import weakref
+from collections.abc import Collection
 from pathlib import Path
 
 from lmc_repro.tracking.database import open_read_only
 
-_QUERY = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
+_ANY = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
+_TAGGED = (
+    "SELECT runs.run_uuid, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
+    "WHERE tags.key = ? AND runs.experiment_id = ? AND runs.lifecycle_stage = 'active' ORDER BY runs.start_time"
+)
 
 
 class Glance:
@@ -27,9 +32,19 @@ class Glance:
         if self._database is None:
             return True
         try:
-            return self._open(self._database).execute(_QUERY, (tag, value)).fetchone() is not None
+            return self._open(self._database).execute(_ANY, (tag, value)).fetchone() is not None
         except sqlite3.Error:
             return True  # MLflow asks the same file, and says what is wrong with it
+
+    def runs_with(self, experiment_id: str, tag: str, values: Collection[str]) -> list[str] | None:
+        """Return the ids of an experiment's runs with one of these values of a tag, oldest first; None: unknown."""
+        if self._database is None:
+            return None
+        try:
+            found = self._open(self._database).execute(_TAGGED, (tag, experiment_id))
+            return [run_id for run_id, value in found if value in values]
+        except sqlite3.Error:
+            return None
 
     def close(self) -> None:
         """Let go of the file; the next question opens it again."""

@@ -1,8 +1,8 @@
-"""What the store holds of a study: loaded with one search, so that finished work costs no call."""
+"""What the store holds of a study, or of cells of it: loaded with one search, so that finished work costs no call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from lmc_repro.tracking.names import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from lmc_repro.tracking.glance import Glance
 
 PAGE = 1000
 
@@ -65,17 +67,29 @@ class StoredRun:
 class Index:
     """The runs of one experiment by kind, cell and key, and finished trainings of every experiment of ours.
 
-    `may_hold(tag, value)` tells, in less time than a search, of some runs that the store has none of them.
+    `cells` are the identities of the cells that are asked for, by default all: where `glance` can tell which runs are
+    theirs, only those are loaded, for MLflow takes four milliseconds and 0.1 MB a run. It also tells, in less time than
+    a search, of some runs that the store has none of them.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, may_hold: Callable[[str, str], bool] = lambda tag, value: True
+        self, client: MlflowClient, experiment_id: str, glance: Glance | None = None, cells: set[str] | None = None
     ) -> None:
-        self.client, self.experiment_id, self.may_hold = client, experiment_id, may_hold
+        self.client, self.experiment_id, self.glance = client, experiment_id, glance
         self._runs: dict[tuple[str, str, str], StoredRun] = {}
         self._others: list[str] | None = None
-        for run in self._search([experiment_id], f"tags.`{KIND}` LIKE '%'"):
+        for run in self._load(cells):
             self.add(run)
+
+    def _load(self, cells: set[str] | None) -> list[StoredRun]:
+        if self.glance is not None and cells is not None:
+            ids = self.glance.runs_with(self.experiment_id, CELL_ID, cells)
+            if ids is not None:
+                return self._with_ids([self.experiment_id], ids)
+        return self._search([self.experiment_id], f"tags.`{KIND}` LIKE '%'")
+
+    def _may_hold(self, tag: str, value: str) -> bool:
+        return self.glance is None or self.glance.may_hold(tag, value)
 
     def add(self, run: StoredRun) -> StoredRun:
         """Remember a run; of two with one key, a finished one wins."""
@@ -93,7 +107,7 @@ class Index:
     def look_up(self, kind: Kind, cell_id: str, key: str) -> StoredRun | None:
         """Return the run from memory if it is finished, else from the store, where another process may have put it."""
         known = self.get(kind, cell_id, key)
-        if (known is not None and known.finished) or not self.may_hold(KEY_TAG[kind], key):
+        if (known is not None and known.finished) or not self._may_hold(KEY_TAG[kind], key):
             return known
         query = f"tags.`{KIND}` = '{kind}' and tags.`{CELL_ID}` = '{cell_id}'"
         if kind != "cell":
@@ -115,18 +129,18 @@ class Index:
 
     def original(self, fingerprint: str) -> StoredRun | None:
         """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
-        found = [run for (kind, _, key), run in self._runs.items() if kind == "train" and key == fingerprint]
+        known = [run for (kind, _, key), run in self._runs.items() if kind == "train" and key == fingerprint]
+        if (found := _original(known)) is not None or not self._may_hold(FINGERPRINT, fingerprint):
+            return found
         query = f"tags.`{KIND}` = 'train' and tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
-        if self.others and self.may_hold(FINGERPRINT, fingerprint):
-            found += self._search(self.others, query)
-        return next((run for run in found if run.finished and run.models and REUSED_FROM not in run.tags), None)
+        return _original(self._search([self.experiment_id, *self.others], query))
 
     def originals(self, run_ids: set[str]) -> dict[str, StoredRun]:
         """Return those of these runs that are still there."""
         if not run_ids:
             return {}
-        query = f"attributes.run_id IN ({', '.join(repr(run_id) for run_id in sorted(run_ids))})"
-        return {run.run_id: run for run in self._search([self.experiment_id, *self.others], query)}
+        found = self._with_ids([self.experiment_id, *self.others], sorted(run_ids))
+        return {run.run_id: run for run in found}
 
     def reused_from(self) -> set[str]:
         """Return the ids of the originals that trainings of this experiment point to."""
@@ -145,6 +159,14 @@ class Index:
             self._others = [e.experiment_id for e in found if e.experiment_id != self.experiment_id]
         return self._others
 
+    def _with_ids(self, experiments: list[str], run_ids: Sequence[str]) -> list[StoredRun]:
+        """Return these runs in about the order of `run_ids`: that of their start within each thousand."""
+        runs: list[StoredRun] = []
+        for first in range(0, len(run_ids), PAGE):
+            ids = ", ".join(repr(run_id) for run_id in run_ids[first : first + PAGE])
+            runs += self._search(experiments, f"attributes.run_id IN ({ids})")
+        return runs
+
     def _search(self, experiments: list[str], query: str) -> list[StoredRun]:
         runs: list[StoredRun] = []
         token: str | None = None
@@ -155,3 +177,8 @@ class Index:
             runs += [StoredRun.of(run) for run in page]
             if not (token := page.token):
                 return runs
+
+
+def _original(runs: Sequence[StoredRun]) -> StoredRun | None:
+    """Return the first finished training that holds its own checkpoints."""
+    return next((run for run in runs if run.finished and run.models and REUSED_FROM not in run.tags), None)

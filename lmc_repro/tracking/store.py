@@ -57,6 +57,8 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     with one_line_errors(uri), lock:
         if database := database_path(uri):
             check_database(database)
+            if database in _TUNED:
+                _check_there(database)
             if not database.exists():
                 for end in ("-wal", "-shm"):  # of a store that was deleted without them
                     Path(f"{database}{end}").unlink(missing_ok=True)
@@ -64,13 +66,18 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, project, uri, plan, note)
         publish_view(client, experiment)
-        if database and not database.exists():  # MLflow keeps a store open for as long as a process lives
-            raise LmcError(f"{database}: deleted while this process had it open; start again and it is rebuilt")
         if database:
+            _check_there(database)
             _write_ahead(database)
     if database == default_database(project.root):
         _check_place(experiment, project)
     return Store(uri, client, experiment, lock, Glance(database))
+
+
+def _check_there(database: Path) -> None:
+    """LmcError if a store that this process has opened is no longer there: MLflow keeps it open as long as it lives."""
+    if not database.exists():
+        raise LmcError(f"{database}: deleted while this process had it open; start again and it is rebuilt")
 
 
 def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPlan, note: str) -> Experiment:

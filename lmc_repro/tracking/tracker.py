@@ -43,15 +43,19 @@ class Tracker:
         from lmc_repro.tracking.context import Context
         from lmc_repro.tracking.environment import take_project_run
         from lmc_repro.tracking.failures import one_line_errors
+        from lmc_repro.tracking.identity import cell_identity
         from lmc_repro.tracking.index import Index
         from lmc_repro.tracking.notes import experiment_note
         from lmc_repro.tracking.store import open_store
 
         project_run = take_project_run()
         store = open_store(project, plan, experiment_note(plan))
+        torch = torch or torch_version()
+        data = [(cell, digests.get(cell.config["data"]["dataset"])) for cell in plan.cells]
+        cells = {cell_identity(cell, digest, numerics, torch) for cell, digest in data if digest is not None}
         with one_line_errors(store.uri):
-            index = Index(store.client, store.experiment.experiment_id, store.glance.may_hold)
-        return cls(Context(project, plan, digests, numerics, project_run, store, index, torch or torch_version()))
+            index = Index(store.client, store.experiment.experiment_id, store.glance, cells)
+        return cls(Context(project, plan, digests, numerics, project_run, store, index, torch))
 
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
         """Bring the MLflow run of a training up to what its folder holds, and return its id.

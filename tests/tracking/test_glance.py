@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from small_results import make_pair
 from small_study import make_plan, open_tracker, write_run
 
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.glance import Glance
+from lmc_repro.tracking.index import StoredRun
 
 QUERY = "INSERT INTO tags VALUES ('lmc.fingerprint', ?, ?)"
 
@@ -79,3 +82,51 @@ def test_what_another_process_made_meanwhile_is_found(
         client, experiment = MlflowClient(first.run_ids()["uri"]), first.run_ids()["experiment_id"]
         kinds = sorted(run.data.tags["lmc.kind"] for run in client.search_runs([experiment]))
         assert kinds == ["cell", "pair", "train", "train"]
+
+
+def test_runs_with_a_tag_come_oldest_first_without_deleted_ones_and_other_experiments(
+    project: Project, plan: StudyPlan
+) -> None:
+    tracker, other = open_tracker(project, plan), open_tracker(project, make_plan("two"))
+    client, here = MlflowClient(tracker.run_ids()["uri"]), tracker.run_ids()["experiment_id"]
+    made = [
+        client.create_run(where, start_time=start, tags={"lmc.cell_id": cell}).info.run_id
+        for where, start, cell in (
+            (here, 30, "a"),
+            (here, 10, "b"),
+            (here, 20, "c"),
+            (other.run_ids()["experiment_id"], 5, "a"),
+            (here, 1, "a"),
+        )
+    ]
+    client.delete_run(made[4])
+    glance = Glance(project.root / "mlflow.db")
+    assert glance.runs_with(here, "lmc.cell_id", {"a", "b"}) == [made[1], made[0]]
+    assert glance.runs_with(here, "lmc.cell_id", set()) == []
+    assert Glance(None).runs_with(here, "lmc.cell_id", {"a"}) is None
+    assert Glance(project.root / "none.db").runs_with(here, "lmc.cell_id", {"a"}) is None
+    glance.close()
+
+
+def test_a_study_narrowed_to_a_cell_loads_that_cell_s_runs_alone(
+    project: Project, plan: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {}
+    with open_tracker(project, plan) as tracker:
+        for cell in plan.cells:
+            folders[cell.key] = write_run(tmp_path, cell.runs[0])
+            tracker.sync_train(cell, cell.runs[0], folders[cell.key])
+    loaded: list[str] = []
+    made = StoredRun.of
+
+    def counting(run: Run) -> StoredRun:
+        loaded.append(run.info.run_id)
+        return made(run)
+
+    monkeypatch.setattr(StoredRun, "of", counting)
+    chosen = plan.cells[1]
+    with open_tracker(project, replace(plan, cells=(chosen,))) as tracker:
+        assert len(set(loaded)) == 2  # the cell and its training
+        again = tracker.sync_train(chosen, chosen.runs[0], folders[chosen.key])
+        assert again in loaded
+        assert not tracker.wrote(again)
