@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import torch
 
+from lmc_repro.numerics import use_one_thread
+
 
 def products(size: int, count: int) -> Callable[[], float]:
     """Return `count` products of square matrices, which say how many FLOPs they are."""
+    use_one_thread()
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(size, size, generator=generator) for _ in range(2))
     out = torch.empty(size, size)

@@ -11,6 +11,7 @@ import torch
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.execution.threads import keep_freed_memory
 from lmc_repro.models.registry import build_model
+from lmc_repro.numerics import use_one_thread
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.optimizer import build_optimizer
@@ -38,7 +39,8 @@ def epochs(
     stacks: Sequence[Sequence[RunConfig]], dataset: Dataset, prepared: Path, loader: LoaderKind = "resident"
 ) -> Callable[[], None]:
     """Return the work of an epoch of every stack, one after another; the next call does the next epoch."""
-    keep_freed_memory()  # as in each of our worker processes
+    use_one_thread()  # and keep what is freed: as in each of our worker processes
+    keep_freed_memory()
     made = []
     for configs in stacks:
         model = build_model(configs[0].model, dataset.info)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -94,16 +95,23 @@ def _several(command: list[str], root: Path, options: Options) -> dict[str, Any]
     return {"seconds": spread([seconds for seconds, _ in laps]), "peak_mb": max(peak for _, peak in laps)}
 
 
+# A process's peak begins with that of the one that started it: a small one starts the command.
+_SMALL = (
+    "import resource, subprocess, sys\n"
+    "code = subprocess.call(sys.argv[2:])\n"
+    "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+    "sys.exit(code)\n"
+)
+
+
 def _run(command: list[str], root: Path) -> tuple[float, float]:
     """Return seconds and peak memory in MB of a command; RuntimeError if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    with tempfile.TemporaryFile() as said:
+    with tempfile.NamedTemporaryFile() as peak:
         begun = time.perf_counter()
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=said, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
+        started = [sys.executable, "-c", _SMALL, peak.name, *command]
+        done = subprocess.run(started, cwd=root, env=environment, capture_output=True, text=True)
         taken = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(command)}: {said.read().decode()[-2000:]}")
-    return taken, usage.ru_maxrss * 1024 / 1e6
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {(done.stdout + done.stderr)[-2000:]}")
+        return taken, int(Path(peak.name).read_text()) * 1024 / 1e6

@@ -49,7 +49,7 @@ def _about(found: dict[str, Any]) -> str:
     data = "MNIST" if found.get("data") == "mnist" else "random images of MNIST's shape"
     return (
         f"{m['cores']} cores of {m['cpu']} ({m['instructions']}), {m['memory_gib']} GiB, {m['system']}, Python "
-        f"{m['python']}, torch {found['torch']}; {data}; {found['n']} repeats or as the table says"
+        f"{m['python']}, torch {found['torch']}; {data}"
         f"{'; a smoke run, its numbers mean nothing' if found.get('quick') else ''}."
     )
 

@@ -1,7 +1,7 @@
 """The numerics mode of this process: AVX2 on every CPU that has it (portable), or this CPU's fastest (native).
 
 The vendor of the CPU is part of the identity in both: MKL takes other branches on an AMD CPU than on an Intel one,
-whatever it is told (seen: MKL_CBWR=AVX2 computes with SSE2 on AMD).
+whatever it is told (seen: on AMD every MKL_CBWR but COMPATIBLE gives the same bits).
 
 The libraries read these variables before their first product and never again, so the mode is set before torch is
 imported, belongs to the whole process, and is inherited by its workers.
@@ -19,37 +19,49 @@ from typing import Literal
 Mode = Literal["portable", "native"]
 
 PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+# Without it MKL may choose kernels by where a matrix lies in memory: a small network has other bits in another stack.
+NATIVE = {"MKL_CBWR": "AUTO"}
 _CHOSEN = "LMC_NUMERICS"
+
+# Raised when code that is faster gives other bits in native mode alone (TRAINING_NUMERICS: in both).
+NATIVE_NUMERICS = 2
 
 
 def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
     """Set the process's mode and return it, with one line of explanation where portable cannot be had."""
+    remark = None
     if wanted == "portable" and (reason := _not_portable()):
-        os.environ[_CHOSEN] = "native"
-        return "native", f"numerics: native, for {reason}; bits are this machine's own"
+        wanted, remark = "native", f"numerics: native, for {reason}; bits are this machine's own"
     if wanted == "portable":
-        if "torch" in sys.modules and os.environ.get(_CHOSEN) != "portable":
+        if "torch" in sys.modules and not is_portable():
             raise RuntimeError("the numerics mode must be chosen before torch is imported")
         os.environ.update(PORTABLE)
+    else:
+        os.environ.update({name: value for name, value in NATIVE.items() if name not in os.environ})
     os.environ[_CHOSEN] = wanted
-    return wanted, None
+    return wanted, remark
 
 
 def numerics_tag(device: str = "cpu") -> str:
     """Return what of this process decides bits, for fingerprints.
 
-    portable:GenuineIntel, native:AuthenticAMD:AVX2, cuda:<name>. On a GPU a run's bits may depend on the size of its
+    portable:GenuineIntel, native:AuthenticAMD:AVX2:2, cuda:<name>. On a GPU a run's bits may depend on the size of its
     stack too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.
     """
     if device.startswith("cuda"):
         import torch
 
         return f"cuda:{torch.cuda.get_device_name()}"
-    if os.environ.get(_CHOSEN) == "portable":
+    if is_portable():
         return f"portable:{cpu_vendor()}"
     import torch
 
-    return f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}"
+    return f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}:{NATIVE_NUMERICS}"
+
+
+def is_portable() -> bool:
+    """Return whether this process's numerics are portable."""
+    return os.environ.get(_CHOSEN) == "portable"
 
 
 def cpu_vendor() -> str:
@@ -68,8 +80,14 @@ def torch_version() -> str:
 
 
 def use_one_thread() -> None:
-    """Make torch use one thread in this process; with two, a stack of one has other bits than a larger stack."""
+    """Make torch use one thread in this process; with two, a stack of one has other bits than a larger stack.
+
+    Where nobody has chosen a mode, in a notebook, it is native from here on; that has to be the first product.
+    """
     import torch
+
+    if _CHOSEN not in os.environ:
+        choose_mode("native")
 
     torch.set_num_threads(1)
     assert torch.get_num_threads() == 1

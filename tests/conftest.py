@@ -1,4 +1,7 @@
-"""Every test runs as the portable profile does: one thread, the same bits on any CPU with AVX2."""
+"""Every test runs as the portable profile does: one thread, the same bits on any CPU with AVX2.
+
+With LMC_TEST_NUMERICS=native as native profiles do: `training/test_native.py` starts such tests.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Iterator
 
 from lmc_repro.numerics import choose_mode, use_one_thread
 
-choose_mode("portable")  # before anything imports torch: later it would do nothing
+# Before anything imports torch: later it would do nothing.
+choose_mode("native" if os.environ.get("LMC_TEST_NUMERICS") == "native" else "portable")
 import pytest  # noqa: E402
 
 from lmc_repro.data.dataset import Dataset  # noqa: E402

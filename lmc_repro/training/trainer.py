@@ -116,6 +116,7 @@ class _Training:
         self._note_stack()
         self.on_their_way: list[Path] = []  # written, and perhaps not on the disk
         self.save_at = time.monotonic() + SAVE_EVERY_SECONDS
+        self.saved_epoch = self.epoch
 
     def run(self) -> None:
         for child in self.children:
@@ -142,7 +143,8 @@ class _Training:
         try:
             self.on_event(Event("epoch", self.fingerprints, self.epoch))
         except Exception:
-            self._save()
+            if self.saved_epoch < self.epoch:
+                self._save()
             raise
 
     def _train_epoch(self) -> None:
@@ -197,6 +199,7 @@ class _Training:
             progress.tensors = {name: buffer[i].clone() for name, buffer in here.items()}
             save_progress(child.folder, progress)
             child.folder.write_metrics(progress.rows)
+        self.saved_epoch = self.epoch
         now = time.monotonic()
         self.save_at = now + max(SAVE_EVERY_SECONDS, (now - began) / SAVING_SHARE)
         self.on_event(Event("saved", self.fingerprints, self.epoch))
