@@ -19,6 +19,9 @@ from lmc_repro.training.stack import Layout
 SIDE_BY_SIDE = 11
 SIDE_BY_SIDE_BYTES = 2**30
 
+# Of these, as many go on behind the first layer at once as leave its outputs in a CPU's caches: no bit depends on it.
+CACHED_BYTES = 2**23
+
 
 def path_weights(theta_0: Tensor, theta_1: Tensor, points: int, some: range | None = None) -> Tensor:
     """Return [points, size]: (1 - alpha) theta_0 + alpha theta_1, the ends being the endpoints' own bits.
@@ -50,16 +53,28 @@ class _Path:
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [len(some), b, classes]; all children see the same inputs."""
         start, end = self.model.first_layer(self.ends, inputs[:1].expand(2, *inputs.shape[1:]))
-        shape = (len(self.some), *start.shape)
+        at_once = len(self.some)
+        if not start.is_cuda:
+            at_once = min(at_once, max(1, CACHED_BYTES // (start.numel() * start.element_size())))
+        logits = []
+        for first in range(0, len(self.some), at_once):
+            rows = slice(first, first + at_once)
+            these = {name: stacked[rows] for name, stacked in weights.items()}
+            logits.append(self.model.rest(these, self._between(start, end, self.some[rows], at_once)))
+        return torch.cat(logits)
+
+    def _between(self, start: Tensor, end: Tensor, some: range, at_once: int) -> Tensor:
+        """Return the first layer's outputs [len(some), ...] at these points."""
+        shape = (at_once, *start.shape)
         if self.kept is None or self.kept.shape != shape:
             self.kept = start.new_empty(shape)
-        first = self.kept
-        for row, i in zip(first, self.some, strict=True):
+        outputs = self.kept[: len(some)]
+        for row, i in zip(outputs, some, strict=True):
             if i in (0, self.points - 1):
                 row.copy_(end if i else start)
             else:
                 torch.lerp(start, end, i / (self.points - 1), out=row)
-        return self.model.rest(weights, first)
+        return outputs
 
 
 def path_curves(

@@ -15,7 +15,7 @@ from lmc_repro.barriers import path
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.path import as_curve, path_curves, path_weights
 from lmc_repro.data.dataset import Dataset, Split
-from lmc_repro.models.base import AffineFirst, Model, count_parameters
+from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.model import ConvConfig, LocalConfig, MlpConfig, ModelConfig
@@ -121,6 +121,28 @@ def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypa
     eleven = path_curves(model, a, b, dataset, points=11)
     for split in SPLITS:
         assert together[split].wrong[::2] == eleven[split].wrong
+
+
+@pytest.mark.parametrize("fits, groups", [(0, [1] * 11), (3.5, [3, 3, 3, 2]), (100, [11])])
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_point_does_not_depend_on_how_many_stay_in_the_caches(
+    fits: float, groups: list[int], slope: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tiny_dataset(n_train=BATCH, n_test=BATCH)
+    model = build_model(MlpConfig(kind="mlp", depth=3, width=16, slope=slope), dataset.info)
+    a, b = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    expected = path_curves(model, a, b, dataset, 11)
+    seen: list[int] = []
+    rest = type(model).rest
+
+    def counted(self: Any, weights: Weights, first: Tensor) -> Tensor:
+        seen.append(len(first))
+        return rest(self, weights, first)
+
+    monkeypatch.setattr(type(model), "rest", counted)
+    monkeypatch.setattr(path, "CACHED_BYTES", int(fits * 4 * BATCH * 16))
+    assert path_curves(model, a, b, dataset, 11) == expected
+    assert seen == groups * 2  # a batch of each split
 
 
 class Whole:
