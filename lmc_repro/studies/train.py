@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.estimate import estimate
 from lmc_repro.execution.members import Member, members_of
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import run_stacks
 from lmc_repro.schemas.plan import Cell
+from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.event import Event
@@ -56,6 +58,8 @@ def train_study(workspace: Workspace) -> Counts:
     publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
     remaining = sum(work.config.epochs - work.epoch for work in todo)
     if todo:
+        if short := _short_of_disk(workspace, [work.config for work in todo]):
+            workspace.listener.line(short)
         workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
         publisher.open()
     try:
@@ -126,6 +130,17 @@ class _Publisher:
             self.workspace.listener.line(
                 f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
             )
+
+
+def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
+    """Return one line if the checkpoints of these runs will not fit, with MLflow's copies; to be known before hours."""
+    once, free = estimate(configs, 1.0).disk_bytes, shutil.disk_usage(workspace.project.root).free
+    if 2 * once < free:
+        return None
+    return (
+        f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {2 * once / 1e6:.0f} MB of checkpoints "
+        "will be written, half of them MLflow's; free some space, or keep fewer marks (evaluate_at)"
+    )
 
 
 def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
