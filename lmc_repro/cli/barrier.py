@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.cli.commands import prepare_dataset
+from lmc_repro.cli.begin import prepare_dataset
 from lmc_repro.cli.progress import Parts, listener
 from lmc_repro.data.catalog import CATALOG
 from lmc_repro.errors import LmcError

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lmc_repro.cli.commands import _open, _report
+from lmc_repro.cli.begin import open_project
 from lmc_repro.cli.progress import listener
+from lmc_repro.cli.reports import show_report
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.bundle_file import unpack_bundle
 from lmc_repro.files import write_json
@@ -18,7 +19,7 @@ from lmc_repro.studies.workspace import Workspace, study_turn
 
 def plan_command(study: str, choice: Choice, out: Path) -> None:
     """Write what a study comes to as JSON, for `python -m lmc_repro.execution.bundle`."""
-    _, params = _open()
+    _, params = open_project()
     plan = plan_study(params, study, choice)
     write_json(out, plan_to_json(plan))
     print(f"{study}, profile {plan.profile}: {len(plan.cells)} cells, {len(plan.runs)} runs: {out}")
@@ -26,7 +27,7 @@ def plan_command(study: str, choice: Choice, out: Path) -> None:
 
 def import_command(file: Path, out: Path | None) -> None:
     """Bring a bundle into MLflow and out/."""
-    project, params = _open()
+    project, params = open_project()
     if not file.is_file():
         raise LmcError(f"{file}: no such file; `python -m lmc_repro.execution.bundle` writes one")
     staging = project.working / "imports"
@@ -54,7 +55,7 @@ def import_command(file: Path, out: Path | None) -> None:
             said = import_study(workspace, header, unpacked)
             if plan.study in params.studies:
                 chosen = {plan.study: Choice(profile=plan.profile)}
-                _report(params, folder / "results", folder / "report", chosen, (plan.study,))
+                show_report(params, folder / "results", folder / "report", chosen, (plan.study,))
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     print(f"{said}; results in {folder}")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.cli.commands import prepare_dataset
+from lmc_repro.cli.begin import prepare_dataset
 from lmc_repro.cli.progress import listener
 from lmc_repro.errors import LmcError
 from lmc_repro.project import find_project

@@ -82,6 +82,6 @@ def reproduction(
     to docs/reproduction/STUDY/PART and write the machine in words to machine.txt beside them. notes.md beside them, or
     one folder up, is shown too.
     """
-    from lmc_repro.cli.commands import reproduction_command
+    from lmc_repro.cli.reports import reproduction_command
 
     reproduction_command(folder, profile)

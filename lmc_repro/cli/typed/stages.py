@@ -113,6 +113,6 @@ def report(
     A stage of DVC. The overview names every table, figure and appendix of the paper; the tables of the studies that are
     named follow it. --json prints all studies, statements and cells that were not run.
     """
-    from lmc_repro.cli.commands import report_command
+    from lmc_repro.cli.reports import report_command
 
     report_command(tuple(studies or ()), as_json)
