@@ -24,10 +24,11 @@ ONE_CELL = ("run", "table1", "--row", "2-layer-bs1024", "--column", "sgd-medium"
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Return `stored_runs`: their number, and seconds and peak memory of two commands on them.
+    """Return `stored_runs`: their number, and seconds and peak memory of two commands and of a reading of all of them.
 
     `list`: `lmc list` of a study whose 1,000 cells have six trainings and three pairs each. `again`: `lmc run` of one
-    finished cell of that study: it finds its runs, reads their weights, judges and writes its results.
+    finished cell of that study: it finds its runs, reads their weights, judges and writes its results. `index`: a
+    process that loads the runs of all cells, as commands on the whole study do.
     """
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -35,7 +36,8 @@ def measure(options: Options) -> dict[str, Any]:
         first = [*LMC, *ONE_CELL, *(("--epochs", "2", "--pairs", "1") if options.quick else ())]
         _run(first, root)
         runs = multiply(root / "mlflow.db", 8 if options.quick else RUNS)
-        commands = {"list": [*LMC, "list", "table1", "--json"], "again": first}
+        index = [sys.executable, "-c", _INDEX, str(root / "mlflow.db"), str(runs)]
+        commands = {"list": [*LMC, "list", "table1", "--json"], "again": first, "index": index}
         return {"stored_runs": {"runs": runs, **{name: _several(c, root, options) for name, c in commands.items()}}}
 
 
@@ -94,6 +96,18 @@ def _several(command: list[str], root: Path, options: Options) -> dict[str, Any]
     laps = [_run(command, root) for _ in range(min(options.repeats, 3))]
     return {"seconds": spread([seconds for seconds, _ in laps]), "peak_mb": max(peak for _, peak in laps)}
 
+
+_INDEX = """
+import sqlite3, sys
+from pathlib import Path
+from lmc_repro.tracking.glance import Glance
+
+database = Path(sys.argv[1])
+store = sqlite3.connect(database)
+cells = {cell for (cell,) in store.execute("SELECT DISTINCT value FROM tags WHERE key = 'lmc.cell_id'")}
+((experiment,),) = store.execute("SELECT DISTINCT experiment_id FROM runs").fetchall()
+assert len(Glance(database).runs_of(str(experiment), cells)) == int(sys.argv[2])
+"""
 
 # A process's peak begins with that of the one that started it: a small one starts the command.
 _SMALL = (

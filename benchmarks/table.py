@@ -25,11 +25,14 @@ def markdown(found: dict[str, Any]) -> str:
         lines += ["", f"Two baselines at once, no target, seconds: {at_once}.", ""]
     rows = [row for row in (_single(found, *line) for line in SINGLE) if row]
     if stored := found.get("stored_runs"):
-        listed, again = stored["list"], stored["again"]
+        listed, again, index = stored["list"], stored["again"], stored.get("index")
         what = f"`lmc list` of a study in a store of {stored['runs']} runs"
         rows.append(f"| {what} | {show(listed['seconds'])} s, {listed['peak_mb']:.0f} MB | at most 5 s, 1 GB |")
         what = "`lmc run` of one finished cell in that store"
         rows.append(f"| {what} | {show(again['seconds'])} s, {again['peak_mb']:.0f} MB | |")
+        if index:
+            what = "all runs of that store, loaded as commands on a whole study do"
+            rows.append(f"| {what} | {show(index['seconds'])} s, {index['peak_mb']:.0f} MB | at most 5 s, 1 GB |")
     if rows:
         lines += ["| what | measured | target |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)

@@ -8,16 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lmc_repro.tracking.database import open_read_only
+from lmc_repro.tracking.database_runs import read_runs
+from lmc_repro.tracking.index import StoredRun
 
 _ANY = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
-_TAGGED = (
-    "SELECT runs.run_uuid, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
-    "WHERE tags.key = ? AND runs.experiment_id = ? AND runs.lifecycle_stage = 'active' ORDER BY runs.start_time"
-)
 
 
 class Glance:
-    """Reads tags past MLflow; where that cannot be (a server, tables of another MLflow), every search may find some.
+    """Reads past MLflow; where that cannot be (a server, tables of another MLflow), MLflow has to be asked.
 
     What any process has committed is seen. The connection, opened when first asked, lives until `close`.
     """
@@ -36,13 +34,12 @@ class Glance:
         except sqlite3.Error:
             return True  # MLflow asks the same file, and says what is wrong with it
 
-    def runs_with(self, experiment_id: str, tag: str, values: Collection[str]) -> list[str] | None:
-        """Return the ids of an experiment's runs with one of these values of a tag, oldest first; None: unknown."""
+    def runs_of(self, experiment_id: str, cells: Collection[str]) -> list[StoredRun] | None:
+        """Return an experiment's runs of these cells, oldest first, as a search would; None if it has to be asked."""
         if self._database is None:
             return None
         try:
-            found = self._open(self._database).execute(_TAGGED, (tag, experiment_id))
-            return [run_id for run_id, value in found if value in values]
+            return read_runs(self._open(self._database), experiment_id, cells)
         except sqlite3.Error:
             return None
 

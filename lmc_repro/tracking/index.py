@@ -67,9 +67,9 @@ class StoredRun:
 class Index:
     """The runs of one experiment by kind, cell and key, and finished trainings of every experiment of ours.
 
-    `cells` are the identities of the cells that are asked for, by default all: where `glance` can tell which runs are
-    theirs, only those are loaded, for MLflow takes four milliseconds and 0.1 MB a run. It also tells, in less time than
-    a search, of some runs that the store has none of them.
+    `cells` are the identities of the cells that are asked for, by default all: where `glance` can read the store's
+    file, only their runs are loaded, from there. It also tells, in less time than a search, of some runs that the store
+    has none of them.
     """
 
     def __init__(
@@ -82,11 +82,8 @@ class Index:
             self.add(run)
 
     def _load(self, cells: set[str] | None) -> list[StoredRun]:
-        if self.glance is not None and cells is not None:
-            ids = self.glance.runs_with(self.experiment_id, CELL_ID, cells)
-            if ids is not None:
-                return self._with_ids([self.experiment_id], ids)
-        return self._search([self.experiment_id], f"tags.`{KIND}` LIKE '%'")
+        found = None if self.glance is None or cells is None else self.glance.runs_of(self.experiment_id, cells)
+        return self._search([self.experiment_id], f"tags.`{KIND}` LIKE '%'") if found is None else found
 
     def _may_hold(self, tag: str, value: str) -> bool:
         return self.glance is None or self.glance.may_hold(tag, value)
@@ -137,9 +134,10 @@ class Index:
 
     def originals(self, run_ids: set[str]) -> dict[str, StoredRun]:
         """Return those of these runs that are still there."""
-        if not run_ids:
-            return {}
-        found = self._with_ids([self.experiment_id, *self.others], sorted(run_ids))
+        wanted, found = sorted(run_ids), []
+        for start in range(0, len(wanted), PAGE):
+            ids = ", ".join(repr(run_id) for run_id in wanted[start : start + PAGE])
+            found += self._search([self.experiment_id, *self.others], f"attributes.run_id IN ({ids})")
         return {run.run_id: run for run in found}
 
     def reused_from(self) -> set[str]:
@@ -158,14 +156,6 @@ class Index:
             found = self.client.search_experiments(filter_string=f"name LIKE '{EXPERIMENT_PREFIX}%'")
             self._others = [e.experiment_id for e in found if e.experiment_id != self.experiment_id]
         return self._others
-
-    def _with_ids(self, experiments: list[str], run_ids: Sequence[str]) -> list[StoredRun]:
-        """Return these runs in about the order of `run_ids`: that of their start within each thousand."""
-        runs: list[StoredRun] = []
-        for first in range(0, len(run_ids), PAGE):
-            ids = ", ".join(repr(run_id) for run_id in run_ids[first : first + PAGE])
-            runs += self._search(experiments, f"attributes.run_id IN ({ids})")
-        return runs
 
     def _search(self, experiments: list[str], query: str) -> list[StoredRun]:
         runs: list[StoredRun] = []

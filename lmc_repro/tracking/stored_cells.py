@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
-from lmc_repro.tracking.database import open_read_only
+from lmc_repro.tracking.database import open_read_only, rows_of
 from lmc_repro.tracking.environment import database_path, tracking_uri
 from lmc_repro.tracking.failures import REBUILD
 
@@ -62,18 +61,18 @@ RUNS = (
 def _read(connection: sqlite3.Connection, experiment: str) -> list[StoredCell]:
     cells = [StoredCell(*row) for row in connection.execute(RUNS, (names.KIND, "cell", experiment))]
     by_run = {cell.run_id: cell for cell in cells}
-    for run, key, value in _of(connection, "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN", by_run):
+    for run, key, value in rows_of(connection, "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN", by_run):
         by_run[run].tags[key] = value
     latest = {cell.tags[names.CELL]: cell for cell in _one_each(cells)}
     by_run = {cell.run_id: cell for cell in latest.values()}
     last = "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN"
-    for run, key, value in _of(connection, last, by_run):
+    for run, key, value in rows_of(connection, last, by_run):
         by_run[run].metrics[key] = math.nan if value is None else value
     by_identity = {cell.tags[names.CELL_ID]: cell for cell in latest.values()}
     pairs = [run for run, status in connection.execute(RUNS, (names.KIND, "pair", experiment)) if status == "FINISHED"]
     of_pair: dict[str, dict[str, str]] = {pair: {} for pair in pairs}
-    wanted = f"key IN ('{names.CELL_ID}', '{names.PAIR_KEY}') AND"
-    for run, key, value in _of(connection, f"SELECT run_uuid, key, value FROM tags WHERE {wanted} run_uuid IN", pairs):
+    keys = f"SELECT run_uuid, key, value FROM tags WHERE key IN ('{names.CELL_ID}', '{names.PAIR_KEY}') AND run_uuid IN"
+    for run, key, value in rows_of(connection, keys, pairs):
         of_pair[run][key] = value
     # Of two with one key the later, as the index of MLflow's runs has it.
     newest = {(tags[names.CELL_ID], tags[names.PAIR_KEY]): run for run, tags in of_pair.items()}
@@ -83,7 +82,7 @@ def _read(connection: sqlite3.Connection, experiment: str) -> list[StoredCell]:
         f"SELECT run_uuid, key, step, CASE WHEN is_nan THEN NULL ELSE value END FROM metrics WHERE key IN {PATHS} "
         "AND run_uuid IN"
     )
-    for run, key, step, value in _of(connection, history, shown, order="ORDER BY timestamp"):
+    for run, key, step, value in rows_of(connection, history, shown, order="ORDER BY timestamp"):
         points[run].setdefault(key, {})[step] = math.nan if value is None else value
     for run, cell in shown.items():
         cell.paths.append({key: [line[step] for step in sorted(line)] for key, line in points[run].items()})
@@ -98,15 +97,6 @@ def _one_each(cells: Sequence[StoredCell]) -> list[StoredCell]:
         if known is None or known.status != "FINISHED" or cell.status == "FINISHED":
             kept[identity] = cell
     return list(kept.values())
-
-
-def _of(connection: sqlite3.Connection, query: str, runs: Iterable[str], order: str = "") -> list[tuple[Any, ...]]:
-    """Return the rows of runs, asked for in parts: sqlite has a limit of variables."""
-    wanted, rows = list(runs), []
-    for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        rows += connection.execute(f"{query} ({', '.join('?' * len(some))}) {order}", some).fetchall()
-    return rows
 
 
 def _ask_mlflow(root: Path, uri: str, study: str, profile: str) -> list[StoredCell]:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from small_results import make_pair
 from small_study import make_plan, open_tracker, write_run
 
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.glance import Glance
-from lmc_repro.tracking.index import StoredRun
+from lmc_repro.tracking.index import Index, StoredRun
+from lmc_repro.tracking.names import KEY_TAG
 
 QUERY = "INSERT INTO tags VALUES ('lmc.fingerprint', ?, ?)"
 
@@ -84,9 +84,7 @@ def test_what_another_process_made_meanwhile_is_found(
         assert kinds == ["cell", "pair", "train", "train"]
 
 
-def test_runs_with_a_tag_come_oldest_first_without_deleted_ones_and_other_experiments(
-    project: Project, plan: StudyPlan
-) -> None:
+def test_runs_come_oldest_first_without_deleted_ones_and_other_experiments(project: Project, plan: StudyPlan) -> None:
     tracker, other = open_tracker(project, plan), open_tracker(project, make_plan("two"))
     client, here = MlflowClient(tracker.run_ids()["uri"]), tracker.run_ids()["experiment_id"]
     made = [
@@ -101,14 +99,55 @@ def test_runs_with_a_tag_come_oldest_first_without_deleted_ones_and_other_experi
     ]
     client.delete_run(made[4])
     glance = Glance(project.root / "mlflow.db")
-    assert glance.runs_with(here, "lmc.cell_id", {"a", "b"}) == [made[1], made[0]]
-    assert glance.runs_with(here, "lmc.cell_id", set()) == []
-    assert Glance(None).runs_with(here, "lmc.cell_id", {"a"}) is None
-    assert Glance(project.root / "none.db").runs_with(here, "lmc.cell_id", {"a"}) is None
+    assert [run.run_id for run in found(glance, here, {"a", "b"})] == [made[1], made[0]]
+    assert found(glance, here, set()) == []
+    assert Glance(None).runs_of(here, {"a"}) is None
+    assert Glance(project.root / "none.db").runs_of(here, {"a"}) is None
     glance.close()
 
 
-def test_a_study_narrowed_to_a_cell_loads_that_cell_s_runs_alone(
+def found(glance: Glance, experiment: str, cells: set[str]) -> list[StoredRun]:
+    runs = glance.runs_of(experiment, cells)
+    assert runs is not None
+    return runs
+
+
+def test_runs_are_what_mlflow_finds(project: Project, plan: StudyPlan, tmp_path: Path) -> None:
+    """All that an index knows of them: trainings with their models, one still at work, a reused one, pairs, cells."""
+    with open_tracker(project, make_plan("two")) as elsewhere:
+        reused = plan.cells[0].runs[0]
+        elsewhere.sync_train(plan.cells[0], reused, write_run(tmp_path, reused))
+    with open_tracker(project, plan) as tracker:
+        for cell in plan.cells:
+            for config in cell.runs:
+                tracker.sync_train(cell, config, write_run(tmp_path, config))
+        pair = plan.cells[0].pairs[0]
+        tracker.log_pair(plan.cells[0], "a" * 16, make_pair(pair), lambda: {"a.png": b"png"})
+        client, here = MlflowClient(tracker.run_ids()["uri"]), tracker.run_ids()["experiment_id"]
+        some = client.search_runs([here], "tags.`lmc.kind` = 'train'")[0].info.run_id
+        client.log_metric(some, "train/loss", float("nan"), step=9)
+        client.log_metric(some, "test/loss", float("inf"), step=9)
+        client.set_terminated(some, "KILLED")
+        glance = Glance(project.root / "mlflow.db")
+        searched = Index(client, here)
+        cells = {run.tags["lmc.cell_id"] for kind in KEY_TAG for run in searched.of_kind(kind)}
+        read = Index(client, here, glance, cells)
+        for kind in KEY_TAG:
+            assert len(searched.of_kind(kind)) >= 1
+            assert list(map(repr, map(in_order, read.of_kind(kind)))) == list(
+                map(repr, map(in_order, searched.of_kind(kind)))
+            )
+        assert any(run.models for run in read.of_kind("train"))
+        assert any("lmc.reused_from" in run.tags for run in read.of_kind("train"))
+        glance.close()
+
+
+def in_order(run: StoredRun) -> StoredRun:
+    parts = {name: dict(sorted(getattr(run, name).items())) for name in ("params", "tags", "metrics", "models")}
+    return replace(run, **parts)
+
+
+def test_finished_work_costs_no_search_and_loads_its_own_cell_alone(
     project: Project, plan: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = {}
@@ -116,17 +155,21 @@ def test_a_study_narrowed_to_a_cell_loads_that_cell_s_runs_alone(
         for cell in plan.cells:
             folders[cell.key] = write_run(tmp_path, cell.runs[0])
             tracker.sync_train(cell, cell.runs[0], folders[cell.key])
-    loaded: list[str] = []
-    made = StoredRun.of
-
-    def counting(run: Run) -> StoredRun:
-        loaded.append(run.info.run_id)
-        return made(run)
-
-    monkeypatch.setattr(StoredRun, "of", counting)
     chosen = plan.cells[1]
+    read: list[str] = []
+    runs_of = Glance.runs_of
+
+    def counting(self: Glance, experiment: str, cells: set[str]) -> list[StoredRun] | None:
+        runs = runs_of(self, experiment, cells)
+        read.extend(run.tags["lmc.kind"] for run in runs or [])
+        return runs
+
+    def refused(*arguments: object, **rest: object) -> None:
+        raise AssertionError("MLflow was searched")
+
+    monkeypatch.setattr(Glance, "runs_of", counting)
+    monkeypatch.setattr(MlflowClient, "search_runs", refused)
     with open_tracker(project, replace(plan, cells=(chosen,))) as tracker:
-        assert len(set(loaded)) == 2  # the cell and its training
         again = tracker.sync_train(chosen, chosen.runs[0], folders[chosen.key])
-        assert again in loaded
         assert not tracker.wrote(again)
+    assert sorted(read) == ["cell", "train"]
