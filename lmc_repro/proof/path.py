@@ -9,9 +9,9 @@ from typing import Any
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.errors import LmcError
 from lmc_repro.proof.certificate import Check, Finding
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_run import StoredRun
 
 Columns = dict[str, list[Any]]
 

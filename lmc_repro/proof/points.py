@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.points import Point
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_run import StoredRun
 
 Points = dict[tuple[str, int], float]
 """Values by metric and step."""

@@ -15,8 +15,8 @@ from lmc_repro.proof.certificate import Check, Finding
 from lmc_repro.proof.points import by_step, first_difference, stored_points
 from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.trains import METRICS, training_points
 from lmc_repro.training.run_folder import MetricRow, RunFolder, checkpoint_name
 

@@ -26,8 +26,8 @@ from lmc_repro.proof.training import compare_training
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.training.checkpoint import verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint

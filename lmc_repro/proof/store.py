@@ -18,9 +18,9 @@ from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.cells import cell_points
 from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.tracked import TrackedRun
 from lmc_repro.tracking.trains import METRICS, training_points
 

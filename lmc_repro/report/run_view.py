@@ -8,8 +8,8 @@ from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.tracking import names
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.reader import Points, Reader
+from lmc_repro.tracking.stored_run import StoredRun
 
 TRAINING = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss")
 PATH = tuple(f"path/{split}_{name}" for split in SPLITS for name in ("error", "loss"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lmc_repro.barriers.results import CellResult
     from lmc_repro.schemas.plan import Cell
     from lmc_repro.tracking.context import Context
-    from lmc_repro.tracking.index import StoredRun
+    from lmc_repro.tracking.stored_run import StoredRun
 
 
 def cell_run(context: Context, cell: Cell) -> StoredRun:

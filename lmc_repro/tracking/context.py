@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.tracking import names
 from lmc_repro.tracking.identity import cell_identity
-from lmc_repro.tracking.index import Index, StoredRun
+from lmc_repro.tracking.index import Index
 from lmc_repro.tracking.processes import this_process
+from lmc_repro.tracking.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from lmc_repro.project import Project

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Collection
 
 from lmc_repro.tracking.database import rows_of
-from lmc_repro.tracking.index import StoredRun
 from lmc_repro.tracking.names import CELL_ID
+from lmc_repro.tracking.stored_run import StoredRun
 
 _RUNS = (
     "SELECT runs.run_uuid, status, artifact_uri, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lmc_repro.tracking.database import open_read_only
 from lmc_repro.tracking.database_runs import read_runs
-from lmc_repro.tracking.index import StoredRun
+from lmc_repro.tracking.stored_run import StoredRun
 
 _ANY = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
 

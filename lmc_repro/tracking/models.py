@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-    from lmc_repro.tracking.index import StoredRun
     from lmc_repro.tracking.store import Store
+    from lmc_repro.tracking.stored_run import StoredRun
     from lmc_repro.tracking.tracked import TrackedRun
     from lmc_repro.training.run_folder import RunFolder
 

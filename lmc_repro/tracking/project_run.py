@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lmc_repro.schemas.plan import Cell
     from lmc_repro.tracking.context import Context
-    from lmc_repro.tracking.index import StoredRun
+    from lmc_repro.tracking.stored_run import StoredRun
 
 NOTE_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 _REST = 200  # kept free for the last line of a note that is cut

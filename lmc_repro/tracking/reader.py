@@ -12,7 +12,8 @@ from lmc_repro.files import read_json
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.environment import database_path, import_mlflow, take_project_run, tracking_uri
 from lmc_repro.tracking.failures import REBUILD, one_line_errors
-from lmc_repro.tracking.index import Index, StoredRun
+from lmc_repro.tracking.index import Index
+from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.survey import survey
 from lmc_repro.tracking.tracked import TrackedRun
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lmc_repro.schemas.plan import Cell
     from lmc_repro.schemas.run import RunConfig
     from lmc_repro.tracking.context import Context
-    from lmc_repro.tracking.index import StoredRun
+    from lmc_repro.tracking.stored_run import StoredRun
     from lmc_repro.training.run_folder import MetricRow, RunFolder
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss")

@@ -13,8 +13,9 @@ from small_study import make_plan, open_tracker, write_run
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.glance import Glance
-from lmc_repro.tracking.index import Index, StoredRun
+from lmc_repro.tracking.index import Index
 from lmc_repro.tracking.names import KEY_TAG
+from lmc_repro.tracking.stored_run import StoredRun
 
 QUERY = "INSERT INTO tags VALUES ('lmc.fingerprint', ?, ?)"
 
