@@ -76,13 +76,10 @@ def _pair(network: str, quick: bool) -> Any:
     import torch
 
     from benchmarks.data import mnist
-    from benchmarks.ours import run_config
-    from lmc_repro.execution.threads import keep_freed_memory
+    from benchmarks.ours import as_a_worker, run_config
     from lmc_repro.models.registry import build_model
-    from lmc_repro.numerics import use_one_thread
 
-    use_one_thread()  # and keep what is freed: as in each of our worker processes
-    keep_freed_memory()
+    as_a_worker()
     dataset = mnist(*IMAGES[network], quick=quick)
     model = build_model(run_config("mnist", NETWORKS[network].model, 1).model, dataset.info)
     return model, [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)], dataset

@@ -35,12 +35,17 @@ def run_config(dataset: str, model: dict[str, Any], batch: int, seed: int = 0) -
     )
 
 
+def as_a_worker() -> None:
+    """Set this process as each of our worker processes is."""
+    use_one_thread()
+    keep_freed_memory()
+
+
 def epochs(
     stacks: Sequence[Sequence[RunConfig]], dataset: Dataset, prepared: Path, loader: LoaderKind = "resident"
 ) -> Callable[[], None]:
     """Return the work of an epoch of every stack, one after another; the next call does the next epoch."""
-    use_one_thread()  # and keep what is freed: as in each of our worker processes
-    keep_freed_memory()
+    as_a_worker()
     made = []
     for configs in stacks:
         model = build_model(configs[0].model, dataset.info)

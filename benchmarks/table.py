@@ -25,14 +25,10 @@ def markdown(found: dict[str, Any]) -> str:
         lines += ["", f"Two baselines at once, no target, seconds: {at_once}.", ""]
     rows = [row for row in (_single(found, *line) for line in SINGLE) if row]
     if stored := found.get("stored_runs"):
-        listed, again, index = stored["list"], stored["again"], stored.get("index")
-        what = f"`lmc list` of a study in a store of {stored['runs']} runs"
-        rows.append(f"| {what} | {show(listed['seconds'])} s, {listed['peak_mb']:.0f} MB | at most 5 s, 1 GB |")
-        what = "`lmc run` of one finished cell in that store"
-        rows.append(f"| {what} | {show(again['seconds'])} s, {again['peak_mb']:.0f} MB | |")
-        if index:
-            what = "all runs of that store, loaded as commands on a whole study do"
-            rows.append(f"| {what} | {show(index['seconds'])} s, {index['peak_mb']:.0f} MB | at most 5 s, 1 GB |")
+        for key, what, target in STORED:
+            one = stored[key]
+            what = what.format(**stored)
+            rows.append(f"| {what} | {show(one['seconds'])} s, {one['peak_mb']:.0f} MB |{target} |")
     if rows:
         lines += ["| what | measured | target |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
@@ -44,6 +40,13 @@ SINGLE = (
     ("tracking_share", "MLflow and checkpoints, of a run at MNIST size", "{:.1%}", "at most 2 %"),
     ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
     ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),
+)
+
+
+STORED = (
+    ("list", "`lmc list` of a study in a store of {runs} runs", " at most 5 s, 1 GB"),
+    ("again", "`lmc run` of one finished cell in that store", ""),
+    ("index", "all runs of that store, loaded as commands on a whole study do", " at most 5 s, 1 GB"),
 )
 
 

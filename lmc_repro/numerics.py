@@ -37,7 +37,8 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
             raise RuntimeError("the numerics mode must be chosen before torch is imported")
         os.environ.update(PORTABLE)
     else:
-        os.environ.update({name: value for name, value in NATIVE.items() if name not in os.environ})
+        for name, value in NATIVE.items():
+            os.environ.setdefault(name, value)
     os.environ[_CHOSEN] = wanted
     return wanted, remark
 

@@ -52,6 +52,12 @@ def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> flo
     )
 
 
+def checkpoint_bytes(config: RunConfig) -> int:
+    """Return the bytes of a run's checkpoints, one at each mark."""
+    model = build_model(config.model, dataset_info(config.data.dataset))
+    return 4 * count_parameters(model) * len(config.evaluate_at)
+
+
 def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:
     """Return the cost of training `configs` from the start."""
     flops = seconds = 0.0
@@ -60,7 +66,7 @@ def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:
         info = dataset_info(config.data.dataset)
         flops += run_flops(config, info)
         seconds += run_cost(config, info, gflops)
-        disk += 4 * count_parameters(build_model(config.model, info)) * len(config.evaluate_at)
+        disk += checkpoint_bytes(config)
     return Estimate(len(configs), flops, seconds, disk)
 
 

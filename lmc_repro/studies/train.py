@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.estimate import estimate
+from lmc_repro.execution.estimate import checkpoint_bytes
 from lmc_repro.execution.members import Member, members_of
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import run_stacks
@@ -134,11 +134,12 @@ class _Publisher:
 
 def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
     """Return one line if the checkpoints of these runs will not fit, with MLflow's copies; to be known before hours."""
-    once, free = estimate(configs, 1.0).disk_bytes, shutil.disk_usage(workspace.project.root).free
-    if 2 * once < free:
+    needed = 2 * sum(map(checkpoint_bytes, configs))
+    free = shutil.disk_usage(workspace.project.root).free
+    if needed < free:
         return None
     return (
-        f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {2 * once / 1e6:.0f} MB of checkpoints "
+        f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {needed / 1e6:.0f} MB of checkpoints "
         "will be written, half of them MLflow's; free some space, or keep fewer marks (evaluate_at)"
     )
 

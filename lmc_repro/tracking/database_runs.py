@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Collection
 
-from lmc_repro.tracking.database import rows_of
+from lmc_repro.tracking.database import last_metrics, rows_of, values_of
 from lmc_repro.tracking.names import CELL_ID
 from lmc_repro.tracking.stored_run import StoredRun
 
@@ -14,7 +13,6 @@ _RUNS = (
     "SELECT runs.run_uuid, status, artifact_uri, tags.value FROM tags JOIN runs ON runs.run_uuid = tags.run_uuid "
     "WHERE tags.key = ? AND experiment_id = ? AND lifecycle_stage = 'active' ORDER BY start_time, runs.run_uuid"
 )
-_METRICS = "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN"
 _MODELS = (
     "SELECT source_id, step, destination_id FROM inputs "
     "WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id IN"
@@ -35,11 +33,10 @@ def read_runs(connection: sqlite3.Connection, experiment_id: str, cells: Collect
         }
         same: dict[str, str] = {}  # names and most values are those of every run: one string for all
         for table in ("tags", "params"):
-            query = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN"
-            for run_id, name, value in rows_of(connection, query, runs):
+            for run_id, name, value in values_of(connection, table, runs):
                 getattr(runs[run_id], table)[same.setdefault(name, name)] = same.setdefault(value, value)
-        for run_id, name, number in rows_of(connection, _METRICS, runs):
-            runs[run_id].metrics[same.setdefault(name, name)] = math.nan if number is None else number
+        for run_id, name, number in last_metrics(connection, runs):
+            runs[run_id].metrics[same.setdefault(name, name)] = number
         for run_id, step, model in rows_of(connection, _MODELS, runs):
             runs[run_id].models[step] = model
     finally:

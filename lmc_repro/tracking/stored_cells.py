@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lmc_repro.errors import LmcError
 from lmc_repro.tracking import names
-from lmc_repro.tracking.database import open_read_only, rows_of
+from lmc_repro.tracking.database import last_metrics, open_read_only, rows_of, values_of
 from lmc_repro.tracking.environment import database_path, tracking_uri
 from lmc_repro.tracking.failures import REBUILD
 
@@ -61,13 +61,12 @@ RUNS = (
 def _read(connection: sqlite3.Connection, experiment: str) -> list[StoredCell]:
     cells = [StoredCell(*row) for row in connection.execute(RUNS, (names.KIND, "cell", experiment))]
     by_run = {cell.run_id: cell for cell in cells}
-    for run, key, value in rows_of(connection, "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN", by_run):
+    for run, key, value in values_of(connection, "tags", by_run):
         by_run[run].tags[key] = value
     latest = {cell.tags[names.CELL]: cell for cell in _one_each(cells)}
     by_run = {cell.run_id: cell for cell in latest.values()}
-    last = "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN"
-    for run, key, value in rows_of(connection, last, by_run):
-        by_run[run].metrics[key] = math.nan if value is None else value
+    for run, key, number in last_metrics(connection, by_run):
+        by_run[run].metrics[key] = number
     by_identity = {cell.tags[names.CELL_ID]: cell for cell in latest.values()}
     pairs = [run for run, status in connection.execute(RUNS, (names.KIND, "pair", experiment)) if status == "FINISHED"]
     of_pair: dict[str, dict[str, str]] = {pair: {} for pair in pairs}

@@ -114,7 +114,7 @@ def found(glance: Glance, experiment: str, cells: set[str]) -> list[StoredRun]:
 
 
 def test_runs_are_what_mlflow_finds(project: Project, plan: StudyPlan, tmp_path: Path) -> None:
-    """All that an index knows of them: trainings with their models, one still at work, a reused one, pairs, cells."""
+    """All that an index knows of them: trainings with their models, one that was killed, a reused one, pairs, cells."""
     with open_tracker(project, make_plan("two")) as elsewhere:
         reused = plan.cells[0].runs[0]
         elsewhere.sync_train(plan.cells[0], reused, write_run(tmp_path, reused))
