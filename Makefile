@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro check-lock test faults lint types check format docs bench screenshots clean
+.PHONY: help setup repro test faults lint types check format docs bench screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -23,10 +23,6 @@ setup: ## Install what is missing: system packages (apt-get), .venv, the package
 
 repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
 	.venv/bin/dvc repro $(ARGS)
-
-check-lock: setup ## `dvc repro`, then what this machine makes otherwise than the committed dvc.lock has it
-	.venv/bin/dvc repro $(ARGS)
-	.venv/bin/lmc check-lock
 
 test: setup ## Run the test suite, on all cores
 	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -1,4 +1,4 @@
-"""What is typed to hold runs, results and dvc.lock to what was stored, and to clear up."""
+"""What is typed to hold runs and results to what was stored, and to clear up."""
 
 from __future__ import annotations
 
@@ -43,25 +43,6 @@ def verify(
     from lmc_repro.cli.proof import verify_command
 
     raise typer.Exit(verify_command(study, profile, quick, as_json))
-
-
-def check_lock(
-    against: Annotated[str, typer.Option(help="The commit whose dvc.lock is compared with.")] = "HEAD",
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Write dvc.counts.json of the results here instead, to commit with dvc.lock.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say what differs here from the committed dvc.lock.
-
-    What `dvc repro` made here otherwise than the lock has it; `make check-lock` does both. Stage by stage from
-    hashes. Cell by cell, how many error counts differ and by how many images, where the locked counts can be had:
-    from DVC's cache, or from dvc.counts.json, which is committed with dvc.lock. On another kind of CPU other bits
-    are to be expected. Exit code 0 if every output has the locked hash, 1 if not.
-    """
-    from lmc_repro.cli.lock import check_lock_command
-
-    raise typer.Exit(check_lock_command(against, keep, as_json))
 
 
 def gc(
