@@ -1,0 +1,149 @@
+"""Prints the sha256 of what this process makes of fixed inputs, as JSON: `test_dispatch.py` compares processes."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from unittest import mock
+
+from lmc_repro.numerics import choose_mode, use_one_thread
+
+choose_mode("portable")
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from known_answers import golden  # noqa: E402
+from small_results import make_cell, make_pair  # noqa: E402
+from small_study import DIGESTS, make_plan  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from whole_report import report_of  # noqa: E402
+
+from lmc_repro.compare.figure import path_figure  # noqa: E402
+from lmc_repro.compare.files import write_results  # noqa: E402
+from lmc_repro.data.dataset import load_dataset  # noqa: E402
+from lmc_repro.data.loader import open_loader  # noqa: E402
+from lmc_repro.data.prepare import prepare  # noqa: E402
+from lmc_repro.report.exhibit_figure import batches_figure  # noqa: E402
+from lmc_repro.report.write import write_report  # noqa: E402
+from lmc_repro.schemas.optimizer import AdamConfig  # noqa: E402
+from lmc_repro.schemas.seeds import Seeds  # noqa: E402
+from lmc_repro.training.optimizer import Adam  # noqa: E402
+from lmc_repro.training.schedule import cosine  # noqa: E402
+
+COUNTER = "vml_calls"
+"""The counter of calls of MKL's vector functions, where a preloaded library has one."""
+
+
+def training() -> dict[str, str]:
+    """Weights and curves of every network under SGD and ADAM, and of every way to clip and decay."""
+    chosen = {name: case for name, case in golden.cases().items() if not name.endswith("constant")}
+    with mock.patch.object(golden, "cases", lambda: chosen):
+        found = golden.measure()
+    return {f"{name} {part}": sha for name, parts in found.items() for part, sha in parts.items()}
+
+
+def operations() -> dict[str, str]:
+    """torch's operations that round and are no matrix product, at lengths with and without a rest of a vector."""
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for n in (10, 11, 200):
+        x = torch.empty(2, 301, n).normal_(0.0, 4.0, generator=generator).requires_grad_()
+        labels = torch.arange(602) % n
+        losses = functional.cross_entropy(x.view(-1, n), labels, reduction="none")
+        attention, normed = x.softmax(2), functional.layer_norm(x, (n,))
+        leaky = functional.leaky_relu(x, 0.3)
+        (gradient,) = torch.autograd.grad(losses.sum().div(301) + (attention * normed * leaky).sum(), x)
+        found[f"draws {n}"] = _tensors(torch.empty(n).normal_(generator=generator), torch.rand(n, generator=generator))
+        found[f"forward {n}"] = _tensors(losses, attention, normed, leaky)
+        found[f"backward {n}"] = _tensors(gradient)
+        x = x.detach()
+        found[f"sums {n}"] = _tensors(*(y.sum(d) for y in (x, x.double()) for d in range(3)), losses.double().mean(0))
+        found[f"lines {n}"] = _tensors(torch.lerp(x[0], x[1], 0.3), x[0] / x[1])
+        a, b = x.double().flatten(1)
+        found[f"apart {n}"] = _tensors(torch.linalg.vector_norm(a - b), functional.cosine_similarity(a, b, dim=0))
+    return found
+
+
+def schedules() -> dict[str, str]:
+    """What Python's arithmetic and the C library give each step: rates and ADAM's corrections."""
+    adam = Adam(AdamConfig(kind="adam", lr=1.0, beta1=0.9, beta2=0.999, eps=1e-8), torch.zeros(1, 1))
+    rates, corrections = zip(*(adam.numbers(torch.ones(1, 1), step) for step in range(3000)), strict=True)
+    factors = [cosine(step, 3000) for step in range(3000)]
+    return {"cosine": _text(factors), "adam": _text([(float(a), b) for a, b in zip(rates, corrections, strict=True)])}
+
+
+def data() -> dict[str, str]:
+    """Prepared digits and an epoch of FFCV's batches, through its code for numba."""
+    with tempfile.TemporaryDirectory() as root:
+        prepared = Path(root, "prepared")
+        prepare("digits", prepared, Path(root, "raw"), None)
+        seeds = [Seeds(trainer=0, loader=loader) for loader in (0, 1)]
+        loader = open_loader("ffcv", load_dataset(prepared, "digits"), prepared, seeds, 64, False, "philox")
+        batches = _tensors(*(part for batch in loader.epoch(3) for part in batch))
+        return {"batches": batches} | _files(prepared)
+
+
+def figures() -> dict[str, str]:
+    """Results, the report with its figures, the figure of a pair, and images of batches."""
+    plan = make_plan()
+    with tempfile.TemporaryDirectory() as root:
+        results, report = Path(root, "results"), Path(root, "report")
+        cells = {cell.key: make_cell(cell) for cell in plan.cells}
+        write_results(results / "one", plan, cells, [], DIGESTS, {}, "portable", "cpu")
+        write_report(report_of(results / "one"), report)
+        found = _files(results) | _files(report)
+    words = np.random.Philox(0).random_raw(2 * 8 * 64) >> np.uint64(56)
+    loaders = {"loaders": [{"key": "a", "label": "a loader", "sha256": ["ab" * 32] * 2}]}
+    drawn = path_figure(make_pair(plan.cells[0].pairs[0]), "a pair")
+    drawn |= batches_figure(loaders, {"a": words.astype(np.uint8).reshape(2, 8, 1, 8, 8)})
+    return found | {name: hashlib.sha256(content).hexdigest() for name, content in drawn.items()}
+
+
+def controls() -> dict[str, str | int]:
+    """What does differ by CPU: each shows that a switch works. Nothing here enters a result."""
+    from numba.core.registry import cpu_target
+
+    before, generator = _calls(), torch.Generator().manual_seed(0)
+    x = torch.rand(64, 1000, generator=generator)
+    return {
+        "vml, before": before,
+        "mkl": _tensors(x @ x.mT, torch.sqrt(x)),
+        "numpy": hashlib.sha256(np.exp(x.double().numpy()).tobytes()).hexdigest(),
+        "numba": str(cpu_target.target_context.codegen().magic_tuple()),
+        "vml, after": _calls(),
+    }
+
+
+def _calls() -> int:
+    loaded = ctypes.CDLL(None)
+    return ctypes.c_int.in_dll(loaded, COUNTER).value if hasattr(loaded, COUNTER) else 0
+
+
+def _text(values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def _tensors(*tensors: torch.Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+PARTS: Mapping[str, Callable[[], Mapping[str, str | int]]] = {
+    part.__name__: part for part in (training, operations, schedules, data, figures, controls)
+}
+
+
+if __name__ == "__main__":
+    use_one_thread()
+    print(json.dumps({name: PARTS[name]() for name in sys.argv[1:] or PARTS}))
