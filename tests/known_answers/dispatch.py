@@ -113,6 +113,7 @@ def controls() -> dict[str, str | int]:
         "vml, before": before,
         "mkl": _tensors(x @ x.mT, torch.sqrt(x)),
         "numpy": hashlib.sha256(np.exp(x.double().numpy()).tobytes()).hexdigest(),
+        "openblas": hashlib.sha256(x.numpy() @ x.numpy().T).hexdigest(),
         "numba": str(cpu_target.target_context.codegen().magic_tuple()),
         "vml, after": _calls(),
     }
