@@ -25,6 +25,7 @@ PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2"}
 # Without it MKL may choose kernels by where a matrix lies in memory: a small network has other bits in another stack.
 NATIVE = {"MKL_CBWR": "AUTO"}
 _CHOSEN = "LMC_NUMERICS"
+_mode = os.environ.get(_CHOSEN)  # asked for at every product: a look into the environment takes as long as a small one
 
 # Raised when code that is faster gives other bits in native mode alone (TRAINING_NUMERICS: in both).
 NATIVE_NUMERICS = 2
@@ -45,7 +46,8 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
     else:
         for name, value in NATIVE.items():
             os.environ.setdefault(name, value)
-    os.environ[_CHOSEN] = wanted
+    global _mode
+    os.environ[_CHOSEN] = _mode = wanted
     return wanted, remark
 
 
@@ -68,7 +70,7 @@ def numerics_tag(device: str = "cpu") -> str:
 
 def is_portable() -> bool:
     """Return whether this process's numerics are portable."""
-    return os.environ.get(_CHOSEN) == "portable"
+    return _mode == "portable"
 
 
 def cpu_vendor() -> str:

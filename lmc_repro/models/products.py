@@ -29,13 +29,12 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         [C, m, n], contiguous.
     """
-    if not _portable(a, b):
+    if not _portable(a):
         return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
     (children, m, k), n = a.shape, b.shape[2]
-    if bias is None:
-        out = a.new_empty(children, m, n)
-    else:
-        out = bias.unsqueeze(1).expand(children, m, n).clone(memory_format=torch.contiguous_format)
+    out = a.new_empty(children, m, n)
+    if bias is not None:
+        out.copy_(bias.unsqueeze(1))
     if out.numel():
         a, a_lies = _operand(a)
         b, b_lies = _operand(b)
@@ -43,9 +42,9 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
-def _portable(*tensors: Tensor) -> bool:
-    """Return whether the product of these is ours to compute; float64 is for tests alone."""
-    return is_portable() and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+def _portable(a: Tensor) -> bool:
+    """Return whether the products of `a` are ours to compute; float64 is for tests alone."""
+    return is_portable() and a.dtype == torch.float32 and a.is_cpu
 
 
 def _operand(stack: Tensor) -> tuple[Tensor, Operand]:
@@ -82,7 +81,7 @@ class _Product(torch.autograd.Function):
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return a b [C, m, n] of a [C, m, k] and b [C, k, n], with gradients."""
-    result: Tensor = _Product.apply(a, b) if torch.is_grad_enabled() and _portable(a, b) else matmul(a, b)
+    result: Tensor = _Product.apply(a, b) if torch.is_grad_enabled() and _portable(a) else matmul(a, b)
     return result
 
 
