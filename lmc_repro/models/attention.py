@@ -93,7 +93,7 @@ class Attention:
         """
         import torch
 
-        from lmc_repro.models.products import affine
+        from lmc_repro.models.products import affine, product
 
         children, batch, count, width = x.shape
         heads, size = self.config.heads, self.config.head_dim
@@ -105,7 +105,7 @@ class Attention:
         scores = affine(x.view(children, batch * count, width), query).reshape(children, batch, count, heads)
         own = affine(token, query).unsqueeze(1).expand(-1, batch, -1, -1)
         attention = (torch.cat([own, scores], 2).transpose(2, 3) / size**0.5).softmax(3)
-        seen = torch.bmm(attention[..., 1:].reshape(-1, heads, count), x.view(-1, count, width))
+        seen = product(attention[..., 1:].reshape(-1, heads, count), x.view(-1, count, width))
         seen = seen.view(children, batch, heads, width) + attention[..., :1] * token.unsqueeze(1)
         seen = seen.transpose(1, 2).reshape(children, heads * batch, width) * scale + offset
         values = affine(seen.view(each, batch, width), to_value.reshape(each, size, width))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.training.optimizer import square_root
 
 
 def clip(gradient: Tensor, config: ClipConfig) -> None:
@@ -18,5 +19,6 @@ def clip(gradient: Tensor, config: ClipConfig) -> None:
         gradient.clamp_(-config.value, config.value)
     if config.norm is not None:
         # In float64, since the square of 1e20 is not finite in float32. Rows are summed one by one, whatever C is.
-        norms = gradient.double().square_().sum(1).sqrt_()
+        norms = gradient.double().square_().sum(1)
+        square_root(norms, out=norms)
         gradient.mul_((config.norm / norms).clamp_(max=1.0).to(gradient.dtype).unsqueeze(1))

@@ -9,7 +9,7 @@ from lmc_repro.numerics import torch_version
 from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.run import RunConfig
 
-TRAINING_NUMERICS = 1
+TRAINING_NUMERICS = 2
 """Raised by any change to the code that moves a bit of a training; the golden test says when."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training.optimizer import build_optimizer
+from lmc_repro.training.optimizer import build_optimizer, square_root
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
@@ -146,3 +147,20 @@ def test_strategies_equal_torch(optimizer: dict[str, Any], rates: tuple[float, .
             assert error < within, (child, name, float(error))
     unlike = theirs(plain, 0)
     assert all((unlike[name] - tensor).norm() > 1e-3 for name, tensor in ours(configs)[0].items())
+
+
+def test_roots_are_correctly_rounded() -> None:
+    """Of every float32 mantissa, at an even and an odd exponent: no other float32 lies nearer to the true root."""
+    x = torch.arange(2**24, dtype=torch.int32).add_(0x3F800000).view(torch.float32)  # from 1 to below 4
+    assert (x[0].item(), x[-1].item()) == (1.0, 4.0 - 2.0**-22)
+    root = torch.empty_like(x)
+    square_root(x, out=root)
+    half = 2.0**-24  # of the spacing of float32 from 1 to 2; squares of 25 bits are exact in float64
+    below, above = root.double() - half, root.double() + half
+    assert ((below.square() < x) & (x < above.square())).all()
+
+
+def test_roots_of_float64() -> None:
+    x = torch.tensor([2.0, 3.0, 1e-300, 0.0], dtype=torch.float64)
+    square_root(x, out=x)
+    assert x.tolist() == [math.sqrt(2.0), math.sqrt(3.0), 1e-150, 0.0]
