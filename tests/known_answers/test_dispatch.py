@@ -13,14 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from lmc_repro.drawing import drawing_style
-from lmc_repro.numerics import cpu_vendor
-from lmc_repro.schemas.optimizer import AdamConfig
-from lmc_repro.training.optimizer import Adam
+from lmc_repro.numerics import cpu_vendor, is_portable
+
+pytestmark = pytest.mark.skipif(not is_portable(), reason="this CPU has no AVX2, or native numerics are tested")
 
 PROGRAM = Path(__file__).with_name("dispatch.py")
 INTEL, AVX512 = cpu_vendor() == "GenuineIntel", " avx512vl" in Path("/proc/cpuinfo").read_text()
@@ -75,6 +73,7 @@ def other_vendor(tmp_path: Path) -> Path:
     return library
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
 def test_another_vendor(here: Parts, other_vendor: Path) -> None:
     found = run({"LD_PRELOAD": str(other_vendor), "NUMBA_CPU_NAME": "znver2"})
@@ -85,6 +84,7 @@ def test_another_vendor(here: Parts, other_vendor: Path) -> None:
     assert_same(found, here)
 
 
+@pytest.mark.slow
 def test_no_avx512(here: Parts) -> None:
     found = run(NO_AVX512)
     assert found["controls"]["numba"] != here["controls"]["numba"]
@@ -118,15 +118,3 @@ def test_letters_are_matplotlibs_own() -> None:
     with drawing_style():
         found = font_manager.findfont(font_manager.FontProperties())
     assert Path(found).is_relative_to(get_data_path())
-
-
-def test_roots_of_adam_are_rounded_once() -> None:
-    """All float32 from 1 to 4, which is every mantissa under an even and an odd exponent."""
-    squares = np.arange(0x3F800000, 0x40800000, dtype=np.uint32).view(np.float32)
-    roots = np.sqrt(squares.astype(np.float64)).astype(np.float32)  # of 53 bits to 24: as if rounded once
-    like = torch.zeros(1, squares.size)
-    adam = Adam(AdamConfig(kind="adam", lr=1.0, beta1=0.5, beta2=0.5, eps=1e-45), like)
-    adam.state["mean"].fill_(2.0)
-    torch.mul(torch.from_numpy(squares), 2.0, out=adam.state["square"][0])
-    adam.update(weights := torch.zeros_like(like), torch.zeros_like(like), torch.ones(1, 1), 1.0)
-    assert np.array_equal(-weights[0].numpy(), np.float32(1.0) / roots)
