@@ -88,7 +88,7 @@ def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | 
     if prepared != project.prepared:  # the active profile has no use for it, or nothing was run here yet
         prepare_dataset(project, params, name, prepared, told)
     check_fit(*ends, prepared)
-    found = compare_runs(reader, ends, prepared, points or profile.points, profile.judgement)
+    found = compare_runs(reader, ends, prepared, points or profile.points)
     record = _record(found, profile.judgement.threshold)
     if as_json:
         _print_json(record)

@@ -17,7 +17,7 @@ from typing import Any
 from lmc_repro.barriers.barrier import mean_barrier
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.barriers.verdict import judge
+from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json, write_atomic
 from lmc_repro.report.read import read_study

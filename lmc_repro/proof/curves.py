@@ -84,7 +84,6 @@ def _task(stored: StoredStudy, cell: Mapping[str, Any], pair: Mapping[str, Any],
         data=config.data,
         prepared=prepared,
         points=int(stored.results.runs["points"]),
-        min_train_accuracy=None,
     )
 
 
