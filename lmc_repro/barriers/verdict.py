@@ -125,7 +125,8 @@ def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold
     """Return the means over trainer seeds at a mark, and their verdict."""
     epoch = pairs[0].marks[mark].epoch
     columns = [
-        per_seed(pairs, mark, read, split) for read in (lambda b: b.barrier, lambda b: b.line, lambda b: to_lose(b, classes))
+        per_seed(pairs, mark, read, split)
+        for read in (lambda b: b.barrier, lambda b: b.line, lambda b: to_lose(b, classes))
     ]
     if not columns[0]:
         return Late(epoch, None, None, None)

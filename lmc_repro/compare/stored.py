@@ -37,9 +37,7 @@ def store_pair(folder: Path, key: str, result: PairResult) -> None:
     write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
 
 
-def load_pair(
-    folder: Path, key: str, cell: Cell, statuses: Mapping[str, Mapping[str, Any]]
-) -> PairResult | None:
+def load_pair(folder: Path, key: str, cell: Cell, statuses: Mapping[str, Mapping[str, Any]]) -> PairResult | None:
     """Return a stored pair, judged anew; None if it was not measured yet or its file is damaged."""
     try:
         stored = json.loads((folder / f"{key}.json").read_bytes())
@@ -66,17 +64,17 @@ def judged_pair(
 ) -> PairResult:
     """Return a pair from its curves at each mark and what else was measured of it; KeyError for what is not there.
 
-    `measured` has pair, trainer_seed, fingerprints, largest_class, distance, cosine and disagreement, as cells.json has.
+    `measured` is a pair as `store_pair` writes it or as cells.json has it.
     """
     first, second = measured["fingerprints"]
     diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
-    classes = dataset_info(cell.config["data"]["dataset"]).classes
+    classes, largest_class = dataset_info(cell.config["data"]["dataset"]).classes, int(measured["largest_class"])
     return PairResult(
         measured["pair"],
         measured["trainer_seed"],
         (first, second),
-        measured["largest_class"],
-        tuple(judge_mark(e, marks[e], diverged, classes, measured["largest_class"]) for e in sorted(marks)),
+        largest_class,
+        tuple(judge_mark(e, marks[e], diverged, classes, largest_class) for e in sorted(marks)),
         measured["distance"],
         measured["cosine"],
         measured["disagreement"],

@@ -52,9 +52,7 @@ def _folder_problem(results: Results, entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_cells(
-    results: Results, whole: set[str], judgement: Judgement, tally: Tally
-) -> dict[str, CellResult]:
+def check_cells(results: Results, whole: set[str], judgement: Judgement, tally: Tally) -> dict[str, CellResult]:
     """Work out every cell from curves.csv and compare it with cells.json; returns the cells worked out, by key.
 
     A cell with a run whose folder is not whole cannot be judged (it may have diverged), and is left out.
