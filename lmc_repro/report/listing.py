@@ -19,7 +19,8 @@ from lmc_repro.tracking.stored_cells import StoredCell
 class ListedCell:
     """A cell: mean barriers and the paper's in points, and the mean over its pairs of the error along the path.
 
-    `line` is the mean of the line barrier, `mean` that of Eq. 1. `run_id` is None where the files were read; `status` is that of the cell's run.
+    `mean` is that of Eq. 1, `line` that of the line barrier. `run_id` is None where the files were read; `status` is
+    that of the cell's run.
     """
 
     cell: str
