@@ -91,14 +91,15 @@ def test_distance_and_disagreement_by_hand(folders: list[RunFolder], data: Datas
 def test_one_initialisation_has_no_distance_at_its_start(folders: list[RunFolder]) -> None:
     start = measure_pair(task(folders)).marks[0]
     assert start.epoch == 0
-    assert start.barriers is not None
-    assert [start.barriers[split].barrier for split in ("train", "test")] == [0.0, 0.0]
+    assert [len(set(start.curves[split].wrong)) for split in ("train", "test")] == [1, 1]
+    assert start.barriers is None  # flat, which is no connection: nothing is trained yet
 
 
 def test_a_diverged_end_has_no_barriers_from_that_epoch_on(folders: list[RunFolder]) -> None:
-    marks = measure_pair(task(folders, diverged=(None, 2))).marks
-    assert [mark.status for mark in marks] == [("trained", "trained")] * 2 + [("trained", "diverged")]
-    assert [mark.barriers is None for mark in marks] == [False, False, True]
+    marks, lost = (measure_pair(task(folders, diverged=(None, epoch))).marks for epoch in (None, 2))
+    assert marks[2].status == ("trained", "trained") and marks[2].barriers is not None
+    assert lost[:2] == marks[:2] and "diverged" not in lost[1].status
+    assert lost[2].status == ("trained", "diverged") and lost[2].barriers is None
 
 
 def test_stored_pair_is_read_back_exactly(folders: list[RunFolder], tmp_path: Path) -> None:
