@@ -144,8 +144,8 @@ def _disagreements(tables: Sequence[StudyTable]) -> str:
                 continue
             if not comparable(entry.cell, table.results):
                 lines.append(f"- {entry.label}: not counted, other data or epochs than the paper's\n")
-            elif entry.n == 0:
-                why = untrained(entry.cell)
+            elif None in (entry.verdict("test"), entry.verdict("train")):
+                why = "nothing to lose" if entry.n else untrained(entry.cell)
                 lines.append(f"- {entry.label}: {NO_VERDICT} ({why}), neither agreement nor disagreement\n")
     return "".join(lines) or "None among the cells that were run.\n"
 
