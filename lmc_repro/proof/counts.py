@@ -17,7 +17,7 @@ from typing import Any
 from lmc_repro.barriers.barrier import mean_barrier
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.barriers.verdict import judge
+from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json, write_atomic
 from lmc_repro.report.read import read_study
@@ -42,7 +42,10 @@ class StudyCounts:
 
 @dataclass(frozen=True)
 class CellDifference:
-    """One cell: how many of its counts differ and by how many images at most; mean barriers in points, then and now."""
+    """One cell: how many of its counts differ and by how many images at most; mean barriers in points, then and now.
+
+    `verdicts` are those of Eq. 1 alone: counts say nothing of ends that did not train.
+    """
 
     cell: str
     differ: int
@@ -87,7 +90,10 @@ def differing_cells(locked: StudyCounts, here: StudyCounts) -> list[CellDifferen
             differ += sum(gap > 0 for gap in apart)
             largest = max(largest, *apart)
         barriers = {split: (_mean(locked, cell, split), _mean(here, cell, split)) for split in SPLITS}
-        verdicts = {split: (judge(a, locked.threshold), judge(b, here.threshold)) for split, (a, b) in barriers.items()}
+        verdicts = {
+            split: (_by_barrier(a, locked.threshold), _by_barrier(b, here.threshold))
+            for split, (a, b) in barriers.items()
+        }
         found.append(CellDifference(cell, differ, total, largest, barriers, verdicts))
     return found
 
@@ -152,6 +158,10 @@ def _mean(counts: StudyCounts, cell: str, split: SplitName) -> float | None:
     """Return the mean of Eq. 1 over a cell's pairs, in points, whether or not their ends count as trained."""
     paths = [wrong for (key, _, part), wrong in counts.wrong.items() if (key, part) == (cell, split)]
     return statistics.fmean(mean_barrier(wrong) * 100.0 / counts.n[cell, split] for wrong in paths) if paths else None
+
+
+def _by_barrier(mean: float | None, threshold: float) -> Verdict | None:
+    return None if mean is None else judge_barrier(mean, threshold)
 
 
 def _points(value: float | None) -> str:
