@@ -45,12 +45,10 @@ def require_picture(path: Path) -> Path:
     return path
 
 
-def measure_pair(
-    a: Run, b: Run, dataset: Dataset, points: int = 11, min_train_accuracy: float | None = None
-) -> PairResult:
+def measure_pair(a: Run, b: Run, dataset: Dataset, points: int = 11) -> PairResult:
     """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
 
-    Barriers are None where an end diverged or has less than `min_train_accuracy` (default: halfway from chance to 1).
+    Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
     LmcError where a line between the two asks nothing: other architectures or data, or no noise that differs.
     """
     check_pair(_end(a), _end(b), len(dataset.train))
@@ -67,7 +65,6 @@ def measure_pair(
         data=a.config.data,
         prepared=Path(),
         points=points,
-        min_train_accuracy=min_train_accuracy,
     )
     with one_thread():
         return measure_on(dataset, task)

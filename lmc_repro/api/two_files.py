@@ -33,14 +33,13 @@ def measure_files(
     points: int = 11,
     split: SplitName | None = None,
     batch_size: int | None = None,
-    min_train_accuracy: float | None = None,
     device: str = "cpu",
 ) -> MarkResult:
     """Return curves, statuses and barriers of the line between the weights in two safetensors files.
 
     `split` leaves the other one out: its curve has the two ends only, for a status is always judged by the train
     error. `batch_size` is for modules; a network of the registry is evaluated as after its training, on a CPU to the
-    same bits. Barriers are None where an end did not train, or has a loss that is not finite. LmcError, one line, for
+    same bits. Barriers are None where an end is collapsed, or has a loss that is not finite. LmcError, one line, for
     what does not fit together.
     """
     weights = read_ends(paths)
@@ -53,7 +52,7 @@ def measure_files(
         curves = _of_registry(paths, weights, network, samples, points, torch.device(device))
     first, last = (any(curve.loss[end] is None for curve in curves.values()) for end in (0, -1))
     diverged = (0.0 if first else None, 0.0 if last else None)
-    return judge_mark(0.0, curves, diverged, samples.classes, min_train_accuracy)
+    return judge_mark(0.0, curves, diverged, samples.classes, samples.train.largest_class)
 
 
 def _of_registry(

@@ -109,6 +109,11 @@ def barriers(curves: dict[SplitName, Curve], split: SplitName, classes: int) -> 
     )
 
 
+def to_lose(found: Barriers, classes: int) -> float:
+    """Return the mean accuracy of a pair's ends above chance, in points: what a path between them can lose."""
+    return 100.0 - (found.error_0 + found.error_1) / 2 - 100.0 / classes
+
+
 def curve_barriers(curve: Curve, classes: int | None = None) -> Barriers:
     """Return every barrier of one curve, normalised by its own ends; `classes` is for the one above chance."""
     found = barriers({"test": curve}, "test", classes or 1)

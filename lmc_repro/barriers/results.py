@@ -9,8 +9,10 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.status import EndpointStatus
 
-Verdict = Literal["connected", "disconnected"]
-StrictVerdict = Literal["connected", "disconnected", "mixed"]
+Verdict = Literal["connected", "disconnected", "unequal ends"]
+"""These words, with their space, stand in cells.json, in MLflow's tags and on every page."""
+
+StrictVerdict = Literal["connected", "disconnected", "unequal ends", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,15 @@ class MarkResult:
 class PairResult:
     """A pair over training; the last mark is the one that counts.
 
-    `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
+    `largest_class` is the number of training images with the most common label, of those that the runs were trained
+    on. `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
     images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
     """
 
     pair: str
     trainer_seed: int
     fingerprints: tuple[str, str]
+    largest_class: int
     marks: tuple[MarkResult, ...]
     distance: float | None
     cosine: float | None
@@ -47,10 +51,11 @@ class PairResult:
 
 @dataclass(frozen=True)
 class Late:
-    """A cell's test of stability: its mean and verdict at one of the last five marks."""
+    """A cell's test of stability: its means (Eq. 1 and line) and verdict at one of the last five marks."""
 
     epoch: float
     mean: float | None
+    line_mean: float | None
     verdict: Verdict | None
 
 
@@ -58,10 +63,11 @@ class Late:
 class CellSummary:
     """One split of a cell. Barriers (Eq. 1) in percentage points, over trainer seeds.
 
-    `values` are one number a trainer seed (dependent pairs of a seed are averaged first), only of pairs with trained
+    `values` are one number per trainer seed (dependent pairs of a seed are averaged first), only of pairs with trained
     endpoints; everything is None where there are none. `sd` (n - 1) only for n >= 3. Flags: `provisional` n < 3,
-    `borderline` the mean within one sd of the threshold, `endpoint_mismatch` the line barrier judges otherwise,
-    `unstable` the verdict changes among the last five marks.
+    `borderline` a mean that the verdict rests on lies within one sd of the threshold, `unstable` the verdict changes
+    among the last five marks, `undertrained` an end has too little train accuracy, `nothing_to_lose` the ends are so
+    close to chance that there is no verdict by points.
     """
 
     values: tuple[float, ...]

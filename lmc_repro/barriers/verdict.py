@@ -5,32 +5,67 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from lmc_repro.barriers.barrier import Barriers
+from lmc_repro.barriers.barrier import Barriers, to_lose
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.barriers.results import CellResult, CellSummary, Late, PairResult, StrictVerdict, Verdict
+from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult, PairResult, StrictVerdict, Verdict
+from lmc_repro.barriers.status import minimum_accuracy
+from lmc_repro.schemas.profile import Judgement
 
 LATE_MARKS = 5
 
 
-def judge(mean: float | None, threshold: float) -> Verdict | None:
-    """Return connected if the mean barrier is below the threshold (points), disconnected if not, None without one."""
-    if mean is None:
+def judge(barrier: float, line: float, accuracy: float, threshold: float) -> Verdict | None:
+    """Return the verdict on one split, of a pair or of means over pairs; all in points.
+
+    Args:
+        barrier: Eq. 1.
+        line: The line barrier: without it, a barrier of Eq. 1 is only an end that is worse than the other.
+        accuracy: The mean accuracy of the ends above chance.
+        threshold: From which on a barrier counts.
+
+    Returns:
+        None where the ends have nothing to lose: less than twice the threshold. The normalised barriers stand for it.
+    """
+    if accuracy < 2 * threshold:
         return None
-    return "connected" if mean < threshold else "disconnected"
+    if line < threshold <= barrier:
+        return "unequal ends"
+    return judge_barrier(barrier, threshold)
 
 
-def judge_strict(values: Sequence[float], threshold: float) -> StrictVerdict | None:
+def judge_barrier(barrier: float, threshold: float) -> Verdict:
+    """Return the verdict by Eq. 1 alone, the paper's own rule: connected below the threshold, else disconnected."""
+    return "connected" if barrier < threshold else "disconnected"
+
+
+def judge_pair(found: Barriers, threshold: float, classes: int) -> Verdict | None:
+    """Return the verdict on one split of one pair."""
+    return judge(found.barrier, found.line, to_lose(found, classes), threshold)
+
+
+def judge_strict(verdicts: Sequence[Verdict | None]) -> StrictVerdict | None:
     """Return the verdict that every pair shares, or `mixed`; None without pairs."""
-    if not values:
-        return None
-    below = [value < threshold for value in values]
-    return "connected" if all(below) else "disconnected" if not any(below) else "mixed"
+    shared = set(verdicts)
+    return "mixed" if len(shared) > 1 else next(iter(shared), None)
+
+
+def pair_flags(mark: MarkResult, split: SplitName, judgement: Judgement, classes: int) -> tuple[str, ...]:
+    """Return what is said beside the verdict of one pair: `undertrained`, `nothing_to_lose`."""
+    if mark.barriers is None:
+        return ()
+    flags = []
+    least = minimum_accuracy(classes, judgement.min_train_accuracy)
+    if any(1.0 - mark.curves["train"].errors[end] < least for end in (0, -1)):
+        flags.append("undertrained")
+    if judge_pair(mark.barriers[split], judgement.threshold, classes) is None:
+        flags.append("nothing_to_lose")
+    return tuple(flags)
 
 
 def per_seed(
     pairs: Sequence[PairResult], mark: int, read: Callable[[Barriers], float | None], split: SplitName
 ) -> list[float]:
-    """Return one number a trainer seed at the mark with this index: the mean over the seed's pairs that have one."""
+    """Return one number per trainer seed at the mark with this index: the mean over the seed's pairs that have one."""
     seeds: dict[int, list[float]] = {}
     for pair in pairs:
         found = pair.marks[mark].barriers
@@ -40,46 +75,65 @@ def per_seed(
     return [statistics.fmean(values) for values in seeds.values()]
 
 
-def summarise(pairs: Sequence[PairResult], split: SplitName, threshold: float) -> CellSummary:
+def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgement, classes: int) -> CellSummary:
     """Return the summary of one split over a cell's pairs, which all have the same marks."""
     values = per_seed(pairs, -1, lambda b: b.barrier, split)
-    strict_values = [p.final.barriers[split].barrier for p in pairs if p.final.barriers is not None]
     lines = per_seed(pairs, -1, lambda b: b.line, split)
     shares = per_seed(pairs, -1, lambda b: b.normalised, split)
-    mean = statistics.fmean(values) if values else None
-    sd = statistics.stdev(values) if len(values) >= 3 else None
-    verdict = judge(mean, threshold)
-    late = []
-    for mark in range(-min(LATE_MARKS, len(pairs[0].marks)), 0):
-        there = per_seed(pairs, mark, lambda b: b.barrier, split)
-        there_mean = statistics.fmean(there) if there else None
-        late.append(Late(pairs[0].marks[mark].epoch, there_mean, judge(there_mean, threshold)))
-    line_mean = statistics.fmean(lines) if lines else None
+    threshold = judgement.threshold
+    late = [
+        _at_mark(pairs, mark, split, threshold, classes) for mark in range(-min(LATE_MARKS, len(pairs[0].marks)), 0)
+    ]
+    last = late[-1]
+    own = [judge_pair(p.final.barriers[split], threshold, classes) for p in pairs if p.final.barriers is not None]
     flags = []
-    if mean is not None and len(values) < 3:
+    if 0 < len(values) < 3:
         flags.append("provisional")
-    if mean is not None and sd is not None and abs(mean - threshold) <= sd:
+    # The line barrier decides between the two verdicts that Eq. 1 at or above the threshold leaves.
+    decisive = [] if last.verdict is None else [values] if last.verdict == "connected" else [values, lines]
+    if any(_near(numbers, threshold) for numbers in decisive):
         flags.append("borderline")
-    if judge(line_mean, threshold) != verdict:
-        flags.append("endpoint_mismatch")
-    if len({entry.verdict for entry in late}) > 1:
+    # At epoch 0 nothing is trained, whatever a first guess is worth.
+    if len({mark.verdict for mark in late if mark.epoch > 0 and mark.verdict is not None}) > 1:
         flags.append("unstable")
+    if any("undertrained" in pair_flags(pair.final, split, judgement, classes) for pair in pairs):
+        flags.append("undertrained")
+    if values and last.verdict is None:
+        flags.append("nothing_to_lose")
     return CellSummary(
         values=tuple(values),
-        mean=mean,
+        mean=last.mean,
         median=statistics.median(values) if values else None,
         min=min(values, default=None),
         max=max(values, default=None),
-        sd=sd,
-        line_mean=line_mean,
+        sd=statistics.stdev(values) if len(values) >= 3 else None,
+        line_mean=last.line_mean,
         normalised_mean=statistics.fmean(shares) if shares else None,
-        verdict=verdict,
-        verdict_strict=judge_strict(strict_values, threshold),
+        verdict=last.verdict,
+        verdict_strict=None if last.verdict is None else judge_strict(own),
         flags=tuple(flags),
         late=tuple(late),
     )
 
 
-def judge_cell(pairs: Sequence[PairResult], threshold: float) -> CellResult:
+def judge_cell(pairs: Sequence[PairResult], judgement: Judgement, classes: int) -> CellResult:
     """Return the cell's result for both splits."""
-    return CellResult(tuple(pairs), {split: summarise(pairs, split, threshold) for split in SPLITS})
+    return CellResult(tuple(pairs), {split: summarise(pairs, split, judgement, classes) for split in SPLITS})
+
+
+def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold: float, classes: int) -> Late:
+    """Return the means over trainer seeds at a mark, and their verdict."""
+    epoch = pairs[0].marks[mark].epoch
+    columns = [
+        per_seed(pairs, mark, read, split)
+        for read in (lambda b: b.barrier, lambda b: b.line, lambda b: to_lose(b, classes))
+    ]
+    if not columns[0]:
+        return Late(epoch, None, None, None)
+    barrier, line, accuracy = map(statistics.fmean, columns)
+    return Late(epoch, barrier, line, judge(barrier, line, accuracy, threshold))
+
+
+def _near(values: Sequence[float], threshold: float) -> bool:
+    """Return whether the mean lies within one sd of the threshold; three values or more have an sd."""
+    return len(values) >= 3 and abs(statistics.fmean(values) - threshold) <= statistics.stdev(values)

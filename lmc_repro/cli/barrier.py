@@ -63,8 +63,9 @@ def barrier_command(first: Path, second: Path, asked: Asked) -> None:
     samples = _samples(asked.data, told)
     split: SplitName | None = {"train": "train", "test": "test"}.get(asked.split)  # type: ignore[assignment]
     device = resolve_device(asked.device)
-    least = asked.min_train_accuracy if asked.min_train_accuracy is not None else judgement.min_train_accuracy
-    mark = measure_files((first, second), network, samples, asked.points, split, asked.batch_size, least, device)
+    if asked.min_train_accuracy is not None:
+        judgement = judgement.model_copy(update={"min_train_accuracy": asked.min_train_accuracy})
+    mark = measure_files((first, second), network, samples, asked.points, split, asked.batch_size, device)
     shown = [split] if split else list(SPLITS)
     named = {"name": network.name} if isinstance(network, OwnModule) else network.model_dump(mode="json")
     files = zip((first, second), mark.status, strict=True)
@@ -74,7 +75,7 @@ def barrier_command(first: Path, second: Path, asked: Asked) -> None:
         "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
         "points": asked.points,
         "threshold": judgement.threshold,
-        **split_records(mark, judgement.threshold, shown),
+        **split_records(mark, judgement, samples.classes, shown),
     }
     if asked.plot is not None:
         from lmc_repro.compare.figure import curves_figure

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.cli.begin import prepare_dataset
 from lmc_repro.cli.progress import listener
+from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.project import find_project
 from lmc_repro.schemas.load import load_params
@@ -18,6 +19,7 @@ from lmc_repro.studies.workspace import begin_process, prepared_dir
 if TYPE_CHECKING:
     from lmc_repro.compare.two_runs import TwoRuns
     from lmc_repro.report.listing import ListedCell
+    from lmc_repro.schemas.profile import Judgement
 
 
 def show_command(run_id: str, uri: str | None, as_json: bool) -> None:
@@ -88,18 +90,19 @@ def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | 
     if prepared != project.prepared:  # the active profile has no use for it, or nothing was run here yet
         prepare_dataset(project, params, name, prepared, told)
     check_fit(*ends, prepared)
-    found = compare_runs(reader, ends, prepared, points or profile.points, profile.judgement)
-    record = _record(found, profile.judgement.threshold)
+    found = compare_runs(reader, ends, prepared, points or profile.points)
+    record = _record(found, profile.judgement)
     if as_json:
         _print_json(record)
     else:
         _print_two(record)
 
 
-def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
+def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
     from lmc_repro.report.path_text import split_records
 
     final = found.result.final
+    classes = dataset_info(found.ends[0].config.data.dataset).classes
     return {
         "runs": [
             {
@@ -116,11 +119,11 @@ def _record(found: TwoRuns, threshold: float) -> dict[str, Any]:
         "differences": found.differences,
         "dataset": found.ends[0].config.data.dataset,
         "points": found.points,
-        "threshold": threshold,
+        "threshold": judgement.threshold,
         "distance": found.result.distance,
         "cosine": found.result.cosine,
         "disagreement": found.result.disagreement,
-        **split_records(final, threshold),
+        **split_records(final, judgement, classes),
     }
 
 

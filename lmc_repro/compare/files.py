@@ -98,6 +98,7 @@ def _pair_record(pair: PairResult) -> dict[str, Any]:
         "pair": pair.pair,
         "trainer_seed": pair.trainer_seed,
         "fingerprints": list(pair.fingerprints),
+        "largest_class": pair.largest_class,
         "status": list(final.status),
         "epoch": final.epoch,
         "distance": pair.distance,

@@ -32,13 +32,13 @@ def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
     """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads."""
     # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
     dataset = with_label_noise(dataset, task.data.label_noise)
-    device = dataset.train.images.device
+    device, largest_class = dataset.train.images.device, dataset.train.largest_class
     model = build_model(task.model, dataset.info)
     marks = []
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device)
-        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, task.min_train_accuracy))
+        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
     distance, cosine = _distance(ends[0], ends[1])
     views = Layout(model).views(ends.to(device))
@@ -46,7 +46,9 @@ def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
         predictions, _ = predict(model, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
-    return PairResult(task.pair, task.trainer_seed, task.fingerprints, tuple(marks), distance, cosine, disagreement)
+    return PairResult(
+        task.pair, task.trainer_seed, task.fingerprints, largest_class, tuple(marks), distance, cosine, disagreement
+    )
 
 
 def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:

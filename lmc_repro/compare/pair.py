@@ -21,7 +21,7 @@ EVALUATION_NUMERICS = 3
 
 @dataclass(frozen=True)
 class PairTask:
-    """Two runs' weights at their common marks, and how to judge them. `diverged` are epochs, or None.
+    """Two runs' weights at their common marks, and what they are measured on. `diverged` are epochs, or None.
 
     Weights are files, not tensors: torch would open a channel of its own for each of hundreds on the way to a worker.
     """
@@ -35,7 +35,6 @@ class PairTask:
     data: DataConfig
     prepared: Path
     points: int
-    min_train_accuracy: float | None
     device: str = "cpu"
 
 
@@ -55,12 +54,15 @@ def judge_mark(
     curves: dict[SplitName, Curve],
     diverged: tuple[float | None, float | None],
     classes: int,
-    min_train_accuracy: float | None,
+    largest_class: int,
 ) -> MarkResult:
-    """Return the endpoints' status at `epoch` and, only if both are trained, the barriers."""
-    train = curves["train"].errors
-    first = endpoint_status(epoch, diverged[0], train[0], classes, min_train_accuracy)
-    second = endpoint_status(epoch, diverged[1], train[-1], classes, min_train_accuracy)
+    """Return the endpoints' status at `epoch` and, only if both are trained, the barriers.
+
+    `largest_class` is the number of training images with the most common label, see `endpoint_status`.
+    """
+    train = curves["train"]
+    first = endpoint_status(epoch, diverged[0], train.wrong[0], train.n, largest_class)
+    second = endpoint_status(epoch, diverged[1], train.wrong[-1], train.n, largest_class)
     trained = first == second == "trained"
     found = {split: barriers(curves, split, classes) for split in SPLITS} if trained else None
     return MarkResult(epoch, (first, second), curves, found)

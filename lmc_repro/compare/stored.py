@@ -15,7 +15,6 @@ from lmc_repro.data.catalog import dataset_info
 from lmc_repro.files import sha256_bytes, write_json
 from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.plan import Cell
-from lmc_repro.schemas.profile import Judgement
 
 
 def store_pair(folder: Path, key: str, result: PairResult) -> None:
@@ -24,6 +23,7 @@ def store_pair(folder: Path, key: str, result: PairResult) -> None:
         "pair": result.pair,
         "trainer_seed": result.trainer_seed,
         "fingerprints": list(result.fingerprints),
+        "largest_class": result.largest_class,
         "marks": [
             {"epoch": mark.epoch, "curves": {split: dataclasses.asdict(curve) for split, curve in mark.curves.items()}}
             for mark in result.marks
@@ -37,9 +37,7 @@ def store_pair(folder: Path, key: str, result: PairResult) -> None:
     write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
 
 
-def load_pair(
-    folder: Path, key: str, judgement: Judgement, cell: Cell, statuses: Mapping[str, Mapping[str, Any]]
-) -> PairResult | None:
+def load_pair(folder: Path, key: str, cell: Cell, statuses: Mapping[str, Mapping[str, Any]]) -> PairResult | None:
     """Return a stored pair, judged anew; None if it was not measured yet or its file is damaged."""
     try:
         stored = json.loads((folder / f"{key}.json").read_bytes())
@@ -53,7 +51,7 @@ def load_pair(
             }
             for mark in measured["marks"]
         }
-        return judged_pair(measured, marks, judgement, cell, statuses)
+        return judged_pair(measured, marks, cell, statuses)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -61,22 +59,22 @@ def load_pair(
 def judged_pair(
     measured: Mapping[str, Any],
     marks: Mapping[float, dict[SplitName, Curve]],
-    judgement: Judgement,
     cell: Cell,
     statuses: Mapping[str, Mapping[str, Any]],
 ) -> PairResult:
     """Return a pair from its curves at each mark and what else was measured of it; KeyError for what is not there.
 
-    `measured` has pair, trainer_seed, fingerprints, distance, cosine and disagreement, as cells.json has, too.
+    `measured` is a pair as `store_pair` writes it or as cells.json has it.
     """
     first, second = measured["fingerprints"]
     diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
-    classes = dataset_info(cell.config["data"]["dataset"]).classes
+    classes, largest_class = dataset_info(cell.config["data"]["dataset"]).classes, int(measured["largest_class"])
     return PairResult(
         measured["pair"],
         measured["trainer_seed"],
         (first, second),
-        tuple(judge_mark(e, marks[e], diverged, classes, judgement.min_train_accuracy) for e in sorted(marks)),
+        largest_class,
+        tuple(judge_mark(e, marks[e], diverged, classes, largest_class) for e in sorted(marks)),
         measured["distance"],
         measured["cosine"],
         measured["disagreement"],

@@ -15,7 +15,6 @@ from lmc_repro.errors import LmcError
 from lmc_repro.models.names import network
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.profile import Judgement
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking import names
 from lmc_repro.tracking.reader import Reader
@@ -100,7 +99,7 @@ def check_pair(a: End, b: End, n_train: int) -> None:
         )
 
 
-def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int, judgement: Judgement) -> TwoRuns:
+def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int) -> TwoRuns:
     """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
     a, b = ends
     files = tuple(reader.checkpoint(end.run, end.config.epochs) for end in (a, b))
@@ -120,7 +119,6 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
         data=a.config.data,
         prepared=prepared,
         points=points,
-        min_train_accuracy=judgement.min_train_accuracy,
     )
     result = measure_pair(task)
     return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)

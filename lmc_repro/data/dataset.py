@@ -30,6 +30,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def largest_class(self) -> int:
+        """The number of samples with the most common label: what the best constant predictor has right."""
+        return int(self.labels.cpu().bincount().max())
+
     def to(self, device: torch.device) -> Split:
         """Return the split with its tensors on `device`."""
         return Split(self.images.to(device), self.labels.to(device))

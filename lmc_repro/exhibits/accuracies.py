@@ -67,7 +67,7 @@ def _cell(cell: dict[str, Any], runs: dict[str, Any]) -> dict[str, Any]:
         "epochs": cell["config"]["epochs"],
         "n_runs": len(status),
         "diverged": counts["diverged"],
-        "undertrained": counts["undertrained"],
+        "collapsed": counts["collapsed"],
         "values": [round(value, 6) for value in values],
         "mean": statistics.fmean(values) if values else None,
         "min": min(values, default=None),

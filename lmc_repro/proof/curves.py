@@ -84,7 +84,6 @@ def _task(stored: StoredStudy, cell: Mapping[str, Any], pair: Mapping[str, Any],
         data=config.data,
         prepared=prepared,
         points=int(stored.results.runs["points"]),
-        min_train_accuracy=None,
     )
 
 
@@ -115,7 +114,7 @@ def _problem(
 def _distance_problem(
     results: Results, cell: Mapping[str, Any], pair: Mapping[str, Any], made: PairResult
 ) -> str | None:
-    for key in ("distance", "cosine", "disagreement"):
+    for key in ("largest_class", "distance", "cosine", "disagreement"):
         if pair[key] != getattr(made, key):
             place = f"{results.place.results / 'cells.json'}: cell {cell['cell']}, pair {pair['pair']}"
             return f"{place}: {key} {pair[key]}, MLflow's weights give {getattr(made, key)}; {results.place.fix}"

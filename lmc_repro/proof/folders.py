@@ -11,6 +11,7 @@ from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.results import CellResult, CellSummary, MarkResult, PairResult
 from lmc_repro.proof.results import Results, cell_again
 from lmc_repro.proof.tally import Tally
+from lmc_repro.schemas.profile import Judgement
 from lmc_repro.studies.workspace import Listener
 
 RECORDED = ("diverged_epoch", "init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
@@ -51,9 +52,7 @@ def _folder_problem(results: Results, entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_cells(
-    results: Results, whole: set[str], min_train_accuracy: float | None, tally: Tally
-) -> dict[str, CellResult]:
+def check_cells(results: Results, whole: set[str], judgement: Judgement, tally: Tally) -> dict[str, CellResult]:
     """Work out every cell from curves.csv and compare it with cells.json; returns the cells worked out, by key.
 
     A cell with a run whose folder is not whole cannot be judged (it may have diverged), and is left out.
@@ -64,7 +63,7 @@ def check_cells(
         if not fingerprints <= whole:
             continue
         diverged = {f: results.folder(f).status()["diverged_epoch"] for f in fingerprints}
-        result = cell_again(results, cell, diverged, min_train_accuracy)
+        result = cell_again(results, cell, diverged, judgement)
         for pair, made in zip(cell["pairs"], result.pairs, strict=True):
             problem = next(_pair_problems(pair, made.final), None)
             tally.add("barriers of pairs", problem and _told(results, cell, f"pair {pair['pair']}: {problem}"))

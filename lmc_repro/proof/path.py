@@ -32,7 +32,7 @@ def read_path(reader: Reader, run: StoredRun) -> Columns:
 def compare_path(
     reader: Reader, run: StoredRun, recorded: Columns, result: PairResult
 ) -> tuple[list[Check], list[Finding]]:
-    """Compare a pair's stored path and numbers with `result`, in which every mark is judged."""
+    """Compare a pair's stored path and numbers with `result`."""
     table = json.loads(path_table(result.final))
     made: Columns = {name: [row[i] for row in table["data"]] for i, name in enumerate(table["columns"])}
     checks, findings = [], []
@@ -57,7 +57,7 @@ def _column(name: str, recorded: Columns, made: Columns) -> Iterator[Finding]:
 
 
 def _points(run: StoredRun, logged: dict[tuple[str, int], float], result: PairResult) -> Iterator[Finding]:
-    """Yield the logged numbers that come out otherwise. Which marks have a barrier is the judgement of the study."""
+    """Yield the logged numbers that come out otherwise."""
     expected = {(point.name, point.step): point.value for point in pair_points(result)}
     for (name, step), value in sorted(logged.items()):
         if expected.get((name, step)) != value:

@@ -167,7 +167,7 @@ def _prove(reader: Reader, record: Record, folder: RunFolder, place: Place) -> T
 
 
 def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
-    """Measure the path between the weights made again; every mark is judged, whatever its training accuracy."""
+    """Measure the path between the weights made again."""
     first, second = folders
     statuses = [folder.status() for folder in folders]
     config = records[0].end.config
@@ -189,6 +189,5 @@ def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: in
         data=config.data,
         prepared=place.prepared,
         points=points,
-        min_train_accuracy=0.0,
     )
     return next(map_tasks(measure_pair, [task], 1))

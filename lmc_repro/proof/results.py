@@ -16,6 +16,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json
 from lmc_repro.project import Project
 from lmc_repro.report.read import has_results, read_study
+from lmc_repro.schemas.profile import Judgement
 from lmc_repro.training.run_folder import RunFolder
 
 Curves = dict[tuple[str, str, float, SplitName], Curve]
@@ -80,20 +81,24 @@ def cell_again(
     results: Results,
     cell: Mapping[str, Any],
     diverged: Mapping[str, float | None],
-    min_train_accuracy: float | None,
+    judgement: Judgement,
 ) -> CellResult:
-    """Return a cell worked out from curves.csv alone; `diverged` gives the epoch of each run by fingerprint."""
+    """Return a cell worked out from curves.csv alone; `diverged` gives the epoch of each run by fingerprint.
+
+    What `judgement` says of the threshold is the results' own.
+    """
     classes = dataset_info(cell["config"]["data"]["dataset"]).classes
     pairs = []
     for pair in cell["pairs"]:
         first, second = pair["fingerprints"]
-        marks = []
+        largest_class, marks = pair["largest_class"], []
         for epoch in results.marks(cell["cell"], pair["pair"]):
             curves = {split: results.curves[cell["cell"], pair["pair"], epoch, split] for split in SPLITS}
-            marks.append(judge_mark(epoch, curves, (diverged[first], diverged[second]), classes, min_train_accuracy))
+            marks.append(judge_mark(epoch, curves, (diverged[first], diverged[second]), classes, largest_class))
         measured = (pair["distance"], pair["cosine"], pair["disagreement"])
-        pairs.append(PairResult(pair["pair"], pair["trainer_seed"], (first, second), tuple(marks), *measured))
-    return judge_cell(pairs, float(results.runs["threshold"]))
+        ends = ((first, second), largest_class)
+        pairs.append(PairResult(pair["pair"], pair["trainer_seed"], *ends, tuple(marks), *measured))
+    return judge_cell(pairs, judgement.model_copy(update={"threshold": float(results.runs["threshold"])}), classes)
 
 
 def _profile(place: Place) -> str | None:

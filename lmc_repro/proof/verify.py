@@ -77,7 +77,7 @@ def _verify(
 ) -> None:
     results = read_results(place)
     whole = check_folders(results, tally, listener)
-    again = check_cells(results, whole, config.judgement.min_train_accuracy, tally)
+    again = check_cells(results, whole, config.judgement, tally)
     if reader is None:
         left_out.append("MLflow and the paths between its weights: there is no store that can be read")
         return

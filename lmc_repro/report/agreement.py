@@ -1,4 +1,4 @@
-"""Ours against the paper: counted by verdict over cells that are comparable, never boiled down to one percentage."""
+"""Ours against the paper: counted by Eq. 1 over cells that are comparable, never boiled down to one percentage."""
 
 from __future__ import annotations
 
@@ -22,12 +22,21 @@ OUTCOME_HEADINGS = ("ours disconnected", "ours connected", NO_VERDICT, NOT_RUN)
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell that the paper prints a number for, with both verdicts of one split; `ours` is one of OUTCOMES."""
+    """A cell that the paper prints a number for, with both verdicts of one split by Eq. 1; `ours` is one of OUTCOMES.
+
+    `unequal_ends`: our own verdict is that, so that Eq. 1 is high without a hill.
+    """
 
     table: StudyTable
     entry: Entry
     paper: Verdict
     ours: str
+    unequal_ends: bool
+
+    @property
+    def name(self) -> str:
+        """The cell's name among those of other studies."""
+        return f"{self.table.results.title.split(':')[0]}, {self.entry.label}"
 
     @property
     def disagrees(self) -> bool:
@@ -64,8 +73,8 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
                 if not comparable(entry.cell, table.results) or entry.cell.fingerprints in seen:
                     continue
                 seen.add(entry.cell.fingerprints)
-                ours = entry.verdict(split) or NO_VERDICT
-            found.append(Compared(table, entry, paper, ours))
+                ours = entry.by_barrier(split, table.results.threshold) or NO_VERDICT
+            found.append(Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends"))
     best: dict[tuple[str, str, str], Compared] = {}
     for one in found:
         place = (one.table.results.study, one.entry.row.key, one.entry.column.key)
@@ -82,6 +91,12 @@ def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:
     """Return counts by the paper's verdict, then by ours (OUTCOMES)."""
     counts = Counter((cell.paper, cell.ours) for cell in cells)
     return {paper: {ours: counts[paper, ours] for ours in OUTCOMES} for paper in VERDICTS}
+
+
+def unequal_ends(cells: Sequence[Compared]) -> str:
+    """Return the cells that are unequal ends, as a sentence; empty where there are none."""
+    names = "; ".join(cell.name for cell in cells if cell.unequal_ends)
+    return f"Unequal ends, disconnected by Eq. 1 alone: {names}." if names else ""
 
 
 def log_distance(ours: float, paper: float) -> float:

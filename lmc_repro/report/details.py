@@ -26,7 +26,7 @@ PAIR = (
     "loss barrier",
 )  # fmt: skip
 ENDS = ("pair", "trainer seed", "end", "status", "fingerprint")
-LATE = ("epoch", "test mean", "test verdict", "train mean", "train verdict")
+LATE = ("epoch", "test mean", "test line", "test verdict", "train mean", "train line", "train verdict")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ def _late(cell: CellRecord) -> Rows:
     return [
         [
             mark_text(test.epoch),
-            *(text for mark in (test, train) for text in (points(mark.mean), mark.verdict or NO_VERDICT)),
+            *(
+                text
+                for mark in (test, train)
+                for text in (points(mark.mean), points(mark.line_mean), mark.verdict or NO_VERDICT)
+            ),
         ]
         for test, train in both
     ]

@@ -135,7 +135,7 @@ def _ours(place: dict[str, Any]) -> str:
     parts = []
     if run["mean"] is not None:
         parts.append(f"{points(run['mean'])} ({points(run['min'])}-{points(run['max'])}), n {len(run['values'])}")
-    lost = [f"{run[why]} {why}" for why in ("diverged", "undertrained") if run[why]]
+    lost = [f"{run[why]} {why}" for why in ("diverged", "collapsed") if run[why]]
     if lost:
         parts.append(f"of {run['n_runs']} runs {' and '.join(lost)}")
     return f"{FAILED} {'; '.join(parts)}" if _failed(run) else "; ".join(parts)

@@ -19,7 +19,8 @@ from lmc_repro.tracking.stored_cells import StoredCell
 class ListedCell:
     """A cell: mean barriers and the paper's in points, and the mean over its pairs of the error along the path.
 
-    `run_id` is None where the files were read; `status` is that of the cell's run.
+    `mean` is that of Eq. 1, `line` that of the line barrier. `run_id` is None where the files were read; `status` is
+    that of the cell's run.
     """
 
     cell: str
@@ -27,6 +28,7 @@ class ListedCell:
     status: str
     n: int
     mean: dict[SplitName, float | None]
+    line: dict[SplitName, float | None]
     verdict: dict[SplitName, str | None]
     flags: dict[SplitName, list[str]]
     paper: dict[SplitName, float | None]
@@ -52,6 +54,7 @@ def _stored(run: StoredCell) -> ListedCell:
         status=run.status,
         n=int(number("barrier/test_n") or 0),
         mean={split: number(f"barrier/{split}_mean") for split in SPLITS},
+        line={split: number(f"barrier/{split}_line_mean") for split in SPLITS},
         verdict={split: None if verdicts[split] in (None, "none") else verdicts[split] for split in SPLITS},
         flags={split: flags[split].split() if flags[split] != "none" else [] for split in SPLITS},
         paper={split: number(f"paper/{split}") for split in SPLITS},
@@ -77,6 +80,7 @@ def cells_of_files(folder: Path) -> tuple[str, list[ListedCell]]:
             status="FINISHED",
             n=len(cell.summary["test"].values),
             mean={split: cell.summary[split].mean for split in SPLITS},
+            line={split: cell.summary[split].line_mean for split in SPLITS},
             verdict={split: cell.summary[split].verdict for split in SPLITS},
             flags={split: list(cell.summary[split].flags) for split in SPLITS},
             paper={split: (cell.paper or {}).get(split) for split in SPLITS},
@@ -91,15 +95,20 @@ def listing_lines(cells: Sequence[ListedCell]) -> Iterator[str]:
     width = max([len(cell.cell) for cell in cells] + [4])
     high = max((error for cell in cells for error in cell.curve["test"]), default=0.0)
     points = max([len(cell.curve["test"]) for cell in cells] + [5])
-    head = f"{'cell':{width}}  {'test':>6} {'train':>6}  n  {'verdict':12} {'flags':6} {'path':{points}}"
+    barriers = " ".join(f"{name:>6}" for name in ("test", "line", "train", "line"))
+    head = f"{'cell':{width}}  {barriers}  n  {'verdict':12} {'flags':6} {'path':{points}}"
     yield head + ("  run" if any(cell.run_id for cell in cells) else "")
     for cell in cells:
-        means = " ".join(f"{'-' if m is None else f'{m:.2f}':>6}" for m in (cell.mean["test"], cell.mean["train"]))
+        both = (values[split] for split in reversed(SPLITS) for values in (cell.mean, cell.line))
+        means = " ".join(f"{'-' if value is None else f'{value:.2f}':>6}" for value in both)
         flags = " ".join(dict.fromkeys(letter(flag) for split in SPLITS for flag in cell.flags[split]))
         drawn = spark(cell.curve["test"], 0.0, high)
         line = f"{cell.cell:{width}}  {means}  {cell.n}  {_verdict(cell):12} {flags:6} {drawn:{points}}"
         yield line + (f"  {cell.run_id}" if cell.run_id else "")
-    yield f"mean barrier in points; verdict of test; path: mean test error along it, 0 to {high:.2f} points"
+    yield (
+        "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
+        f"path: mean test error along it, 0 to {high:.2f} points"
+    )
 
 
 def _verdict(cell: ListedCell) -> str:

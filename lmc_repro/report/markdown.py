@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
-from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, Compared, compared, entry_distance, two_by_two
+from lmc_repro.report.agreement import (
+    OUTCOME_HEADINGS,
+    OUTCOMES,
+    Compared,
+    compared,
+    entry_distance,
+    two_by_two,
+    unequal_ends,
+)
 from lmc_repro.report.contents import Report, StudyPart
 from lmc_repro.report.overview import overview
 from lmc_repro.report.planned import NotRun, hours_text, total
@@ -55,7 +63,8 @@ def study_markdown(part: StudyPart, figures: str = "figures") -> str:
         parts.append(f"**{note}**\n")
     parts.append("".join(f"- {name}: {value}\n" for name, value in heading(results)))
     parts.append(
-        f"{table_shows(table)} {agrees(table)} Below a mean: the range over trainer seeds, verdict, n, flags.\n"
+        f"{table_shows(table)} {agrees(table)} "
+        "Below a mean: the line barrier, the range over trainer seeds, verdict, n, flags.\n"
     )
     parts.append(grid_markdown(table))
     if part.claim:
@@ -161,11 +170,12 @@ def agreement_markdown(tables: Sequence[StudyTable]) -> str:
 
 
 def two_by_two_markdown(cells: Sequence[Compared], split: SplitName) -> str:
-    """Return the counts of cells by the paper's verdict and ours."""
+    """Return the counts of cells by the paper's verdict and ours, and the cells that are unequal ends."""
     rows = []
     for paper, ours in two_by_two(cells).items():
         rows.append([f"paper {paper}: {sum(ours.values())} cells", *(ours[outcome] for outcome in OUTCOMES)])
-    return markdown_table([f"judged on {split}", *OUTCOME_HEADINGS], rows)
+    table = markdown_table([f"judged on {split}", *OUTCOME_HEADINGS], rows)
+    return f"{table}\n{said}\n" if (said := unequal_ends(cells)) else table
 
 
 def provenance_markdown(studies: Sequence[StudyResults]) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lmc_repro.report.contents import Report, StudyPart
-from lmc_repro.report.sentences import outcome
+from lmc_repro.report.sentences import JUDGED, outcome
 from lmc_repro.report.statements import tally
-from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN
+from lmc_repro.report.words import LEFT_OUT, NOT_RUN
 
 EXHIBITS = (
     ("Table 1", "linear networks", "table1"),
@@ -71,7 +71,7 @@ def part_outcome(part: StudyPart) -> str:
     if part.table is None:
         return f"{NOT_RUN.capitalize()}: no results."
     counts = Counter(outcome(entry) for entry in part.table.entries)
-    judged = [f"{counts[name]} {name}" for name in ("connected", "disconnected", NO_VERDICT, NOT_RUN) if counts[name]]
+    judged = [f"{counts[name]} {name}" for name in JUDGED if counts[name]]
     left = counts.pop(LEFT_OUT, 0)
     on = ", ".join(dataset.name for dataset in part.table.results.datasets)
     said = f"{sum(counts.values())} cells{f' on {on}' if on else ''}: {', '.join(judged)}"

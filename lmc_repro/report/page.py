@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lmc_repro.report import charts, panels
-from lmc_repro.report.agreement import OUTCOME_HEADINGS, compared, entry_distance, two_by_two
+from lmc_repro.report.agreement import OUTCOME_HEADINGS, compared, entry_distance, two_by_two, unequal_ends
 from lmc_repro.report.contents import Report, StudyPart
 from lmc_repro.report.details import CellDetails, cell_details, values
 from lmc_repro.report.figures import panel_axes
@@ -178,7 +178,7 @@ def _place(entry: Entry, table: StudyTable, anchor: str, scale: panels.Scale, dr
 
 
 def _agreement(tables: list[StudyTable]) -> dict[str, Any] | None:
-    """Return the 2x2 tables of both splits and the distances; None where only analogues were run."""
+    """Return the 2x2 tables of both splits, their unequal ends, and the distances; None if only analogues were run."""
     if all(table.results.analogue for table in tables):
         return None
     by_split = {split: compared(tables, split) for split in ORDER}
@@ -191,5 +191,6 @@ def _agreement(tables: list[StudyTable]) -> dict[str, Any] | None:
         "counted": bool(by_split["test"]),
         "headings": OUTCOME_HEADINGS,
         "two_by_two": {split: two_by_two(cells) for split, cells in by_split.items()},
+        "unequal_ends": {split: unequal_ends(cells) for split, cells in by_split.items()},
         "distances": distances,
     }

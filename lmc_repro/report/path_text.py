@@ -9,8 +9,10 @@ from typing import Any
 from lmc_repro.barriers.barrier import coarse_barrier
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import MarkResult
-from lmc_repro.barriers.verdict import judge
+from lmc_repro.barriers.verdict import judge_pair, pair_flags
 from lmc_repro.report.run_text import number, path_plots, split_table
+from lmc_repro.report.words import FLAGS, NO_VERDICT
+from lmc_repro.schemas.profile import Judgement
 
 ROWS = {
     "barrier (Eq. 1)": "barrier", "  at 11 points": "barrier_at_11_points", "floor": "floor", "line": "line",
@@ -19,8 +21,14 @@ ROWS = {
 }  # fmt: skip
 
 
-def split_records(mark: MarkResult, threshold: float, splits: Iterable[SplitName] = SPLITS) -> dict[str, Any]:
-    """Return curve, barriers and verdict of each split, for JSON: errors in points, null where an end is no network."""
+def split_records(
+    mark: MarkResult, judgement: Judgement, classes: int, splits: Iterable[SplitName] = SPLITS
+) -> dict[str, Any]:
+    """Return curve, barriers, verdict and flags of each split, for JSON.
+
+    Errors are in points. Barriers and verdict are null where an end is no network, the verdict alone where there is
+    nothing to lose.
+    """
     records: dict[str, Any] = {}
     for split in splits:
         curve, numbers = mark.curves[split], mark.barriers
@@ -29,7 +37,8 @@ def split_records(mark: MarkResult, threshold: float, splits: Iterable[SplitName
             "error_0": 100.0 * curve.errors[0],
             "error_1": 100.0 * curve.errors[-1],
             "barrier_at_11_points": coarse_barrier(curve) if numbers else None,
-            "verdict": judge(numbers[split].barrier, threshold) if numbers else None,
+            "verdict": judge_pair(numbers[split], judgement.threshold, classes) if numbers else None,
+            "flags": pair_flags(mark, split, judgement, classes),
             "curve": {"alpha": curve.alphas, "wrong": curve.wrong, "n": curve.n, "loss": curve.loss},
         }
     return records
@@ -41,8 +50,11 @@ def path_lines(records: Mapping[str, Any], threshold: float) -> Iterator[str]:
     table = {title: {split: records[split].get(key) for split in splits} for title, key in ROWS.items()}
     yield from split_table({t: row for t, row in table.items() if any(v is not None for v in row.values())}, splits)
     for split in splits:
-        verdict = records[split]["verdict"] or "no verdict: an end diverged or did not train"
+        lost = records[split]["barrier"] is None
+        verdict = f"{NO_VERDICT}: an end diverged or collapsed" if lost else records[split]["verdict"] or NO_VERDICT
         yield f"{split}: {verdict} (threshold {threshold:g} points)"
+    for flag in dict.fromkeys(flag for split in splits for flag in records[split]["flags"]):
+        yield FLAGS[flag][1]
     yield from path_plots({split: _errors(records[split]) for split in splits})
 
 

@@ -11,7 +11,7 @@ from lmc_repro.barriers.barrier import mean_barrier, normalised
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.report.plot_axes import epoch_ticks, epoch_x, told_apart
-from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.report.records import CellRecord, PairRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable
 
 
@@ -83,7 +83,7 @@ def _history(
         for pair in cell.pairs:
             if (cell.key, pair.pair, mark, split) in results.curves:
                 lost = mark == pair.epoch and pair.barriers[split] is None
-                number = None if lost else _at_mark(results, cell, pair.pair, mark, split, value)
+                number = None if lost else _at_mark(results, cell, pair, mark, split, value)
                 pairs[pair.pair] = (pair.trainer_seed, number)
         if pairs:
             found.append(Point(epoch_x(mark), _by_seed(pairs.values()), f"epoch {mark:g}"))
@@ -91,14 +91,13 @@ def _history(
 
 
 def _at_mark(
-    results: StudyResults, cell: CellRecord, pair: str, mark: float, split: SplitName, value: str
+    results: StudyResults, cell: CellRecord, pair: PairRecord, mark: float, split: SplitName, value: str
 ) -> float | None:
     """Return a pair's barrier at a mark, from its curves; None unless both ends are trained there."""
-    train, test = (results.curves[cell.key, pair, mark, name] for name in SPLITS)
-    classes = next(d.classes for d in results.datasets if d.name == cell.config["data"]["dataset"])
+    train, test = (results.curves[cell.key, pair.pair, mark, name] for name in SPLITS)
     for end in (0, -1):
         diverged = 0 if None in (train.loss[end], test.loss[end]) else None
-        if endpoint_status(mark, diverged, train.errors[end], classes, results.min_train_accuracy) != "trained":
+        if endpoint_status(mark, diverged, train.wrong[end], train.n, pair.largest_class) != "trained":
             return None
     curve = train if split == "train" else test
     points = mean_barrier(curve.wrong) * 100.0 / curve.n

@@ -115,6 +115,7 @@ def _pair(entry: Mapping[str, Any]) -> PairRecord:
         pair=entry["pair"],
         trainer_seed=entry["trainer_seed"],
         fingerprints=(first, second),
+        largest_class=entry["largest_class"],
         status=(status_0, status_1),
         epoch=entry["epoch"],
         barriers={split: Barriers(**_taken(Barriers, entry[split])) if known[split] else None for split in SPLITS},

@@ -70,6 +70,7 @@ class PairRecord:
     pair: str
     trainer_seed: int
     fingerprints: tuple[str, str]
+    largest_class: int
     status: tuple[EndpointStatus, EndpointStatus]
     epoch: float
     barriers: dict[SplitName, Barriers | None]
@@ -131,12 +132,6 @@ class StudyResults:
     show: Show | None = None
     left_out: tuple[LeftOut, ...] = ()
     not_run: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def min_train_accuracy(self) -> float | None:
-        """The accuracy from which an endpoint counts as trained; None: halfway from chance to 1."""
-        values = [value for key, value, _ in self.provenance if key == "judgement.min_train_accuracy"]
-        return values[0] if values else None
 
     def own_dataset(self, row: str, column: str) -> str | None:
         """Return the data set that the study itself names for a cell: the paper's."""

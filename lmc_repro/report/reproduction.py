@@ -32,6 +32,7 @@ from lmc_repro.report.words import (
     flags,
     heading,
     init,
+    line_means,
     means,
     paper_numbers,
     points,
@@ -134,16 +135,17 @@ def _disagreements(tables: Sequence[StudyTable]) -> str:
     for split in ORDER:
         for found in compared(tables, split):
             if found.disagrees:
-                verdicts = f"paper {found.paper}, ours {found.ours}"
-                lines.append(f"- {_name(found)}, {split}: {verdicts} ({_numbers(found, split)})\n")
+                ends = " by Eq. 1: unequal ends" if found.unequal_ends else ""
+                verdicts = f"paper {found.paper}, ours {found.ours}{ends}"
+                lines.append(f"- {found.name}, {split}: {verdicts} ({_numbers(found, split)})\n")
     for table in tables:
         for entry in table.entries:
             if entry.cell is None or entry.paper is None:
                 continue
             if not comparable(entry.cell, table.results):
                 lines.append(f"- {entry.label}: not counted, other data or epochs than the paper's\n")
-            elif entry.n == 0:
-                why = untrained(entry.cell)
+            elif None in (entry.verdict("test"), entry.verdict("train")):
+                why = "nothing to lose" if entry.n else untrained(entry.cell)
                 lines.append(f"- {entry.label}: {NO_VERDICT} ({why}), neither agreement nor disagreement\n")
     return "".join(lines) or "None among the cells that were run.\n"
 
@@ -151,11 +153,8 @@ def _disagreements(tables: Sequence[StudyTable]) -> str:
 def _numbers(found: Compared, split: SplitName) -> str:
     assert found.entry.cell is not None and found.entry.paper is not None
     ours = found.entry.cell.summary[split]
-    return f"{points(found.entry.paper[split])} against {points(ours.mean)}, n {found.entry.n}"
-
-
-def _name(found: Compared) -> str:
-    return f"{found.table.results.title.split(':')[0]}, {found.entry.label}"
+    paper = points(found.entry.paper[split])
+    return f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
 
 
 def _section(section: Section) -> str:
@@ -183,14 +182,15 @@ def _part(part: Part, alone: bool) -> str:
     title = "" if alone else f"### Part {part.name}\n\n"
     notes = f"{part.notes}\n\n" if part.notes else ""
     return (
-        f"{title}{notes}Mean barrier in points, test / train; range and sd over n trainer seeds.\n\n"
+        f"{title}{notes}Mean barrier (Eq. 1) and line barrier in points, test / train; "
+        "range and sd over n trainer seeds.\n\n"
         # The attribute is for the documentation's site; a forge reads Markdown there without it.
         f'{_cells(part.table)}\n<details markdown="1"><summary>Made with</summary>\n\n{made}\n</details>\n'
     )
 
 
 def _cells(table: StudyTable) -> str:
-    header = ["cell", "ours", "range", "sd", "n", "our verdict", "flags", "paper", "paper's verdict",
+    header = ["cell", "ours", "line", "range", "sd", "n", "our verdict", "flags", "paper", "paper's verdict",
               "normalised %", "error of the ends", "network"]  # fmt: skip
     return markdown_table(header, [_row(entry, table) for entry in table.entries if entry.cell is not None])
 
@@ -204,6 +204,7 @@ def _row(entry: Entry, table: StudyTable) -> list[str]:
     return [
         entry.label,
         means(cell),
+        line_means(cell),
         spreads(cell),
         " / ".join(points(cell.summary[split].sd) for split in ORDER),
         str(entry.n),

@@ -22,7 +22,8 @@ ROWS = {
 """What a pair's table says, and the end of the metric's name."""
 
 CELL_ROWS = {
-    "mean barrier": "_mean", "median": "_median", "lowest": "_min", "highest": "_max", "sd": "_sd", "n": "_n",
+    "mean barrier": "_mean", "mean line": "_line_mean", "median": "_median", "lowest": "_min", "highest": "_max",
+    "sd": "_sd", "n": "_n",
 }  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _pair(view: dict[str, Any]) -> Iterator[str]:
         }
         yield from split_table(table)
     else:
-        yield "no barrier: an end diverged or did not train"
+        yield "no barrier: an end diverged or collapsed"
     paths = {split: values(view["curves"].get(f"path/{split}_error", [])) for split in SPLITS}
     yield from path_plots(paths)
     for split in SPLITS:
@@ -109,7 +110,10 @@ def _numbers(view: dict[str, Any]) -> Iterator[str]:
 def _barriers(pair: dict[str, Any]) -> str:
     if pair["test_barrier"] is None:
         return f"no barrier ({' and '.join(str(status) for status in pair['ends'])})"
-    return f"barrier test {number(pair['test_barrier'])}, train {number(pair['train_barrier'])}"
+    return ", ".join(
+        f"{split} barrier {number(pair[f'{split}_barrier'])} (line {number(pair[f'{split}_line'])})"
+        for split in reversed(SPLITS)
+    )
 
 
 def split_table(

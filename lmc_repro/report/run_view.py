@@ -75,14 +75,18 @@ def _training(run: StoredRun) -> dict[str, Any]:
 
 
 def _pair(reader: Reader, run: StoredRun) -> dict[str, Any]:
-    numbers = {split: run.metrics.get(f"barrier/{split}") for split in SPLITS}
+    numbers = {
+        f"{split}_{name}": run.metrics.get(f"barrier/{split}{end}")
+        for split in SPLITS
+        for name, end in (("barrier", ""), ("line", "_line"))
+    }
     path = reader.history(run, ("path/test_error",)).get("path/test_error", [])
     statuses = [run.tags.get(f"lmc.status_{i}") for i in (0, 1)]
     return {
         "run_id": run.run_id,
         "name": run.tags.get("mlflow.runName", ""),
         "ends": statuses,
-        **{f"{split}_barrier": number for split, number in numbers.items()},
+        **numbers,
         "test_error": values(path),
     }
 

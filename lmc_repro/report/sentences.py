@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lmc_repro.barriers.curve import SplitName
-from lmc_repro.report.agreement import OUTCOMES, VERDICTS, Compared, compared, two_by_two
+from lmc_repro.report.agreement import OUTCOMES, VERDICTS, Compared, compared, two_by_two, unequal_ends
 from lmc_repro.report.figures import panel_axes
 from lmc_repro.report.plots import ValuePlot
 from lmc_repro.report.statements import Finding, tally
@@ -15,6 +15,9 @@ from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN, points
 from lmc_repro.schemas.claim import Claim
 
 ORDER: tuple[SplitName, SplitName] = ("test", "train")
+JUDGED = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)
+"""What `outcome` returns of the cells of a profile, in the order of a sentence."""
+
 NOT_COUNTED = "An analogue: it counts no agreement with the paper."
 OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
 
@@ -23,12 +26,13 @@ def table_shows(table: StudyTable) -> str:
     """Return what a study's grid holds: how many of its cells, and how they are judged on test."""
     counts = Counter(outcome(entry) for entry in table.entries)
     left = counts.pop(LEFT_OUT, 0)
-    names = [name for name in ("connected", "disconnected", NO_VERDICT, NOT_RUN) if counts[name]]
-    judged = ", ".join(f"{counts[name]} {name}" for name in names) + (f" ({left} {LEFT_OUT})" if left else "")
+    judged = ", ".join(f"{counts[name]} {name}" for name in JUDGED if counts[name]) + (
+        f" ({left} {LEFT_OUT})" if left else ""
+    )
     data = ", ".join(d.title for d in table.results.datasets) or "no data"
     return (
         f"Mean barrier in points, test / train, of {_cells(sum(counts.values()))} on {data}; "
-        f"by the test barrier: {judged} (threshold {table.results.threshold:g} points)."
+        f"on test: {judged} (threshold {table.results.threshold:g} points)."
     )
 
 
@@ -85,7 +89,8 @@ def agrees(table: StudyTable, split: SplitName = "test") -> str:
         return NOT_COUNTED
     if not table.with_paper:
         return "The paper prints no number for it: no agreement is counted."
-    counts = two_by_two(compared([table], split))
+    cells = compared([table], split)
+    counts = two_by_two(cells)
     parts = []
     for paper in VERDICTS:
         ours = counts[paper]
@@ -94,7 +99,7 @@ def agrees(table: StudyTable, split: SplitName = "test") -> str:
             parts.append(f"of {_cells(total)} {paper} in the paper ours are {found}")
     if not parts:
         return "No cell has the paper's data set and epochs: no agreement is counted."
-    return f"Agreement with the paper on {split}: {'; '.join(parts)}."
+    return " ".join([f"Agreement with the paper on {split}: {'; '.join(parts)}.", unequal_ends(cells)]).rstrip()
 
 
 def cell_agrees(entry: Entry, table: StudyTable) -> str:
@@ -121,7 +126,8 @@ def _judged(found: Compared) -> str:
     verdicts = f"paper {found.paper}, ours {found.ours}"
     if found.ours not in VERDICTS:
         return f"{verdicts} (neither agreement nor disagreement)"
-    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'})"
+    ends = "; unequal ends" if found.unequal_ends else ""
+    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'}{ends})"
 
 
 def _cells(count: int) -> str:

@@ -17,7 +17,7 @@ from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import NO_VERDICT, NOT_RUN, points
 from lmc_repro.schemas.claim import Claim, Statement
 
-Outcome = Literal["holds", "does not hold", "seen here", "not seen here", "no verdict", "not run"]
+Outcome = Literal["holds", "does not hold", "seen here", "not seen here", "not decided", "no verdict", "not run"]
 Seeds = dict[int, float]
 
 SYMBOLS = {"barrier": "B", "normalised": "N", "gap": "A"}
@@ -32,6 +32,7 @@ class Finding:
     `cells` names them as this profile does; `effect` is in words, `difference` (greater only) in points or percent.
     `in_favour` of `n` trainer seeds, cell by cell where the statement is about each. `counted`: all cells are the
     paper's own data and length, so that it says something about the paper; `holds` is None where nothing can be said.
+    `unequal_ends`: it rests on cells of that verdict, which `effect` names.
     """
 
     study: str
@@ -44,12 +45,13 @@ class Finding:
     holds: bool | None
     counted: bool
     missing: bool
+    unequal_ends: bool
 
     @property
     def outcome(self) -> Outcome:
         """What came out, in a word or two; only what is counted holds or does not hold."""
         if self.holds is None:
-            return "not run" if self.missing else "no verdict"
+            return "not run" if self.missing else "not decided" if self.unequal_ends else "no verdict"
         if self.counted:
             return "holds" if self.holds else "does not hold"
         return "seen here" if self.holds else "not seen here"
@@ -69,7 +71,7 @@ def tally(found: Iterable[Finding]) -> str:
     """Return how the statements came out: `5 hold, 1 not run`; empty where there are none."""
     several = {"holds": "hold", "does not hold": "do not hold"}
     counts = Counter[str](finding.outcome for finding in found)
-    order = ("holds", "does not hold", "seen here", "not seen here", NO_VERDICT, NOT_RUN)
+    order = ("holds", "does not hold", "seen here", "not seen here", "not decided", NO_VERDICT, NOT_RUN)
     return ", ".join(
         f"{counts[word]} {word if counts[word] == 1 else several.get(word, word)}" for word in order if counts[word]
     )
@@ -116,6 +118,7 @@ def _places(table: StudyTable, statement: Statement) -> list[tuple[str, list[Ent
 def _find(table: StudyTable, statement: Statement, where: str, entries: Sequence[Entry | None]) -> Finding:
     cells = [entry.cell for entry in entries if entry is not None and entry.cell is not None]
     missing = len(cells) < len(entries)
+    unequal = [cell for cell in cells if cell.summary[SPLIT].verdict == "unequal ends"]
     if statement.connected is not None:
         holds, effect, difference, n, favour = _connected(table, cells, len(entries))
     else:
@@ -124,6 +127,11 @@ def _find(table: StudyTable, statement: Statement, where: str, entries: Sequence
         holds, effect, difference, n, favour = _ordered(
             values[::-1] if statement.greater else values, UNITS[statement.of], bool(statement.greater)
         )
+        if unequal:
+            holds = None  # its Eq. 1 is no hill: neither order says anything about connectivity
+    if unequal:
+        names = "; ".join(f"{cell.row_label}, {cell.column_label}" for cell in unequal)
+        effect = f"{effect}; unequal ends: {names}".removeprefix("; ")
     if holds and missing:
         holds = None
     return Finding(
@@ -137,6 +145,7 @@ def _find(table: StudyTable, statement: Statement, where: str, entries: Sequence
         holds=holds,
         counted=not table.results.analogue and all(comparable(cell, table.results) for cell in cells),
         missing=missing,
+        unequal_ends=bool(unequal),
     )
 
 
@@ -174,7 +183,7 @@ def _connected(table: StudyTable, cells: Sequence[CellRecord], wanted: int) -> F
     means = [mean for cell in cells if (mean := cell.summary[SPLIT].mean) is not None]
     if not means:
         return None, "", None, 0, 0
-    holds = False if "disconnected" in verdicts else None if None in verdicts else True
+    holds = False if "disconnected" in verdicts else None if {None, "unequal ends"} & set(verdicts) else True
     if wanted == 1:
         return holds, f"{points(means[0])} points", None, len(values), favour
     effect = f"{verdicts.count('connected')} of {wanted} cells connected, largest {points(max(means))} points"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.barriers.verdict import judge
+from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.report.records import Axis, CellRecord, PaperTable, StudyResults
 
 
@@ -39,9 +39,14 @@ class Entry:
         """Our verdict, None where there is none."""
         return self.cell.summary[split].verdict if self.cell else None
 
+    def by_barrier(self, split: SplitName, threshold: float) -> Verdict | None:
+        """What our mean comes to by the paper's rule, Eq. 1 alone; None where there is no verdict."""
+        mean = self.cell.summary[split].mean if self.cell and self.verdict(split) else None
+        return None if mean is None else judge_barrier(mean, threshold)
+
     def paper_verdict(self, split: SplitName, threshold: float) -> Verdict | None:
         """What the paper's number comes to under the same threshold."""
-        return judge(self.paper[split], threshold) if self.paper else None
+        return judge_barrier(self.paper[split], threshold) if self.paper else None
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,10 @@ def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:
 
 
 def untrained(cell: CellRecord) -> str | None:
-    """Return why pairs of a cell have no verdict, in words, or None if all have one."""
+    """Return why pairs of a cell have no numbers, in words, or None if all have some."""
     diverged = sum("diverged" in pair.status for pair in cell.pairs)
-    under = sum("undertrained" in pair.status and "diverged" not in pair.status for pair in cell.pairs)
-    counts = {"diverged": diverged, "undertrained": under}
+    collapsed = sum("collapsed" in pair.status and "diverged" not in pair.status for pair in cell.pairs)
+    counts = {"diverged": diverged, "collapsed": collapsed}
     found = " and ".join(f"{n} {word}" for word, n in counts.items() if n)
     return f"of {len(cell.pairs)} pairs {found}" if found else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, compared, two_by_two
+from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, compared, two_by_two, unequal_ends
 from lmc_repro.report.contents import Report, StudyPart
 from lmc_repro.report.overview import Line, overview
 from lmc_repro.report.planned import total
@@ -75,7 +75,9 @@ def print_table(table: StudyTable, console: Console) -> None:
         console.print(_list(table))
     else:
         _print_stacked(table, console)
-    console.print("Mean barrier in points, test / train; then range, verdict, n trainer seeds.", highlight=False)
+    console.print(
+        "Mean barrier in points, test / train; then line barrier, range, verdict, n trainer seeds.", highlight=False
+    )
     used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
     for flag, (letter, meaning) in FLAGS.items():
         if flag in used:
@@ -136,8 +138,11 @@ def _ours(entry: Entry) -> Text:
 
 def _print_agreement(table: StudyTable, console: Console) -> None:
     for split in reversed(SPLITS):
-        for paper, ours in two_by_two(compared([table], split)).items():
+        cells = compared([table], split)
+        for paper, ours in two_by_two(cells).items():
             counts = ", ".join(f"{name} {ours[o]}" for o, name in zip(OUTCOMES, OUTCOME_HEADINGS, strict=True))
             console.print(
                 f"{split}, of {sum(ours.values())} cells that are {paper} in the paper: {counts}", highlight=False
             )
+        if said := unequal_ends(cells):
+            console.print(f"{split}: {said}", markup=False, highlight=False)

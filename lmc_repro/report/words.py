@@ -24,9 +24,14 @@ PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initial
 
 FLAGS = {
     "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
-    "borderline": ("B", "borderline: the mean lies within one sd of the threshold"),
-    "endpoint_mismatch": ("E", "endpoint mismatch: the line barrier comes to another verdict than Eq. 1"),
+    "borderline": ("B", "borderline: a mean that the verdict rests on lies within one sd of the threshold"),
     "unstable": ("U", "unstable: the verdict changes among the last five marks"),
+    "undertrained": ("T", "undertrained: an end has less train accuracy than halfway from chance to 1, or as set"),
+    "nothing_to_lose": (
+        "C",
+        "nothing to lose: the ends are close to chance, less than twice the threshold above it; no verdict by points, "
+        "the normalised barrier stands for it",
+    ),
     NOT_CONVERGED: (
         "N",
         f"not converged: a ReLU network under SGD on MNIST ends with a train error above {PERCENT:g} % (the paper's "
@@ -77,6 +82,11 @@ def means(cell: CellRecord, bold: str = "") -> str:
     return both(*found)
 
 
+def line_means(cell: CellRecord) -> str:
+    """Return our mean line barriers, test / train."""
+    return both(*(points(cell.summary[split].line_mean) for split in ("test", "train")))
+
+
 def spreads(cell: CellRecord) -> str:
     """Return the ranges over trainer seeds, test / train."""
     return both(*(spread(cell.summary[split]) for split in ("test", "train")))
@@ -89,11 +99,12 @@ def paper_numbers(entry: Entry) -> str:
 
 
 def verdict(cell: CellRecord) -> str:
-    """Return the verdict, with the strict one where it differs."""
+    """Return the verdict, with the strict one where it differs, or why there is none beside numbers."""
     found = {}
     for split, summary in cell.summary.items():
         strict = "" if summary.verdict_strict == summary.verdict else f" (strict: {summary.verdict_strict})"
-        found[split] = f"{summary.verdict or NO_VERDICT}{strict}"
+        lost = "" if summary.mean is None else ": nothing to lose"
+        found[split] = f"{summary.verdict or NO_VERDICT + lost}{strict}"
     return same_for_splits(found)
 
 
@@ -120,8 +131,9 @@ def entry_lines(entry: Entry, bold: str = "") -> list[str]:
     if entry.n == 0:
         return [NO_VERDICT, *([reason] if reason else [])]
     marks = flags(cell)
-    lines = [means(cell, bold), spreads(cell), verdict(cell), f"n {entry.n}" + (f", {marks}" if marks else "")]
-    return [*lines, f"not counted: {reason}"] if reason else lines
+    n = f"n {entry.n}" + (f", {marks}" if marks else "")
+    said = [means(cell, bold), f"line {line_means(cell)}", spreads(cell), verdict(cell), n]
+    return [*said, f"not counted: {reason}"] if reason else said
 
 
 def late_marks(summary: CellSummary) -> str:

@@ -32,15 +32,18 @@ READING = f"""How to read it:
 
 - **Barrier** (Eq. 1): the largest error on the path minus the mean error of its two ends, in percentage points. A cell
   shows the mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds.
-- **Verdict**: `connected` if the mean barrier is below the threshold, else `disconnected` (bold). The strict verdict
-  asks every pair; it is shown where it differs (`mixed`: the pairs do not agree).
-- **No verdict**: an endpoint diverged or did not learn. A collapsed network has barrier 0 and would pass for connected.
-- **Floor**: half the difference of the ends; Eq. 1 cannot be lower. **Line**: the largest rise above the chord between
-  the ends. **Normalised**: the barrier as a share of the test accuracy (Eq. 2); ordered, not judged. **Error of the
-  ends**: the mean error of all endpoints, collapsed ones too. **sd** (n - 1) from three trainer seeds on.
+- **Line**: the largest rise above the chord between the ends.
+- **Verdict**: `connected` if the mean barrier is below the threshold, `disconnected` (bold) if the mean line barrier is
+  not below it either, else `unequal ends`: one end is worse than the other, and there is no hill between them. The
+  strict verdict asks every pair; it is shown where it differs (`mixed`: the pairs do not agree).
+- **No verdict**: an endpoint diverged or collapsed (it is no better than a constant predictor, and its barrier of 0
+  would pass for connected), or the ends are so close to chance that there is nothing to lose.
+- **Floor**: half the difference of the ends; Eq. 1 cannot be lower. **Normalised**: the barrier as a share of the test
+  accuracy (Eq. 2); ordered, not judged. **Error of the ends**: the mean error of all endpoints, collapsed ones too.
+  **sd** (n - 1) from three trainer seeds on.
 - **Statements**: what the paper says without numbers. B is the test barrier, N the normalised one, A = |N_test -
   N_train|. A seed is in favour if its own pair shows the order. Only on the paper's data and length does a statement
-  hold or not hold; elsewhere it is seen or not seen.
+  hold or not hold; elsewhere it is seen or not seen. One that rests on unequal ends is not decided.
 - **{PAPER}**: what the paper prints, with its data set. Never ours.
 
 Flags:
@@ -96,7 +99,10 @@ def report_markdown(report: Report) -> str:
 
 
 def study_metrics(table: StudyTable) -> dict[str, Any]:
-    """Return a study's numbers for `dvc metrics`: barriers in points, `disconnected` 1 or 0, null without a verdict."""
+    """Return a study's numbers for `dvc metrics`: barriers in points, `disconnected` 1 or 0, null without a verdict.
+
+    A barrier at or above the threshold that is not disconnected is one of unequal ends: its line barrier is below.
+    """
     metrics: dict[str, Any] = {}
     for entry in table.entries:
         if entry.cell is None:
@@ -104,8 +110,9 @@ def study_metrics(table: StudyTable) -> dict[str, Any]:
         numbers: dict[str, Any] = {"n": entry.n}
         for split in SPLITS:
             verdict = entry.verdict(split)
-            mean = entry.cell.summary[split].mean
-            numbers[f"{split}_barrier"] = None if mean is None else round(mean, 4)
+            summary = entry.cell.summary[split]
+            for name, mean in (("barrier", summary.mean), ("line", summary.line_mean)):
+                numbers[f"{split}_{name}"] = None if mean is None else round(mean, 4)
             numbers[f"{split}_disconnected"] = None if verdict is None else int(verdict == "disconnected")
         metrics[entry.cell.key] = numbers
     return metrics

@@ -13,7 +13,7 @@ from lmc_repro.schemas.study import SOURCES, Key, Provenance, Settings
 
 
 class Judgement(Strict):
-    """When a pair counts as connected and an endpoint as trained."""
+    """When a pair counts as connected and an endpoint as undertrained."""
 
     threshold: float = Field(gt=0.0, description="points of error (Frankle et al. 2020)")
     min_train_accuracy: float | None = Field(default=None, ge=0.0, le=1.0, description="null: halfway from chance to 1")

@@ -98,7 +98,7 @@ def _measure(
         for pair in cell.pairs:
             first, second = (by_config[run] for run in pair.runs)
             pairs.setdefault(pair_key((first, second), profile.points, tag), (cell, pair))
-    todo = {k: at for k, at in pairs.items() if load_pair(store, k, profile.judgement, at[0], statuses) is None}
+    todo = {k: at for k, at in pairs.items() if load_pair(store, k, at[0], statuses) is None}
 
     def tasks() -> Iterator[PairTask]:
         for _, pair in todo.values():
@@ -117,7 +117,6 @@ def _measure(
                 data=pair.runs[0].data,
                 prepared=prepared,
                 points=profile.points,
-                min_train_accuracy=profile.judgement.min_train_accuracy,
                 device=device,
             )
 

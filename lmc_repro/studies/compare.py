@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.compare.files import RunRecord, write_results
 from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
@@ -17,7 +16,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.schemas.plan import Cell, Pair
-from lmc_repro.studies.publish import figure_title, log_result, publish_trainings
+from lmc_repro.studies.publish import figure_title, judged_cell, log_result, publish_trainings
 from lmc_repro.studies.train import members
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
@@ -63,10 +62,9 @@ def conclude(
             workspace.listener.advance(1, cell.key)
     finally:
         workspace.listener.end()
-    threshold = workspace.plan.profile_config.judgement.threshold
     results = {}
     for cell in cells:
-        results[cell.key] = judge_cell(found[cell.key], threshold)
+        results[cell.key] = judged_cell(workspace.plan, cell, found[cell.key])
         tracker.finish_cell(cell, results[cell.key])
     records = [_record(workspace, member, statuses[member.fingerprint]) for member in runs]
     if remark := tracker.link_project_run(cells):
@@ -113,7 +111,6 @@ def _measure(
     The weights are read from MLflow, and so checked, in either case.
     """
     store = workspace.project.working / "pairs"
-    judgement = workspace.plan.profile_config.judgement
     known: dict[str, PairResult] = {}
     asked: deque[tuple[str, str]] = deque()
     images: dict[tuple[str, str], Images] = {}  # of the cell that it was measured for; another may have the same pair
@@ -122,7 +119,7 @@ def _measure(
         for cell, pair in jobs:
             task = _task(workspace, tracker, cell, pair, by_config, statuses)
             key = key_of(workspace, pair, by_config)
-            result = load_pair(store, key, judgement, cell, statuses)
+            result = load_pair(store, key, cell, statuses)
             if result is None:
                 asked.append((cell.key, pair.name))
                 yield DrawnTask(task, figure_title(cell, pair.name))
@@ -161,7 +158,6 @@ def _task(
     a, b = tracked[first], tracked[second]
     marks = pair.runs[0].evaluate_at
     weights = {epoch: (tracker.checkpoint(a, epoch), tracker.checkpoint(b, epoch)) for epoch in marks}
-    profile = workspace.plan.profile_config
     return PairTask(
         pair=pair.name,
         trainer_seed=pair.trainer_seed,
@@ -171,8 +167,7 @@ def _task(
         model=pair.runs[0].model,
         data=pair.runs[0].data,
         prepared=workspace.prepared,
-        points=profile.points,
-        min_train_accuracy=profile.judgement.min_train_accuracy,
+        points=workspace.plan.profile_config.points,
         device=workspace.device,
     )
 

@@ -143,7 +143,7 @@ def _check_pairs(workspace: Workspace, cells: list[Cell], members: list[Member],
     _check_names(folder / "pairs", set(wanted))
     for key, (cell, pair) in wanted.items():
         where = f"bundle: pairs/{key}.json"
-        result = load_pair(folder / "pairs", key, profile.judgement, cell, statuses)
+        result = load_pair(folder / "pairs", key, cell, statuses)
         if result is None or pair_key(result.fingerprints, profile.points, workspace.tag) != key:
             raise LmcError(f"{where}: damaged, or of another pair; {FIX}")
         if tuple(mark.epoch for mark in result.marks) != pair.runs[0].evaluate_at:
@@ -184,9 +184,9 @@ def _stored(
     statuses: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[Cell, Pair, PairResult, None]]:
     """Yield every pair as the bundle has it: it was measured where the weights were."""
-    store, judgement = workspace.project.working / "pairs", workspace.plan.profile_config.judgement
+    store = workspace.project.working / "pairs"
     for cell, pair in jobs:
-        result = load_pair(store, key_of(workspace, pair, by_config), judgement, cell, statuses)
+        result = load_pair(store, key_of(workspace, pair, by_config), cell, statuses)
         assert result is not None  # checked before it was put there
         check_ends(workspace, result)
         yield cell, pair, dataclasses.replace(result, pair=pair.name), None

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.compare.figure import path_figure
 from lmc_repro.compare.pair import EVALUATION_NUMERICS, pair_key
 from lmc_repro.compare.stored import judged_pair
+from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
 from lmc_repro.files import read_json
@@ -71,8 +72,7 @@ def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, 
                     key = pair_key(result.fingerprints, plan.profile_config.points, numerics)
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
-                judged = judge_cell(pairs[cell.key], plan.profile_config.judgement.threshold)
-                ids.append(tracker.finish_cell(cell, judged))
+                ids.append(tracker.finish_cell(cell, judged_cell(plan, cell, pairs[cell.key])))
         finally:
             listener.end()
         written = sum(tracker.wrote(run_id) for run_id in ids)
@@ -92,6 +92,12 @@ def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, l
     finally:
         listener.end()
     return ids
+
+
+def judged_cell(plan: StudyPlan, cell: Cell, pairs: Sequence[PairResult]) -> CellResult:
+    """Return a cell's result from its pairs, by the rules of the plan's profile."""
+    classes = dataset_info(cell.config["data"]["dataset"]).classes
+    return judge_cell(pairs, plan.profile_config.judgement, classes)
 
 
 def log_result(
@@ -150,7 +156,7 @@ def _pairs(
                     f"{' and '.join(entry['fingerprints'])}, which are not those of params.yaml; {again}"
                 )
             curves = marks[cell.key, entry["pair"]]
-            result = judged_pair(entry, curves, plan.profile_config.judgement, cell, statuses)
+            result = judged_pair(entry, curves, cell, statuses)
             found.setdefault(cell.key, []).append(result)
     return found
 

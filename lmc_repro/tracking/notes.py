@@ -32,14 +32,14 @@ def cell_note(cell: Cell, result: CellResult) -> str:
     lines = [
         f"**{cell.row_label}, {cell.column_label}**: barriers of {len(result.pairs)} {cell.pair_kind} pairs, in points",
         "",
-        "| split | mean | median | range | n | verdict | flags | paper |",
-        "|---|---|---|---|---|---|---|---|",
+        "| split | mean | line | median | range | n | verdict | flags | paper |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for split in SPLITS:
         s = result.summary[split]
         spread = "-" if s.min is None or s.max is None else f"{s.min:.2f} to {s.max:.2f}"
-        cells = [split, _number(s.mean), _number(s.median), spread, str(len(s.values)), s.verdict or "none"]
-        cells += [", ".join(s.flags) or "-", _number((cell.paper or {}).get(split))]
+        cells = [split, _number(s.mean), _number(s.line_mean), _number(s.median), spread, str(len(s.values))]
+        cells += [s.verdict or "none", ", ".join(s.flags) or "-", _number((cell.paper or {}).get(split))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOTE_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 _REST = 200  # kept free for the last line of a note that is cut
-_HEAD = ("| cell | test | train | verdict on test | on train |", "|---|---|---|---|---|")
+_HEAD = ("| cell | test | line | train | line | verdict on test | on train |", "|---|---|---|---|---|---|---|")
 
 
 def link_cells(context: Context, cells: Sequence[Cell]) -> str | None:
@@ -92,7 +92,8 @@ def _place(run: StoredRun) -> tuple[str, ...]:
 
 def _row(run: StoredRun, link: str) -> str:
     name = f"{run.tags.get(names.ROW)} {run.tags.get(names.COLUMN)}"
-    barriers = [_number(run.metrics.get(f"barrier/{split}_mean")) for split in ("test", "train")]
+    kinds = [f"{split}_{mean}" for split in ("test", "train") for mean in ("mean", "line_mean")]
+    barriers = [_number(run.metrics.get(f"barrier/{kind}")) for kind in kinds]
     verdicts = [run.tags.get(f"lmc.verdict.{split}", "none") for split in ("test", "train")]
     return f"| [{name}]({link}) | {' | '.join(barriers + verdicts)} |"
 

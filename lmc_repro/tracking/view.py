@@ -34,7 +34,9 @@ _PREFIX = "deflate;"
 _RUN_NAME = "attributes.`Run Name`"
 _CELLS_COLUMNS = (
     "metrics.`barrier/test_mean`",
+    "metrics.`barrier/test_line_mean`",
     "metrics.`barrier/test`",
+    "metrics.`barrier/test_line`",
     "metrics.`test/error`",
     "tags.`lmc.verdict.test`",
 )
@@ -42,6 +44,7 @@ _COLUMNS = (
     "params.`row`",
     "params.`column`",
     "metrics.`barrier/test`",
+    "metrics.`barrier/test_line`",
     "metrics.`barrier/test_norm_pct`",
     "metrics.`barrier/test_argmax_alpha`",
     "metrics.`barrier/train`",

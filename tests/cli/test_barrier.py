@@ -81,7 +81,7 @@ def test_an_end_that_is_no_network_is_never_connected(
     for name in ("A", "B"):
         save_file(nothing, tmp_path / f"{name}.safetensors")
     code, out, _ = lmc(monkeypatch, capsys, *barrier("--plot", "flat.png", model=model))
-    assert code == 0 and "theta_0: A.safetensors, undertrained" in out
+    assert code == 0 and "theta_0: A.safetensors, collapsed" in out
     assert "one and the same: the line between them is a point" in out
     assert "test: no verdict" in out and "connected (" not in out and "barrier (Eq. 1)" not in out
     assert (tmp_path / "flat.png").read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from trained_store import TrainedStore, make_trained_store, network, use_real_ne
 from lmc_repro.barriers.barrier import mean_barrier
 from lmc_repro.cli import main
 from lmc_repro.cli.runs import compare_runs_command, list_command, show_command
+from lmc_repro.compare import measure
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
@@ -103,16 +105,32 @@ def test_runs_of_other_initialisations_are_said_to_be(store: TrainedStore, capsy
     assert "different initialisations; 3 points" in capsys.readouterr().out
 
 
-def test_ends_that_are_not_trained_have_no_barrier(store: TrainedStore, capsys: Capture) -> None:
-    write_params(store.project)  # halfway from chance to 1 again
-    try:
+@pytest.mark.parametrize(("least", "flags"), [(None, ["undertrained"]), (0.1, [])])
+def test_undertrained_ends_have_a_barrier_and_a_flag(
+    store: TrainedStore, capsys: Capture, least: float | None, flags: list[str]
+) -> None:
+    write_params(store.project, min_train_accuracy=least)
+    for as_json in (True, False):
+        compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], None, None, as_json)
+        if as_json:
+            found = said(capsys)
+    assert [end["status"] for end in found["runs"]] == ["trained", "trained"]
+    assert found["train"]["error_0"] > 45 and found["test"]["barrier"] is not None
+    assert found["test"]["verdict"] is not None and found["test"]["flags"] == flags
+    assert ("undertrained: " in capsys.readouterr().out) == bool(flags)
+
+
+def test_ends_that_are_collapsed_have_no_barrier(store: TrainedStore, capsys: Capture, digits: Dataset) -> None:
+    """Real networks on images that are all wrong for them: labels moved by one class."""
+    moved = replace(digits, train=replace(digits.train, labels=(digits.train.labels + 1) % 10))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "_dataset", lambda prepared, name, device: moved)
         compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], None, None, True)
-    finally:
-        write_params(store.project, min_train_accuracy=0.0)
     found = said(capsys)
-    assert found["test"]["barrier"] is None and found["test"]["verdict"] is None
-    assert [end["status"] for end in found["runs"]] == ["undertrained", "undertrained"]
-    assert found["test"]["error_0"] > 50
+    assert [end["status"] for end in found["runs"]] == ["collapsed", "collapsed"]
+    for split in ("test", "train"):
+        assert (found[split]["barrier"], found[split]["verdict"], found[split]["flags"]) == (None, None, [])
+        assert found[split]["error_0"] > 50
 
 
 @pytest.mark.parametrize(
@@ -199,7 +217,8 @@ def test_list_the_cells_of_the_store(store: TrainedStore, capsys: Capture) -> No
     list_command("one", None, None, False)
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if line.startswith("deep--fast")]
-    assert "3.00   3.00" in line and "disconnected P U" in line and cells["deep--fast"]["run_id"] in line
+    assert cells["deep--fast"]["line"] == {"test": 2.5, "train": 2.5}
+    assert "3.00   2.50   3.00   2.50" in line and "disconnected P U" in line and cells["deep--fast"]["run_id"] in line
     assert "not compared" in next(line for line in lines if line.startswith("deep--slow"))
 
 

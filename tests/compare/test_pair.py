@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pickle
 from multiprocessing.reduction import ForkingPickler
@@ -18,13 +19,13 @@ from lmc_repro.compare.measure import measure_pair
 from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.plan import Cell
-from lmc_repro.schemas.profile import Judgement
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 
 NOT_DIVERGED = {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": None}}
-JUDGEMENT = Judgement(threshold=2.0, min_train_accuracy=None)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def stored(folder: RunFolder, epoch: float) -> Checkpoint:
 def task(folders: list[RunFolder], diverged: tuple[int | None, int | None] = (None, None)) -> PairTask:
     weights = {epoch: (stored(folders[0], epoch), stored(folders[1], epoch)) for epoch in (0.0, 1.0, 3.0)}
     config = folders[0].config()
-    return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, config.data, Path("unused"), 11, 0.0)
+    return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, config.data, Path("unused"), 11)
 
 
 def cell() -> Cell:
@@ -90,30 +91,49 @@ def test_distance_and_disagreement_by_hand(folders: list[RunFolder], data: Datas
 def test_one_initialisation_has_no_distance_at_its_start(folders: list[RunFolder]) -> None:
     start = measure_pair(task(folders)).marks[0]
     assert start.epoch == 0
-    assert start.barriers is not None
-    assert [start.barriers[split].barrier for split in ("train", "test")] == [0.0, 0.0]
+    assert [len(set(start.curves[split].wrong)) for split in ("train", "test")] == [1, 1]
+    assert start.barriers is None  # flat, which is no connection: nothing is trained yet
 
 
 def test_a_diverged_end_has_no_barriers_from_that_epoch_on(folders: list[RunFolder]) -> None:
-    marks = measure_pair(task(folders, diverged=(None, 2))).marks
-    assert [mark.status for mark in marks] == [("trained", "trained")] * 2 + [("trained", "diverged")]
-    assert [mark.barriers is None for mark in marks] == [False, False, True]
+    marks, lost = (measure_pair(task(folders, diverged=(None, epoch))).marks for epoch in (None, 2))
+    assert marks[2].status == ("trained", "trained") and marks[2].barriers is not None
+    assert lost[:2] == marks[:2] and "diverged" not in lost[1].status
+    assert lost[2].status == ("trained", "diverged") and lost[2].barriers is None
 
 
 def test_stored_pair_is_read_back_exactly(folders: list[RunFolder], tmp_path: Path) -> None:
     result = measure_pair(task(folders))
     store_pair(tmp_path, "key", result)
-    loose = Judgement(threshold=2.0, min_train_accuracy=0.0)
-    assert load_pair(tmp_path, "key", loose, cell(), NOT_DIVERGED) == result
+    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) == result
 
 
-def test_stored_pair_is_judged_by_todays_rules(folders: list[RunFolder], tmp_path: Path) -> None:
+def test_stored_pair_is_judged_anew(folders: list[RunFolder], tmp_path: Path) -> None:
     store_pair(tmp_path, "key", measure_pair(task(folders)))
-    strict = Judgement(threshold=2.0, min_train_accuracy=1.0)
-    read = load_pair(tmp_path, "key", strict, cell(), NOT_DIVERGED)
+    read = load_pair(tmp_path, "key", cell(), {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": 1}})
     assert isinstance(read, PairResult)
-    assert read.marks[0].status == ("undertrained", "undertrained")
-    assert read.marks[0].barriers is None
+    assert [mark.status[1] for mark in read.marks][1:] == ["diverged", "diverged"]
+    assert [mark.barriers for mark in read.marks][1:] == [None, None]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_the_constant_predictor_is_that_of_the_labels_that_were_trained_on(
+    share: float, data: Dataset, tmp_path: Path
+) -> None:
+    configs = [run_config(data={"label_noise": share}, seeds={"trainer": 0, "loader": loader}) for loader in (0, 1)]
+    labels = with_label_noise(data, share).train.labels.tolist()
+    found = measure_pair(task(train(configs, data, tmp_path))).largest_class
+    assert found == max(map(labels.count, range(4)))
+    assert (found == 14) == (share == 0.0)  # 53 labels in turn
+
+
+def test_a_file_without_the_largest_class_is_measured_again(folders: list[RunFolder], tmp_path: Path) -> None:
+    store_pair(tmp_path, "key", measure_pair(task(folders)))
+    measured = json.loads((tmp_path / "key.json").read_text())["measured"]
+    del measured["largest_class"]
+    sha = hashlib.sha256(canonical_json(measured).encode()).hexdigest()
+    (tmp_path / "key.json").write_text(json.dumps({"measured": measured, "sha256": sha}))
+    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) is None
 
 
 def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_path: Path) -> None:
@@ -122,8 +142,8 @@ def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_p
     stored = json.loads(path.read_text())
     stored["measured"]["marks"][-1]["curves"]["test"]["wrong"][5] += 1
     path.write_text(json.dumps(stored))
-    assert load_pair(tmp_path, "key", JUDGEMENT, cell(), NOT_DIVERGED) is None
-    assert load_pair(tmp_path, "other", JUDGEMENT, cell(), NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "other", cell(), NOT_DIVERGED) is None
 
 
 def test_pair_key_knows_runs_points_and_numerics() -> None:

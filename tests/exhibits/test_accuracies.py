@@ -29,9 +29,9 @@ EXHIBIT = AccuraciesExhibit.model_validate(
 # (row, column) of the study -> (status, test error) of each run
 CELLS: dict[tuple[str, str], list[tuple[str, float]]] = {
     ("2-layer-high", "mnist"): [("trained", 0.02), ("trained", 0.04), ("diverged", 0.9), ("trained", 0.03)],
-    ("4-layer-medium", "mnist"): [("trained", 0.01), ("undertrained", 0.51)],
+    ("4-layer-medium", "mnist"): [("trained", 0.01), ("collapsed", 0.51)],
     ("2-layer-high", "cifar10"): [("diverged", 1.0), ("diverged", 0.9)],
-    ("4-layer-medium", "cifar10"): [("undertrained", 0.46), ("diverged", 0.9)],
+    ("4-layer-medium", "cifar10"): [("collapsed", 0.46), ("diverged", 0.9)],
 }
 
 
@@ -73,7 +73,7 @@ def test_means_are_over_runs_that_did_not_diverge(tmp_path: Path) -> None:
     run = places["mnist", "2-layer-high"]["run"]
     assert run["values"] == [98.0, 96.0, 97.0] and run["mean"] == pytest.approx(97.0)
     assert (run["min"], run["max"]) == (pytest.approx(96.0), pytest.approx(98.0))
-    assert (run["n_runs"], run["diverged"], run["undertrained"]) == (4, 1, 0)
+    assert (run["n_runs"], run["diverged"], run["collapsed"]) == (4, 1, 0)
     assert places["cifar10", "2-layer-high"]["run"]["mean"] is None
     assert [places[place]["paper"] for place in places] == [98.32, 98.19, None, 55.51]
 
@@ -85,10 +85,10 @@ def test_the_table_has_the_papers_arrangement_and_its_mark(tmp_path: Path) -> No
         (
             "MNIST",
             "97.00 (96.00-98.00), n 3; of 4 runs 1 diverged",
-            "74.00 (49.00-99.00), n 2; of 2 runs 1 undertrained",
+            "74.00 (49.00-99.00), n 2; of 2 runs 1 collapsed",
         ),
         ("paper, MNIST", "98.32", "98.19"),
-        ("CIFAR10", "* of 2 runs 2 diverged", "54.00 (54.00-54.00), n 1; of 2 runs 1 diverged and 1 undertrained"),
+        ("CIFAR10", "* of 2 runs 2 diverged", "54.00 (54.00-54.00), n 1; of 2 runs 1 diverged and 1 collapsed"),
         ("paper, CIFAR-10", "*", "55.51"),
     )  # fmt: skip
 

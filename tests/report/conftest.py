@@ -38,7 +38,7 @@ CELLS: dict[str, dict[str, Any]] = {
         "strict": ("disconnected", "disconnected"), "flags": ([], []), "paper": {"test": 73.78, "train": 74.32},
     },
 }  # fmt: skip
-COLLAPSED = {"8-layer--sgd-high": ["diverged"], "8-layer--adam-high": ["diverged", "diverged", "undertrained"]}
+COLLAPSED = {"8-layer--sgd-high": ["diverged"], "8-layer--adam-high": ["diverged", "diverged", "collapsed"]}
 LABELS = {"4-layer": "4-Layer, BS=1024", "8-layer": "8-Layer, BS=1024"}
 COLUMNS = {"sgd-high": "SGD high", "adam-high": "ADAM high", "adam-medium": "ADAM medium"}
 
@@ -96,6 +96,7 @@ def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int, slope: f
     pairs = [
         {
             "pair": str(j), "trainer_seed": j, "fingerprints": [f"{key}-{2 * j}", f"{key}-{2 * j + 1}"],
+            "largest_class": 200,
             "status": ["trained", statuses[j]], "epoch": epochs, "distance": 1.0, "cosine": 0.9,
             "disagreement": {"train": 0.0, "test": 0.0},
             **{split: _split(split, numbers[split][j]) for split in N},
@@ -130,9 +131,9 @@ def _summary(split: str, numbers: dict[str, Any], index: int, epochs: int) -> di
     mean = statistics.fmean(values) if values else None
     verdict = numbers["verdict"][index]
     flags = numbers["flags"][index]
-    late = [{"epoch": epochs - 5 * k, "mean": mean, "verdict": verdict} for k in range(4, -1, -1)]
+    late = [{"epoch": epochs - 5 * k, "mean": mean, "line_mean": mean, "verdict": verdict} for k in range(4, -1, -1)]
     if "unstable" in flags:
-        late[0] = {"epoch": epochs - 20, "mean": 0.6, "verdict": "connected"}
+        late[0] = {"epoch": epochs - 20, "mean": 0.6, "line_mean": 0.6, "verdict": "connected"}
     return {
         "values": values, "mean": mean, "median": statistics.median(values) if values else None,
         "min": min(values, default=None), "max": max(values, default=None),

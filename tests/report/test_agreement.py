@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from whole_report import make_unequal
 
-from lmc_repro.report.agreement import compared, entry_distance, log_distance, two_by_two
+from lmc_repro.report.agreement import compared, entry_distance, log_distance, two_by_two, unequal_ends
 from lmc_repro.report.read import read_study
+from lmc_repro.report.sentences import agrees
 from lmc_repro.report.table import study_table
 
 PAPER = {("4-layer", "adam-medium"): {"test": 0.07, "train": 0.14}}
@@ -28,6 +30,29 @@ def test_no_verdict_is_neither_agreement_nor_disagreement(write_study) -> None:
     assert not found["8-layer--adam-high"].disagrees
     assert found["4-layer--adam-high"].disagrees
     assert not found["8-layer--adam-medium"].disagrees
+
+
+def test_unequal_ends_are_counted_by_eq_1_and_named(write_study) -> None:
+    folder = write_study("paper")
+    before = two_by_two(compared([study_table(read_study(folder))], "test"))
+    table = study_table(read_study(make_unequal(folder, "4-layer--adam-high")))
+    cells = compared([table], "test")
+    assert two_by_two(cells) == before
+    assert [(c.entry.label, c.ours, c.disagrees) for c in cells if c.unequal_ends] == [
+        ("4-Layer, BS=1024, ADAM high", "disconnected", False)
+    ]
+    assert unequal_ends(cells).count("4-Layer, BS=1024, ADAM high") == 1
+    assert unequal_ends(compared([table], "train")) == ""
+    assert "4-Layer, BS=1024, ADAM high" in agrees(table)
+
+
+def test_nothing_to_lose_is_neither_agreement_nor_disagreement(write_study) -> None:
+    """Numbers without a verdict: Eq. 1 of 3.00 points is no agreement with a paper that has 47.74."""
+    table = study_table(read_study(write_study("paper")))
+    entry = next(e for e in table.entries if e.cell and e.cell.key == "4-layer--adam-high")
+    lost = {s: replace(old, verdict=None, verdict_strict=None) for s, old in entry.cell.summary.items()}
+    one = replace(table, entries=(replace(entry, cell=replace(entry.cell, summary=lost)),))
+    assert [(c.paper, c.ours, c.disagrees) for c in compared([one], "test")] == [("disconnected", "no verdict", False)]
 
 
 def test_a_cell_without_a_printed_number_is_not_counted(write_study) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from whole_report import report_of
+from whole_report import make_unequal, report_of
 
 from lmc_repro.report.agreement import compared
 from lmc_repro.report.contents import Asked, Report, read_report
@@ -56,6 +56,29 @@ def test_outcomes_count_verdicts_and_statements(write_study) -> None:
     assert line.outcome == (
         "6 cells on mnist: 2 connected, 2 disconnected, 1 no verdict, 1 not run; statements: 1 holds."
     )
+
+
+def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
+    folder = make_unequal(write_study("paper"), "4-layer--adam-high")
+    claim = Claim(text="c", statements=(Statement(text="s", connected=("4-layer",), columns=("adam-high",)),))
+    report = report_of(folder, claim=claim)
+    counted = "2 connected, 1 disconnected, 1 unequal ends, 1 no verdict, 1 not run"
+    assert part_outcome(report.parts[0]) == f"6 cells on mnist: {counted}; statements: 1 not decided."
+    cell = "test unequal ends, train connected"
+    shown = {"Markdown": report_markdown(report), "page": html_page(report), "terminal": printed(report)}
+    for text in shown.values():
+        assert counted in text or text == shown["terminal"]
+        assert cell in text and "line 0.50 / 1.00" in text and "not decided" in text
+        assert "Unequal ends, disconnected by Eq. 1 alone: Table 1, 4-Layer, BS=1024, ADAM high." in text
+    cells = json.loads(report_json(report))["studies"]["table1"]["cells"]
+    (told,) = [cell for cell in cells if (cell["row"], cell["column"]) == ("4-layer", "adam-high")]
+    assert (told["test"]["verdict"], told["test"]["line_mean"]) == ("unequal ends", 0.5)
+
+
+def printed(report: Report) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_study(report.parts[0], console)
+    return console.file.getvalue()
 
 
 def test_ours_and_sections_have_their_lines(write_study) -> None:

@@ -103,11 +103,15 @@ def test_the_grid_keeps_the_papers_numbers_apart(write_study) -> None:
     text = _html(write_study())
     head, four, eight = _tables(text)[1]
     assert head[3:5] == ["ADAM high", "paper (MNIST), ADAM high"]
-    assert four[3] == "3.00 / 1.00\n1.00-5.00 / 0.50-1.50\ntest disconnected (strict: mixed), train connected\n" + (
-        "n 3, B(test) U(test)"
-    )
+    assert four[3].splitlines() == [
+        "3.00 / 1.00",
+        "line 3.00 / 1.00",
+        "1.00-5.00 / 0.50-1.50",
+        "test disconnected (strict: mixed), train connected",
+        "n 3, B(test) U(test)",
+    ]
     assert four[4] == "47.74 / 48.91" and four[5:] == ["not run", "-"]
-    assert eight[3] == "no verdict\nof 3 pairs 2 diverged and 1 undertrained"
+    assert eight[3] == "no verdict\nof 3 pairs 2 diverged and 1 collapsed"
     marked = re.findall(r'<td role="cell" data-label="([^"]*)" class="apart">', text)
     assert marked == ["ADAM high", "ADAM medium"]
 
@@ -183,7 +187,7 @@ def test_an_analogue_counts_no_agreement(write_study) -> None:
 def test_the_papers_data_set_says_where_ours_agrees(write_study) -> None:
     text = _html(write_study("paper"))
     shown = " ".join(text.split())
-    assert "by the test barrier: 2 connected, 2 disconnected, 1 no verdict, 1 not run (threshold 2 points)" in shown
+    assert "on test: 2 connected, 2 disconnected, 1 no verdict, 1 not run (threshold 2 points)" in shown
     assert (
         "Agreement with the paper on test: of 3 cells disconnected in the paper ours are 2 disconnected, 1 no verdict; "
         "of 1 cell connected in the paper ours are 1 connected."

@@ -16,7 +16,7 @@ def _pair(middle: int, status: str = "trained") -> PairResult:
     }
     found = {split: barriers(curves, split, 10) for split in curves} if status == "trained" else None
     mark = MarkResult(60, ("trained", status), curves, found)
-    return PairResult("0", 0, ("a", "b"), (mark,), 1.0, 0.9, {"train": 0.0, "test": 0.0})
+    return PairResult("0", 0, ("a", "b"), 10, (mark,), 1.0, 0.9, {"train": 0.0, "test": 0.0})
 
 
 def test_equal_bytes_whatever_was_drawn_before() -> None:

@@ -51,15 +51,18 @@ def rows(text: str, first: str) -> dict[str, dict[str, str]]:
 def test_disagreements_come_first_and_name_both_numbers(kept: Path) -> None:
     text = page(kept)
     top = text[: text.index("## Agreement")]
-    assert "4-Layer, BS=1024, ADAM high, train: paper disconnected, ours connected (48.91 against 1.00, n 3)" in top
+    assert (
+        "4-Layer, BS=1024, ADAM high, train: paper disconnected, ours connected (48.91 against 1.00, line 1.00, n 3)"
+        in top
+    )
     assert "ADAM high, test: paper" not in top
-    assert "8-Layer, BS=1024, ADAM high: no verdict (of 3 pairs 2 diverged and 1 undertrained), neither" in top
+    assert "8-Layer, BS=1024, ADAM high: no verdict (of 3 pairs 2 diverged and 1 collapsed), neither" in top
 
 
 def test_cells_give_ours_and_the_papers_and_both_verdicts(kept: Path) -> None:
     found = rows(page(kept), "cell")
     row = found["4-Layer, BS=1024, ADAM high"]
-    assert row["ours"] == "3.00 / 1.00" and row["paper"] == "47.74 / 48.91"
+    assert row["ours"] == row["line"] == "3.00 / 1.00" and row["paper"] == "47.74 / 48.91"
     assert row["our verdict"] == "test disconnected (strict: mixed), train connected"
     assert row["paper's verdict"] == "disconnected"
     assert row["network"] == "4-layer MLP, width 128, slope 1, torch-default"

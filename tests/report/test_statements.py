@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from whole_report import report_of
+from whole_report import make_unequal, report_of
 
 from lmc_repro.errors import LmcError
 from lmc_repro.report.statements import Finding, seed_values, tally
@@ -84,6 +84,34 @@ def test_connected_everywhere_fails_with_one_cell(write_study) -> None:
     (found,) = _findings(write_study("paper"), {"connected": "every"})
     assert found.outcome == "does not hold" and found.effect == "2 of 6 cells connected, largest 72.00 points"
     assert (found.in_favour, found.n) == (6, 11)
+
+
+def test_a_statement_that_rests_on_unequal_ends_is_not_decided(write_study) -> None:
+    folder = make_unequal(write_study("paper"), "4-layer--adam-high")
+    larger, smaller, chain, normalised, connected, other = _findings(
+        folder,
+        {"greater": ["adam-high", "sgd-high"], "rows": ["4-layer"]},
+        {"greater": ["sgd-high", "adam-high"], "rows": ["4-layer"]},
+        {"increasing": ["adam-high", "sgd-high"], "rows": ["4-layer"]},
+        {"greater": ["adam-high", "sgd-high"], "rows": ["4-layer"], "of": "normalised"},
+        {"connected": ["4-layer"], "columns": ["adam-high"]},
+        {"greater": ["adam-medium", "sgd-high"], "rows": ["8-layer"]},
+    )
+    for found in (larger, smaller, chain, normalised, connected):
+        assert (found.holds, found.outcome) == (None, "not decided")
+        assert found.effect.endswith("; unequal ends: 4-Layer, BS=1024, ADAM high")
+    assert larger.effect.startswith("+2.70 points")
+    assert other.outcome == "holds" and "unequal" not in other.effect
+    assert tally((larger, other)) == "1 holds, 1 not decided"
+
+
+def test_a_disconnected_cell_decides_that_not_every_cell_is_connected(write_study) -> None:
+    folder = make_unequal(write_study("paper"), "4-layer--adam-high")
+    (found,) = _findings(folder, {"connected": "every"})
+    assert found.outcome == "does not hold"
+    folder = make_unequal(folder, "8-layer--adam-medium")
+    (found,) = _findings(folder, {"connected": ["8-layer"], "columns": ["adam-medium"]})
+    assert found.outcome == "not decided"
 
 
 def test_increasing_names_the_step_that_fails(write_study) -> None:

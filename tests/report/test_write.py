@@ -45,7 +45,7 @@ def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
     assert head == ["test / train"] + [
         h for c in ("SGD high", "ADAM high", "ADAM medium") for h in (c, "paper (MNIST)")
     ]
-    assert row[head.index("ADAM high")].startswith("**3.00** / 1.00<br>1.00-5.00 / 0.50-1.50")
+    assert row[head.index("ADAM high")].startswith("**3.00** / 1.00<br>line 3.00 / 1.00<br>1.00-5.00 / 0.50-1.50")
     assert row[head.index("ADAM high") + 1] == "47.74 / 48.91"
     assert "test disconnected (strict: mixed), train connected" in row[3]
     assert "n 3, B(test) U(test)" in row[3]
@@ -55,7 +55,7 @@ def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
 def test_collapsed_cells_say_why_and_show_their_error(write_study) -> None:
     text = _report(write_study())
     row = _line(text, "8-Layer, BS=1024 |")
-    assert row[3] == "no verdict<br>of 3 pairs 2 diverged and 1 undertrained"
+    assert row[3] == "no verdict<br>of 3 pairs 2 diverged and 1 collapsed"
     assert row[1].endswith("n 2, P<br>not counted: of 3 pairs 1 diverged")
     details = _line(text, "8-Layer, BS=1024, ADAM high | test")
     assert details[2] == "0" and "90.00" in details and "connected" not in details
@@ -113,8 +113,10 @@ def test_metrics_are_numbers_and_null_without_a_verdict(write_study, tmp_path: P
     assert metrics["4-layer--adam-high"] == {
         "n": 3,
         "test_barrier": 3.0,
+        "test_line": 3.0,
         "test_disconnected": 1,
         "train_barrier": 1.0,
+        "train_line": 1.0,
         "train_disconnected": 0,
     }
     assert metrics["8-layer--adam-high"]["test_barrier"] is None

@@ -27,6 +27,7 @@ def make_pair(pair: Pair, trained: bool = True, middle: float = 2) -> PairResult
         pair=pair.name,
         trainer_seed=pair.trainer_seed,
         fingerprints=(fingerprint(pair.runs[0]), fingerprint(pair.runs[1])),
+        largest_class=10,
         marks=marks,
         distance=3.5,
         cosine=None,
@@ -48,6 +49,9 @@ def make_cell(cell: Cell, mean: float | None = 3.0) -> CellResult:
         verdict="disconnected" if known else None,
         verdict_strict="mixed" if known else None,
         flags=("provisional", "unstable") if known else (),
-        late=(Late(2, 1.5, "connected"), Late(4, mean, "disconnected" if known else None)),
+        late=(
+            Late(2, 1.5, 1.25, "connected"),
+            Late(4, mean, 2.5 if known else None, "disconnected" if known else None),
+        ),
     )
     return CellResult(tuple(make_pair(pair) for pair in cell.pairs), {"train": summary, "test": summary})

@@ -46,7 +46,7 @@ def test_a_cell_is_read_back_exactly(tracker: Tracker, cell: Cell) -> None:
     assert tags["lmc.verdict_strict.train"] == "mixed"
     assert tags["lmc.flags.test"] == "provisional unstable"
     assert tags["lmc.cell_id"] == cell_identity(cell, "d" * 64, "portable")
-    assert "| test | 3.00 | 3.00 | 2.00 to 4.00 | 2 | disconnected |" in tags["mlflow.note.content"]
+    assert "| test | 3.00 | 2.50 | 3.00 | 2.00 to 4.00 | 2 | disconnected |" in tags["mlflow.note.content"]
     assert json.loads(tags["lmc.provenance"]) == {
         "settings.width": "ours: small",
         "settings.epochs": "ours: small",

@@ -20,6 +20,7 @@ from lmc_repro.errors import Interrupted, LmcError
 from lmc_repro.files import read_json, write_json
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.profile import Judgement
 from lmc_repro.studies.publish import Published, publish_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.environment import tracking_uri
@@ -52,7 +53,7 @@ def files(project: Project, plan: StudyPlan, cell: Cell) -> Project:
     """The runs of one cell and its results; no data."""
     for config in cell.runs:
         write_run(project.runs / "one", config)
-    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], Judgement(threshold=2.0), 10)
     write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
     return project
 
@@ -93,7 +94,7 @@ def test_it_is_what_a_comparison_would_have_logged(files: Project, plan: StudyPl
     results = [make_pair(pair) for pair in cell.pairs]
     for result in results:
         tracker.log_pair(cell, pair_key(result.fingerprints, 3, NUMERICS), result, lambda: pytest.fail("drawn again"))
-    assert not tracker.wrote(tracker.finish_cell(cell, judge_cell(results, 2.0)))
+    assert not tracker.wrote(tracker.finish_cell(cell, judge_cell(results, Judgement(threshold=2.0), 10)))
     assert len(runs_of(files, "pair")) == 2
 
 

@@ -27,6 +27,7 @@ from lmc_repro.compare.files import write_results
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.profile import Judgement
 from lmc_repro.studies.publish import publish_study
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -121,7 +122,7 @@ def test_publishing_over_http(server: tuple[str, Path], project: Project, monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     for config in cell.runs:
         write_run(project.runs / "one", config)
-    result = judge_cell([make_pair(pair) for pair in cell.pairs], 2.0)
+    result = judge_cell([make_pair(pair) for pair in cell.pairs], Judgement(threshold=2.0), 10)
     write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
     (project.root / "mlflow.db").unlink()
     for expected in ((7, 0), (0, 7)):

@@ -1,4 +1,4 @@
-"""A project with a store of real networks on the real digits: untrained ones, which is enough to measure paths."""
+"""A project with a store of real networks on the real digits: only their last layer is fitted, to measure paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from small_study import PARAMS, make_plan, open_tracker, write_run
 
-from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.data.status import write_status
 from lmc_repro.models.registry import build_model
 from lmc_repro.project import Project
@@ -26,7 +26,7 @@ class TrainedStore:
     uri: str
 
 
-def write_params(project: Project, **judgement: float) -> None:
+def write_params(project: Project, **judgement: float | None) -> None:
     """Write params.yaml (JSON is YAML) of the small study."""
     params = json.loads(json.dumps(PARAMS))
     params["profiles"]["tiny"]["judgement"] |= judgement
@@ -44,18 +44,29 @@ def write_prepared(project: Project, dataset: Dataset) -> None:
 
 
 def network(config: RunConfig, epoch: int, dataset: Dataset) -> dict[str, torch.Tensor]:
-    """Return weights that differ with both seeds, but before training with the trainer seed only."""
+    """Return weights that differ with both seeds, but before training with the trainer seed only.
+
+    The last layer is the least squares fit, so that no network is collapsed, though those of 3 units are undertrained.
+    """
     model = build_model(config.model, dataset.info)
     start = model.init(torch.Generator().manual_seed(config.seeds.trainer))
     if epoch == 0:
         return start
     noise = torch.Generator().manual_seed(1000 + config.seeds.loader)
-    return {name: tensor + 0.5 * torch.randn(tensor.shape, generator=noise) for name, tensor in start.items()}
+    weights = {name: tensor + 0.5 * torch.randn(tensor.shape, generator=noise) for name, tensor in start.items()}
+    *hidden, last = sorted({name.rpartition(".")[0] for name in weights})
+    out = normalise(dataset.train.images, dataset.info).flatten(1)
+    for name in hidden:
+        out = out @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]  # slope 1: no activation
+    features = torch.cat([out, torch.ones(len(out), 1)], 1)
+    wanted = torch.nn.functional.one_hot(dataset.train.labels, dataset.info.classes).float()
+    fit = torch.linalg.lstsq(features, wanted).solution
+    return weights | {f"{last}.weight": fit[:-1].T.contiguous(), f"{last}.bias": fit[-1].contiguous()}
 
 
 def make_trained_store(project: Project, dataset: Dataset) -> TrainedStore:
     """Publish the first pair of the cells `deep--fast`, `deep--slow` and `shallow--fast`; others may be added."""
-    write_params(project, min_train_accuracy=0.0)
+    write_params(project)
     write_prepared(project, dataset)
     plan = make_plan()
     tracker = open_tracker(project, plan)

@@ -101,5 +101,5 @@ def test_divergence_is_recorded_by_the_mark_after_it(
     (folder,) = train([run_config(evaluate_at=marks)], tiny_dataset(), tmp_path)
     diverged = folder.status()["diverged_epoch"]
     assert diverged == recorded
-    status = {mark: endpoint_status(mark, diverged, 0.0, 4, None) for mark in marks}
+    status = {mark: endpoint_status(mark, diverged, 0, 100, 25) for mark in marks}
     assert status == {mark: "trained" if mark < 0.75 else "diverged" for mark in marks}

@@ -129,7 +129,8 @@ def barrier(
     split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
     batch_size: Annotated[int | None, typer.Option(min=1, help="For a module of your own; default 1000.")] = None,
     min_train_accuracy: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Of a trained end; default: halfway from chance to 1.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Below it an end is undertrained; default: halfway from chance to 1."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
     plot: Annotated[Path | None, typer.Option(help="Draw the path into this file, .png or .svg.")] = None,
@@ -139,7 +140,7 @@ def barrier(
 
     For weights from anywhere. Prints error and loss at every alpha of (1 - alpha) A + alpha B, barriers, and a small
     curve; writes nothing but --plot, and needs no project but for a data set that has to be prepared. Statuses are
-    judged by the train error: an end that diverged or did not train has no barrier, and is never called connected.
+    judged by the train error: an end that diverged or collapsed has no barrier, and is never called connected.
 
     --model FILE.py:FUNCTION and module:FUNCTION (the working folder is on Python's path) RUN THAT CODE: name none that
     you do not trust. Weight files run none: pickled ones are refused. An .npz holds x_train, y_train, x_test, y_test:
