@@ -28,7 +28,7 @@ test: setup ## Run the test suite, on all cores
 	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup ## The long fault tests: 100 kills, 1,000 generated configs; prints the figures of each group
-	LMC_FAULTS=long .venv/bin/pytest -q tests/faults $(ARGS)
+	LMC_FAULTS=long .venv/bin/pytest -q tests/faults tests/known_answers/test_dispatch.py $(ARGS)
 
 lint: setup ## Check style and import order
 	.venv/bin/ruff check .

@@ -18,6 +18,7 @@ ORDER = (
     "errors",  # what goes wrong, in words: for everyone
     "interrupt",  # signals that end the work in order
     "files",  # atomic writes
+    "openblas",  # the products of portable numerics
     "numerics",  # set before torch is there, so it comes before all that imports torch
     "project",  # where the folders are
     "progress",  # who is told how far long work has come

@@ -94,6 +94,7 @@ def test_no_avx512(here: Parts) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(EMULATOR is None, reason="needs qemu-x86_64 of qemu-user, which can be other CPUs")
+@pytest.mark.skipif(os.environ.get("LMC_FAULTS") != "long", reason="takes minutes: make faults runs it")
 def test_an_emulated_epyc(here: Parts) -> None:
     found = run({}, str(EMULATOR), "-0", sys.executable, "-cpu", "EPYC-Rome", os.path.realpath(sys.executable))
     assert "znver2" in found["controls"]["numba"]
