@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test faults lint types check format docs bench screenshots clean
+.PHONY: help setup repro test faults lint types check format docs bench readme screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ docs: setup ## Build the documentation into build/site, without a network; a war
 
 bench: setup ## Measure speed side by side with other loops (minutes): benchmarks/latest.json and latest.md
 	.venv/bin/python -m benchmarks $(ARGS)
+
+readme: setup ## Write the tables of results in README.md and docs/method.md, after `make repro`
+	.venv/bin/python scripts/readme.py $(ARGS)
 
 screenshots: setup ## Take the pictures of docs/img/ from this folder's finished runs, in a headless Chromium
 	@scripts/chromium.sh

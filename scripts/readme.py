@@ -1,0 +1,106 @@
+"""Write the tables of results in README.md and docs/method.md from results, so that they cannot drift.
+
+python scripts/readme.py           # fill every block between `<!-- results: NAME -->` and `<!-- end -->`
+python scripts/readme.py --check   # change nothing; name the blocks that differ, exit code 1
+
+`digits` comes from results/table1 (`make repro`), `ten-seeds` and `paper` from the results kept below docs/.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lmc_repro.barriers.results import CellSummary
+from lmc_repro.errors import LmcError
+from lmc_repro.report.markdown import markdown_table
+from lmc_repro.report.read import read_study
+from lmc_repro.report.reproduction import Part, read_parts
+from lmc_repro.report.table import study_table
+from lmc_repro.report.words import flags, points, spread
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/method.md")
+BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def number(summary: CellSummary) -> str:
+    """Return `mean (range)` of Eq. 1, bold where disconnected, and the line barrier."""
+    bold = "**" if summary.verdict == "disconnected" else ""
+    unequal = ", unequal ends" if summary.verdict == "unequal ends" else ""
+    return f"{bold}{points(summary.mean)}{bold} ({spread(summary)}), line {points(summary.line_mean)}{unequal}"
+
+
+def grid(folder: Path) -> str:
+    """Return a study's grid on test: rows by columns."""
+    table = study_table(read_study(folder))
+    lines = []
+    for row in table.rows:
+        cells = [entry.cell for entry in table.line(row)]
+        lines.append(
+            [row.label, *(f"{number(cell.summary['test'])} {flags(cell)}".strip() if cell else "" for cell in cells)]
+        )
+    return markdown_table(["test barrier, points", *(column.label for column in table.columns)], lines)
+
+
+def paper() -> str:
+    """Return the kept cells for which the paper prints a number, ours beside the paper's, on test."""
+    lines = []
+    for folder in sorted((ROOT / "docs/reproduction").iterdir()):
+        for part in read_parts(folder) if folder.is_dir() else ():
+            lines += list(paper_lines(part))
+    header = ["", "", "setting", "n", "ours: mean (range), line", "paper"]
+    return markdown_table(header, sorted(lines))
+
+
+def paper_lines(part: Part) -> Iterator[list[str]]:
+    """Yield a line per cell of a part that the paper prints a number for."""
+    for entry in part.table.entries:
+        if entry.cell is None or entry.paper is None:
+            continue
+        model, summary = entry.cell.config["model"], entry.cell.summary["test"]
+        init = "" if model["init"] == "torch-default" else f", {model['init']}"
+        width = f"width {model['width']}" if model.get("width") else ""
+        study = part.results.title.partition(":")[0]
+        ours = "diverged or collapsed" if summary.mean is None else f"{number(summary)} {flags(entry.cell)}".strip()
+        yield [study, entry.label, f"{width}{init}".strip(", "), str(entry.n), ours, points(entry.paper["test"])]
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "digits": lambda: grid(ROOT / "results/table1"),
+    "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
+    "paper": paper,
+}
+
+
+def filled(text: str, blocks: dict[str, Callable[[], str]] = BLOCKS) -> str:
+    """Return a page with its blocks made anew; those that `blocks` does not name stay as they are."""
+
+    def block(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        return f"{begin}\n{blocks[name]()}\n{end}" if name in blocks else found[0]
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> int:
+    """Fill or check all pages."""
+    different = []
+    for name in PAGES:
+        page = ROOT / name
+        text = page.read_text()
+        if (new := filled(text)) != text:
+            different.append(name)
+            if "--check" not in sys.argv:
+                page.write_text(new)
+    print(f"{', '.join(different) or 'no page'}: {'differs' if '--check' in sys.argv else 'written'}")
+    return int("--check" in sys.argv and bool(different))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LmcError as error:
+        sys.exit(f"{error}")
