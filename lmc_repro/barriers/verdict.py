@@ -54,8 +54,7 @@ def pair_flags(mark: MarkResult, split: SplitName, judgement: Judgement, classes
     if mark.barriers is None:
         return ()
     flags = []
-    least = minimum_accuracy(classes, judgement.min_train_accuracy)
-    if any(1.0 - mark.curves["train"].errors[end] < least for end in (0, -1)):
+    if _undertrained(mark, judgement, classes):
         flags.append("undertrained")
     if judge_pair(mark.barriers[split], judgement.threshold, classes) is None:
         flags.append("nothing_to_lose")
@@ -96,7 +95,7 @@ def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgemen
     # At epoch 0 nothing is trained, whatever a first guess is worth.
     if len({mark.verdict for mark in late if mark.epoch > 0 and mark.verdict is not None}) > 1:
         flags.append("unstable")
-    if any("undertrained" in pair_flags(pair.final, split, judgement, classes) for pair in pairs):
+    if any(_undertrained(pair.final, judgement, classes) for pair in pairs if pair.final.barriers is not None):
         flags.append("undertrained")
     if values and last.verdict is None:
         flags.append("nothing_to_lose")
@@ -132,6 +131,12 @@ def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold
         return Late(epoch, None, None, None)
     barrier, line, accuracy = map(statistics.fmean, columns)
     return Late(epoch, barrier, line, judge(barrier, line, accuracy, threshold))
+
+
+def _undertrained(mark: MarkResult, judgement: Judgement, classes: int) -> bool:
+    """Return whether an end of the path has less train accuracy than a network should."""
+    least = minimum_accuracy(classes, judgement.min_train_accuracy)
+    return any(1.0 - mark.curves["train"].errors[end] < least for end in (0, -1))
 
 
 def _near(values: Sequence[float], threshold: float) -> bool:

@@ -24,7 +24,6 @@ def small_params() -> dict[str, Any]:
     params = json.loads(json.dumps(PARAMS))
     profile, study = params["profiles"]["tiny"], params["studies"]["one"]
     profile |= {"pairs": 1, "numerics": "portable", "loader": "resident"}
-    profile["judgement"] |= {"min_train_accuracy": 0.0}
     del study["rows"]["shallow"], params["studies"]["two"]
     return params
 

@@ -69,7 +69,7 @@ class Finished:
 def make_finished(root: Path, digits: Dataset) -> Finished:
     """Train and compare both studies below the empty folder `root`."""
     project = Project(root)
-    write_params(project, min_train_accuracy=0.0)
+    write_params(project)
     write_prepared(project, digits)
     with pytest.MonkeyPatch.context() as patch:
         for name in ENVIRONMENT:

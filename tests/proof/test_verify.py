@@ -135,6 +135,7 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: C
     ("change", "told"),
     [
         (lambda cells: cells[0]["pairs"][0]["test"].update(barrier=1.25), "pair 0: test barrier 1.25, from"),
+        (lambda cells: cells[0]["pairs"][0].update(largest_class=92), "pair 0: largest_class 92, MLflow's weights"),
         (lambda cells: cells[0]["pairs"][0].update(status=["trained", "diverged"]), "pair 0: status ['trained', 'div"),
         (lambda cells: cells[0]["train"].update(verdict="mixed"), "train verdict mixed, from curves.csv"),
         (lambda cells: cells[0]["test"]["late"][0].update(mean=9.5), "test late ["),

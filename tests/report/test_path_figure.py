@@ -36,8 +36,8 @@ def test_the_barriers_of_each_split_are_named() -> None:
 
 
 def test_a_collapsed_pair_has_no_barrier() -> None:
-    svg = path_figure(_pair(0, "undertrained"), "x")["path.svg"].decode()
-    assert "no barrier: endpoints trained and undertrained" in svg
+    svg = path_figure(_pair(0, "collapsed"), "x")["path.svg"].decode()
+    assert "no barrier: endpoints trained and collapsed" in svg
     assert ", barrier" not in svg
 
 

@@ -13,6 +13,7 @@ from small_study import open_tracker
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker, cell_identity
+from lmc_repro.tracking.environment import tracking_uri
 from lmc_repro.tracking.provenance import TAG_LIMIT, provenance_tag
 
 
@@ -58,6 +59,19 @@ def test_a_cell_is_read_back_exactly(tracker: Tracker, cell: Cell) -> None:
         "judgement.threshold": "cited: somebody",
         "judgement.min_train_accuracy": "cited: somebody",
     }
+
+
+def test_unequal_ends_are_found_by_the_words_of_the_verdict(tracker: Tracker, cell: Cell, project: Project) -> None:
+    result = make_cell(cell)
+    test = replace(result.summary["test"], line_mean=0.11, verdict="unequal ends", flags=("nothing_to_lose",))
+    run_id = tracker.finish_cell(cell, replace(result, summary={**result.summary, "test": test}))
+    client = MlflowClient(tracking_uri(project.root))
+    experiments = [read(tracker, run_id).info.experiment_id]
+    for query, count in (("= 'unequal ends'", 1), ("= 'disconnected'", 0)):
+        found = client.search_runs(experiments, f"tags.`lmc.verdict.test` {query}")
+        assert [run.info.run_id for run in found] == [run_id] * count
+    assert read(tracker, run_id).data.metrics["barrier/test_line_mean"] == 0.11
+    assert "| 0.11 |" in read(tracker, run_id).data.tags["mlflow.note.content"]
 
 
 def test_a_cell_without_the_papers_number(tracker: Tracker, plan: StudyPlan) -> None:

@@ -53,7 +53,7 @@ def test_the_note_leads_to_the_cells_of_every_study(
     written = note(project, project_run)
     assert [line.split(" | ")[0] for line in written.splitlines() if "/runs/" in line] == [f"| {x}" for x in links]
     row = make_cell(cell).summary
-    means = f"{row['test'].mean:.2f} | {row['train'].mean:.2f}"
+    means = " | ".join(f"{row[split].mean:.2f} | {row[split].line_mean:.2f}" for split in ("test", "train"))
     assert written.count(f"{means} | {row['test'].verdict} | {row['train'].verdict} |") == 2
 
 

@@ -129,7 +129,7 @@ def test_what_somebody_deleted_comes_back(files: Project, plan: StudyPlan) -> No
 def test_a_changed_judgement_is_written(files: Project, plan: StudyPlan) -> None:
     publish(files, plan)
     profile = plan.profile_config
-    judgement = profile.judgement.model_copy(update={"threshold": 90.0})
+    judgement = profile.judgement.model_copy(update={"threshold": 36.0})  # of a barrier of 35
     changed = StudyPlan(
         plan.study, plan.profile, plan.study_config, profile.model_copy(update={"judgement": judgement}), plan.cells
     )
