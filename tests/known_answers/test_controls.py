@@ -34,16 +34,14 @@ def eight_layers(tmp_path: Path, column: str) -> list[Barriers]:
     return [barriers(curves, "test", digits.info.classes) for curves in paths]
 
 
-@pytest.mark.parametrize("column, least, most", [("sgd-medium", 0, 0.56), ("adam-high", 56, 81), ("adam-medium", 47, 77)])
-def test_deep_linear_networks_connect_under_sgd_and_not_under_adam(
-    tmp_path: Path, column: str, least: float, most: float
-) -> None:
-    """Eq. 1 and the line barrier agree, and the ends have learnt: no end that is worse makes a hill of its own."""
-    found = eight_layers(tmp_path, column)
-    threshold = 2.0
-    for pair in found:
-        assert max(pair.error_0, pair.error_1) < 34  # 17 at most in ten seeds
-        if most < threshold:
-            assert pair.barrier < 2 * most < threshold
-        else:
-            assert min(pair.barrier, pair.line) > least / 2 > threshold
+def test_deep_linear_networks_connect_under_sgd(tmp_path: Path) -> None:
+    for pair in eight_layers(tmp_path, "sgd-medium"):
+        assert pair.barrier < 2.0  # 0.56 at most in ten seeds
+        assert max(pair.error_0, pair.error_1) < 21  # 10.3 at most: they have learnt
+
+
+@pytest.mark.parametrize("column", ["adam-high", "adam-medium"])
+def test_deep_linear_networks_do_not_connect_under_adam(tmp_path: Path, column: str) -> None:
+    for pair in eight_layers(tmp_path, column):
+        assert min(pair.barrier, pair.line) > 20.0  # 47 at least in ten seeds: a hill, and not an end that is worse
+        assert max(pair.error_0, pair.error_1) < 34  # 17 at most
