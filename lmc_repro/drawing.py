@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -82,13 +82,16 @@ def inch_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def render(figure: Figure, dpi: int) -> dict[str, bytes]:
-    """Return {"png": bytes, "svg": bytes} of a figure, equal for equal drawings; call it inside `drawing_style`."""
+def render(figure: Figure, dpi: int, kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
+    """Return a figure's bytes by kind, equal for equal drawings; call it inside `drawing_style`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if not isinstance(figure.canvas, FigureCanvasAgg):
         FigureCanvasAgg(figure)
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return {"png": png.getvalue(), "svg": svg.getvalue()}
+    unsigned = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    found = {}
+    for kind in kinds:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=unsigned[kind])
+        found[kind] = buffer.getvalue()
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ _DPI = 100
 
 
 def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
-    """Return {"path.png": bytes, "path.svg": bytes}: a pair at its last epoch.
+    """Return {"path.svg": bytes}: a pair at its last epoch.
 
     Error in percent over alpha, test solid and train dashed, the chords between the ends dotted; an upright line from
     the mean of the ends to the maximum is the barrier of Eq. 1 (paper, Section 2). A pair with an endpoint that is
@@ -31,14 +31,18 @@ def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
     """
     mark = result.final
     note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
-    images = curves_figure(mark.curves, mark.barriers, f"{title}, epoch {mark.epoch}\n{note}")
+    # One kind: hundreds are drawn, and a browser shows this one at any size.
+    images = curves_figure(mark.curves, mark.barriers, f"{title}, epoch {mark.epoch}\n{note}", ("svg",))
     return {f"path.{kind}": content for kind, content in images.items()}
 
 
 def curves_figure(
-    curves: Mapping[SplitName, Curve], found: Mapping[SplitName, Barriers] | None, title: str
+    curves: Mapping[SplitName, Curve],
+    found: Mapping[SplitName, Barriers] | None,
+    title: str,
+    kinds: Sequence[str] = ("png", "svg"),
 ) -> dict[str, bytes]:
-    """Return {"png": bytes, "svg": bytes}: the same of one split or both, with their barriers if there are any."""
+    """Return bytes by kind: the same of one split or both, with their barriers if there are any."""
     with drawing_style():
         drawing = _drawing()
         top = 0.0
@@ -48,7 +52,7 @@ def curves_figure(
                 top = max(top, lines.show(split, curves[split], found[split] if found is not None else None))
         drawing.axes.set_ylim(0.0, 1.08 * top if top > 0.0 else 1.0)
         drawing.title.set_text(title)
-        return render(drawing.figure, _DPI)
+        return render(drawing.figure, _DPI, kinds)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ def _pair(middle: int, status: str = "trained") -> PairResult:
 
 def test_equal_bytes_whatever_was_drawn_before() -> None:
     first = path_figure(_pair(40), "8-Layer, pair 0")
-    assert set(first) == {"path.png", "path.svg"}
+    assert set(first) == {"path.svg"}
     other = path_figure(_pair(20), "8-Layer, pair 1")
     path_figure(_pair(0, "diverged"), "collapsed")
     assert path_figure(_pair(40), "8-Layer, pair 0") == first
-    assert other["path.png"] != first["path.png"] and other["path.svg"] != first["path.svg"]
+    assert other["path.svg"] != first["path.svg"]
 
 
 def test_the_barriers_of_each_split_are_named() -> None:
