@@ -84,7 +84,7 @@ def test_a_plan_holds_rates_and_seeds_of_every_pair(tmp_path: Path) -> None:
     plan = read_json(tmp_path / "table1.json", "")
     assert len(plan["cells"]) == 24
     cell = next(cell for cell in plan["cells"] if cell["key"] == "2-layer-bs1024--adam-high")
-    assert cell["config"]["optimizer"]["lr"] == 0.005 and cell["config"]["model"]["depth"] == 2
+    assert cell["config"]["optimizer"]["lr"] == 0.02 and cell["config"]["model"]["depth"] == 2
     pairs = [[(seed["trainer"], seed["loader"]) for seed in pair["seeds"]] for pair in cell["pairs"]]
     assert [first[0] == second[0] for first, second in pairs] == [True] * 3  # one initialisation
     assert [first[1] != second[1] for first, second in pairs] == [True] * 3  # two orders
