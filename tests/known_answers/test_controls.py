@@ -36,12 +36,12 @@ def eight_layers(tmp_path: Path, column: str) -> list[Barriers]:
 
 def test_deep_linear_networks_connect_under_sgd(tmp_path: Path) -> None:
     for pair in eight_layers(tmp_path, "sgd-medium"):
-        assert pair.barrier < 2.0  # 0.56 at most in ten seeds
-        assert max(pair.error_0, pair.error_1) < 21  # 10.3 at most: they have learnt
+        assert pair.barrier < 1.0  # 0.50 at most in ten seeds
+        assert max(pair.error_0, pair.error_1) < 30  # 14.6 at most: they have learnt
 
 
 @pytest.mark.parametrize("column", ["adam-high", "adam-medium"])
 def test_deep_linear_networks_do_not_connect_under_adam(tmp_path: Path, column: str) -> None:
     for pair in eight_layers(tmp_path, column):
-        assert min(pair.barrier, pair.line) > 20.0  # 47 at least in ten seeds: a hill, and not an end that is worse
-        assert max(pair.error_0, pair.error_1) < 34  # 17 at most
+        assert min(pair.barrier, pair.line) > 13.0  # 27 at least in ten seeds: a hill, and not an end that is worse
+        assert max(pair.error_0, pair.error_1) < 48  # 24 at most
