@@ -35,9 +35,8 @@ ORDER = (
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks
     "proof",  # makes runs again and holds them against what was stored
-    "leftovers",  # what no study, run or lock names any more
     "api",  # the same for notebooks
-    "doctor",  # looks at all of it and changes nothing
+    "maintenance",  # doctor and cleanup: examine an installation and its project, remove unneeded working files
     "cli",
 )
 

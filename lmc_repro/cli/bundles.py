@@ -14,7 +14,7 @@ from lmc_repro.execution.bundle_file import unpack_bundle
 from lmc_repro.files import write_json
 from lmc_repro.schemas.plan_file import plan_to_json
 from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.workspace import Workspace, study_turn
+from lmc_repro.studies.workspace import Workspace, study_lock
 
 
 def plan_command(study: str, choice: Choice, out: Path) -> None:
@@ -51,7 +51,7 @@ def import_command(file: Path, out: Path | None) -> None:
         )
         from lmc_repro.studies.importing import import_study
 
-        with study_turn(project, folder, workspace.listener):
+        with study_lock(project, folder, workspace.listener):
             said = import_study(workspace, header, unpacked)
             if plan.study in params.studies:
                 chosen = {plan.study: Choice(profile=plan.profile)}

@@ -15,7 +15,7 @@ from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
 from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.workspace import begin_process, prepared_dir, study_turn
+from lmc_repro.studies.workspace import begin_process, prepared_dir, study_lock
 
 
 def check_command(mark: Path | None, plans: Path | None) -> None:
@@ -51,7 +51,7 @@ def train_command(study: str, jobs: int | None) -> None:
     workspace = dvc_workspace(*open_project(), study, jobs)
     from lmc_repro.studies.train import train_study
 
-    with study_turn(workspace.project, workspace.runs, workspace.listener):
+    with study_lock(workspace.project, workspace.runs, workspace.listener):
         print(train_study(workspace))
 
 
@@ -67,7 +67,7 @@ def compare_command(study: str, jobs: int | None, for_two: bool = False) -> None
     workspace = dvc_workspace(*open_project(), study, jobs)
     from lmc_repro.studies.compare import compare_study
 
-    with study_turn(workspace.project, workspace.runs, workspace.listener):
+    with study_lock(workspace.project, workspace.runs, workspace.listener):
         results = compare_study(workspace)
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
@@ -106,7 +106,7 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     from lmc_repro.studies.compare import compare_study
     from lmc_repro.studies.train import train_study
 
-    with study_turn(project, folder, told):
+    with study_lock(project, folder, told):
         counts = train_study(workspace)
         compare_study(workspace)
         # Of the cells that could have been chosen, those that were not are named with their cost.

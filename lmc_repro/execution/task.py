@@ -48,7 +48,7 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
     import torch.utils.deterministic
 
     from lmc_repro.data.dataset import load_dataset
-    from lmc_repro.execution.turns import turn
+    from lmc_repro.execution.locks import hold
     from lmc_repro.numerics import use_one_thread
     from lmc_repro.training.run_folder import RunFolder
     from lmc_repro.training.trainer import Child  # imports torch: only where the task is done
@@ -59,7 +59,7 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
     with ExitStack() as locks:
         for fingerprint in sorted(task.fingerprints):  # one order for all processes: no deadlock
             tell = partial(_tell_waiting, on_event, fingerprint)
-            locks.enter_context(turn(task.working / f"{fingerprint}.lock", tell))
+            locks.enter_context(hold(task.working / f"{fingerprint}.lock", tell))
         folders = [(RunFolder(task.working / fingerprint), config) for fingerprint, config in task.runs]
         children = [Child(config, folder) for folder, config in folders if not folder.is_complete()]
         if children:

@@ -28,7 +28,7 @@ __all__ = [
     "prepared_dir",
     "process_tag",
     "resolve_device",
-    "study_turn",
+    "study_lock",
 ]
 
 
@@ -80,12 +80,12 @@ def begin_process(params: Params, profile: str, listener: Listener) -> None:
 
 
 @contextmanager
-def study_turn(project: Project, folder: Path, listener: Listener) -> Iterator[None]:
-    """Be the only process that writes a study's folders, named by one of them; wait for another that does, and say so.
+def study_lock(project: Project, folder: Path, listener: Listener) -> Iterator[None]:
+    """Hold an exclusive lock on a study's folders, named by one of them; report whom we wait for.
 
-    Runs are shared among studies and have turns of their own, see execution.task.
+    Runs are shared among studies and have locks of their own, see execution.task.
     """
-    from lmc_repro.execution.turns import turn
+    from lmc_repro.execution.locks import hold
 
     told: set[str] = set()
 
@@ -95,7 +95,7 @@ def study_turn(project: Project, folder: Path, listener: Listener) -> Iterator[N
             listener.line(f"waiting for {holder}, which works on {folder}; what it makes is used")
 
     path = str(folder.resolve())
-    with turn(project.working / "studies" / f"{folder.name}-{sha256_bytes(path.encode())[:12]}.lock", say_once):
+    with hold(project.working / "studies" / f"{folder.name}-{sha256_bytes(path.encode())[:12]}.lock", say_once):
         yield
 
 

@@ -1,27 +1,28 @@
-"""Which process writes a run, so that one left RUNNING by a crash can be told from one that is training."""
+"""The process that writes a run or holds a lock: one that crashed can be told from one that still runs."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lmc_repro.files import process_exists
 
-PROC = Path("/proc")
-
 
 def this_process() -> str:
-    """Return `host boot namespace pid start` of this process, `-` for what the system does not tell."""
+    """Return `host boot namespace pid start` of this process; `-` for what the system does not tell.
+
+    `start` is the process's start in clock ticks since boot, which a correction of the clock does not change.
+    """
     return " ".join((*_place(), str(os.getpid()), _start(os.getpid()) or "-"))
 
 
 def is_gone(process: str | None) -> bool | None:
-    """Return whether the process of a run's tag has ended; None where that cannot be known from here.
+    """Return whether a process named by `this_process` has ended; None where this machine cannot know.
 
-    A process of another host, or of another container on this one, cannot be seen. The start time tells a process
-    from a later one with its number; where the system does not tell it, only the number counts.
+    Processes of other hosts and containers cannot be seen. A later process with the same number has another start;
+    where the start is not known, only the number counts.
     """
     words = (process or "").split(" ")
     if len(words) != 5 or not words[3].isdecimal():
@@ -31,7 +32,7 @@ def is_gone(process: str | None) -> bool | None:
     if host != here[0]:
         return None
     if boot != here[1]:
-        return True  # this machine was started again since
+        return True  # the machine was restarted since
     if namespace != here[2]:
         return None
     if not process_exists(int(number)):
@@ -41,53 +42,45 @@ def is_gone(process: str | None) -> bool | None:
 
 
 def project_run_is_gone(run_id: str) -> bool | None:
-    """Return whether no process here belongs to a run that `mlflow run` began; None if that cannot be known.
+    """Return whether no process here belongs to a run that `mlflow run` began; None where that is not known.
 
-    What an MLflow project starts has the run's id in its environment. While an `mlflow run` of any project lives, it
-    may be about to start one.
+    Processes of an MLflow project have the run's id in their environment. A living `mlflow run` of any project may
+    be about to start one.
     """
-    if not (PROC / "self" / "environ").is_file():
+    import psutil
+
+    if not psutil.LINUX:
         return None
-    wanted = {f"{name}={run_id}".encode() for name in ("MLFLOW_RUN_ID", "LMC_PROJECT_RUN")}
-    for folder in _processes():
-        try:
-            command = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # ended meanwhile, or another user's
-        if wanted.intersection(environment):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command, environment = process.info["cmdline"] or [], process.info["environ"]
+        if environment is None:
+            continue  # another user's
+        if run_id in (environment.get("MLFLOW_RUN_ID"), environment.get("LMC_PROJECT_RUN")):
             return False
-        if b"run" in command and any(word.endswith((b"/mlflow", b"mlflow")) for word in command[:3]):
+        if "run" in command and any(word.endswith("mlflow") for word in command[:3]):
             return None
     return True
 
 
 def _place() -> tuple[str, str, str]:
-    return socket.gethostname().replace(" ", "_") or "-", _boot(), _namespace()
-
-
-def _boot() -> str:
-    try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip() or "-"
-    except OSError:
-        return "-"
-
-
-def _namespace() -> str:
-    try:
-        return os.readlink(PROC / "self/ns/pid")
-    except OSError:
-        return "-"
+    boot = namespace = "-"
+    with suppress(OSError):  # not Linux
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() or "-"
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return socket.gethostname().replace(" ", "_") or "-", boot, namespace
 
 
 def _start(number: int) -> str | None:
-    """Return when a process was started, in ticks since the machine was."""
+    """Return a process's start in clock ticks since boot; None where it is not known."""
     try:
-        # The second field, the name in parentheses, may hold spaces.
-        return (PROC / str(number) / "stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        import psutil
+    except ImportError:  # a machine that only trains
         return None
-
-
-def _processes() -> Iterator[Path]:
-    return (folder for folder in PROC.iterdir() if folder.name.isdecimal())
+    if not psutil.LINUX:
+        return None  # the boot time moves there with corrections of the clock
+    try:
+        seconds = psutil.Process(number).create_time() - psutil.boot_time()
+    except (OSError, RuntimeError, psutil.Error):
+        return None
+    return str(round(seconds * os.sysconf("SC_CLK_TCK")))

@@ -12,7 +12,7 @@ from figures import note
 from small import SOUND, Small, kill, store_faults
 from test_signals import GO_ON, wait_for_epoch
 
-from lmc_repro.execution.turns import holder, holder_file, turn
+from lmc_repro.execution.locks import hold, holder, holder_file, is_held
 
 
 def test_two_of_one_study(undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_the_same_runs_into_two_folders(undisturbed: tuple[Small, float], fresh:
     assert store_faults(first.root) == SOUND
 
 
-def test_the_turn_of_a_killed_process_is_taken(undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_taken(undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path) -> None:
     first = fresh.copy(tmp_path / "project")
     second = Small(first.root, first.warm, "second.txt")
     one = first.start("run", "one", "--jobs", "2", slow=0.4)
@@ -67,7 +67,7 @@ def test_the_turn_of_a_killed_process_is_taken(undisturbed: tuple[Small, float],
     assert store_faults(first.root) == SOUND
 
 
-def test_a_turn_names_its_holder_and_is_given_back(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder_and_is_released(tmp_path: Path) -> None:
     lock = tmp_path / "deep" / "x.lock"
     told: list[str] = []
 
@@ -75,13 +75,13 @@ def test_a_turn_names_its_holder_and_is_given_back(tmp_path: Path) -> None:
         told.append(who)
         raise TimeoutError
 
-    with turn(lock, stop):
-        assert holder(lock) == f"process {os.getpid()} on {os.uname().nodename}"
-        with pytest.raises(TimeoutError), turn(lock, stop):
+    with hold(lock, stop):
+        assert holder(lock) == f"process {os.getpid()} on {os.uname().nodename}" and is_held(lock)
+        with pytest.raises(TimeoutError), hold(lock, stop):
             pass
         holder_file(lock).write_text("no name of a process")
         assert holder(lock) == "another process"
     assert told == [f"process {os.getpid()} on {os.uname().nodename}"]
-    assert not holder_file(lock).exists()
-    with turn(lock, stop):
+    assert not holder_file(lock).exists() and not is_held(lock)
+    with hold(lock, stop):
         pass

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from small_study import open_tracker, write_run
 
-from lmc_repro.doctor.store import check_store
 from lmc_repro.errors import LmcError
+from lmc_repro.maintenance.doctor import check_store
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.tracking import processes
 from lmc_repro.tracking.environment import tracking_uri
 from lmc_repro.tracking.processes import is_gone, this_process
 from lmc_repro.tracking.survey import end_stale, survey
@@ -47,6 +47,22 @@ def test_a_number_given_to_another_process_or_before_a_restart_is_gone() -> None
     assert is_gone(" ".join((host, "another-boot", namespace, number, start))) is True
 
 
+def test_the_start_is_that_of_earlier_versions() -> None:
+    stat = Path("/proc/self/stat")
+    if not stat.is_file():
+        pytest.skip("this system does not tell when a process was started")
+    assert this_process().split(" ")[4] == stat.read_text().rpartition(")")[2].split()[19]
+
+
+def test_without_psutil_only_the_number_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that only trains."""
+    known = this_process()
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    host, boot, namespace, number, start = this_process().split(" ")
+    assert start == "-" and known.startswith(f"{host} {boot} {namespace} {number} ")
+    assert is_gone(known) is False and is_gone(this_process()) is False
+
+
 @pytest.fixture
 def half(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> str:
     """A run that this process began and did not finish."""
@@ -77,13 +93,13 @@ def test_only_runs_of_a_gone_process_are_ended(project: Project, half: str) -> N
     assert again is not None and not again.stale and len(again.running) == 1
 
 
-def test_the_doctor_tells_and_mends(project: Project, half: str) -> None:
+def test_the_doctor_tells_and_ends_them(project: Project, half: str) -> None:
     tag(project, half, ended_process())
     told = {f.name: f for f in check_store(project.root, fix_runs=False)}
     assert told["stale runs"].state == "warning" and "1 train" in told["stale runs"].detail
-    assert told["stale runs"].mend == "lmc doctor --fix-runs"
-    mended = {f.name: f for f in check_store(project.root, fix_runs=True)}
-    assert mended["stale runs"].detail.startswith("ended 1")
+    assert told["stale runs"].fix == "lmc doctor --fix-runs"
+    ended = {f.name: f for f in check_store(project.root, fix_runs=True)}
+    assert ended["stale runs"].detail.startswith("ended 1")
     assert "stale runs" not in {f.name for f in check_store(project.root, fix_runs=False)}
 
 
@@ -106,20 +122,16 @@ def test_a_run_left_by_mlflow_run_is_stale_unless_something_has_its_id(
 ) -> None:
     from mlflow import MlflowClient
 
-    if not Path("/proc/self/environ").is_file():
-        pytest.skip("this system does not show the environment of processes")
+    if not psutil.LINUX:
+        pytest.skip("only Linux shows which processes belong to an `mlflow run`")
     uri = tracking_uri(project.root)
     client = MlflowClient(uri)
     left = client.create_run("0", tags={"mlflow.source.type": "PROJECT"}).info.run_id
     used = client.create_run("0", tags={"mlflow.source.type": "PROJECT"}).info.run_id
     environment = {**os.environ, "LMC_PROJECT_RUN": used}
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
-    real = processes._processes
-
-    def only_ours() -> list[Path]:  # an `mlflow run` of somebody else on this machine would make it unknown
-        return [folder for folder in real() if folder.name in (str(child.pid), str(os.getpid()))]
-
-    monkeypatch.setattr(processes, "_processes", only_ours)
+    # An `mlflow run` of somebody else on this machine would make it unknown.
+    monkeypatch.setattr(psutil, "pids", lambda: [child.pid, os.getpid()])
     try:
         found = survey(uri)
     finally:
@@ -145,4 +157,4 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (finding,) = check_store(tmp_path, fix_runs=False)
     assert finding.state == "warning"
-    assert finding.detail == "http://127.0.0.1:9: does not answer" and "start the server" in str(finding.mend)
+    assert finding.detail == "http://127.0.0.1:9: does not answer" and "start the server" in str(finding.fix)

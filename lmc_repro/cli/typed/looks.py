@@ -65,7 +65,7 @@ def doctor(
     Also what is installed, and where data and runs are. Exit code 1 if something is missing that the project needs.
     Changes nothing but with --fix-runs.
     """
-    from lmc_repro.cli.doctor import doctor_command
+    from lmc_repro.cli.maintenance import doctor_command
 
     raise typer.Exit(doctor_command(fix_runs, as_json))
 

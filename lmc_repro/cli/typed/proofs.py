@@ -56,6 +56,6 @@ def gc(
     was writing. Runs under way, results, out/ and MLflow's store are never touched. On a terminal it asks;
     elsewhere --yes is needed.
     """
-    from lmc_repro.cli.leftovers import gc_command
+    from lmc_repro.cli.maintenance import gc_command
 
     raise typer.Exit(gc_command(yes, as_json))

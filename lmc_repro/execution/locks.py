@@ -1,6 +1,6 @@
-"""One process at a time writes a run, or the folders of a study; the others are told who has the turn, and wait.
+"""Locks: one process at a time writes a run, or the folders of a study; the others learn who holds the lock, and wait.
 
-The system takes a turn back when its process ends, however that comes about: nothing is left to clear away.
+The system releases a lock when its process ends, even by SIGKILL: nothing is left to clear away.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def turn(lock: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file `lock`, and name this process beside it while that lasts.
+def hold(lock: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock file exclusively, and name this process beside it meanwhile.
 
-    As long as another process has it, `on_wait` is called again and again with that one's number and host in words; it
-    ends the waiting by raising.
+    Args:
+        lock: The lock file; made if it is missing.
+        on_wait: Called every `POLL_SECONDS` while another process holds the lock, with that process in words (see
+            `holder`). It ends the waiting by raising.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     held, name = FileLock(lock), holder_file(lock)
@@ -34,7 +36,7 @@ def turn(lock: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         except Timeout:
             on_wait(holder(lock))
     try:
-        with suppress(LmcError):  # a name is a help; on a full disk the work itself says what is wrong
+        with suppress(LmcError):  # the name only helps; on a full disk, the writes under the lock say what is wrong
             write_atomic(name, this_process().encode())
         yield
     finally:
@@ -42,13 +44,24 @@ def turn(lock: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         held.release()
 
 
+def is_held(lock: Path) -> bool:
+    """Return whether a process holds a lock; does not create the lock file."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def holder_file(lock: Path) -> Path:
-    """Return where the holder of a lock is named: not in the lock file, which each attempt to take it empties."""
+    """Return where the holder of a lock is named: not in the lock file, which every attempt to acquire it empties."""
     return lock.with_name(f"{lock.name}.holder")
 
 
 def holder(lock: Path) -> str:
-    """Return who has a lock, as `process 123 on host`, or `another process` where that cannot be read."""
+    """Return who holds a lock: `process 123 on host`, or `another process` where that is not known."""
     try:
         words = holder_file(lock).read_text().split(" ")
     except (OSError, ValueError):

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from lmc_repro.doctor import probe
+from lmc_repro.maintenance import probe
 
 
-def test_a_library_that_is_there_and_one_that_is_not() -> None:
-    there, absent = probe.start("json"), probe.start("no_such_library")
-    assert "version" in probe.answer(there)
-    assert probe.answer(absent)["error"] == "ModuleNotFoundError: No module named 'no_such_library'"
+def test_torch_is_imported_in_the_mode_asked_for() -> None:
+    found = probe.answer(probe.start("torch", "native"))
+    assert found["version"].startswith(metadata.version("torch")) and found["mode"] == "native" and found["threads"] >= 1
+
+
+def test_libraries_that_are_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ffcv").mkdir()
+    (tmp_path / "ffcv" / "__init__.py").touch()
+    (tmp_path / "torch.py").write_text("raise OSError('two\\nlines')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    torch, ffcv = probe.start("torch", "native"), probe.start("ffcv")
+    assert probe.answer(torch) == {"error": "OSError: two lines"}
+    assert probe.answer(ffcv) == {"error": f"ImportError: {tmp_path / 'ffcv'} holds no compiled _libffcv"}
 
 
 def test_ffcv_loads_where_it_is_imported() -> None:
     if importlib.util.find_spec("ffcv") is None:
         pytest.skip("ffcv is not installed")
-    assert probe._ffcv()["library"].endswith(".so")
+    found = probe.answer(probe.start("ffcv"))
+    assert found["version"] == metadata.version("ffcv") and found["library"].endswith(".so")
 
 
 @pytest.mark.parametrize(

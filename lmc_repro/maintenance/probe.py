@@ -1,6 +1,6 @@
-"""Imports one library in a process of its own and says what it found as JSON: `python -m lmc_repro.doctor.probe torch`.
+"""Import of one library in a process of its own: `python -m lmc_repro.maintenance.probe torch` prints JSON.
 
-In a process of its own, since a broken library may end it, and since torch reads the numerics mode when it is imported.
+A broken library may end its process, and torch reads the numerics mode when it is imported.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,16 @@ SECONDS = 60.0
 
 
 def start(*words: str) -> subprocess.Popen[str]:
-    """Start a probe, so that two may run side by side."""
-    # -P: the working folder, which may hold another copy of the package, is not looked into.
-    command = [sys.executable, "-P", "-m", "lmc_repro.doctor.probe", *words]
+    """Start the probe of a library and return its process, so that several run side by side."""
+    # -P: the working folder may hold another copy of the package.
+    command = [sys.executable, "-P", "-m", "lmc_repro.maintenance.probe", *words]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Return what a probe said: its values, or `{"error": one line}`."""
+    """Wait for a probe and return its values, or `{"error": one line}`."""
     try:
         out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -49,16 +50,13 @@ def _torch(wanted: str) -> dict[str, Any]:
     mode, remark = choose_mode("portable" if wanted == "portable" else "native")
     import torch
 
-    gpus = []
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(i)
-            gpus.append(f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = map(torch.cuda.get_device_properties, range(count))
     return {
         "version": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus],
         "cuda_build": torch.version.cuda,
         "mode": mode,
         "remark": remark,
@@ -67,7 +65,7 @@ def _torch(wanted: str) -> dict[str, Any]:
 
 
 def _ffcv() -> dict[str, Any]:
-    """Load what breaks where ffcv breaks: its compiled library and those below it. Itself, it compiles for seconds."""
+    """Load what breaks where ffcv breaks: its compiled library and its imports. ffcv itself compiles for seconds."""
     spec = importlib.util.find_spec("ffcv")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'ffcv'")
@@ -76,20 +74,16 @@ def _ffcv() -> dict[str, Any]:
     if not libraries:
         raise ImportError(f"{folder} holds no compiled _libffcv")
     ctypes.CDLL(str(libraries[0]))
-    for name in ("numba", "cv2", "distutils"):  # distutils: setuptools brings it where Python has it no more
+    for name in ("numba", "cv2", "distutils"):  # distutils: of setuptools, since Python 3.12
         importlib.import_module(name)
-    return {"version": "", "library": str(libraries[0])}
-
-
-def _version(name: str) -> dict[str, Any]:
-    return {"version": str(getattr(importlib.import_module(name), "__version__", ""))}
+    return {"version": metadata.version("ffcv"), "library": str(libraries[0])}
 
 
 def main(words: list[str]) -> None:
     """Print the answer as the last line."""
     warnings.simplefilter("ignore")
     try:
-        found = _torch(words[1]) if words[0] == "torch" else _ffcv() if words[0] == "ffcv" else _version(words[0])
+        found = _torch(words[1]) if words[0] == "torch" else _ffcv()
     except Exception as error:  # whatever a broken installation raises is the answer
         found = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     print(json.dumps(found))

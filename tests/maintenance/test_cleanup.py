@@ -16,12 +16,10 @@ from filelock import FileLock
 from small_study import PARAMS, make_plan, write_run
 from trained_store import write_params
 
-from lmc_repro.cli.leftovers import gc_command
+from lmc_repro.cli.maintenance import gc_command
 from lmc_repro.compare.files import write_results
 from lmc_repro.errors import LmcError
-from lmc_repro.leftovers.find import find_leftovers, sizes
-from lmc_repro.leftovers.named import find_named
-from lmc_repro.leftovers.remove import remove
+from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
 from lmc_repro.project import Project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.run import RunConfig
@@ -165,7 +163,7 @@ def test_nothing_is_removed_while_a_run_is_under_way(project: Project, capsys: C
 
 def test_a_run_that_begins_after_the_listing_stays(project: Project) -> None:
     folder = stored(project, other_config())
-    found = find_leftovers(project, find_named(project, load_params(project.params)))
+    found = find_leftovers(project, load_params(project.params))
     with FileLock(project.working / "runs" / f"{folder.fingerprint}.lock"):
         told = {leftover.path.name: why for leftover, why in remove(found.leftovers)}
     assert told == {folder.fingerprint: "under way now", f"{folder.fingerprint}.lock": "under way now"}
@@ -232,7 +230,7 @@ def test_links_are_not_followed(project: Project, tmp_path: Path, capsys: Captur
     assert precious.is_complete()
     inside = stored(project, other_config(78))
     (inside.path / "more").symlink_to(precious.path)
-    found = find_leftovers(project, find_named(project, load_params(project.params)))
+    found = find_leftovers(project, load_params(project.params))
     assert sum(sizes(found.leftovers)[0]) < 50_000
     listed(project, capsys, yes=True)
     assert not inside.path.exists() and precious.damage() is None

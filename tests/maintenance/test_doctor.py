@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 from lmc_repro.cli import main
-from lmc_repro.doctor import examine, probe, system
-from lmc_repro.doctor.datasets import check_datasets
-from lmc_repro.doctor.python import check_ffcv, check_python, check_torch
-from lmc_repro.doctor.system import check_system
+from lmc_repro.maintenance import doctor, probe
+from lmc_repro.maintenance.doctor import check_data, check_ffcv, check_packages, check_system, check_torch
 from lmc_repro.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def run_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["lmc", "doctor", *words])
     with pytest.raises(SystemExit) as end:
         main()
@@ -58,7 +56,7 @@ def states(out: str) -> dict[tuple[str, str], str]:
 
 
 def test_a_fresh_clone(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = doctor(monkeypatch, capsys, "--json")
+    code, out = run_doctor(monkeypatch, capsys, "--json")
     found = states(out)
     assert found["project", "params.yaml"] == "ok"
     assert found["store", "place"] == "info"
@@ -72,7 +70,7 @@ def test_a_broken_store_is_a_finding(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "mlflow.db").write_bytes(b"not a database at all" * 100)
-    _, out = doctor(monkeypatch, capsys)
+    _, out = run_doctor(monkeypatch, capsys)
     assert "WARN    place" in out and "mlflow.db: cannot be read as MLflow's store" in out
     assert "-> delete mlflow.db and mlartifacts" in out
     assert (folder / "mlflow.db").read_bytes().startswith(b"not a database")
@@ -85,19 +83,15 @@ def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
     no_probes: dict[str, Any],
 ) -> None:
     no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
-    monkeypatch.setattr(system, "NEEDS", (system.Need("libturbojpeg", "building ffcv", lambda: None, _packages()),))
-    code, out = doctor(monkeypatch, capsys)
+    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo"),))
+    code, out = run_doctor(monkeypatch, capsys)
     assert code == 1
     assert "MISSING ffcv: cannot be loaded: ImportError: libturbojpeg.so.0" in out
     assert "MISSING libturbojpeg" in out and "sudo apt-get install -y turbo" in out
 
 
-def _packages() -> dict[str, str]:
-    return dict.fromkeys(system.COMMANDS, "turbo")
-
-
 def test_what_only_builds_ffcv_is_not_needed_where_ffcv_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "NEEDS", (system.Need("opencv4", "building ffcv", lambda: None, _packages()),))
+    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("opencv4", "building ffcv", lambda: None, "turbo"),))
     assert [f.state for f in check_system(ffcv_works=True)] == ["info"]
     (finding,) = check_system(ffcv_works=False)
     assert finding.state == "missing"
@@ -114,8 +108,8 @@ def test_a_package_that_is_not_installed(folder: Path, monkeypatch: pytest.Monke
         return "1.0" if name == "numpy" else real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    found = {finding.name: finding for finding in check_python(folder)}
-    assert found["dvc"].state == "missing" and "-m pip install" in str(found["dvc"].mend)
+    found = {finding.name: finding for finding in check_packages(folder)}
+    assert found["dvc"].state == "missing" and "-m pip install" in str(found["dvc"].fix)
     assert found["numpy"].state == "warning" and "1.0, needed: >=2.0" in found["numpy"].detail
     assert found["mlflow"].state == "ok"
 
@@ -138,7 +132,7 @@ def test_outside_of_a_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out = doctor(monkeypatch, capsys)
+    code, out = run_doctor(monkeypatch, capsys)
     assert code == 1
     assert "MISSING place" in out and "-> change into a clone of the project" in out
 
@@ -147,7 +141,7 @@ def test_a_mistake_in_params_is_a_finding(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "params.yaml").write_text("profile: nowhere\n")
-    code, out = doctor(monkeypatch, capsys)
+    code, out = run_doctor(monkeypatch, capsys)
     assert code == 1
     assert "MISSING params.yaml" in out
 
@@ -156,7 +150,7 @@ def test_a_check_that_breaks_is_a_finding() -> None:
     def broken() -> list[Any]:
         raise ValueError("two\nlines")
 
-    (finding,) = examine._guarded("data", broken)
+    (finding,) = doctor._guarded("data", broken)
     assert (finding.state, finding.detail) == ("warning", "could not be made: ValueError: two lines")
 
 
@@ -167,7 +161,7 @@ def test_where_folders_and_archives_are(tmp_path: Path) -> None:
     with open(project.raw / "cifar-100-python.tar.gz", "wb") as file:
         file.truncate(169001437)
     (project.raw / "cifar-10-python.tar.gz").write_bytes(b"cut off")
-    found = {f.name: f.detail for f in check_datasets(project, mirror, ("cifar10",))}
+    found = {f.name: f.detail for f in check_data(project, mirror, ("cifar10",))}
     assert found["tinyimagenet"] == f"not prepared; mirror: {mirror / 'tiny-imagenet-200'}"
     assert found["cifar100"] == f"not prepared; raw: {project.raw / 'cifar-100-python.tar.gz'}"
     assert found["cifar10"].endswith("makes it; not on this machine: it is downloaded when it is needed")
@@ -180,7 +174,7 @@ def test_where_data_sets_are(tmp_path: Path) -> None:
     with open(files / "train-labels-idx1-ubyte.gz", "wb") as file:
         file.truncate(28881)
     (files / "t10k-labels-idx1-ubyte.gz").write_bytes(b"cut off")
-    found = {f.name: f for f in check_datasets(project, mirror, ("mnist",))}
+    found = {f.name: f for f in check_data(project, mirror, ("mnist",))}
     assert found["mirror"].state == "ok"
     assert f"mirror: 1 of 4 files in {files}" in found["mnist"].detail
     assert "used by the active profile" in found["mnist"].detail
@@ -188,6 +182,6 @@ def test_where_data_sets_are(tmp_path: Path) -> None:
     place = project.prepared / "mnist"
     place.mkdir(parents=True)
     (place / "status.json").write_text('{"state": "ready", "digest": "00", "files": {}}')
-    assert "digest 00, not 0fcb" in {f.name: f for f in check_datasets(project, None, ())}["mnist"].detail
-    (gone,) = [f for f in check_datasets(project, tmp_path / "nowhere", ()) if f.name == "mirror"]
+    assert "digest 00, not 0fcb" in {f.name: f for f in check_data(project, None, ())}["mnist"].detail
+    (gone,) = [f for f in check_data(project, tmp_path / "nowhere", ()) if f.name == "mirror"]
     assert gone.state == "warning"

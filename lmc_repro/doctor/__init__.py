@@ -1,1 +1,0 @@
-"""What `lmc doctor` looks at: is all installed, where are the data, what does the store hold, what was left behind."""

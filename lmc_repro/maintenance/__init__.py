@@ -1,0 +1,1 @@
+"""Maintenance: `lmc doctor` examines an installation and its project, `lmc gc` removes unneeded working files."""

@@ -1,0 +1,417 @@
+"""`lmc doctor`: packages, torch, system, data sets and store, each examined by a function that changes nothing.
+
+Every check imports what it needs by itself, so that a missing package spoils only its own lines.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lmc_repro.errors import LmcError
+from lmc_repro.maintenance import probe
+from lmc_repro.project import Project, find_project
+
+if TYPE_CHECKING:
+    from lmc_repro.data.catalog import DatasetInfo
+    from lmc_repro.data.remote import RemoteFile
+    from lmc_repro.schemas.params import Params
+    from lmc_repro.tracking.survey import RunningRun
+
+PACKAGE = "lmc_repro"
+LOW_DISK = 2e9
+"""Bytes; an environment or a study of the paper's profile needs more."""
+
+State = Literal["ok", "info", "warning", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer.
+
+    `missing`: the project cannot work without it. `warning`: something to fix. `info`: only how things are. `fix` is
+    a command, `install` has one per package manager.
+    """
+
+    section: str
+    name: str
+    state: State
+    detail: str
+    fix: str | None = None
+    install: Mapping[str, str] = field(default_factory=dict)
+
+
+def examine(fix_runs: bool = False) -> list[Finding]:
+    """Return all findings; never raises. Libraries are imported in processes of their own meanwhile.
+
+    Args:
+        fix_runs: End the runs of the store that count as RUNNING though their process is gone.
+    """
+    project, params, about = _project()
+    root = project.root if project else None
+    profile = params.profiles[params.profile] if params else None
+    torch, ffcv = probe.start("torch", profile.numerics if profile else "native"), probe.start("ffcv")
+    installed = _guarded("python", lambda: check_packages(root))
+    if project is not None:
+        about += _guarded("project", lambda: [_disk(project.root)])
+        about += _guarded("data", lambda: check_data(project, _mirror(params), profile.datasets if profile else ()))
+    about += _guarded("store", lambda: check_store(root or Path.cwd(), fix_runs))
+    of_torch, of_ffcv = probe.answer(torch), probe.answer(ffcv)
+    installed += _guarded("python", lambda: check_torch(of_torch, root))
+    installed += _guarded("python", lambda: [check_ffcv(of_ffcv, root)])
+    installed += _guarded("system", lambda: check_system("error" not in of_ffcv))
+    once: dict[tuple[str, str], Finding] = {}
+    for finding in installed:  # a package that is not installed cannot be imported either: one line
+        once.setdefault((finding.section, finding.name), finding)
+    return [*once.values(), *about]
+
+
+def _guarded(section: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except Exception as error:  # whatever breaks in a check is its finding
+        return [Finding(section, "check", "warning", f"could not be made: {_line(error)}")]
+
+
+def _line(error: Exception) -> str:
+    text = str(error) if isinstance(error, LmcError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
+
+
+# The project
+
+
+def _project() -> tuple[Project | None, Params | None, list[Finding]]:
+    try:
+        project = find_project()
+    except LmcError as error:
+        line, _, fix = str(error).rpartition("; ")
+        return None, None, [Finding("project", "place", "missing", line, fix)]
+    findings = [Finding("project", "place", "ok", str(project.root))]
+    try:
+        from lmc_repro.schemas.load import load_params
+        from lmc_repro.studies.expand import validate_all
+
+        params = load_params(project.params)
+        validate_all(params)
+    except Exception as error:  # a user's mistake, or a package that is not there
+        return project, None, [*findings, Finding("project", "params.yaml", "missing", _line(error))]
+    detail = f"valid, profile {params.profile}, studies: {', '.join(params.studies)}"
+    return project, params, [*findings, Finding("project", "params.yaml", "ok", detail)]
+
+
+def _mirror(params: Params | None) -> Path | None:
+    from lmc_repro.studies.workspace import mirror_of
+
+    return mirror_of(params) if params else None
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root).free
+    return Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free")
+
+
+# Python packages
+
+
+def check_packages(root: Path | None) -> list[Finding]:
+    """Return the interpreter, and every package of pyproject.toml that is missing or of another version."""
+    install = _install(root)
+    try:
+        from packaging.requirements import Requirement
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        return [Finding("python", "packaging", "missing", "not installed; other packages were not examined", install)]
+    pythons, lines = _requirements(root)
+    version = platform.python_version()
+    if SpecifierSet(pythons).contains(version, prereleases=True):
+        findings = [Finding("python", "python", "ok", f"{version}, {sys.executable}")]
+    else:
+        fix = "make setup PYTHON=/path/to/python3"
+        findings = [Finding("python", "python", "missing", f"{version}, needed: {pythons}", fix)]
+    others = 0
+    for needed in map(Requirement, lines):
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(needed.name)
+        except metadata.PackageNotFoundError:
+            detail = f"not installed, needed: {needed.specifier or 'any'}"
+            findings.append(Finding("python", needed.name, "missing", detail, install))
+            continue
+        if not needed.specifier.contains(found, prereleases=True):
+            detail = f"{found}, needed: {needed.specifier}"
+            findings.append(Finding("python", needed.name, "warning", detail, install))
+        elif needed.name in ("mlflow", "dvc"):
+            findings.append(Finding("python", needed.name, "ok", found))
+        else:
+            others += 1
+    return [*findings, Finding("python", "other packages", "ok", f"{others} as needed")]
+
+
+def _requirements(root: Path | None) -> tuple[str, list[str]]:
+    """Return requires-python and the dependencies: of the project's pyproject.toml, else as installed."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"] if root else {}
+    except (OSError, ValueError, KeyError):
+        project = {}
+    if project.get("name") == PACKAGE:
+        return project["requires-python"], project["dependencies"]
+    return metadata.metadata(PACKAGE)["Requires-Python"] or "", metadata.requires(PACKAGE) or []
+
+
+def _install(root: Path | None) -> str:
+    if root and (root / "Makefile").is_file() and Path(sys.prefix).resolve() == (root / ".venv").resolve():
+        return "make setup"
+    python = sys.executable if " " not in sys.executable else f'"{sys.executable}"'
+    return f"{python} -m pip install -c constraints.txt -e ."
+
+
+# torch and ffcv
+
+
+def check_torch(found: dict[str, Any], root: Path | None) -> list[Finding]:
+    """Return the answer of torch's probe: version, CPU, GPU, and the numerics mode that runs would have."""
+    if error := found.get("error"):
+        return [Finding("python", "torch", "missing", f"cannot be imported: {error}", _install(root))]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpu = f"{found['version']}, {found['capability']}, {found['threads']} threads by default, {cores} cores"
+    if gpus := found["gpus"]:
+        gpu = Finding("python", "GPU", "ok", "; ".join(gpus))
+    elif shutil.which("nvidia-smi"):
+        build = f"CUDA {found['cuda_build']}" if found["cuda_build"] else "CPUs"
+        detail = f"nvidia-smi is here, but torch sees no GPU; this torch is built for {build}"
+        gpu = Finding("python", "GPU", "warning", detail)
+    else:
+        gpu = Finding("python", "GPU", "info", "none; everything runs on the CPU")
+    remark = f": {found['remark'].removeprefix('numerics: native, ')}" if found["remark"] else ""
+    numerics = f"{found['mode']} (runs are tagged {found['tag']}){remark}"
+    return [Finding("python", "torch", "ok", cpu), gpu, Finding("python", "numerics", "ok", numerics)]
+
+
+def check_ffcv(found: dict[str, Any], root: Path | None) -> Finding:
+    """Return whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since."""
+    if error := found.get("error"):
+        detail = f"cannot be loaded: {error}; it is compiled against the system packages below"
+        return Finding("python", "ffcv", "missing", detail, _install(root))
+    return Finding("python", "ffcv", "ok", f"{found['version']}, its compiled library loads")
+
+
+# Programs and libraries outside of Python
+
+
+COMMANDS = {
+    "apt": "sudo apt-get install -y {}",
+    "dnf": "sudo dnf install -y {}",
+    "brew": "brew install {}",
+    "conda": "conda install -y -c conda-forge {}",
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something of the system. `packages` hold it: one name, or one for each of `COMMANDS`, separated by spaces."""
+
+    name: str
+    purpose: str
+    find: Callable[[], str | None]
+    packages: str
+    needed: Literal["always", "without ffcv", "never"] = "without ffcv"
+
+    def install(self) -> dict[str, str]:
+        """Return the command of each package manager."""
+        names = self.packages.split()
+        if len(names) == 1:
+            names *= len(COMMANDS)
+        return {manager: COMMANDS[manager].format(name) for manager, name in zip(COMMANDS, names, strict=True)}
+
+
+def _program(*names: str) -> str | None:
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def _library(name: str) -> str | None:
+    if not shutil.which("pkg-config"):
+        return None
+    asked = subprocess.run(["pkg-config", "--modversion", name], capture_output=True, text=True, timeout=20)
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
+def _headers() -> str | None:
+    path = Path(sysconfig.get_path("include")) / "Python.h"
+    return str(path) if path.is_file() else None
+
+
+_MINOR = f"3.{sys.version_info.minor}"
+_PYTHON = f"python{_MINOR}-dev python{_MINOR}-devel python@{_MINOR} python"
+_FFCV = "building ffcv"
+_JPEG = "libturbojpeg0-dev turbojpeg-devel jpeg-turbo libjpeg-turbo"
+NEEDS = (
+    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git", "always"),
+    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make", "never"),
+    Need(
+        "C++ compiler", _FFCV, partial(_program, "c++", "g++", "clang++"), "build-essential gcc-c++ llvm cxx-compiler"
+    ),
+    Need("pkg-config", _FFCV, partial(_program, "pkg-config"), "pkg-config pkgconf-pkg-config pkgconf pkg-config"),
+    Need("Python.h", _FFCV, _headers, _PYTHON),
+    Need("opencv4", _FFCV, partial(_library, "opencv4"), "libopencv-dev opencv-devel opencv opencv"),
+    Need("libturbojpeg", _FFCV, partial(_library, "libturbojpeg"), _JPEG),
+)
+
+
+def check_system(ffcv_works: bool) -> list[Finding]:
+    """Return a finding per need; what only builds ffcv is not missing where ffcv works."""
+    findings = []
+    for need in NEEDS:
+        if there := need.find():
+            findings.append(Finding("system", need.name, "ok", there))
+            continue
+        missing = need.needed == "always" or (need.needed == "without ffcv" and not ffcv_works)
+        state: State = "missing" if missing else "info"
+        detail = f"not found; for {need.purpose}"
+        findings.append(Finding("system", need.name, state, detail, install=need.install()))
+    return findings
+
+
+def managers() -> list[str]:
+    """Return the package managers of this machine, whose commands are shown; all if there is none."""
+    return [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
+
+
+# Data sets
+
+
+def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:
+    """Return the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
+    from lmc_repro.data.catalog import CATALOG
+
+    findings = [_data_set(project, mirror, info, info.name in used) for info in CATALOG.values()]
+    if mirror is None:
+        return findings
+    if mirror.is_dir():
+        return [Finding("data", "mirror", "ok", str(mirror)), *findings]
+    fix = "set LMC_DATA_MIRROR (or data.mirror in params.yaml) to a folder that exists, or unset it"
+    return [Finding("data", "mirror", "warning", f"{mirror}: no such folder", fix), *findings]
+
+
+def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bool) -> Finding:
+    from lmc_repro.data.status import read_status
+
+    prepare = f"lmc prepare {info.name}"
+    sources = _sources(project, mirror, info)
+    for folder in (project.prepared, project.working / "prepared"):
+        try:
+            status = read_status(folder, info.name)
+        except LmcError as error:
+            return Finding("data", info.name, "warning", str(error), prepare)
+        if status is None or status["state"] != "ready":
+            continue
+        place, digest = folder / info.name, str(status.get("digest"))
+        if absent := [name for name in status.get("files", {}) if not (place / name).is_file()]:
+            return Finding("data", info.name, "warning", f"{place}: without {', '.join(absent)}", prepare)
+        if info.digest and digest != info.digest:
+            detail = f"{place}: digest {digest[:12]}, not {info.digest[:12]}"
+            return Finding("data", info.name, "warning", detail, prepare)
+        return Finding("data", info.name, "ok", "; ".join([f"prepared in {place}, digest {digest[:12]}", *sources]))
+    download = ": it is downloaded when it is needed" if info.files or info.archive else ""
+    where = "; ".join(sources) or f"not on this machine{download}"
+    wanted = f", used by the active profile: `{prepare}` or `dvc repro` makes it" if used else ""
+    return Finding("data", info.name, "info", f"not prepared{wanted}; {where}")
+
+
+def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[str]:
+    """Return where the publisher's files, folder or archive are, by name and size."""
+    if info.embedded:
+        return ["an installed package holds it"]
+    found = []
+    for title, root in (("raw", project.raw), ("mirror", mirror)):
+        if root is None:
+            continue
+        place = root / info.folder
+        if there := sum(_fits(place / file.name, file) for file in info.files):
+            found.append(f"{title}: {there} of {len(info.files)} files in {place}")
+        elif not info.files and place.exists():
+            found.append(f"{title}: {place}")
+        if info.archive and _fits(root / info.archive.name, info.archive):
+            found.append(f"{title}: {root / info.archive.name}")
+    return found
+
+
+def _fits(path: Path, file: RemoteFile) -> bool:
+    try:
+        return file.size in (0, path.stat().st_size)
+    except OSError:
+        return False
+
+
+# The store of MLflow
+
+
+def check_store(root: Path, fix_runs: bool) -> list[Finding]:
+    """Return the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
+    from lmc_repro.tracking.environment import database_path, default_database, tracking_uri
+    from lmc_repro.tracking.survey import end_stale, survey
+
+    uri = tracking_uri(root)
+    try:
+        found = survey(uri)
+        if found is None:
+            return [Finding("store", "place", "info", f"{database_path(uri)}: not there yet, the first run makes it")]
+        findings = [Finding("store", "place", "ok", uri)]
+        filled = {name: kinds for name, kinds in found.experiments.items() if kinds}
+        findings += [Finding("store", name, "ok", f"runs: {_counts(kinds)}") for name, kinds in filled.items()]
+        if not filled:
+            findings.append(Finding("store", "experiments", "info", "no runs yet"))
+        here = (root / "mlartifacts").as_uri()
+        away = [place for name, place in found.locations.items() if name.startswith("lmc/") and here not in place]
+        if away and database_path(uri) == default_database(root):
+            fix = "delete mlflow.db and mlartifacts, then `lmc compare STUDY`: they are rebuilt from runs/"
+            detail = f"at {min(away)}: the project was moved or copied"
+            findings.append(Finding("store", "artifacts", "warning", detail, fix))
+        if fix_runs and (stale := found.stale):
+            detail = f"ended {len(end_stale(uri, found))}: {_listed(stale)}"
+            findings.append(Finding("store", "stale runs", "ok", detail))
+            found = survey(uri) or found
+        return findings + _running(found.running)
+    except LmcError as error:
+        line, _, fix = str(error).rpartition("; ")
+        return [Finding("store", "place", "warning", line or str(error), fix or None)]
+
+
+def _running(runs: Iterable[RunningRun]) -> list[Finding]:
+    by_state: dict[bool | None, list[RunningRun]] = {True: [], False: [], None: []}
+    for run in runs:
+        by_state[run.gone].append(run)
+    findings = []
+    if stale := by_state[True]:
+        detail = f"{len(stale)} count as RUNNING, but their process is gone: {_listed(stale)}"
+        findings.append(Finding("store", "stale runs", "warning", detail, "lmc doctor --fix-runs"))
+    if alive := by_state[False]:
+        findings.append(Finding("store", "running", "ok", f"{len(alive)} runs of processes that live"))
+    if unknown := by_state[None]:
+        detail = f"{len(unknown)} runs of processes that cannot be seen from here: {_listed(unknown)}"
+        findings.append(Finding("store", "running", "info", detail))
+    return findings
+
+
+def _counts(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def _listed(runs: Sequence[RunningRun]) -> str:
+    """Return how many runs there are of each kind, and the first three by name and id."""
+    listed = [f"{run.name} {run.run_id}" for run in runs]
+    more = f", and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"{_counts(Counter(run.kind for run in runs))} ({', '.join(listed[:3])}{more})"
