@@ -16,7 +16,8 @@ from lmc_repro.maintenance import probe
 
 def test_torch_is_imported_in_the_mode_asked_for() -> None:
     found = probe.answer(probe.start("torch", "native"))
-    assert found["version"].startswith(metadata.version("torch")) and found["mode"] == "native" and found["threads"] >= 1
+    assert found["version"].startswith(metadata.version("torch"))
+    assert found["mode"] == "native" and found["threads"] >= 1
 
 
 def test_libraries_that_are_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
