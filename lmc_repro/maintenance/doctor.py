@@ -13,12 +13,12 @@ import sys
 import sysconfig
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lmc_repro.errors import LmcError
 from lmc_repro.maintenance import probe
@@ -90,9 +90,6 @@ def _line(error: Exception) -> str:
     return " ".join(text.split())[:300]
 
 
-# The project
-
-
 def _project() -> tuple[Project | None, Params | None, list[Finding]]:
     try:
         project = find_project()
@@ -121,9 +118,6 @@ def _mirror(params: Params | None) -> Path | None:
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
     return Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free")
-
-
-# Python packages
 
 
 def check_packages(root: Path | None) -> list[Finding]:
@@ -179,9 +173,6 @@ def _install(root: Path | None) -> str:
     return f"{python} -m pip install -c constraints.txt -e ."
 
 
-# torch and ffcv
-
-
 def check_torch(found: dict[str, Any], root: Path | None) -> list[Finding]:
     """Return the answer of torch's probe: version, CPU, GPU, and the numerics mode that runs would have."""
     if error := found.get("error"):
@@ -209,9 +200,6 @@ def check_ffcv(found: dict[str, Any], root: Path | None) -> Finding:
     return Finding("python", "ffcv", "ok", f"{found['version']}, its compiled library loads")
 
 
-# Programs and libraries outside of Python
-
-
 COMMANDS = {
     "apt": "sudo apt-get install -y {}",
     "dnf": "sudo dnf install -y {}",
@@ -220,22 +208,14 @@ COMMANDS = {
 }
 
 
-@dataclass(frozen=True)
-class Need:
-    """Something of the system. `packages` hold it: one name, or one for each of `COMMANDS`, separated by spaces."""
+class Need(NamedTuple):
+    """Something of the system outside of Python; `packages` has a name for each of `COMMANDS`, separated by spaces."""
 
     name: str
     purpose: str
     find: Callable[[], str | None]
     packages: str
     needed: Literal["always", "without ffcv", "never"] = "without ffcv"
-
-    def install(self) -> dict[str, str]:
-        """Return the command of each package manager."""
-        names = self.packages.split()
-        if len(names) == 1:
-            names *= len(COMMANDS)
-        return {manager: COMMANDS[manager].format(name) for manager, name in zip(COMMANDS, names, strict=True)}
 
 
 def _program(*names: str) -> str | None:
@@ -259,8 +239,8 @@ _PYTHON = f"python{_MINOR}-dev python{_MINOR}-devel python@{_MINOR} python"
 _FFCV = "building ffcv"
 _JPEG = "libturbojpeg0-dev turbojpeg-devel jpeg-turbo libjpeg-turbo"
 NEEDS = (
-    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git", "always"),
-    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make", "never"),
+    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git git git git", "always"),
+    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make make make make", "never"),
     Need(
         "C++ compiler", _FFCV, partial(_program, "c++", "g++", "clang++"), "build-essential gcc-c++ llvm cxx-compiler"
     ),
@@ -280,17 +260,15 @@ def check_system(ffcv_works: bool) -> list[Finding]:
             continue
         missing = need.needed == "always" or (need.needed == "without ffcv" and not ffcv_works)
         state: State = "missing" if missing else "info"
-        detail = f"not found; for {need.purpose}"
-        findings.append(Finding("system", need.name, state, detail, install=need.install()))
+        names = zip(COMMANDS.items(), need.packages.split(), strict=True)
+        install = {manager: command.format(name) for (manager, command), name in names}
+        findings.append(Finding("system", need.name, state, f"not found; for {need.purpose}", install=install))
     return findings
 
 
 def managers() -> list[str]:
     """Return the package managers of this machine, whose commands are shown; all if there is none."""
     return [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
-
-
-# Data sets
 
 
 def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:
@@ -356,9 +334,6 @@ def _fits(path: Path, file: RemoteFile) -> bool:
         return False
 
 
-# The store of MLflow
-
-
 def check_store(root: Path, fix_runs: bool) -> list[Finding]:
     """Return the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
     from lmc_repro.tracking.environment import database_path, default_database, tracking_uri
@@ -381,28 +356,20 @@ def check_store(root: Path, fix_runs: bool) -> list[Finding]:
             detail = f"at {min(away)}: the project was moved or copied"
             findings.append(Finding("store", "artifacts", "warning", detail, fix))
         if fix_runs and (stale := found.stale):
-            detail = f"ended {len(end_stale(uri, found))}: {_listed(stale)}"
-            findings.append(Finding("store", "stale runs", "ok", detail))
+            ended = f"ended {len(end_stale(uri, found))}: {_listed(stale)}"
+            findings.append(Finding("store", "stale runs", "ok", ended))
             found = survey(uri) or found
-        return findings + _running(found.running)
     except LmcError as error:
         line, _, fix = str(error).rpartition("; ")
         return [Finding("store", "place", "warning", line or str(error), fix or None)]
-
-
-def _running(runs: Iterable[RunningRun]) -> list[Finding]:
-    by_state: dict[bool | None, list[RunningRun]] = {True: [], False: [], None: []}
-    for run in runs:
-        by_state[run.gone].append(run)
-    findings = []
-    if stale := by_state[True]:
-        detail = f"{len(stale)} count as RUNNING, but their process is gone: {_listed(stale)}"
-        findings.append(Finding("store", "stale runs", "warning", detail, "lmc doctor --fix-runs"))
-    if alive := by_state[False]:
-        findings.append(Finding("store", "running", "ok", f"{len(alive)} runs of processes that live"))
-    if unknown := by_state[None]:
-        detail = f"{len(unknown)} runs of processes that cannot be seen from here: {_listed(unknown)}"
-        findings.append(Finding("store", "running", "info", detail))
+    titles: tuple[tuple[bool | None, str, State, str, str | None], ...] = (
+        (True, "stale runs", "warning", "count as RUNNING, but their process is gone", "lmc doctor --fix-runs"),
+        (False, "running", "ok", "of processes that live", None),
+        (None, "running", "info", "of processes that cannot be seen from here", None),
+    )
+    for gone, name, state, detail, command in titles:
+        if runs := [run for run in found.running if run.gone is gone]:
+            findings.append(Finding("store", name, state, f"{len(runs)} {detail}: {_listed(runs)}", command))
     return findings
 
 

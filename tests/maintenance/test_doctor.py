@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,56 +43,65 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["lmc", "doctor", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    printed = capsys.readouterr()
-    assert "Traceback" not in printed.out + printed.err
-    return int(end.value.code or 0), printed.out
+Run = Callable[..., tuple[int, str]]
 
 
-def states(out: str) -> dict[tuple[str, str], str]:
-    return {(f["section"], f["name"]): f["state"] for f in json.loads(out)["findings"]}
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs `lmc doctor` with options, to its exit code and output."""
+
+    def doctor(*options: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["lmc", "doctor", *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        return int(end.value.code or 0), printed.out
+
+    return doctor
 
 
-def test_a_fresh_clone(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run_doctor(monkeypatch, capsys, "--json")
-    found = states(out)
-    assert found["project", "params.yaml"] == "ok"
-    assert found["store", "place"] == "info"
-    assert found["data", "digits"] == "info"
-    assert found["python", "numerics"] == "ok"
-    assert code == (1 if "missing" in found.values() else 0)
+def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(f["section"], f["name"]): f for f in json.loads(out)["findings"]}
+
+
+def test_a_fresh_clone(folder: Path, run: Run) -> None:
+    code, out = run("--json")
+    states = {name: finding["state"] for name, finding in by_name(out).items()}
+    assert states["project", "params.yaml"] == "ok"
+    assert states["store", "place"] == "info"
+    assert states["data", "digits"] == "info"
+    assert states["python", "numerics"] == "ok"
+    assert code == (1 if "missing" in states.values() else 0) and json.loads(out)["ok"] is (code == 0)
     assert not (folder / "mlflow.db").exists(), "looking must not create a store"
 
 
-def test_a_broken_store_is_a_finding(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_store_is_a_finding(folder: Path, run: Run) -> None:
     (folder / "mlflow.db").write_bytes(b"not a database at all" * 100)
-    _, out = run_doctor(monkeypatch, capsys)
-    assert "WARN    place" in out and "mlflow.db: cannot be read as MLflow's store" in out
-    assert "-> delete mlflow.db and mlartifacts" in out
+    place = by_name(run("--json")[1])["store", "place"]
+    assert place["state"] == "warning" and str(folder / "mlflow.db") in place["detail"]
+    assert "delete mlflow.db and mlartifacts" in place["fix"]
     assert (folder / "mlflow.db").read_bytes().startswith(b"not a database")
 
 
 def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    no_probes: dict[str, Any],
+    folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run, no_probes: dict[str, Any]
 ) -> None:
     no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
-    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo"),))
-    code, out = run_doctor(monkeypatch, capsys)
+    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo " * 4),))
+    monkeypatch.setattr(doctor, "managers", lambda: ["apt"])
+    code, out = run()
+    lines = [line.strip() for line in out.splitlines()]
     assert code == 1
-    assert "MISSING ffcv: cannot be loaded: ImportError: libturbojpeg.so.0" in out
-    assert "MISSING libturbojpeg" in out and "sudo apt-get install -y turbo" in out
+    assert any(line.startswith("MISSING ffcv: ") and no_probes["ffcv"]["error"] in line for line in lines)
+    place = next(i for i, line in enumerate(lines) if line.startswith("MISSING libturbojpeg: "))
+    assert lines[place + 1] == "-> apt: sudo apt-get install -y turbo"
+    found = by_name(run("--json")[1])
+    assert found["python", "ffcv"]["state"] == found["system", "libturbojpeg"]["state"] == "missing"
 
 
 def test_what_only_builds_ffcv_is_not_needed_where_ffcv_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("opencv4", "building ffcv", lambda: None, "turbo"),))
+    monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("opencv4", "building ffcv", lambda: None, "turbo " * 4),))
     assert [f.state for f in check_system(ffcv_works=True)] == ["info"]
     (finding,) = check_system(ffcv_works=False)
     assert finding.state == "missing"
@@ -114,6 +124,23 @@ def test_a_package_that_is_not_installed(folder: Path, monkeypatch: pytest.Monke
     assert found["mlflow"].state == "ok"
 
 
+def test_what_is_needed_on_other_systems_only_is_not_missing(tmp_path: Path) -> None:
+    lines = ["no-such-package>=1; sys_platform == 'win32'", "no-such-extra; extra == 'dev'", "neither-such[x]>=2,<3"]
+    text = f"[project]\nname = 'lmc_repro'\nrequires-python = '>=3.99'\ndependencies = {lines}\n"
+    (tmp_path / "pyproject.toml").write_text(text)
+    found = {f.name: f for f in check_packages(tmp_path)}
+    assert {name: f.state for name, f in found.items() if f.state != "ok"} == {
+        "python": "missing",
+        "neither-such": "missing",
+    }
+
+
+def test_without_packaging(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    (finding,) = check_packages(folder)
+    assert (finding.name, finding.state) == ("packaging", "missing") and "-m pip install" in str(finding.fix)
+
+
 def test_torch_and_ffcv_that_break(tmp_path: Path) -> None:
     (finding,) = check_torch({"error": "OSError: libcudart"}, tmp_path)
     assert finding.state == "missing" and "libcudart" in finding.detail
@@ -128,22 +155,17 @@ def test_native_numerics_say_why(tmp_path: Path) -> None:
     assert found.detail.startswith("native (runs are tagged native:DEFAULT): for arm64 has no AVX2")
 
 
-def test_outside_of_a_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out = run_doctor(monkeypatch, capsys)
-    assert code == 1
-    assert "MISSING place" in out and "-> change into a clone of the project" in out
+    code, out = run("--json")
+    place = by_name(out)["project", "place"]
+    assert code == 1 and place["state"] == "missing" and "clone of the project" in place["fix"]
 
 
-def test_a_mistake_in_params_is_a_finding(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_in_params_is_a_finding(folder: Path, run: Run) -> None:
     (folder / "params.yaml").write_text("profile: nowhere\n")
-    code, out = run_doctor(monkeypatch, capsys)
-    assert code == 1
-    assert "MISSING params.yaml" in out
+    code, out = run("--json")
+    assert code == 1 and by_name(out)["project", "params.yaml"]["state"] == "missing"
 
 
 def test_a_check_that_breaks_is_a_finding() -> None:
