@@ -73,14 +73,11 @@ def _place() -> tuple[str, str, str]:
 
 def _start(number: int) -> str | None:
     """Return a process's start in clock ticks since boot; None where it is not known."""
-    try:
+    with suppress(ImportError, OSError, RuntimeError):  # a machine that only trains has no psutil
         import psutil
-    except ImportError:  # a machine that only trains
-        return None
-    if not psutil.LINUX:
-        return None  # the boot time moves there with corrections of the clock
-    try:
-        seconds = psutil.Process(number).create_time() - psutil.boot_time()
-    except (OSError, RuntimeError, psutil.Error):
-        return None
-    return str(round(seconds * os.sysconf("SC_CLK_TCK")))
+
+        with suppress(psutil.Error):
+            seconds = psutil.Process(number).create_time() - psutil.boot_time()
+            # Elsewhere, corrections of the clock move the boot time.
+            return str(round(seconds * os.sysconf("SC_CLK_TCK"))) if psutil.LINUX else None
+    return None
