@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lmc_repro.cli.begin import open_project
 from lmc_repro.cli.progress import listener
 from lmc_repro.errors import LmcError
-from lmc_repro.exhibits.exhibit import EXHIBIT, check_exhibits, exhibit_sections, make_exhibit, read_exhibit
+from lmc_repro.exhibits.exhibit import EXHIBIT, check_exhibits, make_exhibit, read_exhibit
 from lmc_repro.project import find_project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.params import Params
@@ -85,7 +85,7 @@ def show_report(
     from lmc_repro.report.write import write_report
 
     asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
-    report = read_report(results, asked, exhibit_sections(results, exhibits))
+    report = read_report(results, asked, [read_exhibit(results / key) for key in exhibits])
     write_report(report, folder)
     if as_json:
         print(report_json(report))

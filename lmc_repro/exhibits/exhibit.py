@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,32 +66,27 @@ def make_exhibit(key: str, params: Params, project: Project) -> Path:
     return folder
 
 
-def exhibit_sections(results: Path, keys: Iterable[str]) -> list[Section]:
-    """Return the section of each exhibit in results/<key>/; one that was not made yet says so."""
-    sections = []
-    for key in keys:
-        if (results / key / EXHIBIT).exists():
-            sections.append(read_exhibit(results / key))
-        else:
-            missing = f"{NOT_RUN.capitalize()}: no results; `lmc exhibit {key}` makes them."
-            sections.append(Section(key, key, missing, data={"title": key, "question": "", "provenance": {}}))
-    return sections
-
-
 def read_exhibit(folder: Path, drawn: bool = True) -> Section:
-    """Return the section of results/<key>/, with its figure if `drawn`; LmcError that names a damaged file."""
+    """Return the section of results/<key>/, with its figure if `drawn`; one that was not made yet says so.
+
+    Raises:
+        LmcError: a file is damaged; names it.
+    """
     key, path = folder.name, folder / EXHIBIT
+    if not path.exists():
+        missing = f"{NOT_RUN.capitalize()}: no results; `lmc exhibit {key}` makes them."
+        return Section(key, key, missing, data={"title": key, "question": "", "provenance": {}})
     fix = f"run `lmc exhibit {key}`"
     found = read_json(path, fix)
     try:
-        not_run = found.get("not_run")
-        outcome, shows, grids = (
-            (f"{NOT_RUN.capitalize()}: {not_run}.", "", ()) if not_run else SHOW[found["kind"]](found)
+        section = Section(
+            key, found["title"], "", question=found["question"], provenance=found["provenance"], data=found
         )
-        figures = _figures(found, folder, fix) if drawn and found["kind"] == "batches" and not not_run else {}
-        return Section(
-            key, found["title"], outcome, found["question"], shows, grids, figures, found["provenance"], found
-        )
+        if "not_run" in found:
+            return replace(section, outcome=f"{NOT_RUN.capitalize()}: {found['not_run']}.")
+        outcome, shows, grids = SHOW[found["kind"]](found)
+        figures = _figures(found, folder, fix) if drawn and found["kind"] == "batches" else {}
+        return replace(section, outcome=outcome, shows=shows, grids=grids, figures=figures)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LmcError(f"{path}: not an exhibit ({type(error).__name__}: {error}); {fix}") from None
 

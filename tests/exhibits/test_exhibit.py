@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from lmc_repro.cli.reports import exhibit_command
 from lmc_repro.data.prepare import prepare
 from lmc_repro.errors import LmcError
-from lmc_repro.exhibits.exhibit import exhibit_sections, make_exhibit, read_exhibit
+from lmc_repro.exhibits.exhibit import make_exhibit, read_exhibit
 from lmc_repro.project import Project
 from lmc_repro.report.contents import Report
 from lmc_repro.report.markdown import section_markdown
@@ -98,8 +98,7 @@ def test_an_exhibit_that_there_is_not(params: Params, project: Project) -> None:
 def test_a_table_of_results_that_there_are_not(params: Params, project: Project) -> None:
     with pytest.raises(LmcError, match=r"runs\.json: cannot be read .*; run `lmc compare figure3`$"):
         make_exhibit("table4", params, project)
-    (section,) = exhibit_sections(project.results, ["table4"])
-    assert section.outcome == "Not run: no results; `lmc exhibit table4` makes them."
+    assert read_exhibit(project.results / "table4").outcome == "Not run: no results; `lmc exhibit table4` makes them."
 
 
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
@@ -171,8 +170,8 @@ def test_it_fits_a_terminal(tmp_path: Path, width: int) -> None:
 
 def test_the_report_has_exhibits_and_fetches_nothing(tmp_path: Path) -> None:
     write_batches(tmp_path / "results" / "figure4")
-    sections = exhibit_sections(tmp_path / "results", ["figure4", "table4"])
-    written = write_report(Report((), tuple(sections)), tmp_path / "report")
+    sections = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
+    written = write_report(Report((), sections), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
     assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
     page, text = written[2].read_text(), written[3].read_text()
