@@ -139,23 +139,21 @@ def draw(found: Mapping[str, Any], images: Mapping[str, Images]) -> dict[str, by
     across, down = size * (scale * wide + _GAP) - _GAP, scale * height
     width = 2 * _EDGE + batches * (across + _BETWEEN) - _BETWEEN
     total = 2 * _EDGE + len(loaders) * (_NAME + down + _GAP)
-    places = {
-        "left": _EDGE / width,
-        "right": 1 - _EDGE / width,
-        "bottom": (_EDGE + _GAP) / total,
-        "top": 1 - (_EDGE + _NAME) / total,
-        "wspace": _BETWEEN / across,
-        "hspace": (_NAME + _GAP) / down,
-    }
     with drawing_style():
         figure = Figure(figsize=(width / 72, total / 72))
-        grid = figure.subplots(len(loaders), batches, squeeze=False, gridspec_kw=places)
-        for line, loader in zip(grid, loaders, strict=True):
-            line[0].set_title(loader["label"], loc="left", pad=3)
-            for axes, batch, sha in zip(line, images[loader["key"]], loader["sha256"], strict=True):
-                axes.imshow(_strip(batch, scale), interpolation="nearest", aspect="auto")
-                axes.set_title(sha[:12], loc="right", pad=3, fontsize=6.0, color=QUIET)
+        for i, loader in enumerate(loaders):
+            top = total - _EDGE - i * (_NAME + down + _GAP)
+            above = (top - _NAME + 3) / total
+            for j in range(batches):
+                left = _EDGE + j * (across + _BETWEEN)
+                place = (left / width, (top - _NAME - down) / total, across / width, down / total)
+                axes = figure.add_axes(place)
+                axes.imshow(_strip(images[loader["key"]][j], scale), interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
+                end, sha = (left + across) / width, loader["sha256"][j][:12]
+                figure.text(end, above, sha, ha="right", va="bottom", fontsize=6.0, color=QUIET)
+                if j == 0:
+                    figure.text(left / width, above, loader["label"], va="bottom")
         return render(figure, _DPI)
 
 
