@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lmc_repro.errors import LmcError
@@ -24,6 +24,8 @@ PACKAGE = "scipy-openblas32"
 CORE_VARIABLE, L2_VARIABLE = "LMC_OPENBLAS_CORETYPE", "LMC_OPENBLAS_L2_SIZE"
 _CORE = "Haswell"  # AVX2 and FMA; OpenBLAS has the same kernels for AMD's Zen
 
+_MISSING = f"numerics: portable needs the package {PACKAGE}; pip install it, or choose native"
+
 _ROW_MAJOR, _AS_IT_LIES, _TRANSPOSED = 101, 111, 112  # cblas.h
 
 Operand = tuple[int, bool, int, int]
@@ -32,7 +34,10 @@ Operand = tuple[int, bool, int, int]
 
 def openblas_tag() -> str:
     """Return what of OpenBLAS decides bits: version and kernels, e.g. openblas-0.3.34.481.3:Haswell."""
-    return f"openblas-{version(PACKAGE)}:{os.environ.get(CORE_VARIABLE, _CORE)}"
+    try:
+        return f"openblas-{version(PACKAGE)}:{os.environ.get(CORE_VARIABLE, _CORE)}"
+    except PackageNotFoundError as error:
+        raise LmcError(_MISSING) from error
 
 
 def sgemm(m: int, n: int, k: int, a: Operand, b: Operand, beta: float, c: int, children: int) -> None:
@@ -81,8 +86,8 @@ def _library() -> ctypes.CDLL:
     core, threads = library.scipy_openblas_get_corename().decode(), library.scipy_openblas_get_num_threads()
     if asked == _CORE and (core, threads) != (_CORE, 1):
         raise LmcError(
-            f"numerics: portable needs {PACKAGE} with {_CORE} kernels and one thread, found {core} and {threads}: it "
-            f"was loaded before; import lmc_repro before {PACKAGE.replace('-', '_')}, or choose native"
+            f"numerics: portable needs {PACKAGE} with {_CORE} kernels and one thread, found {core} and {threads}: "
+            "something else in this process loaded it before; start anew without that, or choose native"
         )
     return library
 
@@ -91,7 +96,7 @@ def _path() -> Path:
     """Return the shared library, without importing its package: that would load it with other settings."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise LmcError(f"numerics: portable needs the package {PACKAGE}; pip install it, or choose native")
+        raise LmcError(_MISSING)
     return Path(spec.submodule_search_locations[0]) / "lib" / "libscipy_openblas.so"
 
 

@@ -39,9 +39,9 @@ def grid(folder: Path) -> str:
     lines = []
     for row in table.rows:
         cells = [entry.cell for entry in table.line(row)]
-        lines.append(
-            [row.label, *(f"{number(cell.summary['test'])} {flags(cell)}".strip() if cell else "" for cell in cells)]
-        )
+        if any(cells):
+            found = (f"{number(cell.summary['test'])} {flags(cell)}".strip() if cell else "" for cell in cells)
+            lines.append([row.label, *found])
     return markdown_table(["test barrier, points", *(column.label for column in table.columns)], lines)
 
 
