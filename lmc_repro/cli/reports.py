@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from lmc_repro.cli.begin import open_project
 from lmc_repro.cli.progress import listener
 from lmc_repro.errors import LmcError
-from lmc_repro.exhibits.exhibit import EXHIBIT, check_exhibits, make_exhibit, read_exhibit
-from lmc_repro.project import find_project
-from lmc_repro.schemas.load import load_params
+from lmc_repro.exhibits.exhibit import EXHIBIT, make_exhibit, read_exhibit
 from lmc_repro.schemas.params import Params
 from lmc_repro.studies.expand import Choice, plan_study, reported_table
 from lmc_repro.studies.workspace import begin_process
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
 
 def exhibit_command(key: str, as_json: bool = False) -> None:
     """Make one exhibit of the active profile below results/ and print it; as JSON: what its exhibit.json holds."""
-    project = find_project()
-    params = load_params(project.params)
-    check_exhibits(params)
+    project, params = open_project()
     folder = make_exhibit(key, params, project)
     if as_json:
         print((folder / EXHIBIT).read_text(), end="")

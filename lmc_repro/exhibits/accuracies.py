@@ -35,11 +35,7 @@ def make(exhibit: AccuraciesExhibit, results: Path, where: str) -> dict[str, Any
     runs, cells = read_json(folder / "runs.json", fix), read_json(folder / "cells.json", fix)
     try:
         found = {(cell["column"], cell["row"]): _accuracies(cell, runs) for cell in cells}
-        # A profile may rename a row or column; the cells have the new name.
-        rows = {axis["key"]: axis["label"] for axis in runs["columns"]}
-        rows |= {cell["column"]: cell["column_label"] for cell in cells}
-        columns = {axis["key"]: axis["label"] for axis in runs["rows"]}
-        columns |= {cell["row"]: cell["row_label"] for cell in cells}
+        rows, columns = (_labels(axis, runs, cells) for axis in ("column", "row"))
         why = {tuple(key.split("--")): reason for key, reason in runs["not_run"].items()}
         profile, analogue = runs["profile"], runs["analogue"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -96,6 +92,12 @@ def _printed(exhibit: AccuraciesExhibit, row: str, column: str, where: str) -> f
         raise LmcError(f"{where}: reported: found {table!r}, which holds barriers, not accuracies; use table4")
     value = rows[row][columns.index(column)]
     return None if value is None else float(value)
+
+
+def _labels(axis: str, runs: dict[str, Any], cells: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the labels of a study's rows or columns by key: a cell's own, which a profile may have renamed, first."""
+    labels = {entry["key"]: entry["label"] for entry in runs[f"{axis}s"]}
+    return labels | {cell[axis]: cell[f"{axis}_label"] for cell in cells}
 
 
 def _accuracies(cell: dict[str, Any], runs: dict[str, Any]) -> dict[str, Any]:

@@ -47,9 +47,18 @@ def check(exhibit: BatchesExhibit, params: Params, where: str) -> None:
 
 
 def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return the hashes of every loader's first batches, and what to draw: uint8 [batches, b, channels, H, W] by key.
+    """Return the hashes of every loader's first batches, and the images to draw.
 
-    A data set that is not ready is `not_run` with the recorded reason; LmcError if it was not prepared at all.
+    Args:
+        exhibit: loaders, batch size and augmentation.
+        name: the data set; one that is not ready is `not_run` with the recorded reason.
+        prepared: the folder of the prepared data sets.
+
+    Returns:
+        What exhibit.json holds, and uint8 [batches, b, channels, H, W] by the loaders' keys.
+
+    Raises:
+        LmcError: the data set was not prepared at all.
     """
     status = read_status(prepared, name)
     if status is None:
@@ -62,7 +71,7 @@ def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, 
 
 
 def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return what `make` does, of an open data set; every loader is opened anew, those with equal seeds too."""
+    """Return the same of an open data set; every loader is opened anew, those with equal seeds too."""
     import torch
 
     from lmc_repro.data.augment import epoch_view
