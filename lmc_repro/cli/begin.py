@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from lmc_repro.cli.progress import Parts, listener
-from lmc_repro.exhibits.check import check_exhibits
+from lmc_repro.exhibits.exhibit import check_exhibits
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.params import Params

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.exhibits.check import shown_dataset
+from lmc_repro.exhibits.batches import shown_dataset
 from lmc_repro.files import write_json
 from lmc_repro.schemas.exhibit import BatchesExhibit
 from lmc_repro.schemas.params import Params

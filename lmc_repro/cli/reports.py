@@ -1,4 +1,4 @@
-"""The commands that write and print reports: of this project's results, and of those that docs/ keeps."""
+"""The commands that write and print reports: of exhibits, of this project's results, and of those that docs/ keeps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from typing import TYPE_CHECKING
 from lmc_repro.cli.begin import open_project
 from lmc_repro.cli.progress import listener
 from lmc_repro.errors import LmcError
+from lmc_repro.exhibits.exhibit import EXHIBIT, make_exhibit, read_exhibit
 from lmc_repro.schemas.params import Params
 from lmc_repro.studies.expand import Choice, plan_study, reported_table
 from lmc_repro.studies.workspace import begin_process
 
 if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
+
+
+def exhibit_command(key: str, as_json: bool = False) -> None:
+    """Make one exhibit of the active profile below results/ and print it; as JSON: what its exhibit.json holds."""
+    project, params = open_project()
+    folder = make_exhibit(key, params, project)
+    if as_json:
+        print((folder / EXHIBIT).read_text(), end="")
+        return
+    from rich.console import Console
+
+    from lmc_repro.report.terminal import print_section
+
+    print_section(read_exhibit(folder, drawn=False), Console())
+    print(f"exhibit: {folder}")
 
 
 def report_command(studies: tuple[str, ...] = (), as_json: bool = False) -> None:
@@ -60,13 +76,12 @@ def show_report(
     from rich.console import Console
 
     from lmc_repro.report.contents import read_report
-    from lmc_repro.report.exhibits import exhibit_sections, print_exhibit
     from lmc_repro.report.json_tables import report_json
-    from lmc_repro.report.terminal import print_overview, print_study
+    from lmc_repro.report.terminal import print_overview, print_section, print_study
     from lmc_repro.report.write import write_report
 
     asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
-    report = read_report(results, asked, exhibit_sections(results, exhibits))
+    report = read_report(results, asked, [read_exhibit(results / key) for key in exhibits])
     write_report(report, folder)
     if as_json:
         print(report_json(report))
@@ -78,9 +93,9 @@ def show_report(
     for part in report.parts:
         if part.study in shown or there == [part.study]:
             print_study(part, console)
-    for key in exhibits:
-        if key in shown:
-            print_exhibit(results / key, console)
+    for section in report.sections:
+        if section.key in shown:
+            print_section(section, console)
     if len(there) > 1 and not shown:
         print(f"tables: lmc report {' '.join(there)}")
     print(f"report: {folder / 'index.html'}")

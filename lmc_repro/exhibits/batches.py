@@ -1,90 +1,177 @@
-"""The first batches of loaders with equal and with other seeds (paper, Figure 4 and appendix A.1)."""
+"""Figure 4 and appendix A.1: the first batches of loaders with equal and with other seeds."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from lmc_repro.data.augment import epoch_view
-from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.data.dataset import Dataset, load_dataset
-from lmc_repro.data.loader import open_loader
 from lmc_repro.data.status import read_status
+from lmc_repro.drawing import QUIET, drawing_style, render
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.exhibit import BatchesExhibit, LoaderSeeds
+from lmc_repro.files import sha256_bytes
+from lmc_repro.report.contents import Grid, Shown
+from lmc_repro.report.sentences import NOT_COUNTED
+from lmc_repro.report.words import NONE
+from lmc_repro.schemas.exhibit import BatchesExhibit
+from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.seeds import Seeds
 
-Images = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from lmc_repro.data.dataset import Dataset
+
+    Images = npt.NDArray[np.uint8]
+
+# In points. Every pixel of an image is a whole number of points, and of dots, in both files: none is blurred.
+_SIDE, _GAP, _BETWEEN, _NAME, _EDGE = 32, 2, 14, 16, 8
+_DPI = 144
 
 
-def first_batches(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return the hashes of every loader's first batches, and what to draw: uint8 [batches, b, channels, H, W] by key.
+def shown_dataset(exhibit: BatchesExhibit, params: Params) -> str:
+    """Return the data set whose batches are drawn under the active profile."""
+    return params.profiles[params.profile].replace_dataset or exhibit.dataset
 
-    A data set that is not ready is `not_run` with the recorded reason; LmcError if it was not prepared at all.
+
+def check(exhibit: BatchesExhibit, params: Params, where: str) -> None:
+    """Raise LmcError, which begins with `where`, if the active profile cannot draw batches."""
+    dataset, profile = shown_dataset(exhibit, params), params.profile
+    if dataset not in params.profiles[profile].datasets:
+        raise LmcError(f"{where}: data set {dataset!r} is not in profiles.{profile}.datasets; add it")
+    if dataset not in exhibit.augment:
+        found = ", ".join(exhibit.augment)
+        raise LmcError(f"{where}.augment: found {found}, but profile {profile} draws {dataset}; add it")
+
+
+def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
+    """Return the hashes of every loader's first batches, and the images to draw.
+
+    Args:
+        exhibit: loaders, batch size and augmentation.
+        name: the data set; one that is not ready is `not_run` with the recorded reason.
+        prepared: the folder of the prepared data sets.
+
+    Returns:
+        What exhibit.json holds, and uint8 [batches, b, channels, H, W] by the loaders' keys.
+
+    Raises:
+        LmcError: the data set was not prepared at all.
     """
     status = read_status(prepared, name)
     if status is None:
         raise LmcError(f"{prepared / name}: data set {name} is not prepared; run `lmc prepare {name}`")
     if status["state"] != "ready":
         return {"not_run": f"data set {name} is {status['state']}: {status.get('reason')}"}, {}
+    from lmc_repro.data.dataset import load_dataset
+
     return draw_batches(exhibit, load_dataset(prepared, name), prepared)
 
 
 def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return `first_batches` of an open data set; every loader is opened anew, those with equal seeds too."""
-    loaders, images = [], {}
-    for key, seeds in exhibit.loaders.items():
-        batches = _batches(exhibit, seeds, dataset, prepared)
-        images[key] = np.stack([to_bytes(inputs, dataset.info) for _, inputs in batches])
-        loaders.append(
-            {
-                "key": key,
-                "label": seeds.label,
-                "loader": seeds.loader,
-                "augmentation": seeds.augmentation,
-                "order_sha256": [_sha256(indices.numpy().astype(np.dtype("<i8"))) for indices, _ in batches],
-                "sha256": [_sha256(inputs.numpy().astype(np.dtype("<f4"))) for _, inputs in batches],
-            }
-        )
+    """Return the same of an open data set; every loader is opened anew, those with equal seeds too."""
+    import torch
+
+    from lmc_repro.data.augment import epoch_view
+    from lmc_repro.data.loader import open_loader
+
     info = dataset.info
+    augment = exhibit.augment[info.name]
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (info.mean, info.std))
+    loaders, images = [], {}
+    for key, chosen in exhibit.loaders.items():
+        seeds = [Seeds(trainer=0, loader=chosen.loader, augmentation=chosen.augmentation)]
+        # Both kinds of loader give the same bits; this one has nothing to compile.
+        loader = open_loader("resident", dataset, prepared, seeds, exhibit.batch_size, drop_last=False, rule="philox")
+        view = epoch_view(augment, info, len(dataset.train), seeds, 0, torch.device("cpu"))
+        orders, hashes, drawn = [], [], []
+        for batch in islice(loader.epoch(0), exhibit.batches):
+            inputs = view(batch.images, batch.indices)[0]  # what a network sees: float32 [b, channels, H, W]
+            orders.append(sha256_bytes(batch.indices[0].numpy().astype("<i8").tobytes()))
+            hashes.append(sha256_bytes(inputs.numpy().astype("<f4").tobytes()))
+            drawn.append(((inputs * std + mean).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8))
+        images[key] = torch.stack(drawn).numpy()
+        loaders.append({"key": key, **chosen.model_dump(), "order_sha256": orders, "sha256": hashes})
     found = {
         "dataset": {"name": info.name, "title": info.title, "digest": dataset.digest},
-        "augment": exhibit.augment[info.name].model_dump(),
+        "augment": augment.model_dump(),
         "batch_size": exhibit.batch_size,
         "loaders": loaders,
     }
     return found, images
 
 
-def to_bytes(inputs: Tensor, info: DatasetInfo) -> Images:
-    """Return normalised inputs float32 [b, channels, H, W] as uint8 from 0 (black) to 255 (the brightest there is)."""
-    shape = (-1, 1, 1)
-    raw = inputs * torch.tensor(info.std).view(shape) + torch.tensor(info.mean).view(shape)
-    shown: Images = (raw.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
-    return shown
+def show(found: dict[str, Any]) -> Shown:
+    """Return the hashes of every loader's batches, and whether they are as the seeds say."""
+    first, *others = found["loaders"]
+    rows, wrong = [], []
+    for loader in found["loaders"]:
+        order = loader["loader"] == first["loader"]
+        expected = (order, order and loader["augmentation"] == first["augmentation"])
+        same = tuple(loader[name] == first[name] for name in ("order_sha256", "sha256"))
+        if same != expected:
+            wrong.append(loader["label"])
+        verdict = NONE if loader is first else "yes" if same == expected else "no"
+        hashes = " ".join(sha[:12] for sha in loader["sha256"])
+        rows.append((loader["label"], *("same" if equal else "other" for equal in same), verdict, hashes))
+    kinds = ", ".join(name if value is True else f"{name} {value}" for name, value in found["augment"].items() if value)
+    shows = (
+        f"The first {len(first['sha256'])} batches of {found['batch_size']} images of {found['dataset']['title']} "
+        f"({kinds}), a loader a line. Equal seeds are to give equal batches; another augmentation seed the same "
+        "images in the same order, changed otherwise; another loader seed another order."
+    )
+    outcome = f"Held to the first loader, {len(others) - len(wrong)} of {len(others)} others are as their seeds say"
+    if wrong:
+        outcome += f"; not {', '.join(wrong)}"
+    agrees = NOT_COUNTED if found["analogue"] else f"This {'disagrees' if wrong else 'agrees'} with the paper."
+    header = ("loader", "order", "images as seen", "as its seeds say", "sha256 of each batch as seen")
+    return f"{outcome}. {agrees}", shows, (Grid("Held to the first loader", header, tuple(rows)),)
 
 
-def _batches(
-    exhibit: BatchesExhibit, chosen: LoaderSeeds, dataset: Dataset, prepared: Path
-) -> list[tuple[Tensor, Tensor]]:
-    """Return (sample indices [b], what a network sees float32 [b, channels, H, W]) of the first batches."""
-    seeds = [Seeds(trainer=0, loader=chosen.loader, augmentation=chosen.augmentation)]
-    # Both kinds of loader give the same bits; this one has nothing to compile.
-    loader = open_loader("resident", dataset, prepared, seeds, exhibit.batch_size, drop_last=False, rule="philox")
-    augment = exhibit.augment[dataset.info.name]
-    view = epoch_view(augment, dataset.info, len(dataset.train), seeds, 0, torch.device("cpu"))
-    found = []
-    for batch in islice(loader.epoch(0), exhibit.batches):
-        found.append((batch.indices[0].clone(), view(batch.images, batch.indices)[0].clone()))
-    return found
+def draw(found: Mapping[str, Any], images: Mapping[str, Images]) -> dict[str, bytes]:
+    """Return {"png": bytes, "svg": bytes}: a line per loader, its batches side by side, pixels as they are.
+
+    Args:
+        found: what `make` returns; above each batch stands the beginning of its sha256.
+        images: uint8 [batches, b, channels, H, W] by the keys of the loaders.
+
+    Raises:
+        KeyError: a loader has no images.
+    """
+    from matplotlib.figure import Figure
+
+    loaders = found["loaders"]
+    batches, size, _, height, wide = images[loaders[0]["key"]].shape
+    scale = max(1, _SIDE // wide)
+    across, down = size * (scale * wide + _GAP) - _GAP, scale * height
+    width = 2 * _EDGE + batches * (across + _BETWEEN) - _BETWEEN
+    total = 2 * _EDGE + len(loaders) * (_NAME + down + _GAP)
+    with drawing_style():
+        figure = Figure(figsize=(width / 72, total / 72))
+        for i, loader in enumerate(loaders):
+            top = total - _EDGE - i * (_NAME + down + _GAP)
+            above = (top - _NAME + 3) / total
+            for j in range(batches):
+                left = _EDGE + j * (across + _BETWEEN)
+                place = (left / width, (top - _NAME - down) / total, across / width, down / total)
+                axes = figure.add_axes(place)
+                axes.imshow(_strip(images[loader["key"]][j], scale), interpolation="nearest", aspect="auto")
+                axes.set_axis_off()
+                end, sha = (left + across) / width, loader["sha256"][j][:12]
+                figure.text(end, above, sha, ha="right", va="bottom", fontsize=6.0, color=QUIET)
+                if j == 0:
+                    figure.text(left / width, above, loader["label"], va="bottom")
+        return render(figure, _DPI)
 
 
-def _sha256(array: npt.NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _strip(batch: Images, scale: int) -> Images:
+    """Return a batch [b, channels, H, W] side by side as [H, across, 3], `scale` dots per pixel, white in between."""
+    import numpy as np
+
+    pixels = batch.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)
+    size, height, wide, _ = pixels.shape
+    strip = np.full((height, size, wide + _GAP, 3), 255, dtype=np.uint8)
+    strip[:, :, :wide] = pixels.transpose(1, 0, 2, 3)  # one channel is grey: it fills all three
+    return strip.reshape(height, -1, 3)[:, :-_GAP]

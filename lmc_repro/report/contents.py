@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lmc_repro.report.planned import NotRun, Planned, cells_not_run
 from lmc_repro.report.plots import ValuePlot, value_plot
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import PaperTable
-from lmc_repro.report.sections import Section
 from lmc_repro.report.statements import Finding, findings
 from lmc_repro.report.table import StudyTable, study_table
 from lmc_repro.schemas.claim import Claim
@@ -43,6 +43,38 @@ class StudyPart:
     findings: tuple[Finding, ...]
     plot: ValuePlot | None
     not_run: tuple[NotRun, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: the first column names its rows."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Shown = tuple[str, str, tuple[Grid, ...]]
+"""One sentence on the outcome and whether it is the paper's, what is shown, and its tables."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report beside the studies, for every renderer.
+
+    `key` names it in the overview and in links; `outcome` is one sentence, `shows` says what the tables and figures
+    hold; `figures` are files by their names below report/figures; `data` is what `lmc report --json` prints of it.
+    """
+
+    key: str
+    title: str
+    outcome: str
+    question: str = ""
+    shows: str = ""
+    grids: tuple[Grid, ...] = ()
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

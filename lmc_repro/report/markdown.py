@@ -16,7 +16,7 @@ from lmc_repro.report.agreement import (
     two_by_two,
     unequal_ends,
 )
-from lmc_repro.report.contents import Report, StudyPart
+from lmc_repro.report.contents import Report, Section, StudyPart
 from lmc_repro.report.overview import overview
 from lmc_repro.report.planned import NotRun, hours_text, total
 from lmc_repro.report.records import CellRecord, StudyResults
@@ -77,6 +77,17 @@ def study_markdown(part: StudyPart, figures: str = "figures") -> str:
     parts.append(f"{figure_shows(table)}\n")
     parts.append(f"![Error along the path, {results.title}]({figures}/{part.study}.svg)\n")
     parts.append(details_markdown(table))
+    return "\n".join(parts)
+
+
+def section_markdown(section: Section) -> str:
+    """Return an exhibit's section: question, outcome, tables, figure and where its settings come from."""
+    parts = [f"## {section.title}\n"]
+    parts += [f"{text}\n" for text in (section.question, section.shows, section.outcome) if text]
+    parts += [f"{grid.caption}:\n\n{markdown_table(grid.header, grid.rows)}" for grid in section.grids]
+    parts += [f"![{section.title}](figures/{name})\n" for name in section.figures if name.endswith(".png")]
+    if section.provenance:
+        parts.append("".join(f"- `{name}`: {source}\n" for name, source in section.provenance.items()))
     return "\n".join(parts)
 
 

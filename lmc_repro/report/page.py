@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from lmc_repro.report import charts, panels
 from lmc_repro.report.agreement import OUTCOME_HEADINGS, compared, entry_distance, two_by_two, unequal_ends
-from lmc_repro.report.contents import Report, StudyPart
+from lmc_repro.report.contents import Report, Section, StudyPart
 from lmc_repro.report.details import CellDetails, cell_details, values
 from lmc_repro.report.figures import panel_axes
 from lmc_repro.report.markdown import NOT_RUN_COLUMNS, STATEMENTS, not_run_row, statement_row
@@ -88,8 +89,8 @@ def html_page(report: Report) -> str:
     return template("page.html.j2").render(
         overview=[(line, ids.get(line.key or "")) for line in overview(report)],
         studies=[_study(ids[part.study], part) for part in report.parts],
-        pictures=any("<img" in section.html for section in report.sections),
-        sections=[(ids[section.key], section.title, section.html) for section in report.sections],
+        pictures=any(section.figures for section in report.sections),
+        sections=[(ids[section.key], section, _pictures(section)) for section in report.sections],
         agreement=_agreement(report.tables),
         provenance=list(dict.fromkeys(entries)),
         not_run_columns=NOT_RUN_COLUMNS,
@@ -102,6 +103,12 @@ def html_page(report: Report) -> str:
         mlflow=MLFLOW,
         chart_size=(charts.WIDTH, charts.HEIGHT),
     )
+
+
+def _pictures(section: Section) -> list[str]:
+    """Return its pictures as addresses that hold them, for a page that fetches nothing."""
+    drawn = [content for name, content in section.figures.items() if name.endswith(".png")]
+    return [f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in drawn]
 
 
 def _study(name: str, part: StudyPart) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.report.agreement import OUTCOME_HEADINGS, OUTCOMES, compared, two_by_two, unequal_ends
-from lmc_repro.report.contents import Report, StudyPart
+from lmc_repro.report.contents import Report, Section, StudyPart
 from lmc_repro.report.overview import Line, overview
 from lmc_repro.report.planned import total
 from lmc_repro.report.table import Entry, StudyTable
@@ -36,6 +36,23 @@ def print_overview(report: Report, console: Console) -> None:
     console.print(listed)
     if report.not_run:
         console.print(f"not run: {total(report.not_run)}; each is at the end of report.md", highlight=False)
+
+
+def print_section(section: Section, console: Console) -> None:
+    """Print what an exhibit shows, and its tables."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(section.title, style="bold", markup=False, highlight=False)
+    for text in (section.question, section.shows, section.outcome):
+        if text:
+            console.print(text, markup=False, highlight=False)
+    for grid in section.grids:
+        table = Table(*grid.header, title=grid.caption, title_justify="left", box=box.SIMPLE)
+        for row in grid.rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
 
 
 def _plain(line: Line, place: str) -> Text:

@@ -15,6 +15,7 @@ from lmc_repro.report.markdown import (
     not_run_markdown,
     overview_markdown,
     provenance_markdown,
+    section_markdown,
     study_markdown,
 )
 from lmc_repro.report.page import html_page
@@ -87,7 +88,7 @@ def report_markdown(report: Report) -> str:
     """Return report.md: overview, how to read it, each study, exhibits, agreement, provenance, what was not run."""
     parts = [INTRODUCTION, f"## Overview\n\n{overview_markdown(report)}", READING]
     parts += [study_markdown(part) for part in report.parts]
-    parts += [f"## {section.title}\n\n{section.markdown.rstrip()}\n" for section in report.sections]
+    parts += map(section_markdown, report.sections)
     found = report.tables
     if ours := [table for table in found if not table.results.analogue]:
         parts.append(f"## Agreement with the paper\n\n{agreement_markdown(ours)}")

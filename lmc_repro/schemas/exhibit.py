@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,10 +13,12 @@ from lmc_repro.schemas.study import Key, Provenance
 
 
 class _Exhibit(Strict):
-    """What every exhibit says of itself.
+    """The fields of every exhibit.
 
-    `made_from` is what it reads, for DVC, which orders stages by it: a stage cannot work it out from the other fields.
+    `made_from` is `READS`, filled in with the exhibit's own fields: DVC orders stages by it.
     """
+
+    READS: ClassVar[str]
 
     title: str
     question: str
@@ -24,20 +26,12 @@ class _Exhibit(Strict):
     provenance: dict[str, Provenance] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _sources_have_fields(self) -> _Exhibit:
+    def _names_its_own_fields_and_what_it_reads(self) -> _Exhibit:
         if unused := sorted(self.provenance.keys() - type(self).model_fields.keys()):
             raise ValueError(f"provenance: {', '.join(unused)}: no field of this exhibit")
+        if self.made_from != (reads := self.READS.format(**vars(self))):
+            raise ValueError(f"made_from: found {self.made_from!r}, allowed: {reads!r}")
         return self
-
-    @model_validator(mode="after")
-    def _is_made_from_what_it_reads(self) -> _Exhibit:
-        if self.made_from != self.reads():
-            raise ValueError(f"made_from: found {self.made_from!r}, allowed: {self.reads()!r}")
-        return self
-
-    def reads(self) -> str:
-        """Return the path, from the project's folder, of what it is made from."""
-        raise NotImplementedError
 
 
 class Network(Strict):
@@ -54,15 +48,13 @@ class ParametersExhibit(_Exhibit):
     The counts are those of the model configs, so no data are needed.
     """
 
+    READS: ClassVar[str] = "params.yaml"
+
     kind: Literal["parameters"]
     reported: str | None = None
     dataset: str
     networks: dict[Key, Network] = Field(min_length=1)
     study: Key | None = None
-
-    def reads(self) -> str:
-        """Return the file of the studies, which say what networks the profile has."""
-        return "params.yaml"
 
 
 class LoaderSeeds(Strict):
@@ -79,16 +71,14 @@ class BatchesExhibit(_Exhibit):
     `augment` is by data set: what shows on an image of 32 pixels a side leaves little of one of 8.
     """
 
+    READS: ClassVar[str] = "data/prepared"
+
     kind: Literal["batches"]
     dataset: str
     augment: dict[Key, AugmentConfig] = Field(min_length=1)
     batch_size: int = Field(ge=2, le=32)
     batches: int = Field(ge=1, le=8)
     loaders: dict[Key, LoaderSeeds] = Field(min_length=2)
-
-    def reads(self) -> str:
-        """Return the folder of the prepared data sets."""
-        return "data/prepared"
 
 
 class AccuraciesExhibit(_Exhibit):
@@ -97,15 +87,13 @@ class AccuraciesExhibit(_Exhibit):
     `rows` are columns of the study with their names in the paper's table, `columns` its rows.
     """
 
+    READS: ClassVar[str] = "results/{study}"
+
     kind: Literal["accuracies"]
     study: Key
     reported: str
     rows: dict[Key, str] = Field(min_length=1)
     columns: dict[Key, str] = Field(min_length=1)
-
-    def reads(self) -> str:
-        """Return the folder of the study's results."""
-        return f"results/{self.study}"
 
 
 ExhibitConfig = Annotated[ParametersExhibit | BatchesExhibit | AccuraciesExhibit, Field(discriminator="kind")]

@@ -19,6 +19,15 @@ def reported_tables() -> dict[str, Any]:
     return tables
 
 
+def reported_part(where: str, table: str, part: str) -> Any:
+    """Return a part of one of the paper's tables; LmcError that begins with `where` if it has none."""
+    tables = reported_tables()
+    if table not in tables or part not in tables[table]:
+        allowed = [name for name, found in tables.items() if part in found]
+        raise LmcError(f"{where}: reported: found {table!r}, allowed: {', '.join(allowed)}")
+    return tables[table][part]
+
+
 def reported_barrier(table: str | None, row: str | None, column: str | None) -> dict[str, float] | None:
     """Return {"test": points, "train": points} as the paper prints them, or None where it prints nothing."""
     if table is None or row is None or column is None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmc_repro.errors import LmcError
-from lmc_repro.exhibits.accuracies import accuracies
-from lmc_repro.report.exhibit_words import accuracies_words
+from lmc_repro.exhibits.accuracies import make, show
+from lmc_repro.report.sentences import NOT_COUNTED
 from lmc_repro.schemas.exhibit import AccuraciesExhibit
 
 EXHIBIT = AccuraciesExhibit.model_validate(
@@ -66,8 +67,16 @@ def write_results(root: Path, left_out: tuple[str, ...] = (), epochs: int = 200,
     return root
 
 
+def made(results: Path) -> dict[str, Any]:
+    return make(EXHIBIT, results, "params.yaml")
+
+
+def numbers(outcome: str) -> list[str]:
+    return re.findall(r"[\d.]*\d", outcome)
+
+
 def test_means_are_over_runs_that_did_not_diverge(tmp_path: Path) -> None:
-    found = accuracies(EXHIBIT, write_results(tmp_path))
+    found = made(write_results(tmp_path))
     places = {(place["row"], place["column"]): place for place in found["places"]}
     assert list(places) == [(d, r) for d in ("mnist", "cifar10") for r in ("2-layer-high", "4-layer-medium")]
     run = places["mnist", "2-layer-high"]["run"]
@@ -79,7 +88,7 @@ def test_means_are_over_runs_that_did_not_diverge(tmp_path: Path) -> None:
 
 
 def test_the_table_has_the_papers_arrangement_and_its_mark(tmp_path: Path) -> None:
-    (grid,) = accuracies_words(accuracies(EXHIBIT, write_results(tmp_path))).grids
+    _, _, (grid,) = show(made(write_results(tmp_path)))
     assert grid.header == ("test accuracy, %", "2-LAYER-HIGH", "4-LAYER-MEDIUM")
     assert grid.rows == (
         (
@@ -94,29 +103,26 @@ def test_the_table_has_the_papers_arrangement_and_its_mark(tmp_path: Path) -> No
 
 
 def test_agreement_is_counted_on_the_papers_data_and_length_only(tmp_path: Path) -> None:
-    outcome = accuracies_words(accuracies(EXHIBIT, write_results(tmp_path / "a"))).outcome
-    assert outcome == (
-        "Agreement with the paper: of 1 place that the paper marks * ours are 1 *; of 3 printed accuracies ours are "
-        "0 *, 0 within 1 point, the farthest 24.19 points away."
-    )
-    short = accuracies_words(accuracies(EXHIBIT, write_results(tmp_path / "b", epochs=20))).outcome
-    assert short == "No network has the paper's data set and epochs: no agreement is counted."
-    analogue = accuracies(EXHIBIT, write_results(tmp_path / "c", analogue=True))
-    assert accuracies_words(analogue).outcome == "An analogue: it counts no agreement with the paper."
+    outcome, _, _ = show(made(write_results(tmp_path / "a")))
+    # 1 place marked * and 1 of ours; 3 printed, 0 of ours *, 0 within 1 point, the farthest 24.19 points away
+    assert numbers(outcome) == ["1", "1", "3", "0", "0", "1", "24.19"] and outcome.count("*") == 3
+    short, _, _ = show(made(write_results(tmp_path / "b", epochs=20)))
+    assert numbers(short) == [] and short != NOT_COUNTED
+    assert show(made(write_results(tmp_path / "c", analogue=True)))[0] == NOT_COUNTED
 
 
 def test_what_was_not_run_says_why(tmp_path: Path) -> None:
-    found = accuracies(EXHIBIT, write_results(tmp_path, ("2-layer-high--cifar10", "4-layer-medium--cifar10")))
-    words = accuracies_words(found)
-    assert words.grids[0].rows[2] == ("cifar10", "not run", "not run")
-    assert words.shows.endswith(" Not run: data set cifar10 is absent: no such address.")
-    assert "of 2 printed accuracies ours are 0 *" in words.outcome and "marks" not in words.outcome
+    found = made(write_results(tmp_path, ("2-layer-high--cifar10", "4-layer-medium--cifar10")))
+    outcome, shows, (grid,) = show(found)
+    assert grid.rows[2] == ("cifar10", "not run", "not run")
+    assert shows.count("data set cifar10 is absent: no such address") == 1
+    assert numbers(outcome)[:2] == ["2", "0"]  # none of the places that the paper marks is counted
 
 
 def test_missing_or_damaged_results_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(LmcError, match=r"runs\.json: cannot be read .*; run `lmc compare figure3`$"):
-        accuracies(EXHIBIT, tmp_path)
+        made(tmp_path)
     root = write_results(tmp_path)
     (root / "figure3" / "cells.json").write_text('[{"cell": "x"}]')
     with pytest.raises(LmcError, match=r"not the files of a comparison .*; run `lmc compare figure3`$"):
-        accuracies(EXHIBIT, root)
+        made(root)

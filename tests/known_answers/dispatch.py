@@ -26,7 +26,7 @@ from lmc_repro.compare.files import write_results  # noqa: E402
 from lmc_repro.data.dataset import load_dataset  # noqa: E402
 from lmc_repro.data.loader import open_loader  # noqa: E402
 from lmc_repro.data.prepare import prepare  # noqa: E402
-from lmc_repro.report.exhibit_figure import batches_figure  # noqa: E402
+from lmc_repro.exhibits import batches  # noqa: E402
 from lmc_repro.report.write import write_report  # noqa: E402
 from lmc_repro.schemas.optimizer import AdamConfig  # noqa: E402
 from lmc_repro.schemas.seeds import Seeds  # noqa: E402
@@ -96,7 +96,7 @@ def figures() -> dict[str, str]:
     words = np.random.Philox(0).random_raw(2 * 8 * 64) >> np.uint64(56)
     loaders = {"loaders": [{"key": "a", "label": "a loader", "sha256": ["ab" * 32] * 2}]}
     drawn = path_figure(make_pair(plan.cells[0].pairs[0]), "a pair")
-    drawn |= batches_figure(loaders, {"a": words.astype(np.uint8).reshape(2, 8, 1, 8, 8)})
+    drawn |= batches.draw(loaders, {"a": words.astype(np.uint8).reshape(2, 8, 1, 8, 8)})
     return found | {name: hashlib.sha256(content).hexdigest() for name, content in drawn.items()}
 
 

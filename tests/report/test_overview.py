@@ -10,14 +10,13 @@ from rich.console import Console
 from whole_report import make_unequal, report_of
 
 from lmc_repro.report.agreement import compared
-from lmc_repro.report.contents import Asked, Report, read_report
+from lmc_repro.report.contents import Asked, Grid, Report, Section, read_report
 from lmc_repro.report.figures import panel_axes
 from lmc_repro.report.json_tables import report_json
 from lmc_repro.report.overview import overview, part_outcome
 from lmc_repro.report.page import html_page
 from lmc_repro.report.planned import Planned, total
 from lmc_repro.report.records import Axis
-from lmc_repro.report.sections import Section
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.terminal import print_overview, print_study
 from lmc_repro.report.words import paper_name
@@ -83,19 +82,18 @@ def printed(report: Report) -> str:
 
 def test_ours_and_sections_have_their_lines(write_study) -> None:
     folder = write_study(study="unknowns")
-    section = Section(
-        "table3", "Table 3: parameters", "CNN 88,202.", "| a |\n", "<p>counts</p>", {"table3.svg": b"<svg/>"}
-    )
+    grid = Grid("counts", ("a",), (("b",),))
+    section = Section("table3", "Table 3: parameters", "CNN 88,202.", grids=(grid,))
     report = report_of(folder, [section])
     lines = {line.exhibit: line for line in overview(report)}
     assert lines["Table 3"].outcome == "CNN 88,202." and lines["Ours"].key == "unknowns"
-    assert "## Table 3: parameters\n\n| a |" in report_markdown(report)
+    assert "## Table 3: parameters\n\nCNN 88,202.\n\ncounts:\n\n| a |" in report_markdown(report)
     page = html_page(report)
-    assert "<p>counts</p>" in page and '<a href="#exhibit-1">table3</a>' in page
+    assert "<caption>counts</caption>" in page and '<a href="#exhibit-1">table3</a>' in page
 
 
 def test_section_figures_are_written(write_study, tmp_path: Path) -> None:
-    section = Section("figure4", "Figure 4", "Equal.", "", "", {"figure4.svg": b"<svg/>"})
+    section = Section("figure4", "Figure 4", "Equal.", figures={"figure4.svg": b"<svg/>"})
     write_report(report_of(write_study(), [section]), tmp_path / "report")
     assert (tmp_path / "report/figures/figure4.svg").read_bytes() == b"<svg/>"
 

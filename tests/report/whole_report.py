@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.report.contents import Asked, Report, read_report
-from lmc_repro.report.sections import Section
+from lmc_repro.report.contents import Asked, Report, Section, read_report
 
 
 def report_of(folder: Path, sections: Sequence[Section] = (), **asked: Any) -> Report:

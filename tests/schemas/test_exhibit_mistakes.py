@@ -8,7 +8,7 @@ import pytest
 from helpers import EXAMPLE, PARAMS
 
 from lmc_repro.errors import LmcError
-from lmc_repro.exhibits.check import check_exhibits
+from lmc_repro.exhibits.exhibit import check_exhibits
 from lmc_repro.schemas.load import load_params
 
 EXHIBITS = """

@@ -90,7 +90,7 @@ def exhibit(
     A stage of DVC: writes results/KEY and prints what it shows. Parameter counts from the models, first batches from
     the loaders, test accuracies from a study's results.
     """
-    from lmc_repro.cli.exhibits import exhibit_command
+    from lmc_repro.cli.reports import exhibit_command
 
     exhibit_command(key, as_json)
 

@@ -1,0 +1,103 @@
+"""Checks, makes and reads exhibits: results/<key>/exhibit.json, and images beside it. No dates, no ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.data.catalog import CATALOG
+from lmc_repro.errors import LmcError
+from lmc_repro.exhibits import accuracies, batches, parameters
+from lmc_repro.files import read_json, write_atomic, write_json
+from lmc_repro.project import Project
+from lmc_repro.report.contents import Section
+from lmc_repro.report.words import NOT_RUN
+from lmc_repro.schemas.exhibit import AccuraciesExhibit, BatchesExhibit
+from lmc_repro.schemas.params import Params
+
+EXHIBIT = "exhibit.json"
+IMAGES = "images.safetensors"
+
+SHOW = {"parameters": parameters.show, "batches": batches.show, "accuracies": accuracies.show}
+
+
+def check_exhibits(params: Params) -> None:
+    """Raise LmcError, one line, for an exhibit whose data set or whose name in the paper does not exist."""
+    for key, exhibit in params.exhibits.items():
+        where = f"params.yaml: exhibits.{key}"
+        if isinstance(exhibit, AccuraciesExhibit):
+            accuracies.check(exhibit, where)
+            continue
+        if exhibit.dataset not in CATALOG:
+            raise LmcError(f"{where}: dataset: found {exhibit.dataset!r}, allowed: {', '.join(CATALOG)}")
+        if isinstance(exhibit, BatchesExhibit):
+            batches.check(exhibit, params, where)
+        else:
+            parameters.check(exhibit, where)
+
+
+def make_exhibit(key: str, params: Params, project: Project) -> Path:
+    """Write the folder of one exhibit under the active profile and return it; LmcError for an unknown key."""
+    if key not in params.exhibits:
+        allowed = ", ".join(params.exhibits) or "none"
+        raise LmcError(f"KEY: found {key!r}, allowed: {allowed} (params.yaml: exhibits)")
+    exhibit, folder, where = params.exhibits[key], project.results / key, f"params.yaml: exhibits.{key}"
+    images: dict[str, Any] = {}
+    if isinstance(exhibit, BatchesExhibit):
+        found, images = batches.make(exhibit, batches.shown_dataset(exhibit, params), project.prepared)
+    elif isinstance(exhibit, AccuraciesExhibit):
+        found = accuracies.make(exhibit, project.results, where)
+    else:
+        found = parameters.make(exhibit, params, where)
+    if images:
+        from safetensors.numpy import save
+
+        write_atomic(folder / IMAGES, save(images))
+    else:
+        (folder / IMAGES).unlink(missing_ok=True)
+    heading = {
+        **exhibit.model_dump(include={"kind", "title", "question", "provenance"}),
+        "key": key,
+        "profile": params.profile,
+        "analogue": params.profiles[params.profile].analogue,
+    }
+    write_json(folder / EXHIBIT, heading | found)
+    return folder
+
+
+def read_exhibit(folder: Path, drawn: bool = True) -> Section:
+    """Return the section of results/<key>/, with its figure if `drawn`; one that was not made yet says so.
+
+    Raises:
+        LmcError: a file is damaged; names it.
+    """
+    key, path = folder.name, folder / EXHIBIT
+    if not path.exists():
+        missing = f"{NOT_RUN.capitalize()}: no results; `lmc exhibit {key}` makes them."
+        return Section(key, key, missing, data={"title": key, "question": "", "provenance": {}})
+    fix = f"run `lmc exhibit {key}`"
+    found = read_json(path, fix)
+    try:
+        section = Section(
+            key, found["title"], "", question=found["question"], provenance=found["provenance"], data=found
+        )
+        if "not_run" in found:
+            return replace(section, outcome=f"{NOT_RUN.capitalize()}: {found['not_run']}.")
+        outcome, shows, grids = SHOW[found["kind"]](found)
+        figures = _figures(found, folder, fix) if drawn and found["kind"] == "batches" else {}
+        return replace(section, outcome=outcome, shows=shows, grids=grids, figures=figures)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise LmcError(f"{path}: not an exhibit ({type(error).__name__}: {error}); {fix}") from None
+
+
+def _figures(found: dict[str, Any], folder: Path, fix: str) -> dict[str, bytes]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / IMAGES
+    try:
+        drawn = batches.draw(found, load_file(path))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+    return {f"{folder.name}.{kind}": content for kind, content in drawn.items()}
