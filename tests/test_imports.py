@@ -34,7 +34,7 @@ ORDER = (
     "report",
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks
-    "proof",  # makes runs again and holds them against what was stored
+    "verification",  # makes runs again and holds them against what was stored
     "leftovers",  # what no study, run or lock names any more
     "api",  # the same for notebooks
     "doctor",  # looks at all of it and changes nothing

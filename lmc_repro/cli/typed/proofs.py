@@ -23,7 +23,7 @@ def reproduce(
     then the path count by count. Ids: `lmc list STUDY`, `lmc show CELL_ID`. Exit code 0 identical, 1 something
     differs (the first thing, and what is likely behind it), 2 cannot be tried.
     """
-    from lmc_repro.cli.proof import reproduce_command
+    from lmc_repro.cli.verification import reproduce_command
 
     raise typer.Exit(reproduce_command(run_id, tracking_uri, as_json, out))
 
@@ -40,7 +40,7 @@ def verify(
     weights measured again (counts and losses equal to curves.csv), barriers worked out again from curves.csv (equal
     to cells.json and to MLflow). Exit code 0, or 1 with a line a problem that names the file and what to do.
     """
-    from lmc_repro.cli.proof import verify_command
+    from lmc_repro.cli.verification import verify_command
 
     raise typer.Exit(verify_command(study, profile, quick, as_json))
 

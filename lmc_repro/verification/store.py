@@ -10,9 +10,6 @@ from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.compare.pair import pair_key
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
-from lmc_repro.proof.points import Points, by_step, first_difference, stored_points
-from lmc_repro.proof.results import Results
-from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.base import parse_mark
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
@@ -23,6 +20,9 @@ from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.tracked import TrackedRun
 from lmc_repro.tracking.trains import METRICS, training_points
+from lmc_repro.verification.points import Points, by_step, first_difference, stored_points
+from lmc_repro.verification.results import Results
+from lmc_repro.verification.tally import Tally
 
 CURVES = ("path/", "barrier_over_training/")
 """Metrics with many steps; of the others the last value is known without another call."""

@@ -12,13 +12,13 @@ import torch
 from helpers import run_config, tiny_dataset, train
 
 from lmc_repro.errors import LmcError
-from lmc_repro.proof.certificate import Check, Finding
-from lmc_repro.proof.identity import Identity
-from lmc_repro.proof.reasons import likely_reasons
-from lmc_repro.proof.record import Record
-from lmc_repro.proof.training import compare_training, tensor_difference
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.verification.certificate import Check, Finding
+from lmc_repro.verification.identity import Identity
+from lmc_repro.verification.reasons import likely_reasons
+from lmc_repro.verification.record import Record
+from lmc_repro.verification.training import compare_training, tensor_difference
 
 IDENTITY = Identity("2.14.1", "portable:GenuineIntel", "1", "d" * 64, "c" * 40, "2.4.6", "0.1.0")
 

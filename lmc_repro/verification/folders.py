@@ -9,10 +9,10 @@ from typing import Any
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.results import CellResult, CellSummary, MarkResult, PairResult
-from lmc_repro.proof.results import Results, cell_again
-from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.profile import Judgement
 from lmc_repro.studies.workspace import Listener
+from lmc_repro.verification.results import Results, cell_again
+from lmc_repro.verification.tally import Tally
 
 RECORDED = ("diverged_epoch", "init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
 """What runs.json repeats of a run's status.json."""

@@ -11,14 +11,14 @@ from typing import Any
 from lmc_repro.compare.two_runs import End, find_end
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
-from lmc_repro.proof.certificate import Check, Finding
-from lmc_repro.proof.points import by_step, first_difference, stored_points
 from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.trains import METRICS, training_points
 from lmc_repro.training.run_folder import MetricRow, RunFolder, checkpoint_name
+from lmc_repro.verification.certificate import Check, Finding
+from lmc_repro.verification.points import by_step, first_difference, stored_points
 
 TAGGED = ("init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from finished_study import Finished, changed, flipped
 
-from lmc_repro.cli.proof import verify_command
+from lmc_repro.cli.verification import verify_command
 from lmc_repro.errors import LmcError
 from lmc_repro.tracking.reader import Points, Reader
 
@@ -199,7 +199,7 @@ def test_without_a_store_the_files_are_verified(
 def test_other_numerics_measure_nothing_again(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("lmc_repro.proof.verify.numerics_tag", lambda: "portable:Another")
+    monkeypatch.setattr("lmc_repro.verification.verify.numerics_tag", lambda: "portable:Another")
     code, found = verified(capsys)
     assert code == 0
     assert found["left_out"][0].startswith("paths measured again: they were made with numerics portable:")

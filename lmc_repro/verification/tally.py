@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmc_repro.proof.certificate import Check
+from lmc_repro.verification.certificate import Check
 
 
 class Tally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lmc_repro.proof.identity import Identity
+from lmc_repro.verification.identity import Identity
 
 Where = Literal["stored", "data", "init", "order", "augmentation", "training", "path"]
 """At what a difference lies, in the order in which one leads to the next; `stored`: MLflow's copy is damaged."""

@@ -10,15 +10,15 @@ from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import default_jobs
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.project import Project
-from lmc_repro.proof.certificate import Check
-from lmc_repro.proof.curves import check_curves, why_other_bits
-from lmc_repro.proof.folders import check_cells, check_folders
-from lmc_repro.proof.results import Place, find_places, read_results
-from lmc_repro.proof.store import StoredStudy, check_pairs, check_trainings
-from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.profile import ProfileConfig
 from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking.reader import Reader
+from lmc_repro.verification.certificate import Check
+from lmc_repro.verification.curves import check_curves, why_other_bits
+from lmc_repro.verification.folders import check_cells, check_folders
+from lmc_repro.verification.results import Place, find_places, read_results
+from lmc_repro.verification.store import StoredStudy, check_pairs, check_trainings
+from lmc_repro.verification.tally import Tally
 
 
 @dataclass(frozen=True)

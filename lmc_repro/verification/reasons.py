@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmc_repro.proof.certificate import Finding, Where
-from lmc_repro.proof.identity import NAMES, Identity
+from lmc_repro.verification.certificate import Finding, Where
+from lmc_repro.verification.identity import NAMES, Identity
 
 # Which parts of the identity can move what: a CPU has no part in an order, a commit may have one in all.
 _MOVED_BY: dict[Where, tuple[str, ...]] = {

@@ -20,7 +20,7 @@ from lmc_repro.studies.expand import Choice, plan_study
 from lmc_repro.studies.workspace import begin_process
 
 if TYPE_CHECKING:
-    from lmc_repro.proof.certificate import Certificate
+    from lmc_repro.verification.certificate import Certificate
 
 
 def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | None) -> int:
@@ -42,8 +42,8 @@ def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | N
     _, remark = choose_mode("portable" if recorded.startswith("portable") else "native")
     if remark:
         told.line(remark)
-    from lmc_repro.proof.certificate import certificate_lines
-    from lmc_repro.proof.reproduce import reproduce
+    from lmc_repro.verification.certificate import certificate_lines
+    from lmc_repro.verification.reproduce import reproduce
 
     with ExitStack() as stack:
         fresh = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmc-reproduce-")))
@@ -60,7 +60,7 @@ def verify_command(study: str, profile: str | None, quick: bool, as_json: bool) 
     params = load_params(project.params)
     plan = plan_study(params, study, Choice(profile=profile))
     begin_process(params, plan.profile, told := listener())
-    from lmc_repro.proof.verify import verification_lines, verify_study
+    from lmc_repro.verification.verify import verification_lines, verify_study
 
     found = verify_study(project, study, plan.profile, plan.profile_config, quick, told)
     record = {"ok": not found.problems, **dataclasses.asdict(found)}

@@ -8,10 +8,10 @@ from typing import Any
 
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.errors import LmcError
-from lmc_repro.proof.certificate import Check, Finding
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
+from lmc_repro.verification.certificate import Check, Finding
 
 Columns = dict[str, list[Any]]
 

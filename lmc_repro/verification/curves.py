@@ -12,12 +12,12 @@ from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.numerics import torch_version
-from lmc_repro.proof.results import Results
-from lmc_repro.proof.store import StoredStudy
-from lmc_repro.proof.tally import Tally
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
+from lmc_repro.verification.results import Results
+from lmc_repro.verification.store import StoredStudy
+from lmc_repro.verification.tally import Tally
 
 
 def why_other_bits(results: Results, numerics: str) -> str | None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
-from lmc_repro.proof.certificate import Check, Finding, Where
-from lmc_repro.proof.record import Record
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.training.run_folder import MetricRow, RunFolder
+from lmc_repro.verification.certificate import Check, Finding, Where
+from lmc_repro.verification.record import Record
 
 STREAMS: tuple[tuple[str, str, Where], ...] = (
     ("initial weights", "init_sha256", "init"),

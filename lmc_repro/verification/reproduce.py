@@ -17,12 +17,6 @@ from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.project import Project
-from lmc_repro.proof.certificate import Certificate, Proof, TrainingProof
-from lmc_repro.proof.identity import identity_here, recorded_identity
-from lmc_repro.proof.path import compare_path, read_path
-from lmc_repro.proof.reasons import likely_reasons
-from lmc_repro.proof.record import Record, read_record
-from lmc_repro.proof.training import compare_training
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
@@ -32,6 +26,12 @@ from lmc_repro.training.checkpoint import verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.verification.certificate import Certificate, Proof, TrainingProof
+from lmc_repro.verification.identity import identity_here, recorded_identity
+from lmc_repro.verification.path import compare_path, read_path
+from lmc_repro.verification.reasons import likely_reasons
+from lmc_repro.verification.record import Record, read_record
+from lmc_repro.verification.training import compare_training
 
 
 @dataclass(frozen=True)

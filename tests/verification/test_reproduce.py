@@ -13,7 +13,7 @@ import pytest
 from finished_study import Finished, changed, flipped
 from safetensors.torch import load_file, save_file
 
-from lmc_repro.cli.proof import reproduce_command
+from lmc_repro.cli.verification import reproduce_command
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.errors import LmcError
 from lmc_repro.numerics import numerics_tag
