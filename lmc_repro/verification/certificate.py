@@ -1,44 +1,17 @@
-"""What re-making a run has shown: every comparison, the first that fails, and what is likely behind it."""
+"""Certificate of `lmc reproduce`: every comparison, the first difference, and its likely reasons."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+from lmc_repro.verification.differences import Check, Finding, differences
 from lmc_repro.verification.identity import Identity
 
-Where = Literal["stored", "data", "init", "order", "augmentation", "training", "path"]
-"""At what a difference lies, in the order in which one leads to the next; `stored`: MLflow's copy is damaged."""
-
-ORDER: tuple[Where, ...] = ("stored", "data", "init", "order", "augmentation", "training", "path")
-
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is not as recorded. `epoch` where it belongs to one."""
-
-    where: Where
-    text: str
-    epoch: float | None = None
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """Sorts findings by what comes first in a training."""
-        return ORDER.index(self.where), -1.0 if self.epoch is None else self.epoch
-
-
-@dataclass(frozen=True)
-class Check:
-    """One kind of thing that was compared: how many of `total` are equal; a total of 0 says that there is none."""
-
-    name: str
-    equal: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Proof:
-    """A training, or the path of a pair, against its second making."""
+class Comparison:
+    """A training, or the path of a pair, compared with its second making."""
 
     run_id: str
     name: str
@@ -47,7 +20,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class TrainingProof(Proof):
+class TrainingComparison(Comparison):
     """A training; `fingerprints` are the recorded one and that of the second making."""
 
     fingerprints: tuple[str, str]
@@ -57,63 +30,67 @@ class TrainingProof(Proof):
 
 @dataclass(frozen=True)
 class Certificate:
-    """The answer of `lmc reproduce`. `likely` says what may be behind the first difference, likeliest first."""
+    """The answer of `lmc reproduce`. `likely` names possible reasons of the first difference, likeliest first."""
 
     kind: Literal["train", "pair"]
     run_id: str
-    trainings: tuple[TrainingProof, ...]
-    path: Proof | None
+    trainings: tuple[TrainingComparison, ...]
+    path: Comparison | None
     likely: tuple[str, ...]
     trained: int
-    reused: int
     seconds: float
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that differs, first things first."""
-        proofs: tuple[Proof, ...] = (*self.trainings, *((self.path,) if self.path else ()))
-        return tuple(sorted((f for proof in proofs for f in proof.findings), key=lambda finding: finding.rank))
+        """All differences, causes before effects."""
+        every: tuple[Comparison, ...] = (*self.trainings, *((self.path,) if self.path else ()))
+        return tuple(sorted((f for one in every for f in one.findings), key=lambda finding: finding.rank))
 
     @property
     def identical(self) -> bool:
         return not self.findings
 
+    def record(self) -> dict[str, Any]:
+        """Return the certificate as JSON has it."""
+        first = asdict(self.findings[0]) if self.findings else None
+        return {"identical": self.identical, "first": first, **asdict(self)}
 
-def certificate_lines(certificate: Certificate) -> list[str]:
-    """Return the certificate for people: one block a training, the path of a pair, and the answer in the last lines."""
-    lines = []
-    for proof in certificate.trainings:
-        apart = proof.recorded.differences(proof.here)
-        lines.append(f"training {proof.name}, run {proof.run_id}")
-        lines.append(f"  recorded: {_told(proof.recorded)}, fingerprint {proof.fingerprints[0]}")
-        if apart or proof.fingerprints[0] != proof.fingerprints[1]:
-            lines.append(f"  here:     {_told(proof.here)}, fingerprint {proof.fingerprints[1]}")
-        else:
-            lines.append("  here:     the same")
-        lines += _checks(proof)
-    if certificate.path is not None:
-        lines += [f"path {certificate.path.name}, run {certificate.path.run_id}", *_checks(certificate.path)]
-    lines.append(f"trained {certificate.trained}, reused {certificate.reused} in {certificate.seconds:.0f} s")
-    if certificate.identical:
-        return [*lines, "identical: every recorded bit was made again"]
-    first, *others = certificate.findings
-    lines.append(f"differs: {first.text}")
-    lines += [f"  also: {finding.text}" for finding in others[:4]]
-    if len(others) > 4:
-        lines.append(f"  and {len(others) - 4} more; --json lists all")
-    return lines + [f"likely: {reason}" for reason in certificate.likely]
+    def lines(self) -> list[str]:
+        """Return the certificate for people: a block per training, one for the path, and the answer at the end."""
+        lines = []
+        for training in self.trainings:
+            recorded, here = training.recorded, training.here
+            same = training.fingerprints[0] == training.fingerprints[1] and not list(differences(recorded, here))
+            lines += [
+                f"training {training.name}, run {training.run_id}",
+                f"  recorded: {_identity_line(recorded)}, fingerprint {training.fingerprints[0]}",
+                "  here:     "
+                + ("the same" if same else f"{_identity_line(here)}, fingerprint {training.fingerprints[1]}"),
+                *_check_lines(training),
+            ]
+        if self.path is not None:
+            lines += [f"path {self.path.name}, run {self.path.run_id}", *_check_lines(self.path)]
+        lines.append(f"trained {self.trained} in {self.seconds:.0f} s")
+        if self.identical:
+            return [*lines, "identical: every recorded bit was made again"]
+        first, *others = self.findings
+        lines += [f"differs: {first.text}", *(f"  also: {finding.text}" for finding in others[:4])]
+        if len(others) > 4:
+            lines.append(f"  and {len(others) - 4} more; --json lists all")
+        return lines + [f"likely: {reason}" for reason in self.likely]
 
 
-def _told(identity: Identity) -> str:
-    commit = (identity.commit or "no commit")[:12] + ("-dirty" if (identity.commit or "").endswith("-dirty") else "")
+def _identity_line(identity: Identity) -> str:
+    commit = identity["commit"] or "no commit"
+    dirty = "-dirty" if commit.endswith("-dirty") else ""
     return (
-        f"torch {identity.torch}, {identity.numerics}, TRAINING_NUMERICS {identity.training_numerics}, "
-        f"data {(identity.data or 'unknown')[:12]}, commit {commit}"
+        f"torch {identity['torch']}, {identity['numerics']}, TRAINING_NUMERICS {identity['training_numerics']}, "
+        f"data {(identity['data'] or 'unknown')[:12]}, commit {commit[:12]}{dirty}"
     )
 
 
-def _checks(proof: Proof) -> list[str]:
-    return [f"  {check.name:<18} {_state(check)}" for check in proof.checks]
+def _check_lines(comparison: Comparison) -> list[str]:
+    return [f"  {check.name:<18} {_state(check)}" for check in comparison.checks]
 
 
 def _state(check: Check) -> str:

@@ -1,15 +1,18 @@
-"""What decides the bits of a training besides its config: as it was recorded, and as it is here."""
+"""Identity of a training besides its config: as recorded, as it is here, and the likely reasons of a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lmc_repro.numerics import torch_version
 from lmc_repro.tracking.context import git_commit, versions
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
+from lmc_repro.verification.differences import Finding, Where, differences
+
+Identity = Mapping[str, str | None]
+"""Values by the keys of NAMES; None where one was not recorded."""
 
 NAMES = {
     "torch": "torch",
@@ -20,53 +23,63 @@ NAMES = {
     "numpy": "numpy",
     "lmc_repro": "lmc_repro",
 }
-"""What people call each part, the likeliest cause of other bits first."""
+"""Names of the parts for people, the likeliest cause of other bits first."""
 
+# Which parts can change what: a CPU does not change an order, a commit can change everything.
+_CHANGED_BY: dict[Where, tuple[str, ...]] = {
+    "data": ("data",),
+    "init": ("torch", "training_numerics", "commit", "lmc_repro"),
+    "order": ("data", "numpy", "training_numerics", "commit", "lmc_repro"),
+    "augmentation": ("data", "training_numerics", "commit", "numpy", "lmc_repro"),
+    "training": tuple(NAMES),
+    "path": tuple(NAMES),
+}
 
-@dataclass(frozen=True)
-class Identity:
-    """Where and with what a training was made; None where that was not recorded. All text."""
-
-    torch: str | None
-    numerics: str | None
-    training_numerics: str | None
-    data: str | None
-    commit: str | None
-    numpy: str | None
-    lmc_repro: str | None
-
-    def differences(self, other: Identity) -> dict[str, tuple[str | None, str | None]]:
-        """Return the parts, by name, in which the two differ: (of this, of other)."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return {name: pair for name in NAMES if (pair := pairs[name])[0] != pair[1]}
+_LOOK_AT: dict[Where, str] = {
+    "stored": "a disk, a copy or a hand has changed MLflow's files after they were written; delete mlflow.db and "
+    "mlartifacts and compare again: they are rebuilt from runs/",
+    "data": "the data were prepared from other files; compare them with the publisher's",
+    "init": "the initialisation in lmc_repro/models",
+    "order": "the order in lmc_repro/data/order.py",
+    "augmentation": "the draws in lmc_repro/data/augment.py",
+    "training": "the same start and the same batches: the arithmetic of a step, of torch or of lmc_repro/training; in "
+    "native mode another CPU with the same tag",
+    "path": "the evaluation in lmc_repro/barriers or lmc_repro/training/evaluate.py (EVALUATION_NUMERICS)",
+}
 
 
 def recorded_identity(status: Mapping[str, Any], tags: Mapping[str, str]) -> Identity:
     """Return what a training's status.json and the tags of its run say."""
-    return Identity(
-        torch=_text(status.get("torch")),
-        numerics=_text(status.get("numerics")),
-        training_numerics=_text(status.get("training_numerics")),
-        data=_text(status.get("data_digest")),
-        commit=tags.get("lmc.git_commit"),
-        numpy=tags.get("lmc.version.numpy"),
-        lmc_repro=tags.get("lmc.version.lmc_repro"),
-    )
+    of_status = {"torch": "torch", "numerics": "numerics", "training_numerics": "training_numerics"}
+    found = {name: status.get(key) for name, key in (of_status | {"data": "data_digest"}).items()}
+    tagged = {"commit": "lmc.git_commit", "numpy": "lmc.version.numpy", "lmc_repro": "lmc.version.lmc_repro"}
+    texts = {name: None if value is None else str(value) for name, value in found.items()}
+    return texts | {name: tags.get(tag) for name, tag in tagged.items()}
 
 
 def identity_here(numerics: str, digest: str, root: Path) -> Identity:
     """Return the identity of what this process trains on data of `digest`, by the clone of the code at `root`."""
     here = versions()
-    return Identity(
-        torch=torch_version(),
-        numerics=numerics,
-        training_numerics=str(TRAINING_NUMERICS),
-        data=digest,
-        commit=git_commit(root).get("lmc.git_commit"),
-        numpy=here["lmc.version.numpy"],
-        lmc_repro=here["lmc.version.lmc_repro"],
-    )
+    return {
+        "torch": torch_version(),
+        "numerics": numerics,
+        "training_numerics": str(TRAINING_NUMERICS),
+        "data": digest,
+        "commit": git_commit(root).get("lmc.git_commit"),
+        "numpy": here["lmc.version.numpy"],
+        "lmc_repro": here["lmc.version.lmc_repro"],
+    }
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def likely_reasons(first: Finding, recorded: Identity, here: Identity) -> tuple[str, ...]:
+    """Return what may be behind the first difference, the likeliest first; at least one line."""
+    if first.where == "stored":
+        return (_LOOK_AT["stored"],)
+    changed = {name: (there, now) for name, there, now in differences(recorded, here)}
+    reasons = [
+        f"{NAMES[name]}: recorded {changed[name][0]}, here {changed[name][1]}"
+        for name in NAMES
+        if name in changed and name in _CHANGED_BY[first.where]
+    ]
+    nothing = "of all that was recorded nothing that could do this has changed; an uncommitted change, or a machine"
+    return (*(reasons or [nothing]), _LOOK_AT[first.where])

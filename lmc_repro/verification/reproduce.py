@@ -1,14 +1,16 @@
-"""Trains a run again from what MLflow holds alone, in a fresh folder, and compares every recorded bit."""
+"""Trains a run again from MLflow's record alone, in a fresh folder, and compares every recorded bit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask
+from lmc_repro.compare.two_runs import find_end
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import Status, read_status, require_ready
@@ -18,20 +20,30 @@ from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
+from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
+from lmc_repro.tracking.failures import REBUILD
+from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.training.checkpoint import verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.verification.certificate import Certificate, Proof, TrainingProof
-from lmc_repro.verification.identity import identity_here, recorded_identity
-from lmc_repro.verification.path import compare_path, read_path
-from lmc_repro.verification.reasons import likely_reasons
-from lmc_repro.verification.record import Record, read_record
-from lmc_repro.verification.training import compare_training
+from lmc_repro.verification.certificate import Certificate, Comparison, TrainingComparison
+from lmc_repro.verification.differences import Check, Finding, differences, table_values
+from lmc_repro.verification.identity import Identity, identity_here, likely_reasons, recorded_identity
+from lmc_repro.verification.training import StoredTraining, compare_training, stored_points
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded training, its run's name and its config."""
+
+    training: StoredTraining
+    name: str
+    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -52,29 +64,33 @@ class Place:
 def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, listener: Listener) -> Certificate:
     """Make a training, or both trainings and the path of a pair, again below `fresh`, an empty folder.
 
-    Neither the project's runs/ nor its working store is read or written. LmcError if it cannot be tried: a run of
-    another kind or one that is not finished, or data that are not prepared.
+    Neither the project's runs/ nor its working store is read or written.
+
+    Raises:
+        LmcError: It cannot be tried: a run of another kind or one that is not finished, or data that are not prepared.
     """
     begun = time.monotonic()
-    ids = [run.run_id] if run.tags.get(names.KIND) != "pair" else _ends(reader, run)
-    records = [read_record(reader, run_id) for run_id in ids]
-    path = read_path(reader, run) if len(ids) == 2 else None
+    kind: Literal["train", "pair"] = "pair" if run.tags.get(names.KIND) == "pair" else "train"
+    records = [_record(reader, run_id) for run_id in (_ends(reader, run) if kind == "pair" else [run.run_id])]
+    path = _stored_path(reader, run) if kind == "pair" else None
     place = _place(project, records[0], fresh)
     folders = _train(records, place, listener)
-    trainings = tuple(_prove(reader, r, folder, place) for r, folder in zip(records, folders, strict=True))
-    proof = None
+    trainings = tuple(_compare(r, folder, place) for r, folder in zip(records, folders, strict=True))
+    compared = None
     if path is not None:
-        result = _measure(records, folders, len(path["alpha"]), place)
-        checks, findings = compare_path(reader, run, path, result)
-        proof = Proof(run.run_id, run.tags.get("mlflow.runName", run.run_id), tuple(checks), tuple(findings))
-    seconds = time.monotonic() - begun
-    made = Certificate("pair" if path else "train", run.run_id, trainings, proof, (), len(records), 0, seconds)
-    if made.identical:
-        return made
-    first = made.findings[0]
-    owner = next((t for t in trainings if first in t.findings), trainings[0])
-    likely = likely_reasons(first, owner.recorded, owner.here)
-    return Certificate(made.kind, run.run_id, trainings, proof, likely, made.trained, made.reused, seconds)
+        points = sum(key.startswith("alpha ") for key in path)
+        compared = _compare_path(reader, run, path, _measure(records, folders, points, place))
+    certificate = Certificate(kind, run.run_id, trainings, compared, (), len(records), time.monotonic() - begun)
+    if certificate.identical:
+        return certificate
+    first = certificate.findings[0]
+    owner = next((training for training in trainings if first in training.findings), trainings[0])
+    return replace(certificate, likely=likely_reasons(first, owner.recorded, owner.here))
+
+
+def _record(reader: Reader, run_id: str) -> Record:
+    end = find_end(reader, run_id)
+    return Record(StoredTraining(reader, reader.run(run_id), end.run), end.name, end.config)
 
 
 def _ends(reader: Reader, run: StoredRun) -> list[str]:
@@ -96,7 +112,7 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
 
 
 def _place(project: Project, record: Record, fresh: Path) -> Place:
-    name = record.end.config.data.dataset
+    name = record.config.data.dataset
     dataset_info(name)
     ready = [
         (folder, status)
@@ -105,14 +121,14 @@ def _place(project: Project, record: Record, fresh: Path) -> Place:
     ]
     if not ready:
         require_ready(project.prepared, name)
-    wanted = record.status["data_digest"]
+    wanted = record.training.status["data_digest"]
     prepared, status = next(((f, s) for f, s in ready if s.get("digest") == wanted), ready[0])
     return Place(project, fresh, prepared, status, _device(record))
 
 
 def _device(record: Record) -> str:
     """Return where the run is made again: on a GPU only what a GPU made."""
-    if not str(record.status["numerics"]).startswith("cuda:"):
+    if not str(record.training.status["numerics"]).startswith("cuda:"):
         return "cpu"
     import torch
 
@@ -123,14 +139,12 @@ def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[
     """Train all records from nothing and return their complete folders."""
     folders, work = [], []
     for record in records:
-        config, digest = record.end.config, str(place.status.get("digest"))
+        config, digest = record.config, str(place.status.get("digest"))
         data = data_identity(dataset_info(config.data.dataset), digest)
         fingerprint = run_fingerprint(config, data, place.tag)
-        if fingerprint != record.end.run.fingerprint:
-            apart = recorded_identity(record.status, record.stored.tags).differences(
-                identity_here(place.tag, digest, place.project.root)
-            )
-            told = ", ".join(f"{name} {a} and {b}" for name, (a, b) in apart.items() if name != "commit")
+        if fingerprint != record.training.run.fingerprint:
+            recorded, here = _identities(record, place)
+            told = ", ".join(f"{name} {a} and {b}" for name, a, b in differences(recorded, here) if name != "commit")
             listener.line(f"not the same conditions as recorded ({told or 'another fingerprint'}): tried all the same")
         folder = RunFolder(place.fresh / fingerprint)
         assert not folder.path.exists()
@@ -153,24 +167,29 @@ def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[
     return folders
 
 
-def _prove(reader: Reader, record: Record, folder: RunFolder, place: Place) -> TrainingProof:
-    checks, findings = compare_training(reader, record, folder)
-    return TrainingProof(
-        record.stored.run_id,
-        record.end.name,
+def _compare(record: Record, folder: RunFolder, place: Place) -> TrainingComparison:
+    checks, findings = compare_training(record.training, folder)
+    return TrainingComparison(
+        record.training.stored.run_id,
+        record.name,
         tuple(checks),
         tuple(findings),
-        (record.end.run.fingerprint, folder.fingerprint),
-        recorded_identity(record.status, record.stored.tags),
-        identity_here(place.tag, str(place.status.get("digest")), place.project.root),
+        (record.training.run.fingerprint, folder.fingerprint),
+        *_identities(record, place),
     )
+
+
+def _identities(record: Record, place: Place) -> tuple[Identity, Identity]:
+    """Return a training's identity as recorded, and as it is here."""
+    here = identity_here(place.tag, str(place.status.get("digest")), place.project.root)
+    return recorded_identity(record.training.status, record.training.stored.tags), here
 
 
 def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
     """Measure the path between the weights made again."""
     first, second = folders
     statuses = [folder.status() for folder in folders]
-    config = records[0].end.config
+    config = records[0].config
     weights = {}
     for mark in config.evaluate_at:
         shas = [status["checkpoints"] for status in statuses]
@@ -191,3 +210,35 @@ def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: in
         points=points,
     )
     return next(map_tasks(measure_pair, [task], 1))
+
+
+def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
+    """Return the values of a pair's path.json by column and alpha."""
+    _, content = reader.artifact(run, TABLE)
+    try:
+        values = table_values(content)
+        if sum(key.startswith("alpha ") for key in values) < 2:
+            raise ValueError("fewer than two points")
+        return values
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise LmcError(f"run {run.run_id}: {TABLE}: not the table of a path ({error}); {REBUILD}") from None
+
+
+def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], result: PairResult) -> Comparison:
+    """Compare a pair's stored path and numbers with those of the path between the weights made again."""
+    made = table_values(path_table(result.final))
+    checks, findings = [], []
+    for name, part in (("error counts", "_wrong at"), ("losses", "_loss at")):
+        there, here = ({key: v for key, v in values.items() if part in key} for values in (recorded, made))
+        apart = [Finding("path", f"{key}: {b}, recorded {a}") for key, a, b in differences(there, here)]
+        checks.append(Check(name, len(here) - len(apart), len(here)))
+        findings += apart
+    logged = stored_points(reader, run, run.metrics)
+    expected = {(point.name, point.step): point.value for point in pair_points(result)}
+    apart = [
+        Finding("path", f"metric {name} at step {step} of run {run.run_id}: {here}, recorded {there}")
+        for (name, step), there, here in sorted(differences(logged, expected))
+        if there is not None
+    ]
+    checks.append(Check("numbers in MLflow", len(logged) - len(apart), len(logged)))
+    return Comparison(run.run_id, run.tags.get("mlflow.runName", run.run_id), tuple(checks), tuple(findings + apart))

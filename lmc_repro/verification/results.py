@@ -1,25 +1,30 @@
-"""A results folder and the runs folder beside it, read for verification, and its cells worked out again from curves."""
+"""Results of a study, and the same files recomputed: from its run folders, from curves.csv, from measured paths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.compare.pair import judge_mark
+from lmc_repro.compare.files import CURVE_COLUMNS, RunRecord, curves_csv, measured_record
+from lmc_repro.compare.stored import judged_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.files import json_bytes, read_json
 from lmc_repro.project import Project
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.schemas.profile import Judgement
+from lmc_repro.studies.compare import ends_problem
+from lmc_repro.studies.publish import curves_by_pair
+from lmc_repro.studies.workspace import Listener
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.verification.differences import Tally, csv_rows, first_difference, json_values
 
-Curves = dict[tuple[str, str, float, SplitName], Curve]
+PairName = tuple[str, str]
+"""Cell and pair."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +36,6 @@ class Place:
     fix: str
 
 
-@dataclass(frozen=True)
-class Results:
-    """A results folder as it is: runs.json, cells.json, and its curves by cell, pair, epoch and split."""
-
-    place: Place
-    runs: dict[str, Any]
-    cells: list[dict[str, Any]]
-    curves: Curves
-
-    def pairs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Yield every (cell, pair) of cells.json."""
-        for cell in self.cells:
-            for pair in cell["pairs"]:
-                yield cell, pair
-
-    def marks(self, cell: str, pair: str) -> list[float]:
-        """Return the epochs at which a pair was measured."""
-        return sorted({epoch for c, p, epoch, _ in self.curves if (c, p) == (cell, pair)})
-
-    def folder(self, fingerprint: str) -> RunFolder:
-        return RunFolder(self.place.runs / fingerprint)
-
-
 def find_places(project: Project, study: str, profile: str) -> list[Place]:
     """Return DVC's results of a study and those of `lmc run`, where they are of this profile; LmcError if none are."""
     out = project.out / profile / study
@@ -62,7 +44,7 @@ def find_places(project: Project, study: str, profile: str) -> list[Place]:
         Place(out / "results" / study, out / "runs", f"run `lmc run {study} --profile {profile}` as before"),
     ]
     found = [place for place in places if has_results(place.results)]
-    # A runs.json that cannot be read is told later: it is a problem of the place, and not another profile's.
+    # A runs.json that cannot be read is reported later: it is a problem of the place, and not another profile's.
     found = [place for place in found if _profile(place) in (None, profile)]
     if not found:
         looked = " and ".join(str(place.results) for place in places)
@@ -70,39 +52,117 @@ def find_places(project: Project, study: str, profile: str) -> list[Place]:
     return found
 
 
-def read_results(place: Place) -> Results:
-    """Return the three files of a comparison; LmcError that names the one that is damaged."""
-    curves = read_study(place.results).curves
-    runs, cells = (read_json(place.results / name, place.fix) for name in ("runs.json", "cells.json"))
-    return Results(place, runs, cells, dict(curves))
-
-
-def cell_again(
-    results: Results,
-    cell: Mapping[str, Any],
-    diverged: Mapping[str, float | None],
-    judgement: Judgement,
-) -> CellResult:
-    """Return a cell worked out from curves.csv alone; `diverged` gives the epoch of each run by fingerprint.
-
-    What `judgement` says of the threshold is the results' own.
-    """
-    classes = dataset_info(cell["config"]["data"]["dataset"]).classes
-    pairs = []
-    for pair in cell["pairs"]:
-        first, second = pair["fingerprints"]
-        largest_class, marks = pair["largest_class"], []
-        for epoch in results.marks(cell["cell"], pair["pair"]):
-            curves = {split: results.curves[cell["cell"], pair["pair"], epoch, split] for split in SPLITS}
-            marks.append(judge_mark(epoch, curves, (diverged[first], diverged[second]), classes, largest_class))
-        measured = (pair["distance"], pair["cosine"], pair["disagreement"])
-        ends = ((first, second), largest_class)
-        pairs.append(PairResult(pair["pair"], pair["trainer_seed"], *ends, tuple(marks), *measured))
-    return judge_cell(pairs, judgement.model_copy(update={"threshold": float(results.runs["threshold"])}), classes)
-
-
 def _profile(place: Place) -> str | None:
     try:
         return str(read_json(place.results / "runs.json", place.fix)["profile"])
     except (LmcError, KeyError, TypeError):
         return None
+
+
+class Results:
+    """The three files of a results folder; LmcError that names the one that is damaged."""
+
+    def __init__(self, place: Place, judgement: Judgement) -> None:
+        """Read a place; of `judgement`, the profile's, the threshold is the results' own."""
+        self.place, self.study = place, read_study(place.results)
+        self.runs, self.cells = (read_json(place.results / name, place.fix) for name in ("runs.json", "cells.json"))
+        self.judgement = judgement.model_copy(update={"threshold": float(self.study.threshold)})
+        self.pairs: dict[PairName, tuple[dict[str, Any], dict[str, Any]]] = {
+            (cell["cell"], pair["pair"]): (cell, pair) for cell in self.cells for pair in cell["pairs"]
+        }
+        self.by_key = {cell["cell"]: cell for cell in self.cells}
+        self.curves = curves_by_pair(self.study)
+
+    def folder(self, fingerprint: str) -> RunFolder:
+        return RunFolder(self.place.runs / fingerprint)
+
+    def recomputed(self, name: PairName) -> PairResult:
+        """Return a pair judged from curves.csv, with its runs' status files as far as these can be read."""
+        cell, pair = self.pairs[name]
+        statuses = {}
+        for fingerprint in pair["fingerprints"]:
+            try:
+                statuses[fingerprint] = {"diverged_epoch": self.folder(fingerprint).status()["diverged_epoch"]}
+            except (LmcError, KeyError, TypeError):
+                statuses[fingerprint] = {"diverged_epoch": None}
+        return judged_pair(pair, self.curves[name], cell["config"], statuses)
+
+    def judged(self, cell: Mapping[str, Any], pairs: Mapping[PairName, PairResult]) -> CellResult:
+        """Return a cell from its pairs, judged by the results' threshold."""
+        classes = dataset_info(cell["config"]["data"]["dataset"]).classes
+        return judge_cell([pairs[cell["cell"], pair["pair"]] for pair in cell["pairs"]], self.judgement, classes)
+
+    def difference(self, name: str, made: bytes) -> str | None:
+        """Return one line on the first key of a file that differs from its recomputed bytes; None for equal bytes."""
+        path = self.place.results / name
+        if (recorded := path.read_bytes()) == made:
+            return None
+        values = _curve_values if name == "curves.csv" else json_values
+        return f"{path}: {first_difference(values(recorded), values(made))}; {self.place.fix}"
+
+    def cells_json(self, results: Mapping[str, CellResult]) -> bytes:
+        """Return cells.json with all that follows from the paths recomputed, for the cells of `results`."""
+        known = {key: measured_record(result) for key, result in results.items()}
+        return json_bytes([{**cell, **known.get(cell["cell"], {})} for cell in self.cells])
+
+    def curves_csv(self, pairs: Mapping[PairName, PairResult]) -> bytes:
+        """Return the curves.csv of these pairs."""
+        of_cell = {c["cell"]: [pairs[c["cell"], pair["pair"]] for pair in c["pairs"]] for c in self.cells}
+        return curves_csv(str(self.study.study), of_cell)
+
+
+def _curve_values(content: bytes) -> dict[str, str]:
+    rows = csv_rows(content, CURVE_COLUMNS[:6])
+    return {
+        f"cell {cell}, pair {pair}, epoch {epoch}, {split}, alpha {alpha}: {column}": value
+        for (_, cell, pair, epoch, split, alpha), row in rows.items()
+        for column, value in row.items()
+    }
+
+
+def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
+    """Check every run folder that runs.json names, and runs.json against them.
+
+    Returns:
+        The fingerprints of the runs whose files are all as recorded.
+    """
+    whole, made = set(), []
+    entries = results.runs["runs"]
+    listener.begin(f"checking {len(entries)} run folders", len(entries))
+    try:
+        for entry in entries:
+            listener.advance(1, entry["fingerprint"])
+            folder = results.folder(entry["fingerprint"])
+            missing = f"{folder.path}: no finished run, which {results.place.results / 'runs.json'} names; {folder.fix}"
+            if not tally.add("run folders", folder.damage() if folder.is_complete() else missing):
+                made.append(entry)
+                continue
+            try:
+                made.append(RunRecord.of(folder, entry["cell"], folder.config(), folder.status()).entry())
+            except KeyError as error:
+                raise LmcError(f"{folder.status_file}: no {error}; {folder.fix}") from None
+            whole.add(folder.fingerprint)
+    finally:
+        listener.end()
+    tally.add("runs.json", results.difference("runs.json", json_bytes({**results.runs, "runs": made})))
+    return whole
+
+
+def check_cells(
+    results: Results, whole: set[str], tally: Tally
+) -> tuple[dict[PairName, PairResult], dict[str, CellResult]]:
+    """Check the ends of every path against the runs' metrics.csv, and cells.json against curves.csv.
+
+    Returns:
+        Every pair as curves.csv has it, and every cell whose run folders are all `whole`: others cannot be judged,
+        since their runs may have diverged.
+    """
+    pairs = {name: results.recomputed(name) for name in results.pairs}
+    sound = {cell["cell"] for cell in results.cells if {f for p in cell["pairs"] for f in p["fingerprints"]} <= whole}
+    for (cell, _), pair in pairs.items():
+        if cell in sound:
+            problem = ends_problem(results.place.runs, results.study.numerics, pair)
+            tally.add("ends of paths", problem and f"{results.place.results / 'curves.csv'}: cell {cell}: {problem}")
+    made = {cell["cell"]: results.judged(cell, pairs) for cell in results.cells if cell["cell"] in sound}
+    tally.add("cells.json", results.difference("cells.json", results.cells_json(made)))
+    return pairs, made

@@ -1,16 +1,17 @@
-"""A study's runs in MLflow against its files: trainings and their checkpoints, pairs, cells."""
+"""A study's runs in MLflow against its files, and its paths measured again from the weights that MLflow holds."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.compare.pair import PairTask, pair_key
+from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes
-from lmc_repro.schemas.base import parse_mark
+from lmc_repro.execution.pool import map_tasks
+from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.cells import cell_points
@@ -18,128 +19,114 @@ from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
-from lmc_repro.tracking.tracked import TrackedRun
-from lmc_repro.tracking.trains import METRICS, training_points
-from lmc_repro.verification.points import Points, by_step, first_difference, stored_points
-from lmc_repro.verification.results import Results
-from lmc_repro.verification.tally import Tally
+from lmc_repro.training.run_folder import kept_marks
+from lmc_repro.verification.differences import Tally, first_difference, table_values
+from lmc_repro.verification.results import PairName, Results
+from lmc_repro.verification.training import Points, StoredTraining, points_problem, stored_points
+
+ENDS = ("lmc.fingerprint_0", "lmc.fingerprint_1")
+"""Tags of a pair."""
 
 CURVES = ("path/", "barrier_over_training/")
 """Metrics with many steps; of the others the last value is known without another call."""
 
 
 class StoredStudy:
-    """The finished runs that MLflow holds of a study, by what the results name them by."""
+    """The finished runs that MLflow holds of a study's results."""
 
     def __init__(self, reader: Reader, results: Results) -> None:
         self.reader, self.results = reader, results
-        study, profile = str(results.runs["study"]), str(results.runs["profile"])
+        study, profile = results.study.study, results.study.profile
         index = reader.study(study, profile)
         if index is None:
             raise LmcError(f"{reader.uri}: has no experiment lmc/{study}/{profile}; {results.place.fix}")
         self._trainings: dict[tuple[str, str], StoredRun] = {}
-        self._pairs: dict[tuple[str, ...], list[StoredRun]] = {}
-        mine = [run for kind in names.KEY_TAG for run in index.of_kind(kind) if self._is_of_results(run)]
-        self._cells = {run.run_id: run for run in mine if run.tags[names.KIND] == "cell"}
-        for run in mine:
-            cell = run.tags[names.CELL]
-            if run.tags[names.KIND] == "train":
-                self._trainings[cell, run.tags[names.FINGERPRINT]] = run
-            elif run.tags[names.KIND] == "pair":
-                ends = (run.tags["lmc.fingerprint_0"], run.tags["lmc.fingerprint_1"])
-                self._pairs.setdefault((cell, run.tags["lmc.pair"], *ends), []).append(run)
-        self._tracked: dict[str, TrackedRun] = {}
+        self._pairs: dict[tuple[str, str, str], list[StoredRun]] = {}
+        self._cells = {run.run_id: run for run in index.of_kind("cell") if self._is_of_results(run)}
+        for run in filter(self._is_of_results, index.of_kind("train")):
+            self._trainings[run.tags.get(names.CELL, ""), run.tags.get(names.FINGERPRINT, "")] = run
+        for run in filter(self._is_of_results, index.of_kind("pair")):
+            cell, first, second = (run.tags.get(tag, "") for tag in (names.CELL, *ENDS))
+            self._pairs.setdefault((cell, first, second), []).append(run)
+        self._read: dict[str, StoredTraining] = {}
 
     def _is_of_results(self, run: StoredRun) -> bool:
-        return run.finished and run.tags.get("lmc.numerics") == self.results.runs["numerics"]
+        return run.finished and run.tags.get("lmc.numerics") == self.results.study.numerics
 
-    def train(self, cell: str, fingerprint: str) -> StoredRun | None:
-        return self._trainings.get((cell, fingerprint))
+    def training(self, cell: str, fingerprint: str) -> StoredTraining:
+        """Return a training of a cell; LmcError if MLflow lacks it or its status.json."""
+        run = self._trainings.get((cell, fingerprint))
+        if run is None:
+            told = f"no finished training {fingerprint} of cell {cell}"
+            raise LmcError(f"{self.reader.uri}: {told}; {self.results.place.fix}")
+        if run.run_id not in self._read:
+            self._read[run.run_id] = StoredTraining(self.reader, run, self.reader.tracked(run))
+        return self._read[run.run_id]
 
-    def pair(self, cell: str, pair: Mapping[str, Any]) -> StoredRun | None:
+    def pair(self, name: PairName) -> StoredRun | None:
         """Return a pair's run; of several, with other numbers of points, the one with that of the results."""
-        first, second = pair["fingerprints"]
-        found = self._pairs.get((cell, pair["pair"], first, second), [])
-        key = pair_key((first, second), self.results.runs["points"], self.results.runs["numerics"])
+        first, second = self.results.pairs[name][1]["fingerprints"]
+        found = self._pairs.get((name[0], first, second), [])
+        key = pair_key((first, second), self.results.study.points, self.results.study.numerics)
         return next((run for run in found if run.tags.get(names.PAIR_KEY) == key), found[-1] if found else None)
 
     def cell(self, pair: StoredRun | None) -> StoredRun | None:
         """Return the run of the cell that a pair's run is below."""
         return None if pair is None else self._cells.get(pair.tags.get(names.PARENT, ""))
 
-    def tracked(self, run: StoredRun) -> TrackedRun:
-        """Return a training with its status and where its checkpoints are."""
-        if run.run_id not in self._tracked:
-            self._tracked[run.run_id] = self.reader.tracked(run)
-        return self._tracked[run.run_id]
-
 
 def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener: Listener) -> None:
-    """Check the trainings of every cell: status, logged points, and each stored checkpoint once."""
+    """Check the trainings of every cell against their run folders, and each stored checkpoint once."""
     results, seen = stored.results, set[str]()
-    wanted = {(c["cell"], fingerprint): None for c, pair in results.pairs() for fingerprint in pair["fingerprints"]}
+    wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair["fingerprints"])
     listener.begin(f"checking {len(wanted)} trainings in MLflow", len(wanted))
     try:
         for cell, fingerprint in wanted:
             listener.advance(1, cell)
-            run = stored.train(cell, fingerprint)
-            if run is None:
-                told = f"no finished training {fingerprint} of cell {cell}"
-                tally.add("trainings in MLflow", f"{stored.reader.uri}: {told}; {results.place.fix}")
-                continue
-            if fingerprint in whole:
-                tally.add("trainings in MLflow", _training_problem(stored, run, fingerprint))
             try:
-                tracked = stored.tracked(run)
+                training = stored.training(cell, fingerprint)
+                problem = _training_problem(stored, training) if fingerprint in whole else None
             except LmcError as error:
-                tally.add("checkpoints in MLflow", str(error))
+                tally.add("trainings in MLflow", str(error))
                 continue
-            if (place := f"{tracked.artifact_uri} {fingerprint}") not in seen:
+            tally.add("trainings in MLflow", problem)
+            if (place := f"{training.run.artifact_uri} {fingerprint}") not in seen:
                 seen.add(place)
-                for problem in _checkpoint_problems(stored.reader, tracked):
-                    tally.add("checkpoints in MLflow", problem)
+                for _, damage in training.damaged_checkpoints():
+                    tally.add("checkpoints in MLflow", damage)
     finally:
         listener.end()
 
 
-def _training_problem(stored: StoredStudy, run: StoredRun, fingerprint: str) -> str | None:
-    folder = stored.results.folder(fingerprint)
+def _training_problem(stored: StoredStudy, training: StoredTraining) -> str | None:
+    folder = stored.results.folder(training.run.fingerprint)
     for name in ("status.json", "config.json", "metrics.csv"):
-        try:
-            place, content = stored.reader.artifact(run, name)
-        except LmcError as error:
-            return str(error)
+        place, content = training.file(name)
         if content != (folder.path / name).read_bytes():
             return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
-    expected = by_step(training_points(folder.metrics()))
-    return _points_problem(run, stored_points(stored.reader, run, METRICS), expected)
+    return next((problem for problem in training.damaged_files() if problem), None)
 
 
-def _checkpoint_problems(reader: Reader, tracked: TrackedRun) -> Iterator[str | None]:
-    """Yield None or what is wrong for each mark of a training."""
-    for mark, recorded in tracked.status["checkpoints"].items():
-        try:
-            path, content = reader.stored_checkpoint(tracked, parse_mark(mark))
-        except LmcError as error:
-            yield str(error)
-            continue
-        found = sha256_bytes(content)
-        damaged = f"{path}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {REBUILD}"
-        yield None if found == recorded else damaged
-
-
-def check_pairs(stored: StoredStudy, again: Mapping[str, CellResult], tally: Tally, listener: Listener) -> None:
-    """Check the numbers that MLflow shows of pairs and cells against those worked out from curves.csv."""
-    results = stored.results
-    cells = [cell for cell in results.cells if cell["cell"] in again]
+def check_pairs(
+    stored: StoredStudy,
+    pairs: Mapping[PairName, PairResult],
+    cells: Mapping[str, CellResult],
+    tally: Tally,
+    listener: Listener,
+) -> None:
+    """Check the numbers that MLflow shows of pairs and cells against those recomputed from curves.csv."""
     listener.begin(f"checking {len(cells)} cells in MLflow", len(cells))
     try:
-        for cell in cells:
-            key, result = cell["cell"], again[cell["cell"]]
-            runs = [stored.pair(key, pair) for pair in cell["pairs"]]
-            for run, made in zip(runs, result.pairs, strict=True):
-                tally.add("pairs in MLflow", _pair_problem(stored, run, key, made))
-            tally.add("cells in MLflow", _cell_problem(stored, stored.cell(runs[-1]), cell, result))
+        for cell in (cell for cell in stored.results.cells if cell["cell"] in cells):
+            key, runs = cell["cell"], list[StoredRun | None]()
+            for pair in cell["pairs"]:
+                runs.append(run := stored.pair((key, pair["pair"])))
+                tally.add("pairs in MLflow", _pair_problem(stored, run, key, pairs[key, pair["pair"]]))
+            run, expected = stored.cell(runs[-1]), cell_points(cells[key], cell["paper"])
+            missing = f"{stored.reader.uri}: no finished run of cell {key}; {stored.results.place.fix}"
+            points = {(point.name, point.step): point.value for point in expected}
+            problem = points_problem(run, _logged(stored.reader, run), points) if run else missing
+            tally.add("cells in MLflow", problem)
             listener.advance(1, key)
     finally:
         listener.end()
@@ -152,17 +139,14 @@ def _pair_problem(stored: StoredStudy, run: StoredRun | None, cell: str, made: P
         place, content = stored.reader.artifact(run, TABLE)
     except LmcError as error:
         return str(error)
-    if _json(content) != _json(path_table(made.final)):
-        return f"{place}: another path than {stored.results.place.results / 'curves.csv'} has; {REBUILD}"
-    return _points_problem(run, _logged(stored.reader, run), by_step(pair_points(made)))
-
-
-def _cell_problem(
-    stored: StoredStudy, run: StoredRun | None, cell: Mapping[str, Any], result: CellResult
-) -> str | None:
-    if run is None:
-        return f"{stored.reader.uri}: no finished run of cell {cell['cell']}; {stored.results.place.fix}"
-    return _points_problem(run, _logged(stored.reader, run), by_step(cell_points(result, cell["paper"])))
+    if content != (expected := path_table(made.final)):
+        try:
+            told = first_difference(table_values(content), table_values(expected))
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            told = f"not the table of a path ({error})"
+        return f"{place}: {told} from {stored.results.place.results / 'curves.csv'}; {REBUILD}"
+    points = {(point.name, point.step): point.value for point in pair_points(made)}
+    return points_problem(run, _logged(stored.reader, run), points)
 
 
 def _logged(reader: Reader, run: StoredRun) -> Points:
@@ -172,16 +156,65 @@ def _logged(reader: Reader, run: StoredRun) -> Points:
     return {key: v for key, v in (single | stored_points(reader, run, curves)).items() if v == v}
 
 
-def _points_problem(run: StoredRun, logged: Points, expected: Points) -> str | None:
-    if (apart := first_difference(logged, expected)) is None:
-        return None
-    name, step, shown, made = apart
-    who = f"run {run.run_id} ({run.tags.get('mlflow.runName')}) in MLflow"
-    return f"{who}: {name} at step {step} is {shown}, from the files {made}; {REBUILD}"
+def measure_again(
+    stored: StoredStudy, prepared: Path, jobs: int, tally: Tally, listener: Listener
+) -> tuple[dict[PairName, PairResult], list[str]]:
+    """Measure every pair from MLflow's weights.
 
+    Returns:
+        The pairs that could be measured, and one line per pair whose weights were not kept. A pair with weights that
+        cannot be read is a problem.
+    """
+    measured: dict[PairName, PairResult] = {}
+    asked: list[PairName] = []
+    left_out: list[str] = []
 
-def _json(content: bytes) -> Any:
+    def tasks() -> Iterator[PairTask]:
+        for name in stored.results.pairs:
+            try:
+                task = _task(stored, name, prepared)
+            except LmcError as error:
+                tally.add("paths measured again", f"cell {name[0]}, pair {name[1]}: not measured again: {error}")
+            else:
+                if task is not None:
+                    asked.append(name)
+                    yield task
+                    continue
+                left_out.append(f"cell {name[0]}, pair {name[1]}, measured again: its weights were not kept")
+            listener.advance(1)
+
+    total = len(stored.results.pairs)
+    listener.begin(f"measuring {total} paths again", total)
     try:
-        return json.loads(content)
-    except ValueError:
+        for i, result in enumerate(map_tasks(measure_pair, tasks(), jobs)):
+            tally.add("paths measured again", None)
+            measured[asked[i]] = result
+            listener.advance(1, asked[i][0])
+    finally:
+        listener.end()
+    return measured, left_out
+
+
+def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
+    """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
+    cell, pair = stored.results.pairs[name]
+    a, b = (stored.training(name[0], fingerprint) for fingerprint in pair["fingerprints"])
+    epochs = sorted(stored.results.curves[name])
+    if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
+    # A cell's config has no seeds; a path needs none.
+    augmentation = None if cell["config"]["data"]["augment"] is None else 0
+    seeds: dict[str, Any] = {"trainer": pair["trainer_seed"], "loader": 0, "augmentation": augmentation}
+    config = RunConfig.model_validate({**cell["config"], "seeds": seeds})
+    load = stored.reader.checkpoint
+    return PairTask(
+        pair=pair["pair"],
+        trainer_seed=pair["trainer_seed"],
+        fingerprints=(a.run.fingerprint, b.run.fingerprint),
+        diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
+        weights={epoch: (load(a.run, epoch), load(b.run, epoch)) for epoch in epochs},
+        model=config.model,
+        data=config.data,
+        prepared=prepared,
+        points=stored.results.study.points,
+    )
