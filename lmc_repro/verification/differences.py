@@ -90,10 +90,13 @@ def _entry_name(entry: Any, index: int) -> str:
     return next((f"{name} {entry[name]}" for name in named), str(index))
 
 
-def csv_rows(content: bytes, keys: Sequence[str]) -> dict[tuple[str, ...], dict[str, str]]:
-    """Return the rows of a CSV file by the values of its key columns."""
-    rows = csv.DictReader(content.decode().splitlines())
-    return {tuple(row[key] for key in keys): {k: v for k, v in row.items() if k not in keys} for row in rows}
+def csv_values(content: bytes, keys: Sequence[str]) -> dict[str, str]:
+    """Return the values of a CSV file by the row's key columns and the column: `epoch 4, split test: wrong`."""
+    found: dict[str, str] = {}
+    for row in csv.DictReader(content.decode().splitlines()):
+        place = ", ".join(f"{key} {row[key]}" for key in keys)
+        found |= {f"{place}: {column}": value for column, value in row.items() if column not in keys}
+    return found
 
 
 def table_values(content: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
 from lmc_repro.numerics import numerics_tag
+from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.run import RunConfig
@@ -157,11 +158,8 @@ def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[
         if event.kind == "epoch":
             listener.advance(len(event.fingerprints))
 
-    listener.begin(f"training {len(work)} runs again", sum(item.config.epochs for item in work))
-    try:
+    with part(listener, f"training {len(work)} runs again", sum(item.config.epochs for item in work)):
         run_stacks(tasks, jobs, on_event)
-    finally:
-        listener.end()
     for lock in place.fresh.glob("*.lock*"):
         lock.unlink()
     return folders
@@ -228,8 +226,8 @@ def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], resu
     """Compare a pair's stored path and numbers with those of the path between the weights made again."""
     made = table_values(path_table(result.final))
     checks, findings = [], []
-    for name, part in (("error counts", "_wrong at"), ("losses", "_loss at")):
-        there, here = ({key: v for key, v in values.items() if part in key} for values in (recorded, made))
+    for name, column in (("error counts", "_wrong at"), ("losses", "_loss at")):
+        there, here = ({key: v for key, v in values.items() if column in key} for values in (recorded, made))
         apart = [Finding("path", f"{key}: {b}, recorded {a}") for key, a, b in differences(there, here)]
         checks.append(Check(name, len(here) - len(apart), len(here)))
         findings += apart

@@ -14,6 +14,7 @@ from lmc_repro.compare.stored import judged_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.files import json_bytes, read_json
+from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.schemas.profile import Judgement
@@ -21,7 +22,7 @@ from lmc_repro.studies.compare import ends_problem
 from lmc_repro.studies.publish import curves_by_pair
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.verification.differences import Tally, csv_rows, first_difference, json_values
+from lmc_repro.verification.differences import Tally, csv_values, first_difference, json_values
 
 PairName = tuple[str, str]
 """Cell and pair."""
@@ -97,8 +98,9 @@ class Results:
         path = self.place.results / name
         if (recorded := path.read_bytes()) == made:
             return None
-        values = _curve_values if name == "curves.csv" else json_values
-        return f"{path}: {first_difference(values(recorded), values(made))}; {self.place.fix}"
+        keys = CURVE_COLUMNS[1:6]  # all but the study
+        there, here = (csv_values(c, keys) if name == "curves.csv" else json_values(c) for c in (recorded, made))
+        return f"{path}: {first_difference(there, here)}; {self.place.fix}"
 
     def cells_json(self, results: Mapping[str, CellResult]) -> bytes:
         """Return cells.json with all that follows from the paths recomputed, for the cells of `results`."""
@@ -111,15 +113,6 @@ class Results:
         return curves_csv(str(self.study.study), of_cell)
 
 
-def _curve_values(content: bytes) -> dict[str, str]:
-    rows = csv_rows(content, CURVE_COLUMNS[:6])
-    return {
-        f"cell {cell}, pair {pair}, epoch {epoch}, {split}, alpha {alpha}: {column}": value
-        for (_, cell, pair, epoch, split, alpha), row in rows.items()
-        for column, value in row.items()
-    }
-
-
 def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
     """Check every run folder that runs.json names, and runs.json against them.
 
@@ -128,8 +121,7 @@ def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
     """
     whole, made = set(), []
     entries = results.runs["runs"]
-    listener.begin(f"checking {len(entries)} run folders", len(entries))
-    try:
+    with part(listener, f"checking {len(entries)} run folders", len(entries)):
         for entry in entries:
             listener.advance(1, entry["fingerprint"])
             folder = results.folder(entry["fingerprint"])
@@ -142,8 +134,6 @@ def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
             except KeyError as error:
                 raise LmcError(f"{folder.status_file}: no {error}; {folder.fix}") from None
             whole.add(folder.fingerprint)
-    finally:
-        listener.end()
     tally.add("runs.json", results.difference("runs.json", json_bytes({**results.runs, "runs": made})))
     return whole
 

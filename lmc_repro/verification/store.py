@@ -11,6 +11,7 @@ from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
+from lmc_repro.progress import part
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
@@ -79,8 +80,7 @@ def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener
     """Check the trainings of every cell against their run folders, and each stored checkpoint once."""
     results, seen = stored.results, set[str]()
     wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair["fingerprints"])
-    listener.begin(f"checking {len(wanted)} trainings in MLflow", len(wanted))
-    try:
+    with part(listener, f"checking {len(wanted)} trainings in MLflow", len(wanted)):
         for cell, fingerprint in wanted:
             listener.advance(1, cell)
             try:
@@ -92,10 +92,8 @@ def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener
             tally.add("trainings in MLflow", problem)
             if (place := f"{training.run.artifact_uri} {fingerprint}") not in seen:
                 seen.add(place)
-                for _, damage in training.damaged_checkpoints():
-                    tally.add("checkpoints in MLflow", damage)
-    finally:
-        listener.end()
+                for name in set(training.kept) & set(training.checkpoints):
+                    tally.add("checkpoints in MLflow", training.damage(name))
 
 
 def _training_problem(stored: StoredStudy, training: StoredTraining) -> str | None:
@@ -104,7 +102,7 @@ def _training_problem(stored: StoredStudy, training: StoredTraining) -> str | No
         place, content = training.file(name)
         if content != (folder.path / name).read_bytes():
             return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
-    return next((problem for problem in training.damaged_files() if problem), None)
+    return training.other_tags() or training.other_points()
 
 
 def check_pairs(
@@ -115,21 +113,17 @@ def check_pairs(
     listener: Listener,
 ) -> None:
     """Check the numbers that MLflow shows of pairs and cells against those recomputed from curves.csv."""
-    listener.begin(f"checking {len(cells)} cells in MLflow", len(cells))
-    try:
+    with part(listener, f"checking {len(cells)} cells in MLflow", len(cells)):
         for cell in (cell for cell in stored.results.cells if cell["cell"] in cells):
             key, runs = cell["cell"], list[StoredRun | None]()
             for pair in cell["pairs"]:
                 runs.append(run := stored.pair((key, pair["pair"])))
                 tally.add("pairs in MLflow", _pair_problem(stored, run, key, pairs[key, pair["pair"]]))
-            run, expected = stored.cell(runs[-1]), cell_points(cells[key], cell["paper"])
+            run, points = stored.cell(runs[-1]), cell_points(cells[key], cell["paper"])
             missing = f"{stored.reader.uri}: no finished run of cell {key}; {stored.results.place.fix}"
-            points = {(point.name, point.step): point.value for point in expected}
             problem = points_problem(run, _logged(stored.reader, run), points) if run else missing
             tally.add("cells in MLflow", problem)
             listener.advance(1, key)
-    finally:
-        listener.end()
 
 
 def _pair_problem(stored: StoredStudy, run: StoredRun | None, cell: str, made: PairResult) -> str | None:
@@ -145,8 +139,7 @@ def _pair_problem(stored: StoredStudy, run: StoredRun | None, cell: str, made: P
         except (KeyError, TypeError, IndexError, ValueError) as error:
             told = f"not the table of a path ({error})"
         return f"{place}: {told} from {stored.results.place.results / 'curves.csv'}; {REBUILD}"
-    points = {(point.name, point.step): point.value for point in pair_points(made)}
-    return points_problem(run, _logged(stored.reader, run), points)
+    return points_problem(run, _logged(stored.reader, run), pair_points(made))
 
 
 def _logged(reader: Reader, run: StoredRun) -> Points:
@@ -184,14 +177,11 @@ def measure_again(
             listener.advance(1)
 
     total = len(stored.results.pairs)
-    listener.begin(f"measuring {total} paths again", total)
-    try:
+    with part(listener, f"measuring {total} paths again", total):
         for i, result in enumerate(map_tasks(measure_pair, tasks(), jobs)):
             tally.add("paths measured again", None)
             measured[asked[i]] = result
             listener.advance(1, asked[i][0])
-    finally:
-        listener.end()
     return measured, left_out
 
 

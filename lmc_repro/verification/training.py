@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,35 +11,27 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lmc_repro.errors import LmcError
-from lmc_repro.files import json_bytes, sha256_bytes
-from lmc_repro.schemas.base import mark_text, parse_mark
+from lmc_repro.files import sha256_bytes
+from lmc_repro.schemas.base import parse_mark
 from lmc_repro.tracking.failures import REBUILD
+from lmc_repro.tracking.points import Point
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.tracking.tracked import TrackedRun
 from lmc_repro.tracking.trains import METRICS, training_points
-from lmc_repro.training.run_folder import RunFolder, kept_marks, parse_metrics
-from lmc_repro.verification.differences import (
-    Check,
-    Finding,
-    Where,
-    csv_rows,
-    differences,
-    first_difference,
-    json_values,
-)
+from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_marks, parse_metrics
+from lmc_repro.verification.differences import Check, Finding, Where, csv_values, differences, first_difference
 
 TAGGED = ("init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
 
-STREAMS: tuple[tuple[str, str, Where], ...] = (
+KEYS: tuple[tuple[str, str, Where], ...] = (
+    ("data digest", "data_digest", "data"),
     ("initial weights", "init_sha256", "init"),
     ("order", "order_sha256", "order"),
     ("augmentation", "augmentation_sha256", "augmentation"),
+    ("diverged epoch", "diverged_epoch", "training"),
 )
-"""Outputs of the three seeds: name, key of status.json, and where a difference lies."""
-
-CONDITIONS = ("fingerprint", "numerics", "torch", "training_numerics", "stack", "kept", "data_digest")
-"""Keys of status.json that say how the weights were made or stored; the identity of a training compares them."""
+"""What status.json says besides checksums of files: name, key, and where a difference lies."""
 
 Points = dict[tuple[str, int], float]
 """Values by metric and step."""
@@ -48,7 +39,7 @@ Points = dict[tuple[str, int], float]
 
 @dataclass(frozen=True)
 class StoredTraining:
-    """A finished training in MLflow."""
+    """A finished training in MLflow; its status.json holds the sha256 of every other file."""
 
     reader: Reader
     stored: StoredRun
@@ -56,50 +47,54 @@ class StoredTraining:
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """Its status.json, which holds the sha256 of every other file."""
         return self.run.status
 
     @property
-    def epochs(self) -> list[float]:
-        """The evaluation epochs."""
-        return sorted(map(parse_mark, self.status["checkpoints"]))
+    def checkpoints(self) -> dict[str, float]:
+        """The evaluation epochs by the names of their files, those that were not kept included."""
+        epochs = sorted(map(parse_mark, self.status["checkpoints"]))
+        return {f"checkpoints/{checkpoint_name(epoch)}": epoch for epoch in epochs}
 
-    def sha256(self, epoch: float) -> str:
-        """Return the recorded sha256 of the weights at an evaluation epoch."""
-        return str(self.status["checkpoints"][mark_text(epoch)])
+    @property
+    def kept(self) -> list[str]:
+        """The names of the files that MLflow should hold, but for status.json."""
+        lost = set(self.checkpoints.values()) - set(kept_marks(self.status))
+        return [name for name in self.status["files"] if self.checkpoints.get(name) not in lost]
 
     def file(self, name: str) -> tuple[str, bytes]:
-        """Return the address and the content of config.json, metrics.csv or status.json."""
-        return self.reader.artifact(self.stored, name)
-
-    def weights(self, epoch: float) -> tuple[str, bytes]:
-        """Return the address and the content of a checkpoint, compared with nothing."""
+        """Return the address and the content of a file of the run, compared with nothing."""
+        if (epoch := self.checkpoints.get(name)) is None:
+            return self.reader.artifact(self.stored, name)
         path, content = self.reader.stored_checkpoint(self.run, epoch)
         return str(path), content
 
-    def damaged_checkpoints(self) -> Iterator[tuple[float, str | None]]:
-        """Yield each evaluation epoch whose weights were kept, and one line if MLflow's copy is not as recorded."""
-        for epoch in kept_marks(self.status):
-            try:
-                yield epoch, _damage(*self.weights(epoch), self.sha256(epoch))
-            except LmcError as error:
-                yield epoch, str(error)
+    def damage(self, name: str) -> str | None:
+        """Return one line if MLflow's copy of a file has not the sha256 that status.json records."""
+        try:
+            place, content = self.file(name)
+        except LmcError as error:
+            return str(error)
+        found, recorded = sha256_bytes(content), str(self.status["files"][name])
+        damaged = f"{place}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {REBUILD}"
+        return None if found == recorded else damaged
 
-    def damaged_files(self) -> Iterator[str | None]:
-        """Yield one line, or None, for status.json, config.json, metrics.csv and the points of the run."""
-        place, content = self.file("status.json")
-        tags = {key: self.stored.tags.get(f"lmc.{key}") for key in TAGGED}
-        apart = [(key, tag) for key, tag in tags.items() if tag is not None and tag != str(self.status.get(key))]
-        yield next((f"{place}: {key} {self.status.get(key)}, the run's tag says {tag}" for key, tag in apart), None)
-        for name in ("config.json", "metrics.csv"):
-            yield _damage(*self.file(name), self.status["files"][name])
+    def other_tags(self) -> str | None:
+        """Return one line if the run's tags have another sha256 than status.json."""
+        for key in TAGGED:
+            tag = self.stored.tags.get(f"lmc.{key}")
+            if tag is not None and tag != str(self.status.get(key)):
+                place, _ = self.file("status.json")
+                return f"{place}: {key} is {self.status.get(key)}, the run's tag says {tag}; {REBUILD}"
+        return None
+
+    def other_points(self) -> str | None:
+        """Return one line if the run's metrics are not those of its metrics.csv."""
         place, content = self.file("metrics.csv")
         try:
-            rows = parse_metrics(content.decode("ascii"))
+            points = training_points(parse_metrics(content.decode("ascii")))
         except (ValueError, KeyError, TypeError):
             raise LmcError(f"{place}: not the metrics of a training; {REBUILD}") from None
-        expected = {(point.name, point.step): point.value for point in training_points(rows)}
-        yield points_problem(self.stored, stored_points(self.reader, self.stored, METRICS), expected)
+        return points_problem(self.stored, stored_points(self.reader, self.stored, METRICS), points)
 
 
 def stored_points(reader: Reader, run: StoredRun, metrics: Any) -> Points:
@@ -107,78 +102,61 @@ def stored_points(reader: Reader, run: StoredRun, metrics: Any) -> Points:
     return {(name, step): v for name, points in reader.history(run, metrics).items() for step, v in points}
 
 
-def points_problem(run: StoredRun, stored: Points, expected: Points) -> str | None:
+def points_problem(run: StoredRun, stored: Points, expected: Iterable[Point]) -> str | None:
     """Return one line on the first point of a run that is not the one its files give, None if all are."""
-    for (name, step), there, here in sorted(differences(stored, expected)):
+    made = {(point.name, point.step): point.value for point in expected}
+    for (name, step), there, here in sorted(differences(stored, made)):
         who = f"run {run.run_id} ({run.tags.get('mlflow.runName')})"
         return f"metric {name} at step {step} is {there} in {who}, its files give {here}; {REBUILD}"
     return None
 
 
-def _damage(place: str, content: bytes, recorded: str) -> str | None:
-    found = sha256_bytes(content)
-    damaged = f"{place}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {REBUILD}"
-    return None if found == recorded else damaged
-
-
 def compare_training(record: StoredTraining, again: RunFolder) -> tuple[list[Check], list[Finding]]:
     """Compare a recorded training with `again`, the complete folder of its second making.
 
-    Where both status.json are equal, so is every file that they hold the sha256 of; if not, the files explain why.
+    Both status.json hold the sha256 of every file: where two are equal, the files are; where not, the files tell why.
     """
-    damaged = [Finding("stored", problem) for problem in record.damaged_files() if problem]
-    damaged += [Finding("stored", problem, epoch) for epoch, problem in record.damaged_checkpoints() if problem]
-    total = 4 + len(kept_marks(record.status))
-    checks, findings = [Check("stored in MLflow", max(total - len(damaged), 0), total)], damaged
-    recorded, made = record.status, again.status()
-    if recorded["data_digest"] != made["data_digest"]:
-        digests = f"recorded {recorded['data_digest'][:12]}, here {made['data_digest'][:12]}"
-        findings.append(Finding("data", f"data digest: {digests}"))
-    for name, key, where in STREAMS:
+    recorded, made, epochs = record.status, again.status(), record.checkpoints
+    problems = {name: record.damage(name) for name in record.kept}
+    problems |= {"tags": record.other_tags(), "points": record.other_points()}
+    findings = [Finding("stored", text, epochs.get(name)) for name, text in problems.items() if text]
+    checks = [Check("stored in MLflow", len(problems) - len(findings), len(problems))]
+    for name, key, where in KEYS:
         there, here = recorded.get(key), made.get(key)
         exists = there is not None or here is not None
         checks.append(Check(name, int(exists and there == here), int(exists)))
         if there != here and where != "init":  # the tensors below tell of other initial weights
-            findings.append(Finding(where, f"{name}: sha256 {str(here)[:12]}, recorded {str(there)[:12]}"))
-    weights = [
-        Finding("init" if epoch == 0 else "training", f"weights at epoch {epoch:g}: {told}", epoch)
-        for epoch in record.epochs
-        if (told := _weights_difference(record, again, epoch)) is not None
-    ]
-    checks.append(Check("checkpoints", len(record.epochs) - len(weights), len(record.epochs)))
-    rows = csv_rows(record.file("metrics.csv")[1], ("epoch", "split"))
-    apart = list(differences(rows, csv_rows((again.path / "metrics.csv").read_bytes(), ("epoch", "split"))))
-    missing = [key for key, there, _ in apart if there is not None]
-    checks.append(Check("metric rows", len(rows) - len(missing), len(rows)))
-    findings += weights + [Finding("training", _row_text(*row), float(row[0][0])) for row in apart]
-    if not findings:
-        findings += _other_keys(recorded, made)
-    return checks, findings
+            epoch = max(there or 0, here or 0) if key == "diverged_epoch" else None
+            findings.append(Finding(where, f"{name}: {str(here)[:12]}, recorded {str(there)[:12]}", epoch))
+    sound = {name for name in record.kept if problems[name] is None}
+    files = {name: (there, here) for name, there, here in differences(recorded["files"], made["files"])}
+    files.pop("config.json", None)  # a later version may write more settings, of the same fingerprint
+    for name, checksums in files.items():
+        findings.append(_file_finding(record, again, name, checksums, name in sound))
+    other = sum(name in epochs for name in files)
+    checks.append(Check("checkpoints", len(epochs) - other, len(epochs)))
+    return [*checks, Check("metrics.csv", int("metrics.csv" not in files), 1)], findings
 
 
-def _other_keys(recorded: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what of status.json differs though all files are equal: nobody but a hand can have written that."""
-    there, here = (
-        json_values(json_bytes({k: v for k, v in status.items() if k not in CONDITIONS})) for status in (recorded, made)
-    )
-    if there != here:
-        yield Finding("stored", f"status.json: {first_difference(there, here)}")
-
-
-def _weights_difference(record: StoredTraining, again: RunFolder, epoch: float) -> str | None:
-    """Return how two checkpoints differ, by checksum where MLflow has no sound copy; None if they are equal."""
-    made = again.status()["checkpoints"].get(mark_text(epoch))
-    if made == record.sha256(epoch):
-        return None
-    if made is None:
-        return "not made here"
-    content = b""
-    if epoch in kept_marks(record.status):
-        with suppress(LmcError):
-            _, content = record.weights(epoch)
-    if sha256_bytes(content) != record.sha256(epoch):
-        return f"sha256 {made[:12]}, recorded {record.sha256(epoch)[:12]} (MLflow has no sound copy)"
-    return tensor_difference(load(content), load(again.checkpoint(epoch).read_bytes()))
+def _file_finding(
+    record: StoredTraining, again: RunFolder, name: str, checksums: tuple[str | None, str | None], sound: bool
+) -> Finding:
+    """Return the difference of two files; `sound` says that MLflow has the recorded one."""
+    there, here = checksums
+    by_checksum = f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
+    if name == "metrics.csv":
+        contents = (record.file(name)[1], (again.path / name).read_bytes())
+        values = [csv_values(content, ("epoch", "split")) for content in contents]
+        epoch = next((float(key.split(",")[0].split()[1]) for key, _, _ in differences(*values)), None)
+        return Finding("training", f"{name}: {first_difference(*values) if sound else by_checksum}", epoch)
+    epoch = parse_mark(name.removeprefix("checkpoints/epoch-").removesuffix(".safetensors"))
+    if there is None or here is None:
+        told = "not made here" if here is None else "not recorded, made here"
+    else:
+        told = by_checksum
+        if sound:
+            told = tensor_difference(load(record.file(name)[1]), load((again.path / name).read_bytes()))
+    return Finding("init" if epoch == 0 else "training", f"weights at epoch {epoch:g}: {told}", epoch)
 
 
 def tensor_difference(recorded: dict[str, Tensor], made: dict[str, Tensor]) -> str:
@@ -199,10 +177,3 @@ def tensor_difference(recorded: dict[str, Tensor], made: dict[str, Tensor]) -> s
     name, count, numel, largest = apart[0]
     more = f"; {len(apart)} of {len(recorded)} tensors differ" if len(apart) > 1 else ""
     return f"{name} differs in {count} of {numel} entries, by up to {largest:.3g}{more}"
-
-
-def _row_text(key: tuple[str, ...], recorded: dict[str, str] | None, made: dict[str, str] | None) -> str:
-    place = f"metrics.csv, epoch {key[0]}, {key[1]}"
-    if recorded is None:
-        return f"{place}: not recorded, made here"
-    return f"{place}: not made here" if made is None else f"{place}: {first_difference(recorded, made)}"

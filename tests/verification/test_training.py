@@ -12,11 +12,11 @@ import torch
 from helpers import run_config, tiny_dataset, train
 
 from lmc_repro.errors import LmcError
-from lmc_repro.files import json_bytes, write_json
+from lmc_repro.files import json_bytes, sha256_file, write_json
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking.trains import training_points
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.verification.differences import Finding, csv_rows, differences, first_difference, json_values
+from lmc_repro.verification.differences import Finding, csv_values, differences, first_difference, json_values
 from lmc_repro.verification.identity import likely_reasons
 from lmc_repro.verification.training import StoredTraining, compare_training, tensor_difference
 
@@ -76,7 +76,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_equal_trainings(base: RunFolder, tmp_path: Path) -> None:
     checks, findings = compared(base, made(run_config(), tmp_path))
     assert findings == []
-    assert checks["checkpoints"] == (3, 3) and checks["metric rows"] == (9, 9)
+    assert checks["checkpoints"] == (3, 3) and checks["metrics.csv"] == (1, 1)
     assert checks["augmentation"] == (0, 0)
 
 
@@ -111,19 +111,22 @@ def test_a_metric_row_alone(base: RunFolder, tmp_path: Path) -> None:
     place = next(i for i, row in enumerate(rows) if (row.epoch, row.split) == (1, "test"))
     rows[place] = dataclasses.replace(rows[place], wrong=(rows[place].wrong or 0) + 1)
     again.write_metrics(rows)
+    files = again.status()["files"] | {"metrics.csv": sha256_file(again.path / "metrics.csv")}
+    write_json(again.status_file, {**again.status(), "files": files})
     checks, (finding,) = compared(base, again)
-    assert checks["metric rows"] == (8, 9)
+    assert checks["metrics.csv"] == (0, 1)
     assert (finding.where, finding.epoch) == ("training", 1)
     wrong = base.metrics()[place].wrong
-    assert finding.text == f"metrics.csv, epoch 1, test: wrong is {wrong}, recomputed {rows[place].wrong}"
+    assert finding.text == f"metrics.csv: epoch 1, split test: wrong is {wrong}, recomputed {rows[place].wrong}"
 
 
 def test_a_mark_that_was_not_made_here_and_rows_too_many(base: RunFolder, tmp_path: Path) -> None:
     _, findings = compared(base, made(run_config(evaluate_at=[0, 2, 3]), tmp_path))
     told = [finding.text for finding in findings]
     assert "weights at epoch 1: not made here" in told
-    assert "metrics.csv, epoch 1, test: not made here" in told
-    assert "metrics.csv, epoch 2, test: not recorded, made here" in told
+    assert "weights at epoch 2: not recorded, made here" in told
+    (rows,) = [text for text in told if text.startswith("metrics.csv: epoch 1, split ")]
+    assert "recomputed absent (and " in rows
 
 
 def test_by_how_much_tensors_differ() -> None:
@@ -149,7 +152,7 @@ def test_a_key_of_status_json_alone(base: RunFolder, tmp_path: Path) -> None:
     again = made(run_config(), tmp_path)
     write_json(again.status_file, {**again.status(), "diverged_epoch": 2.5})
     _, findings = compared(base, again)
-    assert [finding.where for finding in findings] == ["stored"]
+    assert [(finding.where, finding.epoch) for finding in findings] == [("training", 2.5)]
     write_json(again.status_file, {**again.status(), "diverged_epoch": None, "torch": "9.9"})
     assert compared(base, again)[1] == []  # a condition, not a bit of the run
 
@@ -161,7 +164,7 @@ def test_the_first_difference_of_a_file() -> None:
     other = values | {"cell b.late.0": 2.5, "cell b.late.1": 3.5}
     assert list(differences(values, other)) == [("cell b.late.0", 1.5, 2.5), ("cell b.late.1", None, 3.5)]
     assert first_difference(values, other) == "cell b.late.0 is 1.5, recomputed 2.5 (and 1 more)"
-    assert csv_rows(b"a,b,c\n1,x,2\n", ("a", "b")) == {("1", "x"): {"c": "2"}}
+    assert csv_values(b"a,b,c\n1,x,2\n", ("a", "b")) == {"a 1, b x: c": "2"}
 
 
 @pytest.mark.parametrize(

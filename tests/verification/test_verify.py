@@ -115,7 +115,7 @@ def test_a_count_of_curves_csv(finished: Finished, capsys: Capture) -> None:
     assert code == 1
     told = " | ".join(found["problems"])
     assert f"{finished.results / 'cells.json'}: cell deep--fast.pairs.pair 0.test." in told
-    assert f"{file}: cell deep--fast, pair 0, epoch 4, test, alpha 0.5: wrong is" in told
+    assert f"{file}: cell deep--fast, pair 0, epoch 4, split test, alpha 0.5: wrong is" in told
     assert f"path.json: test_wrong at alpha 0.5 is {words[6]}, recomputed {int(words[6]) + 300}" in told
 
 
@@ -129,7 +129,7 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: C
     with changed(file, text.replace(line, line.replace(loss, nearly)).encode()):
         assert verified(capsys, quick=True)[0] == 0
         problem = one_problem(capsys)
-    assert problem.startswith(f"{file}: cell deep--fast, pair 0, epoch 2, train, alpha 0.5: loss is {nearly}, ")
+    assert problem.startswith(f"{file}: cell deep--fast, pair 0, epoch 2, split train, alpha 0.5: loss is {nearly}, ")
 
 
 @pytest.mark.parametrize(
