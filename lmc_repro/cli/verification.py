@@ -1,4 +1,4 @@
-"""`lmc reproduce` and `lmc verify`: prints what was found; the exit code says it too."""
+"""`lmc reproduce` and `lmc verify`: print a certificate or a verification, and return its exit code."""
 
 from __future__ import annotations
 

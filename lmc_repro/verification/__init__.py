@@ -1,1 +1,1 @@
-"""Proof: trains a run again and certifies its bits, verifies a study's files and store, compares with a lock."""
+"""Verification: recomputes a run, a path or the files of a study, and compares their bytes with the record."""
