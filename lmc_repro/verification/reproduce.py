@@ -21,7 +21,6 @@ from lmc_repro.numerics import numerics_tag
 from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.failures import REBUILD
@@ -36,15 +35,6 @@ from lmc_repro.verification.certificate import Certificate, Comparison, Training
 from lmc_repro.verification.differences import Check, Finding, differences, table_values
 from lmc_repro.verification.identity import Identity, identity_here, likely_reasons, recorded_identity
 from lmc_repro.verification.training import StoredTraining, compare_training, stored_points
-
-
-@dataclass(frozen=True)
-class Record:
-    """A recorded training, its run's name and its config."""
-
-    training: StoredTraining
-    name: str
-    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,8 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     """
     begun = time.monotonic()
     kind: Literal["train", "pair"] = "pair" if run.tags.get(names.KIND) == "pair" else "train"
-    records = [_record(reader, run_id) for run_id in (_ends(reader, run) if kind == "pair" else [run.run_id])]
+    ids = _ends(reader, run) if kind == "pair" else [run.run_id]
+    records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in ids]
     path = _stored_path(reader, run) if kind == "pair" else None
     place = _place(project, records[0], fresh)
     folders = _train(records, place, listener)
@@ -87,11 +78,6 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     first = certificate.findings[0]
     owner = next((training for training in trainings if first in training.findings), trainings[0])
     return replace(certificate, likely=likely_reasons(first, owner.recorded, owner.here))
-
-
-def _record(reader: Reader, run_id: str) -> Record:
-    end = find_end(reader, run_id)
-    return Record(StoredTraining(reader, reader.run(run_id), end.run), end.name, end.config)
 
 
 def _ends(reader: Reader, run: StoredRun) -> list[str]:
@@ -112,7 +98,7 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
     return found
 
 
-def _place(project: Project, record: Record, fresh: Path) -> Place:
+def _place(project: Project, record: StoredTraining, fresh: Path) -> Place:
     name = record.config.data.dataset
     dataset_info(name)
     ready = [
@@ -122,28 +108,28 @@ def _place(project: Project, record: Record, fresh: Path) -> Place:
     ]
     if not ready:
         require_ready(project.prepared, name)
-    wanted = record.training.status["data_digest"]
+    wanted = record.status["data_digest"]
     prepared, status = next(((f, s) for f, s in ready if s.get("digest") == wanted), ready[0])
     return Place(project, fresh, prepared, status, _device(record))
 
 
-def _device(record: Record) -> str:
+def _device(record: StoredTraining) -> str:
     """Return where the run is made again: on a GPU only what a GPU made."""
-    if not str(record.training.status["numerics"]).startswith("cuda:"):
+    if not str(record.status["numerics"]).startswith("cuda:"):
         return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[RunFolder]:
+def _train(records: Sequence[StoredTraining], place: Place, listener: Listener) -> list[RunFolder]:
     """Train all records from nothing and return their complete folders."""
     folders, work = [], []
     for record in records:
         config, digest = record.config, str(place.status.get("digest"))
         data = data_identity(dataset_info(config.data.dataset), digest)
         fingerprint = run_fingerprint(config, data, place.tag)
-        if fingerprint != record.training.run.fingerprint:
+        if fingerprint != record.run.fingerprint:
             recorded, here = _identities(record, place)
             told = ", ".join(f"{name} {a} and {b}" for name, a, b in differences(recorded, here) if name != "commit")
             listener.line(f"not the same conditions as recorded ({told or 'another fingerprint'}): tried all the same")
@@ -165,25 +151,25 @@ def _train(records: Sequence[Record], place: Place, listener: Listener) -> list[
     return folders
 
 
-def _compare(record: Record, folder: RunFolder, place: Place) -> TrainingComparison:
-    checks, findings = compare_training(record.training, folder)
+def _compare(record: StoredTraining, folder: RunFolder, place: Place) -> TrainingComparison:
+    checks, findings = compare_training(record, folder)
     return TrainingComparison(
-        record.training.stored.run_id,
+        record.stored.run_id,
         record.name,
         tuple(checks),
         tuple(findings),
-        (record.training.run.fingerprint, folder.fingerprint),
+        (record.run.fingerprint, folder.fingerprint),
         *_identities(record, place),
     )
 
 
-def _identities(record: Record, place: Place) -> tuple[Identity, Identity]:
+def _identities(record: StoredTraining, place: Place) -> tuple[Identity, Identity]:
     """Return a training's identity as recorded, and as it is here."""
     here = identity_here(place.tag, str(place.status.get("digest")), place.project.root)
-    return recorded_identity(record.training.status, record.training.stored.tags), here
+    return recorded_identity(record.status, record.stored.tags), here
 
 
-def _measure(records: Sequence[Record], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
+def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
     """Measure the path between the weights made again."""
     first, second = folders
     statuses = [folder.status() for folder in folders]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.compare.pair import PairTask, pair_key
@@ -12,7 +11,6 @@ from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.progress import part
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.cells import cell_points
@@ -187,15 +185,11 @@ def measure_again(
 
 def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
     """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-    cell, pair = stored.results.pairs[name]
+    pair = stored.results.pairs[name][1]
     a, b = (stored.training(name[0], fingerprint) for fingerprint in pair["fingerprints"])
     epochs = sorted(stored.results.curves[name])
     if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
-    # A cell's config has no seeds; a path needs none.
-    augmentation = None if cell["config"]["data"]["augment"] is None else 0
-    seeds: dict[str, Any] = {"trainer": pair["trainer_seed"], "loader": 0, "augmentation": augmentation}
-    config = RunConfig.model_validate({**cell["config"], "seeds": seeds})
     load = stored.reader.checkpoint
     return PairTask(
         pair=pair["pair"],
@@ -203,8 +197,8 @@ def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | Non
         fingerprints=(a.run.fingerprint, b.run.fingerprint),
         diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
         weights={epoch: (load(a.run, epoch), load(b.run, epoch)) for epoch in epochs},
-        model=config.model,
-        data=config.data,
+        model=a.config.model,
+        data=a.config.data,
         prepared=prepared,
         points=stored.results.study.points,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
 from lmc_repro.schemas.base import parse_mark
+from lmc_repro.schemas.load import validate
+from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.points import Point
 from lmc_repro.tracking.reader import Reader
@@ -48,6 +51,16 @@ class StoredTraining:
     @property
     def status(self) -> Mapping[str, Any]:
         return self.run.status
+
+    @property
+    def name(self) -> str:
+        return str(self.run.tags.get("mlflow.runName", self.run.run_id))
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The recorded config; LmcError if it cannot be read."""
+        read = self.reader.json_artifact(self.stored, "config.json")
+        return validate(RunConfig, read, f"run {self.stored.run_id}: config.json")
 
     @property
     def checkpoints(self) -> dict[str, float]:
