@@ -13,7 +13,7 @@ from lmc_repro.compare.pair import PairTask
 from lmc_repro.compare.two_runs import find_end
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.data.status import Status, read_status, require_ready
+from lmc_repro.data.status import read_status, require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
@@ -27,7 +27,7 @@ from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
-from lmc_repro.training.checkpoint import verified
+from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
@@ -39,17 +39,14 @@ from lmc_repro.verification.training import StoredTraining, compare_training, st
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are made again: `fresh` is an empty folder, `prepared` holds the data set."""
+    """Where and with what runs are made again: below `fresh`, an empty folder, from the data in `prepared`."""
 
-    project: Project
     fresh: Path
     prepared: Path
-    status: Status
+    digest: str
     device: str
-
-    @property
-    def tag(self) -> str:
-        return numerics_tag(self.device)
+    tag: str
+    identity: Identity
 
 
 def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, listener: Listener) -> Certificate:
@@ -110,7 +107,9 @@ def _place(project: Project, record: StoredTraining, fresh: Path) -> Place:
         require_ready(project.prepared, name)
     wanted = record.status["data_digest"]
     prepared, status = next(((f, s) for f, s in ready if s.get("digest") == wanted), ready[0])
-    return Place(project, fresh, prepared, status, _device(record))
+    digest, device = str(status.get("digest")), _device(record)
+    tag = numerics_tag(device)
+    return Place(fresh, prepared, digest, device, tag, identity_here(tag, digest, project.root))
 
 
 def _device(record: StoredTraining) -> str:
@@ -126,12 +125,11 @@ def _train(records: Sequence[StoredTraining], place: Place, listener: Listener) 
     """Train all records from nothing and return their complete folders."""
     folders, work = [], []
     for record in records:
-        config, digest = record.config, str(place.status.get("digest"))
-        data = data_identity(dataset_info(config.data.dataset), digest)
-        fingerprint = run_fingerprint(config, data, place.tag)
+        config = record.config
+        fingerprint = run_fingerprint(config, data_identity(dataset_info(config.data.dataset), place.digest), place.tag)
         if fingerprint != record.run.fingerprint:
-            recorded, here = _identities(record, place)
-            told = ", ".join(f"{name} {a} and {b}" for name, a, b in differences(recorded, here) if name != "commit")
+            apart = differences(recorded_identity(record.status, record.stored.tags), place.identity)
+            told = ", ".join(f"{name} {a} and {b}" for name, a, b in apart if name != "commit")
             listener.line(f"not the same conditions as recorded ({told or 'another fingerprint'}): tried all the same")
         folder = RunFolder(place.fresh / fingerprint)
         assert not folder.path.exists()
@@ -159,35 +157,24 @@ def _compare(record: StoredTraining, folder: RunFolder, place: Place) -> Trainin
         tuple(checks),
         tuple(findings),
         (record.run.fingerprint, folder.fingerprint),
-        *_identities(record, place),
+        recorded_identity(record.status, record.stored.tags),
+        place.identity,
     )
-
-
-def _identities(record: StoredTraining, place: Place) -> tuple[Identity, Identity]:
-    """Return a training's identity as recorded, and as it is here."""
-    here = identity_here(place.tag, str(place.status.get("digest")), place.project.root)
-    return recorded_identity(record.status, record.stored.tags), here
 
 
 def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
     """Measure the path between the weights made again."""
-    first, second = folders
-    statuses = [folder.status() for folder in folders]
-    config = records[0].config
-    weights = {}
-    for mark in config.evaluate_at:
-        shas = [status["checkpoints"] for status in statuses]
-        a, b = (
-            verified(folder.checkpoint(mark), sha[mark_text(mark)], folder.fix)
-            for folder, sha in zip(folders, shas, strict=True)
-        )
-        weights[mark] = (a, b)
+    (first, second), config = folders, records[0].config
+
+    def weights(folder: RunFolder, epoch: float) -> Checkpoint:
+        return verified(folder.checkpoint(epoch), folder.status()["checkpoints"][mark_text(epoch)], folder.fix)
+
     task = PairTask(
         pair="again",
         trainer_seed=config.seeds.trainer,
         fingerprints=(first.fingerprint, second.fingerprint),
-        diverged=(statuses[0]["diverged_epoch"], statuses[1]["diverged_epoch"]),
-        weights=weights,
+        diverged=(first.status()["diverged_epoch"], second.status()["diverged_epoch"]),
+        weights={epoch: (weights(first, epoch), weights(second, epoch)) for epoch in config.evaluate_at},
         model=config.model,
         data=config.data,
         prepared=place.prepared,
