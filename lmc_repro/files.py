@@ -63,7 +63,12 @@ def process_exists(number: int) -> bool:
 
 def write_json(path: Path, value: Any, wait: bool = True) -> None:
     """Write JSON for people and diffs: sorted keys, two spaces, never NaN; `wait` as in `write_atomic`."""
-    write_atomic(path, (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode(), wait)
+    write_atomic(path, json_bytes(value), wait)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return the bytes that `write_json` writes."""
+    return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path, fix: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 _LOG_STEP = 0.1  # a log gets a line each tenth of the work
@@ -27,6 +29,16 @@ class Listener(Protocol):
     def end(self) -> None:
         """The part is over."""
         ...
+
+
+@contextmanager
+def part(listener: Listener, title: str, total: float) -> Iterator[None]:
+    """Begin a part of the work of `total` units, and end it whatever happens."""
+    listener.begin(title, total)
+    try:
+        yield
+    finally:
+        listener.end()
 
 
 class Lines:

@@ -34,7 +34,7 @@ ORDER = (
     "report",
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks
-    "proof",  # makes runs again and holds them against what was stored
+    "verification",  # makes runs again and holds them against what was stored
     "api",  # the same for notebooks
     "maintenance",  # doctor and cleanup: examine an installation and its project, remove unneeded working files
     "cli",

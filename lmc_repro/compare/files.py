@@ -27,6 +27,7 @@ from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.schemas.study import AxisEntry, StudyConfig
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
+from lmc_repro.training.run_folder import RunFolder
 
 CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
 
@@ -41,6 +42,27 @@ class RunRecord:
     status: dict[str, Any]
     train_error: float | None
     test_error: float | None
+
+    @classmethod
+    def of(cls, folder: RunFolder, cell: str, config: RunConfig, status: dict[str, Any]) -> RunRecord:
+        """Return the record of a finished run, with the scores of the last epoch from its metrics.csv."""
+        last = {row.split: row.error for row in folder.metrics() if row.epoch == config.epochs}
+        return cls(folder.fingerprint, cell, config, status, last.get("train"), last.get("test"))
+
+    def entry(self) -> dict[str, Any]:
+        """Return the run's entry in runs.json."""
+        return {
+            "fingerprint": self.fingerprint,
+            "cell": self.cell,
+            **self.config.seeds.model_dump(),
+            "diverged_epoch": self.status["diverged_epoch"],
+            "init_sha256": self.status["init_sha256"],
+            "order_sha256": self.status["order_sha256"],
+            **{key: self.status[key] for key in ("augmentation_sha256", "stack") if key in self.status},
+            "final_sha256": self.status["final_sha256"],
+            "train_error": self.train_error,
+            "test_error": self.test_error,
+        }
 
 
 def write_results(
@@ -61,14 +83,19 @@ def write_results(
     cells = [cell for cell in plan.cells if cell.key in results]
     write_json(folder / "runs.json", _runs(plan, records, digests, not_run, numerics, device, torch or torch_version()))
     write_json(folder / "cells.json", [cell_record(cell, results[cell.key]) for cell in cells])
+    write_atomic(folder / "curves.csv", curves_csv(plan.study, {cell.key: results[cell.key].pairs for cell in cells}))
+
+
+def curves_csv(study: str, pairs: Mapping[str, Sequence[PairResult]]) -> bytes:
+    """Return the content of curves.csv: the pairs of each cell, by its key, in the order given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CURVE_COLUMNS)
-    for cell in cells:
-        for pair in results[cell.key].pairs:
+    for cell, measured in pairs.items():
+        for pair in measured:
             for mark in pair.marks:
-                writer.writerows(_curve_rows(plan.study, cell.key, pair.pair, mark))
-    write_atomic(folder / "curves.csv", text.getvalue().encode())
+                writer.writerows(_curve_rows(study, cell, pair.pair, mark))
+    return text.getvalue().encode()
 
 
 def cell_record(cell: Cell, result: CellResult) -> dict[str, Any]:
@@ -87,6 +114,13 @@ def cell_record(cell: Cell, result: CellResult) -> dict[str, Any]:
         "n_runs": len(cell.runs),
         "parameters": count_parameters(model),
         "paper": cell.paper,
+        **measured_record(result),
+    }
+
+
+def measured_record(result: CellResult) -> dict[str, Any]:
+    """Return what cells.json holds of a cell that was measured or follows from it: its pairs and both summaries."""
+    return {
         "pairs": [_pair_record(pair) for pair in result.pairs],
         **{split: _summary_record(result.summary[split]) for split in SPLITS},
     }
@@ -183,21 +217,7 @@ def _runs(
             for setting, source in study.provenance.items()
         ],
         "not_run": dict(not_run),
-        "runs": [
-            {
-                "fingerprint": r.fingerprint,
-                "cell": r.cell,
-                **r.config.seeds.model_dump(),
-                "diverged_epoch": r.status["diverged_epoch"],
-                "init_sha256": r.status["init_sha256"],
-                "order_sha256": r.status["order_sha256"],
-                **{key: r.status[key] for key in ("augmentation_sha256", "stack") if key in r.status},
-                "final_sha256": r.status["final_sha256"],
-                "train_error": r.train_error,
-                "test_error": r.test_error,
-            }
-            for r in records
-        ],
+        "runs": [record.entry() for record in records],
     }
 
 

@@ -51,7 +51,7 @@ def load_pair(folder: Path, key: str, cell: Cell, statuses: Mapping[str, Mapping
             }
             for mark in measured["marks"]
         }
-        return judged_pair(measured, marks, cell, statuses)
+        return judged_pair(measured, marks, cell.config, statuses)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -59,16 +59,16 @@ def load_pair(folder: Path, key: str, cell: Cell, statuses: Mapping[str, Mapping
 def judged_pair(
     measured: Mapping[str, Any],
     marks: Mapping[float, dict[SplitName, Curve]],
-    cell: Cell,
+    config: Mapping[str, Any],
     statuses: Mapping[str, Mapping[str, Any]],
 ) -> PairResult:
     """Return a pair from its curves at each mark and what else was measured of it; KeyError for what is not there.
 
-    `measured` is a pair as `store_pair` writes it or as cells.json has it.
+    `measured` is a pair as `store_pair` writes it or as cells.json has it, `config` its cell's.
     """
     first, second = measured["fingerprints"]
     diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
-    classes, largest_class = dataset_info(cell.config["data"]["dataset"]).classes, int(measured["largest_class"])
+    classes, largest_class = dataset_info(config["data"]["dataset"]).classes, int(measured["largest_class"])
     return PairResult(
         measured["pair"],
         measured["trainer_seed"],

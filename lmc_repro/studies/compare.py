@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
@@ -66,7 +67,10 @@ def conclude(
     for cell in cells:
         results[cell.key] = judged_cell(workspace.plan, cell, found[cell.key])
         tracker.finish_cell(cell, results[cell.key])
-    records = [_record(workspace, member, statuses[member.fingerprint]) for member in runs]
+    records = [
+        RunRecord.of(RunFolder(workspace.runs / m.fingerprint), m.cell.key, m.config, statuses[m.fingerprint])
+        for m in runs
+    ]
     if remark := tracker.link_project_run(cells):
         workspace.listener.line(remark)
     tracker.close()
@@ -173,35 +177,28 @@ def _task(
 
 
 def check_ends(workspace: Workspace, result: PairResult) -> None:
-    """LmcError unless the path's ends have the error counts that their runs logged: the weights are those runs'.
+    """LmcError unless the path's ends have the error counts that their runs logged: the weights are those runs'."""
+    if problem := ends_problem(workspace.runs, workspace.tag, result):
+        raise LmcError(problem)
+
+
+def ends_problem(runs: Path, tag: str, result: PairResult) -> str | None:
+    """Return one line if an end of a path has another error count than its run in `runs` logged, None if all agree.
 
     Equal on a CPU. On a GPU the ends were counted in another stack, so near-ties may fall differently: one in a
-    thousand images is allowed.
+    thousand images is allowed. `tag` is the numerics tag of the runs.
     """
-    share = 1 / 1000 if workspace.tag.startswith("cuda") else 0.0
+    share = 1 / 1000 if tag.startswith("cuda") else 0.0
     for end, fingerprint in enumerate(result.fingerprints):
-        folder = RunFolder(workspace.runs / fingerprint)
+        folder = RunFolder(runs / fingerprint)
         logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
         for mark in result.marks:
             for split, curve in mark.curves.items():
                 found = curve.wrong[-end]
                 said = logged.get((mark.epoch, split))
                 if said is None or abs(said - found) > share * curve.n:
-                    raise LmcError(
-                        f"{folder.path / 'metrics.csv'}: epoch {mark.epoch} says {said} wrong on {split}, the weights "
-                        f"in MLflow give {found}: other bits than in training; delete {folder.path} and train again"
+                    return (
+                        f"{folder.path / 'metrics.csv'}: epoch {mark.epoch:g} says {said} wrong on {split}, pair "
+                        f"{result.pair} has {found}: other bits than in training; delete {folder.path} and train again"
                     )
-
-
-def _record(workspace: Workspace, member: Member, status: dict[str, Any]) -> RunRecord:
-    rows = {(row.epoch, row.split): row for row in RunFolder(workspace.runs / member.fingerprint).metrics()}
-    last = member.config.epochs
-    train, test = rows.get((last, "train")), rows.get((last, "test"))
-    return RunRecord(
-        fingerprint=member.fingerprint,
-        cell=member.cell.key,
-        config=member.config,
-        status=status,
-        train_error=train.error if train else None,
-        test_error=test.error if test else None,
-    )
+    return None

@@ -143,7 +143,7 @@ def _pairs(
             f"{plan.profile}, {plan.profile_config.points} and {EVALUATION_NUMERICS}; {again}"
         )
     listed = {entry["cell"]: entry["pairs"] for entry in read_json(results / "cells.json", again)}
-    marks = _marks(study)
+    marks = curves_by_pair(study)
     found: dict[str, list[PairResult]] = {}
     for cell in plan.cells:
         names = {pair.name: pair for pair in cell.pairs}
@@ -156,12 +156,12 @@ def _pairs(
                     f"{' and '.join(entry['fingerprints'])}, which are not those of params.yaml; {again}"
                 )
             curves = marks[cell.key, entry["pair"]]
-            result = judged_pair(entry, curves, cell, statuses)
+            result = judged_pair(entry, curves, cell.config, statuses)
             found.setdefault(cell.key, []).append(result)
     return found
 
 
-def _marks(study: StudyResults) -> dict[tuple[str, str], dict[float, dict[SplitName, Curve]]]:
+def curves_by_pair(study: StudyResults) -> dict[tuple[str, str], dict[float, dict[SplitName, Curve]]]:
     """Return the curves of each cell and pair, by epoch and split."""
     found: dict[tuple[str, str], dict[float, dict[SplitName, Curve]]] = {}
     for (cell, pair, epoch, split), curve in study.curves.items():

@@ -100,8 +100,7 @@ class RunFolder:
         """Return the lines of metrics.csv."""
         path = self.path / "metrics.csv"
         try:
-            with open(path, newline="", encoding="ascii") as file:
-                return [_row(values) for values in csv.DictReader(file)]
+            return parse_metrics(path.read_text(encoding="ascii"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LmcError(f"{path}: cannot be read ({error}); {self.fix}") from None
 
@@ -163,6 +162,11 @@ class RunFolder:
 
 def _cell(value: object) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def parse_metrics(text: str) -> list[MetricRow]:
+    """Return the lines of a metrics.csv; ValueError, KeyError or TypeError for any other text."""
+    return [_row(values) for values in csv.DictReader(text.splitlines())]
 
 
 def _row(values: dict[str, str]) -> MetricRow:

@@ -1,4 +1,4 @@
-"""What is typed to hold runs and results to what was stored, and to clear up."""
+"""Arguments of the commands that verify runs and results, and of the one that removes leftovers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def reproduce(
 ) -> None:
     """Make a run again and say whether its bits are the same.
 
-    From what MLflow holds alone, in a fresh folder: trains it from the recorded config and seeds, and compares
-    sha256 of initial weights, order, augmentation, every checkpoint and every metric; of a pair both trainings,
-    then the path count by count. Ids: `lmc list STUDY`, `lmc show CELL_ID`. Exit code 0 identical, 1 something
-    differs (the first thing, and what is likely behind it), 2 cannot be tried.
+    Trains it in a fresh folder from the config and seeds that MLflow holds, and compares sha256 of initial weights,
+    order, augmentation and every file; of a pair both trainings, then the path count by count. Ids:
+    `lmc list STUDY`, `lmc show CELL_ID`. Exit code 0: identical. 1: something differs (the first difference and
+    its likely reasons). 2: cannot be tried.
     """
-    from lmc_repro.cli.proof import reproduce_command
+    from lmc_repro.cli.verification import reproduce_command
 
     raise typer.Exit(reproduce_command(run_id, tracking_uri, as_json, out))
 
@@ -36,11 +36,12 @@ def verify(
 ) -> None:
     """Check a study's results against their checksums.
 
-    Without training, and nothing is written. Run folders and MLflow's checkpoints by sha256, paths between those
-    weights measured again (counts and losses equal to curves.csv), barriers worked out again from curves.csv (equal
-    to cells.json and to MLflow). Exit code 0, or 1 with a line a problem that names the file and what to do.
+    Trains and writes nothing. Checks run folders and MLflow's checkpoints by sha256, recomputes runs.json and
+    cells.json from run folders and curves.csv, measures the paths between MLflow's weights again, and compares the
+    three files byte for byte. Exit code 0, or 1 with one line per problem that names the file, the first key that
+    differs and the fix.
     """
-    from lmc_repro.cli.proof import verify_command
+    from lmc_repro.cli.verification import verify_command
 
     raise typer.Exit(verify_command(study, profile, quick, as_json))
 

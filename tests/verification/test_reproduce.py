@@ -13,7 +13,7 @@ import pytest
 from finished_study import Finished, changed, flipped
 from safetensors.torch import load_file, save_file
 
-from lmc_repro.cli.proof import reproduce_command
+from lmc_repro.cli.verification import reproduce_command
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.errors import LmcError
 from lmc_repro.numerics import numerics_tag
@@ -53,15 +53,17 @@ def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_p
     with without_own_runs(finished):
         code, found = reproduced(run_id, capsys, tmp_path / "again")
     assert (code, found["identical"], found["first"], found["likely"]) == (0, True, None, [])
-    assert (found["trained"], found["reused"]) == (1, 0)
+    assert found["trained"] == 1
     (proof,) = found["trainings"]
     assert counted(proof) == {
         "stored in MLflow": (7, 7),
+        "data digest": (1, 1),
         "initial weights": (1, 1),
         "order": (1, 1),
         "augmentation": (0, 0),
+        "diverged epoch": (0, 0),
         "checkpoints": (3, 3),
-        "metric rows": (10, 10),
+        "metrics.csv": (1, 1),
     }
     first, second = proof["fingerprints"]
     assert first == second and proof["recorded"] == proof["here"] | {"commit": proof["recorded"]["commit"]}
@@ -76,7 +78,7 @@ def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_p
 def test_a_pair_is_made_again_with_both_trainings_and_its_path(finished: Finished, capsys: Capture) -> None:
     with without_own_runs(finished):
         code, found = reproduced(finished.pair(), capsys)
-    assert (code, found["identical"], found["trained"], found["reused"]) == (0, True, 2, 0)
+    assert (code, found["identical"], found["trained"]) == (0, True, 2)
     assert [proof["run_id"] for proof in found["trainings"]] == finished.trainings()
     path = counted(found["path"])
     assert path["error counts"] == (6, 6) and path["losses"] == (6, 6)
@@ -117,7 +119,7 @@ def test_other_files_of_the_store_are_checked_too(
     with changed(Path(place), content.replace(b"899", b"898", 1)):
         code, found = reproduced(run_id, capsys)
     assert code == 1 and found["first"]["text"].startswith(f"{place}: damaged")
-    assert counted(found["trainings"][0])["metric rows"] == (9, 10)
+    assert counted(found["trainings"][0])["metrics.csv"] == (1, 1)  # made again with the recorded sha256
 
     def one_point_moved(self: Reader, run: Any, metrics: Any) -> dict[str, Points]:
         found = history(self, run, metrics)

@@ -13,7 +13,7 @@ import_mlflow("sqlite:///")
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Finished:
-    root = tmp_path_factory.mktemp("proof") / "a project"
+    root = tmp_path_factory.mktemp("verification") / "a project"
     root.mkdir()
     return make_finished(root, digits)
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from finished_study import Finished, changed, flipped
 
-from lmc_repro.cli.proof import verify_command
+from lmc_repro.cli.verification import verify_command
 from lmc_repro.errors import LmcError
+from lmc_repro.files import json_bytes
 from lmc_repro.tracking.reader import Points, Reader
 
 Capture = pytest.CaptureFixture[str]
@@ -41,15 +42,15 @@ def test_a_finished_study_is_all_well(finished: Finished, capsys: Capture) -> No
     assert found["places"] == [str(finished.results)]
     assert {check["name"]: (check["equal"], check["total"]) for check in found["checks"]} == {
         "run folders": (2, 2),
-        "barriers of pairs": (1, 1),
+        "runs.json": (1, 1),
         "ends of paths": (1, 1),
-        "summaries of cells": (1, 1),
+        "cells.json": (2, 2),
         "trainings in MLflow": (2, 2),
         "checkpoints in MLflow": (6, 6),
         "pairs in MLflow": (1, 1),
         "cells in MLflow": (1, 1),
-        "curves again": (3, 3),
-        "distances again": (1, 1),
+        "paths measured again": (1, 1),
+        "curves.csv": (1, 1),
     }
 
 
@@ -68,13 +69,13 @@ def test_quick_says_what_it_leaves_out(finished: Finished, capsys: Capture) -> N
     assert verify_command("one", None, True, False) == 0
     printed = capsys.readouterr().out
     assert "left out: paths measured again: --quick" in printed
-    assert "curves again" not in printed and "no problems in" in printed
+    assert "curves.csv" not in printed and "no problems in" in printed
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> bytes:
     value = json.loads(path.read_text())
     change(value)
-    return json.dumps(value).encode()
+    return json_bytes(value)
 
 
 def test_a_damaged_checkpoint_of_a_run_folder(finished: Finished, capsys: Capture) -> None:
@@ -113,9 +114,9 @@ def test_a_count_of_curves_csv(finished: Finished, capsys: Capture) -> None:
         code, found = verified(capsys)
     assert code == 1
     told = " | ".join(found["problems"])
-    assert f"{finished.results / 'cells.json'}: cell deep--fast, pair 0: test barrier" in told
-    assert f"{file}: cell deep--fast, pair 0, epoch 4, test: wrong at alpha 0.5 is" in told
-    assert f"path.json: another path than {file} has" in told
+    assert f"{finished.results / 'cells.json'}: cell deep--fast.pairs.pair 0.test." in told
+    assert f"{file}: cell deep--fast, pair 0, epoch 4, split test, alpha 0.5: wrong is" in told
+    assert f"path.json: test_wrong at alpha 0.5 is {words[6]}, recomputed {int(words[6]) + 300}" in told
 
 
 def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: Capture) -> None:
@@ -128,18 +129,18 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: C
     with changed(file, text.replace(line, line.replace(loss, nearly)).encode()):
         assert verified(capsys, quick=True)[0] == 0
         problem = one_problem(capsys)
-    assert problem.startswith(f"{file}: cell deep--fast, pair 0, epoch 2, train: loss at alpha 0.5 is {nearly}, ")
+    assert problem.startswith(f"{file}: cell deep--fast, pair 0, epoch 2, split train, alpha 0.5: loss is {nearly}, ")
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda cells: cells[0]["pairs"][0]["test"].update(barrier=1.25), "pair 0: test barrier 1.25, from"),
-        (lambda cells: cells[0]["pairs"][0].update(largest_class=92), "pair 0: largest_class 92, MLflow's weights"),
-        (lambda cells: cells[0]["pairs"][0].update(status=["trained", "diverged"]), "pair 0: status ['trained', 'div"),
-        (lambda cells: cells[0]["train"].update(verdict="mixed"), "train verdict mixed, from curves.csv"),
-        (lambda cells: cells[0]["test"]["late"][0].update(mean=9.5), "test late ["),
-        (lambda cells: cells[0]["pairs"][0].update(cosine=0.5), "pair 0: cosine 0.5, MLflow's weights give"),
+        (lambda cells: cells[0]["pairs"][0]["test"].update(barrier=1.25), "pairs.pair 0.test.barrier is 1.25"),
+        (lambda cells: cells[0]["pairs"][0].update(largest_class=92), "pairs.pair 0.largest_class is 92"),
+        (lambda cells: cells[0]["pairs"][0].update(status=["trained", "diverged"]), "pairs.pair 0.status.1 is div"),
+        (lambda cells: cells[0]["train"].update(verdict="mixed"), "train.verdict is mixed"),
+        (lambda cells: cells[0]["test"]["late"][0].update(mean=9.5), "test.late.0.mean is 9.5"),
+        (lambda cells: cells[0]["pairs"][0].update(cosine=0.5), "pairs.pair 0.cosine is 0.5"),
     ],
 )
 def test_a_number_of_cells_json(
@@ -149,14 +150,21 @@ def test_a_number_of_cells_json(
     with changed(file, edit(file, change)):
         code, found = verified(capsys)
     assert code == 1
-    (problem,) = [problem for problem in found["problems"] if problem.startswith(f"{file}: cell deep--fast, ")]
-    assert told in problem and problem.endswith("run `lmc run one --profile tiny` as before")
+    (problem,) = [problem for problem in found["problems"] if problem.startswith(f"{file}: ")]
+    assert problem.startswith(f"{file}: cell deep--fast.{told}") and ", recomputed " in problem
+    assert problem.endswith("run `lmc run one --profile tiny` as before")
+
+
+def test_other_bytes_with_equal_numbers(finished: Finished, capsys: Capture) -> None:
+    file = finished.results / "cells.json"
+    with changed(file, file.read_bytes() + b"\n"):
+        assert one_problem(capsys, quick=True).startswith(f"{file}: equal values in other bytes; ")
 
 
 def test_a_number_of_runs_json(finished: Finished, capsys: Capture) -> None:
     file = finished.results / "runs.json"
     with changed(file, edit(file, lambda runs: runs["runs"][1].update(final_sha256="0" * 64))):
-        assert re.search(r"runs.json: run \w+: final_sha256 0000", one_problem(capsys, quick=True))
+        assert re.search(r"runs.json: runs.fingerprint \w+.final_sha256 is 0000", one_problem(capsys, quick=True))
     with changed(file, b"{"):
         assert one_problem(capsys).startswith(f"{file}: cannot be read")
 
@@ -170,7 +178,8 @@ def test_numbers_of_mlflow(finished: Finished, monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(Reader, "history", moved)
     problem = one_problem(capsys, quick=True)
-    assert f"run {finished.pair()} (fast deep pair 0) in MLflow: path/test_error at step 0 is" in problem
+    assert problem.startswith("metric path/test_error at step 0 is ")
+    assert f"in run {finished.pair()} (fast deep pair 0)," in problem
 
 
 def test_a_run_that_mlflow_lacks(finished: Finished, capsys: Capture) -> None:
@@ -199,7 +208,7 @@ def test_without_a_store_the_files_are_verified(
 def test_other_numerics_measure_nothing_again(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("lmc_repro.proof.verify.numerics_tag", lambda: "portable:Another")
+    monkeypatch.setattr("lmc_repro.verification.verify.numerics_tag", lambda: "portable:Another")
     code, found = verified(capsys)
     assert code == 0
     assert found["left_out"][0].startswith("paths measured again: they were made with numerics portable:")

@@ -1,4 +1,4 @@
-"""`lmc reproduce` and `lmc verify`: prints what was found; the exit code says it too."""
+"""`lmc reproduce` and `lmc verify`: print a certificate or a verification, and return its exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmc_repro.cli.progress import listener
 from lmc_repro.cli.runs import find_root
@@ -18,9 +18,6 @@ from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.studies.expand import Choice, plan_study
 from lmc_repro.studies.workspace import begin_process
-
-if TYPE_CHECKING:
-    from lmc_repro.proof.certificate import Certificate
 
 
 def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | None) -> int:
@@ -42,15 +39,14 @@ def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | N
     _, remark = choose_mode("portable" if recorded.startswith("portable") else "native")
     if remark:
         told.line(remark)
-    from lmc_repro.proof.certificate import certificate_lines
-    from lmc_repro.proof.reproduce import reproduce
+    from lmc_repro.verification.reproduce import reproduce
 
     with ExitStack() as stack:
         fresh = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmc-reproduce-")))
         certificate = reproduce(reader, run, project, fresh, told)
         if out is not None:
-            write_json(out / "certificate.json", _record(certificate))
-    print(_json(_record(certificate)) if as_json else "\n".join(certificate_lines(certificate)))
+            write_json(out / "certificate.json", certificate.record())
+    print(_json(certificate.record()) if as_json else "\n".join(certificate.lines()))
     return 0 if certificate.identical else 1
 
 
@@ -60,21 +56,12 @@ def verify_command(study: str, profile: str | None, quick: bool, as_json: bool) 
     params = load_params(project.params)
     plan = plan_study(params, study, Choice(profile=profile))
     begin_process(params, plan.profile, told := listener())
-    from lmc_repro.proof.verify import verification_lines, verify_study
+    from lmc_repro.verification.verify import verify_study
 
-    found = verify_study(project, study, plan.profile, plan.profile_config, quick, told)
+    found = verify_study(project, study, plan.profile, plan.profile_config.judgement, quick, told)
     record = {"ok": not found.problems, **dataclasses.asdict(found)}
-    print(_json(record) if as_json else "\n".join(verification_lines(found)))
+    print(_json(record) if as_json else "\n".join(found.lines()))
     return 1 if found.problems else 0
-
-
-def _record(certificate: Certificate) -> dict[str, Any]:
-    first = certificate.findings[0] if certificate.findings else None
-    return {
-        "identical": certificate.identical,
-        "first": dataclasses.asdict(first) if first else None,
-        **dataclasses.asdict(certificate),
-    }
 
 
 def _json(value: Any) -> str:

@@ -12,26 +12,45 @@ import torch
 from helpers import run_config, tiny_dataset, train
 
 from lmc_repro.errors import LmcError
-from lmc_repro.proof.certificate import Check, Finding
-from lmc_repro.proof.identity import Identity
-from lmc_repro.proof.reasons import likely_reasons
-from lmc_repro.proof.record import Record
-from lmc_repro.proof.training import compare_training, tensor_difference
+from lmc_repro.files import json_bytes, sha256_file, write_json
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.tracking.trains import training_points
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.verification.differences import Finding, csv_values, differences, first_difference, json_values
+from lmc_repro.verification.identity import likely_reasons
+from lmc_repro.verification.training import StoredTraining, compare_training, tensor_difference
 
-IDENTITY = Identity("2.14.1", "portable:GenuineIntel", "1", "d" * 64, "c" * 40, "2.4.6", "0.1.0")
+IDENTITY = {
+    "torch": "2.14.1",
+    "numerics": "portable:GenuineIntel",
+    "training_numerics": "1",
+    "data": "d" * 64,
+    "commit": "c" * 40,
+    "numpy": "2.4.6",
+    "lmc_repro": "0.1.0",
+}
 
 
 class Store:
-    """Gives a run folder's checkpoints as MLflow does."""
+    """Gives a run folder's files and points as MLflow does, but for the weights that are `lost`."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, lost: bool = False) -> None:
+        self.folder, self.lost = folder, lost
 
-    def stored_checkpoint(self, run: Any, mark: float) -> tuple[Path, bytes]:
-        path = self.folder.checkpoint(mark)
+    def artifact(self, run: Any, name: str) -> tuple[str, bytes]:
+        return name, (self.folder.path / name).read_bytes()
+
+    def stored_checkpoint(self, run: Any, epoch: float) -> tuple[Path, bytes]:
+        if self.lost:
+            raise LmcError(f"epoch {epoch:g} is gone")
+        path = self.folder.checkpoint(epoch)
         return path, path.read_bytes()
+
+    def history(self, run: Any, metrics: Any) -> dict[str, list[tuple[int, float]]]:
+        found: dict[str, list[tuple[int, float]]] = {}
+        for point in training_points(self.folder.metrics()):
+            found.setdefault(point.name, []).append((point.step, point.value))
+        return found
 
 
 def made(config: RunConfig, root: Path) -> RunFolder:
@@ -39,12 +58,13 @@ def made(config: RunConfig, root: Path) -> RunFolder:
     return folder
 
 
-def compared(recorded: RunFolder, again: RunFolder) -> tuple[dict[str, tuple[int, int]], list[Finding]]:
-    end: Any = SimpleNamespace(run=SimpleNamespace(status=recorded.status()))
-    stored: Any = SimpleNamespace(run_id="r")
-    record = Record(stored, end, recorded.metrics(), (), ())
-    store: Any = Store(recorded)
-    checks, findings = compare_training(store, record, again)
+def compared(
+    recorded: RunFolder, again: RunFolder, lost: bool = False
+) -> tuple[dict[str, tuple[int, int]], list[Finding]]:
+    store: Any = Store(recorded, lost)
+    stored: Any = SimpleNamespace(run_id="r", tags={}, metrics={})
+    run: Any = SimpleNamespace(status=recorded.status())
+    checks, findings = compare_training(StoredTraining(store, stored, run), again)
     return {c.name: (c.equal, c.total) for c in checks}, sorted(findings, key=lambda f: f.rank)
 
 
@@ -56,7 +76,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_equal_trainings(base: RunFolder, tmp_path: Path) -> None:
     checks, findings = compared(base, made(run_config(), tmp_path))
     assert findings == []
-    assert checks["checkpoints"] == (3, 3) and checks["metric rows"] == (9, 9)
+    assert checks["checkpoints"] == (3, 3) and checks["metrics.csv"] == (1, 1)
     assert checks["augmentation"] == (0, 0)
 
 
@@ -91,17 +111,22 @@ def test_a_metric_row_alone(base: RunFolder, tmp_path: Path) -> None:
     place = next(i for i, row in enumerate(rows) if (row.epoch, row.split) == (1, "test"))
     rows[place] = dataclasses.replace(rows[place], wrong=(rows[place].wrong or 0) + 1)
     again.write_metrics(rows)
+    files = again.status()["files"] | {"metrics.csv": sha256_file(again.path / "metrics.csv")}
+    write_json(again.status_file, {**again.status(), "files": files})
     checks, (finding,) = compared(base, again)
-    assert checks["metric rows"] == (8, 9)
-    assert finding.text == f"metrics.csv, epoch 1, test: wrong {rows[place].wrong}, recorded {rows[place].wrong - 1}"  # type: ignore[operator]
+    assert checks["metrics.csv"] == (0, 1)
+    assert (finding.where, finding.epoch) == ("training", 1)
+    wrong = base.metrics()[place].wrong
+    assert finding.text == f"metrics.csv: epoch 1, split test: wrong is {wrong}, recomputed {rows[place].wrong}"
 
 
 def test_a_mark_that_was_not_made_here_and_rows_too_many(base: RunFolder, tmp_path: Path) -> None:
     _, findings = compared(base, made(run_config(evaluate_at=[0, 2, 3]), tmp_path))
     told = [finding.text for finding in findings]
     assert "weights at epoch 1: not made here" in told
-    assert "metrics.csv, epoch 1, test: not made here" in told
-    assert "metrics.csv, epoch 2, test: not recorded, made here" in told
+    assert "weights at epoch 2: not recorded, made here" in told
+    (rows,) = [text for text in told if text.startswith("metrics.csv: epoch 1, split ")]
+    assert "recomputed absent (and " in rows
 
 
 def test_by_how_much_tensors_differ() -> None:
@@ -116,16 +141,30 @@ def test_by_how_much_tensors_differ() -> None:
 
 
 def test_a_store_without_the_weights_still_gives_checksums(base: RunFolder, tmp_path: Path) -> None:
-    class Empty(Store):
-        def stored_checkpoint(self, run: Any, mark: float) -> tuple[Path, bytes]:
-            raise LmcError("gone")
+    checks, findings = compared(base, made(run_config(seeds={"trainer": 1}), tmp_path), lost=True)
+    assert checks["stored in MLflow"] == (4, 7) and checks["checkpoints"] == (0, 3)
+    assert [finding.epoch for finding in findings if finding.where == "stored"] == [0, 1, 3]
+    first = next(finding for finding in findings if finding.where == "init")
+    assert base.status()["init_sha256"][:12] in first.text
 
-    end: Any = SimpleNamespace(run=SimpleNamespace(status=base.status()))
-    stored: Any = SimpleNamespace(run_id="r")
-    record = Record(stored, end, base.metrics(), (), (Check("stored", 0, 1),))
-    store: Any = Empty(base)
-    _, findings = compare_training(store, record, made(run_config(seeds={"trainer": 1}), tmp_path))
-    assert "(MLflow's copy is damaged)" in next(f.text for f in findings if f.where == "init")
+
+def test_a_key_of_status_json_alone(base: RunFolder, tmp_path: Path) -> None:
+    again = made(run_config(), tmp_path)
+    write_json(again.status_file, {**again.status(), "diverged_epoch": 2.5})
+    _, findings = compared(base, again)
+    assert [(finding.where, finding.epoch) for finding in findings] == [("training", 2.5)]
+    write_json(again.status_file, {**again.status(), "diverged_epoch": None, "torch": "9.9"})
+    assert compared(base, again)[1] == []  # a condition, not a bit of the run
+
+
+def test_the_first_difference_of_a_file() -> None:
+    cells = [{"cell": "a", "pairs": [{"pair": "0", "n": 1}, {"pair": "1", "n": 2}]}, {"cell": "b", "late": [1.5]}]
+    values = json_values(json_bytes(cells))
+    assert values["cell a.pairs.pair 1.n"] == 2 and values["cell b.late.0"] == 1.5
+    other = values | {"cell b.late.0": 2.5, "cell b.late.1": 3.5}
+    assert list(differences(values, other)) == [("cell b.late.0", 1.5, 2.5), ("cell b.late.1", None, 3.5)]
+    assert first_difference(values, other) == "cell b.late.0 is 1.5, recomputed 2.5 (and 1 more)"
+    assert csv_values(b"a,b,c\n1,x,2\n", ("a", "b")) == {"a 1, b x: c": "2"}
 
 
 @pytest.mark.parametrize(
@@ -143,5 +182,5 @@ def test_a_store_without_the_weights_still_gives_checksums(base: RunFolder, tmp_
     ],
 )
 def test_the_likely_reason_is_one_that_can_move_what_differs(where: Any, changes: dict[str, str], first: str) -> None:
-    reasons = likely_reasons(Finding(where, "it"), IDENTITY, dataclasses.replace(IDENTITY, **changes))
+    reasons = likely_reasons(Finding(where, "it"), IDENTITY, IDENTITY | changes)
     assert reasons[0].startswith(first), reasons
