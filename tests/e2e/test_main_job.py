@@ -185,7 +185,7 @@ def test_a_changed_rate_retrains_its_column_only(tiny: TinyProject) -> None:
 def test_a_mistake_is_one_line_from_both_and_loses_nothing(tiny: TinyProject) -> None:
     good = (tiny.root / "params.yaml").read_text()
     kept = contents(tiny.root / "runs") | contents(tiny.root / "results")
-    (tiny.root / "params.yaml").write_text(good.replace("lr: 0.005", "lr: fast"))
+    (tiny.root / "params.yaml").write_text(good.replace("lr: 0.02", "lr: fast"))
     line = "error: params.yaml: profiles.digits.optimizers.adam-high.lr: found 'fast', allowed: a valid number"
     assert line in tiny.fails("lmc", "train", "table1").splitlines()[0]
     assert line in tiny.fails("dvc", "repro", code=255)
