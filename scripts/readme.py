@@ -1,8 +1,6 @@
 """Write the tables of results in README.md and docs/method.md from results, so that they cannot drift.
 
-python scripts/readme.py           # fill every block between `<!-- results: NAME -->` and `<!-- end -->`
-python scripts/readme.py --check   # change nothing; name the blocks that differ, exit code 1
-
+Fills every block between `<!-- results: NAME -->` and `<!-- end -->`; tests/test_readme.py holds them to the files.
 `digits` comes from results/table1 (`make repro`), `ten-seeds` and `paper` from the results kept below docs/.
 """
 
@@ -13,10 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lmc_repro.barriers.results import CellSummary
 from lmc_repro.errors import LmcError
 from lmc_repro.report.markdown import markdown_table
 from lmc_repro.report.read import read_study
+from lmc_repro.report.records import CellRecord
 from lmc_repro.report.reproduction import Part, read_parts
 from lmc_repro.report.table import study_table
 from lmc_repro.report.words import flags, points, spread
@@ -26,11 +24,15 @@ PAGES = ("README.md", "docs/method.md")
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def number(summary: CellSummary) -> str:
-    """Return `mean (range)` of Eq. 1, bold where disconnected, and the line barrier."""
+def number(cell: CellRecord) -> str:
+    """Return `mean (range)` of Eq. 1 on test, bold where disconnected, the line barrier, and the flags."""
+    summary = cell.summary["test"]
+    if summary.mean is None:
+        return "diverged or collapsed"
     bold = "**" if summary.verdict == "disconnected" else ""
     unequal = ", unequal ends" if summary.verdict == "unequal ends" else ""
-    return f"{bold}{points(summary.mean)}{bold} ({spread(summary)}), line {points(summary.line_mean)}{unequal}"
+    mean = f"{bold}{points(summary.mean)}{bold} ({spread(summary)})"
+    return f"{mean}, line {points(summary.line_mean)}{unequal} {flags(cell)}".strip()
 
 
 def grid(folder: Path) -> str:
@@ -40,8 +42,7 @@ def grid(folder: Path) -> str:
     for row in table.rows:
         cells = [entry.cell for entry in table.line(row)]
         if any(cells):
-            found = (f"{number(cell.summary['test'])} {flags(cell)}".strip() if cell else "" for cell in cells)
-            lines.append([row.label, *found])
+            lines.append([row.label, *(number(cell) if cell else "" for cell in cells)])
     return markdown_table(["test barrier, points", *(column.label for column in table.columns)], lines)
 
 
@@ -60,12 +61,12 @@ def paper_lines(part: Part) -> Iterator[list[str]]:
     for entry in part.table.entries:
         if entry.cell is None or entry.paper is None:
             continue
-        model, summary = entry.cell.config["model"], entry.cell.summary["test"]
+        model = entry.cell.config["model"]
         init = "" if model["init"] == "torch-default" else f", {model['init']}"
         width = f"width {model['width']}" if model.get("width") else ""
         study = part.results.title.partition(":")[0]
-        ours = "diverged or collapsed" if summary.mean is None else f"{number(summary)} {flags(entry.cell)}".strip()
-        yield [study, entry.label, f"{width}{init}".strip(", "), str(entry.n), ours, points(entry.paper["test"])]
+        setting = f"{width}{init}".strip(", ")
+        yield [study, entry.label, setting, str(entry.n), number(entry.cell), points(entry.paper["test"])]
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -85,22 +86,15 @@ def filled(text: str, blocks: dict[str, Callable[[], str]] = BLOCKS) -> str:
     return BLOCK.sub(block, text)
 
 
-def main() -> int:
-    """Fill or check all pages."""
-    different = []
+def main() -> None:
+    """Fill the blocks of all pages."""
     for name in PAGES:
         page = ROOT / name
-        text = page.read_text()
-        if (new := filled(text)) != text:
-            different.append(name)
-            if "--check" not in sys.argv:
-                page.write_text(new)
-    print(f"{', '.join(different) or 'no page'}: {'differs' if '--check' in sys.argv else 'written'}")
-    return int("--check" in sys.argv and bool(different))
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except LmcError as error:
-        sys.exit(f"{error}")
+        sys.exit(f"error: {error}")
