@@ -1,8 +1,9 @@
 """The matrix product of portable numerics: an OpenBLAS of our own, with one kernel and one thread on every CPU.
 
-MKL takes other branches on another vendor's CPU, whatever it is told, and numpy's OpenBLAS is what was imported first
-made of it. So portable products come from the package scipy-openblas32, pinned and loaded apart from everything else:
-neither other libraries nor the caller's environment reach it, and its version stands in the numerics tag.
+MKL takes other branches on another vendor's CPU, whatever its settings. numpy's OpenBLAS has the kernels that it chose
+when numpy was imported, and another version with another numpy. So portable products come from the package
+scipy-openblas32, pinned and loaded separately: neither other libraries nor the caller's environment change it, and its
+version is part of the numerics tag.
 """
 
 from __future__ import annotations
