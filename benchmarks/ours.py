@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.execution.threads import keep_freed_memory
+from lmc_repro.execution.local import WORKER_ENVIRONMENT
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import use_one_thread
 from lmc_repro.schemas.data import LoaderKind
@@ -17,7 +18,7 @@ from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
-from lmc_repro.training.trainer import open_steps
+from lmc_repro.training.steps import open_steps
 
 
 def run_config(dataset: str, model: dict[str, Any], batch: int, seed: int = 0) -> RunConfig:
@@ -38,7 +39,9 @@ def run_config(dataset: str, model: dict[str, Any], batch: int, seed: int = 0) -
 def as_a_worker() -> None:
     """Set this process as each of our worker processes is."""
     use_one_thread()
-    keep_freed_memory()
+    mallopt = ctypes.CDLL(None).mallopt  # too late for the variables that workers have
+    mallopt(-3, int(WORKER_ENVIRONMENT["MALLOC_MMAP_THRESHOLD_"]))  # M_MMAP_THRESHOLD of malloc.h
+    mallopt(-1, int(WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]))  # M_TRIM_THRESHOLD
 
 
 def epochs(

@@ -14,7 +14,7 @@ HEADLINE = "2-layer"
 
 def measure(options: Options) -> dict[str, Any]:
     """Return `stack_ratio`, of 2 layers, and under `stacks` ratio and CPU seconds by depth; one process, one thread."""
-    from lmc_repro.execution.planner import CPU_STACK_CHILDREN
+    from lmc_repro.execution.stacks import CPU_STACK_CHILDREN
 
     stacks = {}
     for depth in (2,) if options.quick else (1, 2, 4, 8):

@@ -87,8 +87,8 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
     from lmc_repro.studies.expand import Choice, plan_study
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
-    from lmc_repro.training.event import Event
     from lmc_repro.training.run_folder import RunFolder
+    from lmc_repro.training.trainer import Event
 
     dataset = mnist(SHORT, SHORT, quick)
     digests = {"mnist": data_digest(dataset.train, dataset.test)}

@@ -18,10 +18,9 @@ from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.schemas.seeds import Seeds
 from lmc_repro.training.checkpoint import read_checkpoint
-from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Child, train_stack
+from lmc_repro.training.trainer import Child, Event, train_stack
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 EXAMPLE = Path(__file__).parent / "example_params.yaml"

@@ -25,11 +25,10 @@ from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import prepared_dir
 from lmc_repro.training.checkpoint import read_checkpoint
-from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
-from lmc_repro.training.together import stack_key
-from lmc_repro.training.trainer import Child, train_stack
+from lmc_repro.training.stack import stack_key
+from lmc_repro.training.trainer import Child, Event, train_stack
 
 DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"momentum": 0.9},

@@ -56,11 +56,10 @@ def make_workspace(
     told: Listener,
 ) -> Workspace:
     """Return what a study is computed in, its device resolved, while another process imports what workers need."""
-    from lmc_repro.execution.workers import begin_early
+    from lmc_repro.execution.devices import require_precision
+    from lmc_repro.execution.local import default_jobs, worker_context
 
-    begin_early()
-    from lmc_repro.execution.pool import default_jobs
-    from lmc_repro.training.precision import require_precision
+    worker_context()
 
     resolved = resolve_device(device or plan.profile_config.device)
     require_precision(plan.runs, resolved)

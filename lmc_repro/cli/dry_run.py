@@ -10,10 +10,15 @@ from lmc_repro.schemas.plan import StudyPlan
 
 def print_costs(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
     """Print runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
-    from lmc_repro.execution.estimate import comparison_cost, estimate, measure_gflops
-    from lmc_repro.execution.memory import PROCESS_BYTES, free_bytes, side_by_side
-    from lmc_repro.execution.planner import Work, plan_stacks
-    from lmc_repro.execution.pool import default_jobs
+    from lmc_repro.execution.costs import (
+        PROCESS_BYTES,
+        comparison_cost,
+        estimate,
+        measure_gflops,
+        processes_that_fit,
+    )
+    from lmc_repro.execution.local import default_jobs
+    from lmc_repro.execution.stacks import Work, plan_stacks
 
     device = resolve_device(device or plan.profile_config.device)
     jobs = 1 if device == "cuda" else jobs or default_jobs()
@@ -25,16 +30,10 @@ def print_costs(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
     pairs, flops, seconds = comparison_cost(plan, gflops)
     print(f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min")
     work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    memory = free_bytes(device)
     # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
-    tasks = plan_stacks(work, jobs, Path(), Path(), "", device, memory)
+    tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
     needs = sorted((task.memory for task in tasks), reverse=True)
-    at_once = side_by_side(needs, jobs, memory) if device == "cpu" else 1
-    largest = max(tasks, key=lambda task: task.memory)
+    at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1
     held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
-    free = "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
-    print(
-        f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB of {free} that may be used; the "
-        f"largest has {len(largest.runs)} runs, {largest.memory / 1e9:.1f} GB"
-    )
+    print(f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB")
     print(f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache")

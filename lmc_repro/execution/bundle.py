@@ -34,11 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if remark:
             told.line(remark)
         device = resolve_device(given.device or plan.profile_config.device)
-        from lmc_repro.execution.pool import default_jobs
-        from lmc_repro.execution.threads import deterministic_products
+        from lmc_repro.execution.local import default_jobs
         from lmc_repro.studies.bundle import bundle_study
 
-        deterministic_products()
         jobs = 1 if device == "cuda" else given.jobs or default_jobs()  # a GPU's memory is planned for one process
         work = given.work or given.out.with_name(given.out.name + ".work")
         print(bundle_study(plan, given.data.resolve(), work.resolve(), given.out, device, jobs, given.keep, told))

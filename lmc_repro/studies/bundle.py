@@ -12,19 +12,20 @@ from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.bundle_file import Header, write_bundle
+from lmc_repro.execution.devices import require_precision
+from lmc_repro.execution.engine import run_stacks
+from lmc_repro.execution.local import LocalEngine
 from lmc_repro.execution.members import Member, available, members_of
-from lmc_repro.execution.planner import Work, plan_stacks
-from lmc_repro.execution.pool import map_tasks, run_stacks
+from lmc_repro.execution.stacks import Work, plan_stacks
 from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.progress import Listener
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
 from lmc_repro.training.checkpoint import Checkpoint, verified
-from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
-from lmc_repro.training.precision import require_precision
-from lmc_repro.training.progress import peek_epoch
+from lmc_repro.training.resume import peek_epoch
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
 
 Keep = Literal["all", "last", "none"]
 
@@ -72,7 +73,7 @@ def _train(members: list[Member], prepared: Path, store: Path, device: str, tag:
                 told.advance(len(event.fingerprints))
 
         try:
-            run_stacks(tasks, jobs, on_event)
+            run_stacks(LocalEngine(jobs), tasks, on_event)
         finally:
             told.end()
     return len(todo)
@@ -122,7 +123,7 @@ def _measure(
 
     told.begin(f"measuring {len(todo)} pairs of {len(pairs)}", len(todo))
     try:
-        for key, result in zip(todo, map_tasks(measure_pair, tasks(), jobs), strict=True):
+        for key, result in zip(todo, LocalEngine(jobs).map(measure_pair, tasks()), strict=True):
             store_pair(store, key, result)
             told.advance(1)
     finally:

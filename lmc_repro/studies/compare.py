@@ -14,8 +14,8 @@ from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.compare.work import DrawnTask, measure_and_draw
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.local import LocalEngine
 from lmc_repro.execution.members import Member
-from lmc_repro.execution.pool import map_tasks
 from lmc_repro.schemas.plan import Cell, Pair
 from lmc_repro.studies.publish import figure_title, judged_cell, log_result, publish_trainings
 from lmc_repro.studies.train import members
@@ -131,7 +131,7 @@ def _measure(
                 known[key] = dataclasses.replace(result, pair=pair.name)
 
     jobs_here = workspace.jobs if workspace.device == "cpu" else 1  # processes would share one GPU's memory
-    measured = map_tasks(measure_and_draw, tasks(), jobs_here)
+    measured = LocalEngine(jobs_here).map(measure_and_draw, tasks())
     for cell, pair in jobs:
         key = key_of(workspace, pair, by_config)
         while key not in known and (drawn := next(measured, None)) is not None:

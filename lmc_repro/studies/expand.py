@@ -18,7 +18,7 @@ from lmc_repro.schemas.seeds import EarlyNoise, Seeds
 from lmc_repro.schemas.study import PairKind, Settings, StudyConfig
 from lmc_repro.studies.configs import run_template
 from lmc_repro.studies.reported import reported_barrier
-from lmc_repro.training.marks import marks_within
+from lmc_repro.training.schedule import marks_within
 
 V = TypeVar("V")
 NOTHING = Settings()

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.estimate import checkpoint_bytes
+from lmc_repro.execution.costs import checkpoint_bytes
+from lmc_repro.execution.engine import run_stacks
+from lmc_repro.execution.local import LocalEngine
 from lmc_repro.execution.members import Member, members_of
-from lmc_repro.execution.planner import Work, plan_stacks
-from lmc_repro.execution.pool import run_stacks
+from lmc_repro.execution.stacks import Work, plan_stacks
 from lmc_repro.schemas.plan import Cell
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.event import Event
-from lmc_repro.training.progress import clear_progress, peek_epoch
+from lmc_repro.training.resume import clear_progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def train_study(workspace: Workspace) -> Counts:
         workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
         publisher.open()
     try:
-        run_stacks(tasks, workspace.jobs, publisher.on_event)
+        run_stacks(LocalEngine(workspace.jobs), tasks, publisher.on_event)
     finally:
         if todo:
             workspace.listener.end()

@@ -1,23 +1,20 @@
-"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity.
-
-safetensors.torch imports torch, and a process that only hands files on needs none: it is imported where tensors are.
-"""
+"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import safetensors.numpy
+import safetensors.torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from torch import Tensor
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes, write_atomic
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -32,15 +29,11 @@ class Checkpoint:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the weights by name, without torch; errors as those of `tensors`."""
-        from safetensors.numpy import load
-
-        return self._loaded(load)
+        return self._loaded(safetensors.numpy.load)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name; LmcError that names the file and ends with `fix` if it holds none."""
-        from safetensors.torch import load
-
-        return self._loaded(load)
+        return self._loaded(safetensors.torch.load)
 
     def _loaded(self, load: Callable[[bytes], T]) -> T:
         try:
@@ -51,9 +44,7 @@ class Checkpoint:
 
 def encode(tensors: dict[str, Tensor]) -> bytes:
     """Return the safetensors file of contiguous CPU tensors, without metadata (whose order would not be fixed)."""
-    from safetensors.torch import save
-
-    return save(tensors)
+    return safetensors.torch.save(tensors)
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], wait: bool = True) -> str:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from lmc_repro.models.base import Model
+from lmc_repro.schemas.base import canonical_json
+from lmc_repro.schemas.run import RunConfig
 
 # float32 in 64 bytes: a matrix starts on a cache line in every stack, so kernels cannot choose by alignment.
 _ALIGN = 16
@@ -44,3 +46,12 @@ class Layout:
     def child(self, buffer: Tensor, index: int) -> dict[str, Tensor]:
         """Return a copy of one child's weights by name, contiguous, on the CPU."""
         return {name: view[index].to("cpu", copy=True) for name, view in self.views(buffer).items()}
+
+
+def stack_key(config: RunConfig) -> str:
+    """Return a text that is equal for runs that may share a stack: seeds, initialisation, rate and schedule aside."""
+    shared = config.without_seeds()
+    del shared["schedule"]
+    own = {"optimizer": ("lr",), "model": ("init", "gain")}
+    parts = {part: {k: v for k, v in shared[part].items() if k not in names} for part, names in own.items()}
+    return canonical_json({**shared, **parts})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -11,9 +12,7 @@ from torch.nn import functional
 from lmc_repro.models.base import Model
 from lmc_repro.schemas.optimizer import ClipConfig
 from lmc_repro.schemas.run import Precision
-from lmc_repro.training.clip import clip
-from lmc_repro.training.optimizer import Number, StackOptimizer
-from lmc_repro.training.precision import products
+from lmc_repro.training.optimizer import Number, StackOptimizer, clip
 from lmc_repro.training.stack import Layout
 
 
@@ -64,3 +63,25 @@ class TrainStep:
             loss = losses.detach().view(children, batch).mean(1)
             self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))
         return loss
+
+
+def products(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return what the forward and backward passes of a step run in.
+
+    bf16 is torch's autocast, its cache off: a CUDA graph must round the weights anew in every step. Weights, gradients
+    and the optimizer stay float32.
+    """
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+    return _tf32() if precision == "tf32" else nullcontext()
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """Let products round their factors to tf32 inside; the switch is the process's, and put back for evaluations."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before

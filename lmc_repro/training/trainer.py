@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
-from lmc_repro.data.loader import open_loader
 from lmc_repro.data.order import orders_sha256
 from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.registry import build_model
@@ -22,22 +22,32 @@ from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
-from lmc_repro.training.device_steps import DeviceSteps
 from lmc_repro.training.evaluate import evaluate
-from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
-from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
-from lmc_repro.training.progress import Progress, clear_progress, load_progress, save_progress
+from lmc_repro.training.resume import Progress, clear_progress, load_progress, save_progress
 from lmc_repro.training.run_folder import MetricRow, RunFolder
-from lmc_repro.training.stack import Layout
+from lmc_repro.training.schedule import marks_within
+from lmc_repro.training.stack import Layout, stack_key
 from lmc_repro.training.step import TrainStep
-from lmc_repro.training.steps import EpochSteps, LoaderSteps
-from lmc_repro.training.together import stack_key
+from lmc_repro.training.steps import open_steps
 
 # How often the state is saved from which a killed run goes on; of the time at most this share goes into it.
 SAVE_EVERY_SECONDS = 5.0
 SAVING_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a stack tells while it trains: an epoch is over, it was saved, its runs are complete.
+
+    Before that it may be `waiting` for the process that `note` names, which trains the run.
+    """
+
+    kind: Literal["epoch", "saved", "done", "waiting"]
+    fingerprints: tuple[str, ...]
+    epoch: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,21 +249,6 @@ def order_sha256(n: int, config: RunConfig, device: torch.device | None = None) 
     """Return the sha256 (hex) of the orders of all epochs of a run."""
     seeds = tuple(config.seeds.loader_at(epoch) for epoch in range(config.epochs))
     return orders_sha256(n, seeds, config.data.order, device)
-
-
-def open_steps(
-    step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, prepared_dir: Path, loader: LoaderKind
-) -> EpochSteps:
-    """Return how epochs are gone through where the weights are: in CUDA graphs on a GPU, from a loader on a CPU."""
-    device = step.weights.device
-    if device.type == "cuda":
-        from lmc_repro.training.graphs import Graphs
-
-        return DeviceSteps(step, configs, dataset, Graphs(device))
-    config, seeds = configs[0], [c.seeds for c in configs]
-    size, data = config.batch_size, config.data
-    opened = open_loader(loader, dataset, prepared_dir, seeds, size, data.drop_last, data.order)
-    return LoaderSteps(step, configs, dataset, opened)
 
 
 def _finite(value: float) -> float | None:

@@ -15,8 +15,9 @@ from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import read_status, require_ready
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.planner import Work, plan_stacks
-from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
+from lmc_repro.execution.engine import run_stacks
+from lmc_repro.execution.local import LocalEngine, default_jobs
+from lmc_repro.execution.stacks import Work, plan_stacks
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.progress import part
 from lmc_repro.project import Project
@@ -28,9 +29,9 @@ from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.training.checkpoint import Checkpoint, verified
-from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
 from lmc_repro.verification.certificate import Certificate, Comparison, TrainingComparison
 from lmc_repro.verification.differences import Check, Finding, differences, table_values
 from lmc_repro.verification.identity import Identity, identity_here, likely_reasons, recorded_identity
@@ -143,7 +144,7 @@ def _train(records: Sequence[StoredTraining], place: Place, listener: Listener) 
             listener.advance(len(event.fingerprints))
 
     with part(listener, f"training {len(work)} runs again", sum(item.config.epochs for item in work)):
-        run_stacks(tasks, jobs, on_event)
+        run_stacks(LocalEngine(jobs), tasks, on_event)
     for lock in place.fresh.glob("*.lock*"):
         lock.unlink()
     return folders
@@ -180,7 +181,7 @@ def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], po
         prepared=place.prepared,
         points=points,
     )
-    return next(map_tasks(measure_pair, [task], 1))
+    return next(LocalEngine(1).map(measure_pair, [task]))
 
 
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.compare.pair import PairTask, pair_key
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.pool import map_tasks
+from lmc_repro.execution.local import LocalEngine
 from lmc_repro.progress import part
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
@@ -176,7 +176,7 @@ def measure_again(
 
     total = len(stored.results.pairs)
     with part(listener, f"measuring {total} paths again", total):
-        for i, result in enumerate(map_tasks(measure_pair, tasks(), jobs)):
+        for i, result in enumerate(LocalEngine(jobs).map(measure_pair, tasks())):
             tally.add("paths measured again", None)
             measured[asked[i]] = result
             listener.advance(1, asked[i][0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lmc_repro.compare.pair import EVALUATION_NUMERICS
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.pool import default_jobs
+from lmc_repro.execution.local import default_jobs
 from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.project import Project
 from lmc_repro.schemas.profile import Judgement

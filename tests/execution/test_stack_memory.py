@@ -9,10 +9,9 @@ import pytest
 import torch
 from helpers import run_config, tiny_dataset
 
-from lmc_repro.data import dataset as dataset_module
 from lmc_repro.errors import LmcError
+from lmc_repro.execution import task as task_module
 from lmc_repro.execution.task import StackTask, train_task
-from lmc_repro.training import trainer
 from lmc_repro.training.trainer import train_stack
 
 
@@ -26,8 +25,8 @@ def prepare_task(children: int, fits: int, root: Path, monkeypatch: pytest.Monke
             raise torch.OutOfMemoryError("CUDA out of memory.")
         train_stack(stack, *arguments)
 
-    monkeypatch.setattr(trainer, "train_stack", tight)
-    monkeypatch.setattr(dataset_module, "load_dataset", lambda prepared, name: tiny_dataset())
+    monkeypatch.setattr(task_module, "train_stack", tight)
+    monkeypatch.setattr(task_module, "load_dataset", lambda prepared, name: tiny_dataset())
     runs = tuple((f"run{i}", run_config(seeds={"loader": i})) for i in range(children))
     return StackTask(runs, root, root, "resident", "portable", "cpu", 0.0), tried
 

@@ -18,12 +18,12 @@ from small import small_params
 
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
+from lmc_repro.execution.devices import require_precision
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.load import load_params, validate
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.expand import plan_study, validate_all
-from lmc_repro.training.precision import require_precision
-from lmc_repro.training.progress import Progress
+from lmc_repro.training.resume import Progress
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Child, _Training
 

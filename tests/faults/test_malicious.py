@@ -196,7 +196,9 @@ def test_tags_that_lead_out(value: str, store: Small, tmp_path: Path) -> None:
     refused(f"run tags {value!r}")
 
 
-@pytest.mark.parametrize("address", ["file://{0}/elsewhere", "file://{0}/deep/project/../../elsewhere/{{id}}/artifacts"])
+@pytest.mark.parametrize(
+    "address", ["file://{0}/elsewhere", "file://{0}/deep/project/../../elsewhere/{{id}}/artifacts"]
+)
 def test_artifact_addresses_that_lead_out(address: str, store: Small, tmp_path: Path) -> None:
     """Runs that are not finished, into whose folders the next command would write."""
     where = "'" + address.format(tmp_path).replace("{id}", "' || run_uuid || '") + "'"

@@ -41,8 +41,7 @@ def preload() -> None:
     for name in OF_OTHERS:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(lmc_repro.__path__, "lmc_repro."):
-        if not module.name.endswith(("preload", "graphs")):
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
     lmc_repro.data.threads.import_ffcv()  # for `lmc prepare`
     for kind in ("png", "svg"):  # the first figure of a process imports fonts and more
         Figure().savefig(io.BytesIO(), format=kind)
@@ -52,7 +51,7 @@ def preload() -> None:
 def child(order: dict[str, Any]) -> int:
     """Run the command as `lmc` would, but for: workers are forked, runs are shown in MLflow and saved every epoch."""
     from lmc_repro.cli import main
-    from lmc_repro.execution import pool, workers
+    from lmc_repro.execution import local
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
 
@@ -64,8 +63,7 @@ def child(order: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(printed, stream)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    for module in (pool, workers):  # no thread has been started in this process
-        module.worker_context = lambda: multiprocessing.get_context("fork")
+    local.worker_context = lambda: multiprocessing.get_context("fork")  # no thread has been started in this process
     trainer.SAVE_EVERY_SECONDS, trainer.SAVING_SHARE = -1.0, math.inf
     Tracker.sync_live.__defaults__ = (0.0,)
     limit(order.get("file_bytes"))
@@ -108,9 +106,9 @@ def slow(seconds: float) -> None:
 
 def stream_with(workers: int) -> None:
     """Let FFCV decode in so many threads."""
-    from lmc_repro.training import trainer
+    from lmc_repro.training import steps
 
-    trainer.open_loader = functools.partial(trainer.open_loader, workers=workers)
+    steps.open_loader = functools.partial(steps.open_loader, workers=workers)
 
 
 def fork(order: dict[str, Any]) -> int:

@@ -37,8 +37,8 @@ def elsewhere(project: Project, digits: Dataset, tmp_path: Path, monkeypatch: py
         out = tmp_path / f"{keep}.lmc"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bundle_module, "numerics_tag", lambda device: GPU)
-            patch.setattr(bundle_module, "run_stacks", lambda tasks, jobs, tell: [train_task(t, tell) for t in tasks])
-            patch.setattr(bundle_module, "map_tasks", lambda function, tasks, jobs: map(function, tasks))
+            patch.setattr(bundle_module, "run_stacks", lambda engine, tasks, tell: [train_task(t, tell) for t in tasks])
+            patch.setattr(bundle_module.LocalEngine, "map", lambda self, function, tasks: map(function, tasks))
             for module in (bundle_module, fingerprint, trainer):
                 patch.setattr(module, "torch_version", lambda: TORCH)
             bundle_study(make_plan(), project.prepared, tmp_path / "work", out, "cpu", 1, keep, Lines())

@@ -23,9 +23,8 @@ from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import trainer
 from lmc_repro.training.evaluate import evaluate
-from lmc_repro.training.event import Event
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Child, train_stack
+from lmc_repro.training.trainer import Child, Event, train_stack
 
 AUGMENT = {"flip": True, "crop": 2, "cutout": 2}
 MARKS = [0, 1, 2, 3, 4]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.schemas.optimizer import ClipConfig
-from lmc_repro.training.clip import clip
+from lmc_repro.training.optimizer import clip
 
 INF, NAN = float("inf"), float("nan")
 

@@ -13,15 +13,14 @@ from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.order import epoch_order, epoch_orders
-from lmc_repro.execution.pool import Stopped
+from lmc_repro.execution.local import Stopped
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training import graphs, trainer
-from lmc_repro.training.device_steps import DeviceSteps
-from lmc_repro.training.event import Event
+from lmc_repro.training import steps, trainer
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.step import TrainStep
-from lmc_repro.training.trainer import Child, train_stack
+from lmc_repro.training.steps import DeviceSteps
+from lmc_repro.training.trainer import Child, Event, train_stack
 
 
 @pytest.fixture
@@ -150,11 +149,11 @@ def test_eager_first_then_one_capture_for_each_size(monkeypatch: pytest.MonkeyPa
         "current_stream": Stream, "graph_pool_handle": object,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, fake)
-    run = graphs.Graphs(torch.device("cpu"))
+    run = steps.Graphs(torch.device("cpu"))
     for size in [8, 8, 3, 8, 8, 8, 3]:
         run.run(size, lambda size: said.append(f"{'capture' if inside['capture'] else 'eager'} {size}"))
     assert said == ["eager 8", "eager 8", "eager 3", "eager 8", "capture 8", "replay", "replay", "eager 3"]
-    assert graphs.WARM_UP == 3
+    assert steps.WARM_UP == 3
 
 
 def test_the_sizes_of_a_gpu_runs_stacks_are_recorded(static: None, tmp_path: Path) -> None:

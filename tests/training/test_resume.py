@@ -13,12 +13,12 @@ import pytest
 from helpers import ADAM, contents, folder_for, run_config, tiny_dataset, train
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.execution.pool import Stopped
+from lmc_repro.execution.local import Stopped
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import trainer
-from lmc_repro.training.event import Event
-from lmc_repro.training.progress import Progress, peek_epoch
+from lmc_repro.training.resume import Progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder, checkpoint_name
+from lmc_repro.training.trainer import Event
 
 CONFIGS = [
     run_config(epochs=5, evaluate_at=[0, 0.5, 2, 2.5, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i})

@@ -143,9 +143,7 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished, capsys: C
         (lambda cells: cells[0]["pairs"][0].update(cosine=0.5), "pairs.pair 0.cosine is 0.5"),
     ],
 )
-def test_a_number_of_cells_json(
-    finished: Finished, change: Callable[[Any], None], told: str, capsys: Capture
-) -> None:
+def test_a_number_of_cells_json(finished: Finished, change: Callable[[Any], None], told: str, capsys: Capture) -> None:
     file = finished.results / "cells.json"
     with changed(file, edit(file, change)):
         code, found = verified(capsys)

@@ -14,8 +14,8 @@ from lmc_repro.data.loader import open_loader
 from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model
 from lmc_repro.training import steps
-from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
+from lmc_repro.training.schedule import marks_within
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
 
@@ -95,9 +95,7 @@ def test_divergence_is_recorded_by_the_mark_after_it(
 ) -> None:
     rates = steps.learning_rates
     # Step 3 (the fourth) throws the weights away, step 4 meets a loss that is not finite: after mark 0.5, before 0.8.
-    monkeypatch.setattr(
-        steps, "learning_rates", lambda c, step, per: rates(c, step, per) * (1e38 if step == 3 else 1)
-    )
+    monkeypatch.setattr(steps, "learning_rates", lambda c, step, per: rates(c, step, per) * (1e38 if step == 3 else 1))
     (folder,) = train([run_config(evaluate_at=marks)], tiny_dataset(), tmp_path)
     diverged = folder.status()["diverged_epoch"]
     assert diverged == recorded

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
 from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
-
-if TYPE_CHECKING:  # a study asks for the epochs of its runs without torch
-    from torch import Tensor
 
 _FILE = "progress.json"
 

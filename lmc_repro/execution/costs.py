@@ -1,4 +1,4 @@
-"""What runs cost, counted on paper: FLOPs, seconds of one core, bytes on disk."""
+"""Costs of runs, counted before they begin: FLOPs, seconds of one core, bytes in memory and on disk."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+import torch
+
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.models.base import count_parameters
+from lmc_repro.models.products import matmul
 from lmc_repro.models.registry import build_model
+from lmc_repro.numerics import use_one_thread
 from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.training.evaluate import BATCH
+from lmc_repro.training.optimizer import build_optimizer
 
 # Measured on one core of a 2025 server CPU; they order stacks and warn of long runs, no more.
 EFFICIENCY = 0.6  # of sgemm
 SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels
 SECONDS_PER_VALUE = 4e-9  # gather, convert and normalise one input value
 SECONDS_PER_ACTIVATION = 1.5e-9  # what is not a matrix product: read and write one number of `activations`
+
+
+PROCESS_BYTES = 400 * 2**20  # a worker with torch and no data, rounded up
+SHARE = 0.8  # of the free memory: the count leaves out what libraries keep for themselves
 
 
 @dataclass(frozen=True)
@@ -98,11 +109,6 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
 
 def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
     """Return the rate of one core's float32 matrix product, measured for a moment."""
-    import torch
-
-    from lmc_repro.models.products import matmul
-    from lmc_repro.numerics import use_one_thread
-
     use_one_thread()
     a = torch.ones(1, size, size)
     matmul(a, a)  # the first product loads the library
@@ -111,3 +117,25 @@ def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
         matmul(a, a)
         products += 1
     return 2.0 * size**3 * products / (time.perf_counter() - begun) / 1e9
+
+
+def child_bytes(config: RunConfig, info: DatasetInfo) -> int:
+    """Return the bytes that one run of a stack holds: weights, gradients, optimizer state, one batch's activations."""
+    model = build_model(config.model, info)
+    state = len(build_optimizer(config.optimizer, torch.empty(1, 1)).state)
+    batch = max(min(config.batch_size, info.n_train), BATCH)
+    return 4 * (count_parameters(model) * (4 + state) + batch * (info.features + model.activations()))
+
+
+def stack_bytes(config: RunConfig, info: DatasetInfo, runs: int) -> int:
+    """Return the bytes of a stack of `runs` runs and of the data set, images as bytes and labels of 8."""
+    return (info.n_train + info.n_test) * (info.features + 8) + runs * child_bytes(config, info)
+
+
+def processes_that_fit(stacks: Sequence[int], jobs: int) -> int:
+    """Return how many of `jobs` processes may run at once, so that the largest stacks (bytes) fit into free memory."""
+    largest = sorted(stacks, reverse=True)[: max(1, jobs)]
+    free = SHARE * psutil.virtual_memory().available
+    while len(largest) > 1 and sum(largest) + len(largest) * PROCESS_BYTES > free:
+        largest.pop()
+    return max(1, len(largest))
