@@ -20,7 +20,7 @@ from lmc_repro.schemas.seeds import Seeds
 from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.trainer import Callback, Child, Event, train_stack
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 EXAMPLE = Path(__file__).parent / "example_params.yaml"
@@ -102,10 +102,11 @@ def train(
     dataset: Dataset,
     root: Path,
     on_event: Callable[[Event], None] = lambda event: None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[RunFolder]:
     """Train the configs as one stack on the CPU, from resident data, and return their folders."""
     children = [Child(config, folder_for(config, dataset, root)) for config in configs]
-    train_stack(children, dataset, root, "resident", numerics_tag(), torch.device("cpu"), on_event)
+    train_stack(children, dataset, root, "resident", numerics_tag(), torch.device("cpu"), on_event, callbacks)
     return [child.folder for child in children]
 
 

@@ -18,8 +18,8 @@ from lmc_repro.compare.pair import judge_mark
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.unlisted import Batches, Samples
 from lmc_repro.errors import LmcError
-from lmc_repro.models.names import network as named
 from lmc_repro.models.registry import build_model
+from lmc_repro.models.registry import network as named
 from lmc_repro.schemas.model import ModelSettings
 
 BATCH = 1000

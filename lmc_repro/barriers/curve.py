@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-SplitName = Literal["train", "test"]
-SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+from lmc_repro.schemas.base import SPLITS, SplitName
+
+__all__ = ["SPLITS", "Curve", "SplitName"]
 
 
 @dataclass(frozen=True)
 class Curve:
     """Wrong predictions and losses of one split at alpha = i / (points - 1), i = 0 .. points - 1.
 
-    `wrong` are counts out of `n`; `loss` is mean cross-entropy in nats, None where it is not finite.
+    `wrong` are counts out of `n`; `loss` is mean cross-entropy in nats, `columns` are means of path metrics by name.
+    None stands where a value is not finite.
     """
 
     wrong: tuple[int, ...]
     n: int
     loss: tuple[float | None, ...]
+    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     @property
     def alphas(self) -> tuple[float, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters
-from lmc_repro.training.evaluate import BATCH, Score, evaluate
+from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
 from lmc_repro.training.stack import Layout
 
 # Points of a path evaluated at once, and the memory that they may take: no bit depends on either.
@@ -84,6 +83,7 @@ def path_curves(
     dataset: Dataset,
     points: int,
     device: torch.device | None = None,
+    metrics: Sequence[PathMetric] = (),
 ) -> dict[SplitName, Curve]:
     """Return the curve of each split between two networks (paper, Section 2; 11 points there).
 
@@ -95,7 +95,7 @@ def path_curves(
     if torch.equal(ends[0], ends[1]):
         views = layout.views(ends[:1])
         return {
-            split: as_curve(evaluate(model, views, part, dataset.info) * points)
+            split: as_curve(evaluate(model, views, part, dataset.info, metrics) * points)
             for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True)
         }
     scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
@@ -108,11 +108,11 @@ def path_curves(
         if isinstance(model, AffineFirst):
             path = _Path(model, layout.views(ends), points, some)
         for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-            scores[split] += evaluate(path, views, part, dataset.info)
+            scores[split] += evaluate(path, views, part, dataset.info, metrics)
     return {split: as_curve(scores[split]) for split in SPLITS}
 
 
 def as_curve(scores: Sequence[Score]) -> Curve:
     """Return the curve of scores along a path."""
-    losses = tuple(s.loss if s.loss is None or math.isfinite(s.loss) else None for s in scores)
-    return Curve(tuple(s.wrong for s in scores), scores[0].n, losses)
+    columns = {name: tuple(score.columns[name] for score in scores) for name in scores[0].columns}
+    return Curve(tuple(s.wrong for s in scores), scores[0].n, tuple(s.loss for s in scores), columns)

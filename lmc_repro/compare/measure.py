@@ -44,7 +44,7 @@ def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
     views = Layout(model).views(ends.to(device))
     disagreement: dict[SplitName, float] = {}
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-        predictions, _ = predict(model, views, part, dataset.info)
+        predictions = predict(model, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
     return PairResult(
         task.pair, task.trainer_seed, task.fingerprints, largest_class, tuple(marks), distance, cosine, disagreement

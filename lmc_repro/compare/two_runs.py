@@ -12,8 +12,7 @@ from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
-from lmc_repro.models.names import network
-from lmc_repro.models.registry import build_model
+from lmc_repro.models.registry import build_model, network
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking import names

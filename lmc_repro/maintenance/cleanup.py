@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.locks import is_held
 from lmc_repro.files import process_exists, read_json
-from lmc_repro.models.names import network
+from lmc_repro.models.registry import network
 from lmc_repro.project import Project
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.run import RunConfig

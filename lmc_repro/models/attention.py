@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.models.base import Weights
-from lmc_repro.models.patches import patch_count, patches
+from lmc_repro.models.base import Axes, Place, Weights
+from lmc_repro.models.conv import patch_count, patches
 from lmc_repro.schemas.model import AttentionConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
@@ -67,6 +67,35 @@ class Attention:
             else:
                 weights[name] = draw.bias(fan_in[name], *shape) if name in fan_in else draw.weight(*shape)
         return weights
+
+    def axes(self) -> Axes:
+        """Return the token's values before and after attention, the heads, and in each head its keys and its values.
+
+        A head's queries and keys are permuted together. The values of a patch before its embedding are pixels, and are
+        no units.
+        """
+        heads, size, d = self.config.heads, self.config.head_dim, self.width
+        qkv, project = (3, heads, size, d), (d, heads, size)
+        lines = ("embed.bias", "embed_norm.weight", "embed_norm.bias", "class_token", "norm.weight", "norm.bias")
+        axes: dict[str, tuple[Place, ...]] = {
+            "embedding": (
+                Place("embed.weight", self.shapes["embed.weight"], 0),
+                *(Place(name, (d,), 0) for name in lines),
+                Place("positions", self.shapes["positions"], 1),
+                Place("qkv.weight", (3 * d, d), 1),
+            ),
+            "projection": (
+                Place("project.weight", (d, d), 0),
+                *(Place(name, (d,), 0) for name in ("project.bias", "head_norm.weight", "head_norm.bias")),
+                Place("head.weight", (self.classes, d), 1),
+            ),
+            "heads": (Place("qkv.weight", qkv, 1), Place("project.weight", project, 1)),
+        }
+        for head in range(heads):
+            query, key, value = (Place("qkv.weight", qkv, 2, ((0, part), (1, head))) for part in range(3))
+            axes[f"keys.{head}"] = (query, key)
+            axes[f"values.{head}"] = (value, Place("project.weight", project, 2, ((1, head),)))
+        return axes
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""

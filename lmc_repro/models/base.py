@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
@@ -13,6 +14,31 @@ if TYPE_CHECKING:  # a network's settings may stand in one file with the network
 
 Weights: TypeAlias = "Mapping[str, Tensor]"
 """Tensors by name, as in a module's state_dict: of one child, or stacked with a leading axis C of children."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the units of an axis lie in one weight.
+
+    Attributes:
+        weight: The weight's name.
+        shape: The weight viewed with a side of its own for the units.
+        side: Which side of `shape` counts the units.
+        at: Indices that are fixed, by side; the others are whole.
+    """
+
+    weight: str
+    shape: tuple[int, ...]
+    side: int
+    at: tuple[tuple[int, int], ...] = ()
+
+
+Axes: TypeAlias = Mapping[str, tuple[Place, ...]]
+"""Groups of interchangeable units by name, each with all places that its units have.
+
+A permutation of a group, applied at every place, leaves the network's function as it is: neurons of a hidden layer,
+filters, attention heads. Weight matching aligns networks over these groups (Ainsworth et al. 2023, arXiv 2209.04836).
+"""
 
 
 class Forward(Protocol):
@@ -34,6 +60,10 @@ class Model(Forward, Protocol):
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one child, float32 on the CPU."""
+        ...
+
+    def axes(self) -> Axes:
+        """Return the groups of units that may be permuted."""
         ...
 
     def forward_flops(self) -> tuple[int, int]:

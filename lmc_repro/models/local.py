@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.models.base import FirstThenRest, Weights
-from lmc_repro.models.conv import Conv
-from lmc_repro.models.patches import patch_count, patches
+from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
+from lmc_repro.models.conv import Conv, patch_count, patches
 from lmc_repro.schemas.model import ConvConfig, LocalConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
@@ -54,6 +53,26 @@ class Local(FirstThenRest):
             "hidden.bias": draw.bias(self.values, *shapes["hidden.bias"]),
             "output.weight": draw.weight(*shapes["output.weight"]),
             "output.bias": draw.bias(self.units, self.classes),
+        }
+
+    def axes(self) -> Axes:
+        """Return the filters of each position; with `bias: filter`, which ties positions, those of all at once."""
+        weight, bias = self.shapes["hidden.weight"], self.shapes["hidden.bias"]
+        output = (self.classes, self.positions, self.config.filters)
+        if self.config.bias == "filter":
+            whole = (
+                Place("hidden.weight", weight, 1),
+                Place("hidden.bias", bias, 0),
+                Place("output.weight", output, 2),
+            )
+            return {"filters": whole}
+        return {
+            f"filters.{p}": (
+                Place("hidden.weight", weight, 1, ((0, p),)),
+                Place("hidden.bias", bias, 1, ((0, p),)),
+                Place("output.weight", output, 2, ((1, p),)),
+            )
+            for p in range(self.positions)
         }
 
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:

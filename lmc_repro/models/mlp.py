@@ -6,8 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from lmc_repro.models.base import FirstThenRest, FromShapes, Weights
-from lmc_repro.schemas.model import MlpConfig
+from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.errors import LmcError
+from lmc_repro.models.base import Axes, FirstThenRest, FromShapes, Place, Weights
+from lmc_repro.models.local import Local
+from lmc_repro.schemas.model import LocalConfig, MlpConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor
@@ -41,6 +44,15 @@ class Mlp(FirstThenRest, FromShapes):
             return self.start(generator)
         return super().init(generator)
 
+    def axes(self) -> Axes:
+        """Return the neurons of each hidden layer."""
+        axes = {}
+        for i in range(self.config.depth - 1):
+            sides = {f"layers.{i}.weight": 0, f"layers.{i}.bias": 0, f"layers.{i + 1}.weight": 1}
+            places = (Place(name, self.shapes[name], side) for name, side in sides.items() if name in self.shapes)
+            axes[f"layers.{i}"] = tuple(places)
+        return axes
+
     def first_layer(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return the outputs [C, b, width] of the first layer, before the activation."""
         from lmc_repro.models.products import affine
@@ -64,3 +76,47 @@ class Mlp(FirstThenRest, FromShapes):
 def _layer(weights: Weights, i: int) -> tuple[Tensor, Tensor | None]:
     """Return weight and bias of layer `i`."""
     return weights[f"layers.{i}.weight"], weights.get(f"layers.{i}.bias")
+
+
+def build_mlp(config: MlpConfig, info: DatasetInfo) -> Mlp:
+    """Return the fully connected network for a data set; LmcError if it cannot begin as it is to."""
+    return Mlp(config, info.features, info.classes, local_start(config, info))
+
+
+def local_start(config: MlpConfig, info: DatasetInfo) -> Callable[[Generator], dict[str, Tensor]] | None:
+    """Return what draws an MLP's weights as those of a locally connected network, None without `start_from_local`.
+
+    The network (bias: unit) is the one that the same generator would draw. LmcError if the hidden layer is not as wide.
+    """
+    shape = config.start_from_local
+    if shape is None:
+        return None
+    local = Local(
+        LocalConfig(
+            kind="local",
+            filters=shape.filters,
+            kernel=shape.kernel,
+            slope=config.slope,
+            init=config.init,
+            gain=config.gain,
+        ),
+        info,
+    )
+    if config.width != local.units:
+        raise LmcError(
+            f"model.width: found {config.width}, allowed with start_from_local: {local.units}, {local.positions} "
+            f"positions x {shape.filters} filters on {info.name}"
+        )
+
+    def start(generator: Generator) -> dict[str, Tensor]:
+        from lmc_repro.models.dense_equivalent import dense_bias, local_to_dense
+
+        weights = local.init(generator)
+        return {
+            "layers.0.weight": local_to_dense(weights["hidden.weight"], info.shape, shape.kernel),
+            "layers.0.bias": dense_bias(weights["hidden.bias"], local.positions),
+            "layers.1.weight": weights["output.weight"],
+            "layers.1.bias": weights["output.bias"],
+        }
+
+    return start

@@ -23,7 +23,7 @@ EXHIBITS = (
     ("Text", "logistic regression", "logistic"),
     ("Appendix A", "control of the SGD noise (Figure 4)", "figure4"),
     ("Appendix C", "ablations", "appendix_c"),
-    ("Appendix D", "a convolution as one linear layer", "tests/models/test_toeplitz.py"),
+    ("Appendix D", "a convolution as one linear layer", "tests/models/test_dense_equivalent.py"),
     ("Appendix E", "data sets of growing difficulty (Figure 3)", "figure3"),
 )
 """The paper's exhibit, its subject, and the study or exhibit of this project that remakes it (or a test)."""

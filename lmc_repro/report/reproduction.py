@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.errors import LmcError
-from lmc_repro.models.names import network
+from lmc_repro.models.registry import network
 from lmc_repro.report.agreement import Compared, comparable, compared
 from lmc_repro.report.markdown import (
     ORDER,

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.data.catalog import CATALOG
-from lmc_repro.models.names import begins_as, network
+from lmc_repro.models.registry import begins_as, network
 from lmc_repro.report.converged import NOT_CONVERGED, PERCENT
 from lmc_repro.report.records import Axis, CellRecord, StudyResults
 from lmc_repro.report.table import Entry, same_for_splits, untrained

@@ -30,7 +30,7 @@ class Kind:
 _MODEL, _OPTIMIZER = "lmc_repro.schemas.model:", "lmc_repro.schemas.optimizer:"
 
 MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
-    "mlp": Kind(_MODEL + "MlpConfig", "lmc_repro.models.start:build_mlp"),
+    "mlp": Kind(_MODEL + "MlpConfig", "lmc_repro.models.mlp:build_mlp"),
     "local": Kind(_MODEL + "LocalConfig", "lmc_repro.models.local:Local"),
     "conv": Kind(_MODEL + "ConvConfig", "lmc_repro.models.conv:Conv"),
     "attention": Kind(_MODEL + "AttentionConfig", "lmc_repro.models.attention:Attention"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmc_repro.execution.costs import estimate
-from lmc_repro.models.names import network
+from lmc_repro.models.registry import network
 from lmc_repro.report.planned import GFLOPS, Planned
 from lmc_repro.schemas.plan import StudyPlan
 

@@ -1,9 +1,10 @@
-"""Counts wrong predictions and the mean loss of a stack over a whole split."""
+"""Scores of a stack over a whole split: wrong predictions, mean loss, and metrics of one's own."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,12 +20,26 @@ BATCH = 250
 
 
 @dataclass(frozen=True)
+class PathMetric:
+    """A number per network, the mean over a split's samples.
+
+    Attributes:
+        name: A column of curves.csv.
+        sums: From logits float32 [P, b, classes] of P networks and labels int64 [b] to the sums [P] over the batch.
+    """
+
+    name: str
+    sums: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Score:
-    """Wrong predictions out of n, and the mean cross-entropy in nats (None if it is not finite)."""
+    """Wrong predictions out of n, the mean cross-entropy in nats, and means of metrics by name; None if not finite."""
 
     wrong: int
     n: int
     loss: float | None
+    columns: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def error(self) -> float:
@@ -40,32 +55,45 @@ def predicted(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> tuple[Tensor, Tensor]:
-    """Return predictions int64 [C, n] and per-sample losses float64 [C, n] of stacked weights.
+def outputs(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits [C, b, classes] of stacked weights and labels int64 [b], for every `BATCH` images of a split.
 
-    A sample with a logit that is not finite is predicted as class -1, which is always wrong: argmax of NaN would
-    call it class 0. All children see the same images; there is no augmentation.
+    All networks see the same images; there is no augmentation.
     """
-    children = next(iter(weights.values())).shape[0]
+    networks = next(iter(weights.values())).shape[0]
     device = next(iter(weights.values())).device
-    predictions, losses = [], []
     for start in range(0, len(split), BATCH):
         images = normalise(split.images[start : start + BATCH].to(device), info)
         labels = split.labels[start : start + BATCH].to(device)
-        logits = model.forward(weights, images.expand(children, *images.shape))
-        chosen = predicted(logits)
-        flat = functional.cross_entropy(logits.reshape(-1, logits.shape[2]), labels.repeat(children), reduction="none")
-        predictions.append(chosen)
-        losses.append(flat.view(children, -1).double())
-    return torch.cat(predictions, 1), torch.cat(losses, 1)
+        yield model.forward(weights, images.expand(networks, *images.shape)), labels
 
 
-def evaluate(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> list[Score]:
-    """Return the score of each child on the whole split."""
-    predictions, losses = predict(model, weights, split, info)
-    wrong = (predictions != split.labels.to(predictions.device)).sum(1).tolist()
-    means = losses.mean(1).tolist()
+def predict(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> Tensor:
+    """Return predictions int64 [C, n] of stacked weights, see `predicted`."""
+    return torch.cat([predicted(logits) for logits, _ in outputs(model, weights, split, info)], 1)
+
+
+@torch.no_grad()
+def evaluate(
+    model: Forward, weights: Weights, split: Split, info: DatasetInfo, metrics: Sequence[PathMetric] = ()
+) -> list[Score]:
+    """Return the score of each network of stacked weights on a whole split."""
+    wrong, losses = [], []
+    sums: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
+    for logits, labels in outputs(model, weights, split, info):
+        wrong.append((predicted(logits) != labels).sum(1))
+        flat = functional.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
+        losses.append(flat.view(len(logits), -1).double())
+        for metric in metrics:
+            sums[metric.name].append(metric.sums(logits, labels).double())
+    counts = torch.stack(wrong).sum(0).tolist()
+    means = torch.cat(losses, 1).mean(1).tolist()
+    columns = {name: (torch.stack(parts).sum(0) / len(split)).tolist() for name, parts in sums.items()}
     return [
-        Score(count, len(split), mean if math.isfinite(mean) else None)
-        for count, mean in zip(wrong, means, strict=True)
+        Score(count, len(split), _finite(mean), {name: _finite(column[i]) for name, column in columns.items()})
+        for i, (count, mean) in enumerate(zip(counts, means, strict=True))
     ]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

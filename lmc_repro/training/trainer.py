@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,17 +12,18 @@ from typing import Literal
 import torch
 
 from lmc_repro.data.augment import augmentation_sha256
-from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import orders_sha256
 from lmc_repro.files import sha256_file, wait_for_disk, write_json
+from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import mark_text
+from lmc_repro.schemas.base import SplitName, mark_text
 from lmc_repro.schemas.data import LoaderKind
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
-from lmc_repro.training.evaluate import evaluate
+from lmc_repro.training.evaluate import Score, evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.resume import Progress, clear_progress, load_progress, save_progress
@@ -51,6 +52,29 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The runs of a stack at one evaluation epoch.
+
+    Attributes:
+        epoch: Epochs trained, which may be a fraction.
+        folders: The run folders, in the order of the stack.
+        model: The network of all runs.
+        weights: Tensors [C, *shape] by name, on the device of the training: to be read, and copied to be kept.
+        scores: One score per run, of each whole un-augmented split.
+    """
+
+    epoch: float
+    folders: tuple[RunFolder, ...]
+    model: Model
+    weights: Weights
+    scores: Mapping[SplitName, Sequence[Score]]
+
+
+Callback = Callable[[Evaluation], None]
+"""Called at every evaluation epoch; once more for those after the last save, when a killed run is resumed."""
+
+
+@dataclass(frozen=True)
 class Child:
     """One run of a stack: its config and the working folder that it trains in."""
 
@@ -66,6 +90,7 @@ def train_stack(
     numerics: str,
     device: torch.device,
     on_event: Callable[[Event], None] = lambda event: None,
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Train children that differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
 
@@ -78,7 +103,7 @@ def train_stack(
         progress = load_progress(child.folder) or Progress()
         stacks.setdefault(progress.epoch, []).append((child, progress))
     for stack in stacks.values():
-        _Training(stack, dataset, prepared_dir, loader, numerics, device, on_event).run()
+        _Training(stack, dataset, prepared_dir, loader, numerics, device, on_event, callbacks).run()
 
 
 class _Training:
@@ -93,11 +118,12 @@ class _Training:
         numerics: str,
         device: torch.device,
         on_event: Callable[[Event], None],
+        callbacks: Sequence[Callback],
     ) -> None:
         self.children = [child for child, _ in stack]
         self.progress = [progress for _, progress in stack]
         self.configs = [child.config for child in self.children]
-        self.numerics, self.on_event = numerics, on_event
+        self.numerics, self.on_event, self.callbacks = numerics, on_event, (self._record, *callbacks)
         config = self.configs[0]
         if any(stack_key(other) != stack_key(config) for other in self.configs):
             raise ValueError("children of a stack may differ in seeds, initialisation, rate and schedule only")
@@ -132,12 +158,12 @@ class _Training:
         for child in self.children:
             child.folder.write_config(child.config)
         if 0 in self.config.evaluate_at and self.epoch == 0:
-            self._mark(0)
+            self._evaluate(0)
         worth_saving = self.save_at
         while self.epoch < self.config.epochs:
             self._train_epoch()
             if self.epoch in self.config.evaluate_at:
-                self._mark(self.epoch)
+                self._evaluate(self.epoch)
             if self.epoch < self.config.epochs and time.monotonic() > self.save_at:
                 self._save()
             self._tell_epoch()
@@ -161,7 +187,7 @@ class _Training:
         within = self.within.get(self.epoch, {})
         for done in self.steps.epoch(self.epoch):
             if done in within:
-                self._mark(within[done])
+                self._evaluate(within[done])
         self.epoch += 1
         self._note_diverged(self.epoch)
         losses, seen = self.steps.batch_losses()
@@ -180,18 +206,26 @@ class _Training:
             if progress.diverged_epoch is None and not finite:
                 progress.diverged_epoch = mark
 
-    def _mark(self, mark: float) -> None:
-        """Evaluate and store the weights of every child; a run that goes on from an earlier epoch makes them again."""
-        self._note_diverged(mark)
-        views = self.layout.views(self.weights)
-        for split, part in (("train", self.dataset.train), ("test", self.dataset.test)):
-            scores = evaluate(self.model, views, part, self.dataset.info)
+    def _evaluate(self, epoch: float) -> None:
+        """Score the weights of every run, and call what records them."""
+        self._note_diverged(epoch)
+        views = self.layout.views(self.weights.detach())
+        parts: tuple[tuple[SplitName, Split], ...] = (("train", self.dataset.train), ("test", self.dataset.test))
+        scores = {split: evaluate(self.model, views, part, self.dataset.info) for split, part in parts}
+        folders = tuple(child.folder for child in self.children)
+        for callback in self.callbacks:
+            callback(Evaluation(epoch, folders, self.model, views, scores))
+
+    def _record(self, evaluation: Evaluation) -> None:
+        """Keep scores and checkpoints; a resumed run makes those after its last save again."""
+        epoch = evaluation.epoch
+        for split, scores in evaluation.scores.items():
             for progress, score in zip(self.progress, scores, strict=True):
-                progress.rows.append(MetricRow(mark, split, score.wrong, score.n, score.loss))  # type: ignore[arg-type]
-        weights = self.weights.to("cpu")  # of all children at once: a GPU is asked once
+                progress.rows.append(MetricRow(epoch, split, score.wrong, score.n, score.loss))
+        weights = self.weights.to("cpu")  # of all runs at once: a GPU is asked once
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
-            path = child.folder.checkpoint(mark)
-            progress.checkpoints[mark] = write_checkpoint(path, self.layout.child(weights, i), wait=False)
+            path = child.folder.checkpoint(epoch)
+            progress.checkpoints[epoch] = write_checkpoint(path, self.layout.child(weights, i), wait=False)
             self.on_their_way.append(path)
 
     def _wait_for_disk(self) -> None:

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import tiny_dataset
+from helpers import run_config, tiny_dataset
 from pydantic import TypeAdapter
 from torch import Tensor
 
 from lmc_repro.barriers import path
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.path import as_curve, path_curves, path_weights
-from lmc_repro.data.dataset import Dataset, Split
+from lmc_repro.data.dataset import Dataset, Split, normalise
 from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.model import ConvConfig, LocalConfig, MlpConfig, ModelConfig
-from lmc_repro.training.evaluate import BATCH, Score, evaluate
+from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
 from lmc_repro.training.stack import Layout
 
 
@@ -74,7 +74,7 @@ def test_train_and_test_are_not_swapped() -> None:
 def labels_of(model: Mlp, theta: dict[str, Tensor], dataset: Dataset) -> Tensor:
     from lmc_repro.training.evaluate import predict
 
-    predictions, _ = predict(model, {name: w.unsqueeze(0) for name, w in theta.items()}, dataset.train, dataset.info)
+    predictions = predict(model, {name: w.unsqueeze(0) for name, w in theta.items()}, dataset.train, dataset.info)
     return predictions[0]
 
 
@@ -108,7 +108,7 @@ def test_nan_is_wrong_and_not_class_0() -> None:
 
 
 def test_as_curve_drops_infinite_losses() -> None:
-    assert as_curve([Score(1, 4, 0.5), Score(2, 4, float("inf")), Score(4, 4, None)]).loss == (0.5, None, None)
+    assert as_curve([Score(1, 4, 0.5), Score(2, 4, None), Score(4, 4, None)]).loss == (0.5, None, None)
     assert as_curve([Score(1, 4, 0.5)] * 2).errors == (0.25, 0.25)
 
 
@@ -235,3 +235,30 @@ def test_no_count_depends_on_how_many_images_are_evaluated_at_once(kind: str, mo
         for split in SPLITS:
             assert found[split].wrong == at_once[split].wrong
             assert found[split].loss == pytest.approx(at_once[split].loss, rel=1e-6)
+
+
+def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:
+    """The margin of a linear network with two classes is linear on the path, and computed by hand at its ends."""
+    dataset = tiny_dataset(classes=2)
+    model = build_model(run_config(model={"depth": 1}).model, dataset.info)
+    first, second = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    margin = PathMetric("margin", lambda logits, labels: (true_logit(logits, labels) - other(logits, labels)).sum(1))
+    curves = path_curves(model, first, second, dataset, 5, metrics=[margin])
+    assert curves["test"].wrong == path_curves(model, first, second, dataset, 5)["test"].wrong
+    x = normalise(dataset.test.images, dataset.info).flatten(1)
+    for theta, found in ((first, curves["test"].columns["margin"][0]), (second, curves["test"].columns["margin"][-1])):
+        scores = x @ theta["layers.0.weight"].T + theta["layers.0.bias"]
+        sign = 1.0 - 2.0 * dataset.test.labels
+        assert found == pytest.approx(float(((scores[:, 0] - scores[:, 1]) * sign).mean()), abs=1e-5)
+    values = [value or 0.0 for value in curves["test"].columns["margin"]]
+    assert values == pytest.approx([values[0] + i / 4 * (values[-1] - values[0]) for i in range(5)], abs=1e-5)
+    broken = PathMetric("nan", lambda logits, labels: logits.sum((1, 2)) * float("nan"))
+    assert path_curves(model, first, second, dataset, 3, metrics=[broken])["train"].columns == {"nan": (None,) * 3}
+
+
+def true_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return logits.gather(2, labels.expand(len(logits), -1).unsqueeze(2)).squeeze(2)
+
+
+def other(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return true_logit(logits, 1 - labels)

@@ -13,8 +13,7 @@ from helpers import contents, final_weights, folder_for, run_config, tiny_datase
 from lmc_repro.data.augment import epoch_view, step_draws
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.errors import LmcError
-from lmc_repro.models.names import network
-from lmc_repro.models.registry import build_model
+from lmc_repro.models.registry import build_model, network
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, Kind
 from lmc_repro.schemas.run import RunConfig

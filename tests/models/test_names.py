@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from lmc_repro.models.names import begins_as, network
+from lmc_repro.models.registry import begins_as, network
 from lmc_repro.schemas.model import ModelConfig
 
 PATCHES = {"filters": 8, "kernel": 2}

@@ -17,9 +17,8 @@ from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.models.attention import Attention
 from lmc_repro.models.base import Model, count_parameters
-from lmc_repro.models.conv import Conv
+from lmc_repro.models.conv import Conv, patches
 from lmc_repro.models.local import Local
-from lmc_repro.models.patches import patches
 from lmc_repro.models.registry import build_model
 from lmc_repro.schemas.model import AttentionConfig, ConvConfig, LocalConfig, ModelConfig
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import ADAM, contents, run_config, tiny_dataset, train, weights_at
+from safetensors.torch import load_file
 
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.data.dataset import normalise
@@ -18,6 +19,7 @@ from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.schedule import marks_within
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
+from lmc_repro.training.trainer import Evaluation
 
 CONFIG = run_config(evaluate_at=[0, 0.5, 1, 1.25, 3], optimizer=ADAM)  # 53 images, batches of 10: 6 steps an epoch
 
@@ -101,3 +103,28 @@ def test_divergence_is_recorded_by_the_mark_after_it(
     assert diverged == recorded
     status = {mark: endpoint_status(mark, diverged, 0, 100, 25) for mark in marks}
     assert status == {mark: "trained" if mark < 0.75 else "diverged" for mark in marks}
+
+
+def test_a_callback_from_outside_sees_each_evaluation_and_moves_no_bit(tmp_path: Path) -> None:
+    seen: list[tuple[float, list[int], list[bool]]] = []
+
+    def norms(evaluation: Evaluation) -> None:
+        wrong = [score.wrong for score in evaluation.scores["test"]]
+        stored = [
+            {name: tensor[i] for name, tensor in evaluation.weights.items()} for i in range(len(evaluation.folders))
+        ]
+        same = []
+        for folder, weights in zip(evaluation.folders, stored, strict=True):
+            found = load_file(folder.checkpoint(evaluation.epoch))
+            same.append(all(torch.equal(found[name], weights[name]) for name in found))
+        seen.append((evaluation.epoch, wrong, same))
+
+    configs = [CONFIG, run_config(evaluate_at=[0, 0.5, 1, 1.25, 3], optimizer=ADAM, seeds={"loader": 1})]
+    called = train(configs, tiny_dataset(), tmp_path / "called", callbacks=[norms])
+    plain = train(configs, tiny_dataset(), tmp_path / "plain")
+    assert [contents(folder) for folder in called] == [contents(folder) for folder in plain]
+    rows = [
+        [row.wrong for folder in plain for row in folder.metrics() if (row.epoch, row.split) == (epoch, "test")]
+        for epoch in CONFIG.evaluate_at
+    ]
+    assert seen == [(epoch, wrong, [True, True]) for epoch, wrong in zip(CONFIG.evaluate_at, rows, strict=True)]

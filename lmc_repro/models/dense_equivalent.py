@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lmc_repro.models.patches import patches
+from lmc_repro.models.conv import patches
 
 Shape = tuple[int, int, int]
 
