@@ -97,9 +97,9 @@ def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None)
     return Dataset(info, train, test, digest)
 
 
-def check_split(split: Split, n: int, info: DatasetInfo, where: str) -> None:
-    """Raise an LmcError, naming `where`, unless the split has `n` images of the data set's shape and its classes."""
-    fix = f"delete it and run `lmc prepare {info.name}`"
+def check_split(split: Split, n: int, info: DatasetInfo, where: str, fix: str = "") -> None:
+    """Raise an LmcError, from `where` to `fix`, unless the split has `n` images of the data set's shape and classes."""
+    fix = fix or f"delete it and run `lmc prepare {info.name}`"
     if split.images.dtype != torch.uint8 or tuple(split.images.shape) != (n, *info.shape):
         found = f"{split.images.dtype} {list(split.images.shape)}"
         raise LmcError(f"{where}: images are {found}, expected torch.uint8 {[n, *info.shape]}; {fix}")

@@ -75,7 +75,7 @@ def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> t
     import torch
 
     from lmc_repro.data.augment import epoch_view
-    from lmc_repro.data.loader import open_loader
+    from lmc_repro.data.loaders import open_loader
 
     info = dataset.info
     augment = exhibit.augment[info.name]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lmc_repro.data.augment import augmented, stack_draws
-from lmc_repro.data.batch import count_steps
 from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.data.loaders import count_steps
 from lmc_repro.data.order import epoch_orders
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.graphs import Graphs

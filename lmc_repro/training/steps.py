@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 
 from lmc_repro.data.augment import epoch_view
-from lmc_repro.data.batch import StackLoader
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.loaders import StackLoader
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.step import TrainStep

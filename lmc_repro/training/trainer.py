@@ -13,7 +13,7 @@ import torch
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
-from lmc_repro.data.loader import open_loader
+from lmc_repro.data.loaders import open_loader
 from lmc_repro.data.order import orders_sha256
 from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.registry import build_model

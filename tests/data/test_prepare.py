@@ -13,9 +13,9 @@ import lmc_repro.data.prepare as module
 from lmc_repro.data.beton import read_beton
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset
-from lmc_repro.data.folder import note_unused
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import stratified_half
+from lmc_repro.data.status import note_unused
 from lmc_repro.errors import LmcError
 
 DIGITS_DIGEST = "674b5104ace9494e18dc12f4b31460816d3131f8b9435cf428237fd4f9434829"
@@ -167,7 +167,7 @@ def test_arrays_other_than_the_catalogs_are_refused(tiny: DatasetInfo, mirror: P
     with pytest.raises(LmcError, match=r"decoded arrays have digest .*, expected 0000"):
         prepare("tiny", tmp_path / "prepared", tmp_path / "raw", mirror, info=other)
     for wrong, message in (
-        (replace(tiny, n_train=8), r"train-images.*\[7, 1, 5, 4\], expected torch.uint8 \[8, 1, 5, 4\]"),
+        (replace(tiny, n_train=8), r"train: .*\[7, 1, 5, 4\], expected torch.uint8 \[8, 1, 5, 4\]"),
         (replace(tiny, classes=2), "labels go from 0 to 2, expected 0 to 1"),
     ):
         with pytest.raises(LmcError, match=message):
