@@ -73,6 +73,7 @@ def _cell_from_json(value: dict[str, Any], name: str) -> Cell:
         pairs=tuple(pairs),
         loader="resident" if value["loader"] == "resident" else "ffcv",
         paper=value["paper"],
+        uses=tuple(value["uses"]),
     )
 
 

@@ -119,7 +119,19 @@ def _cell(
         pairs=_pairs(template, kind, count, replicas, settings.share_noise_until, where),
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
+        uses=_uses(study, config, profile, row, column, choice),
     )
+
+
+def _uses(
+    study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
+) -> tuple[str, ...]:
+    """Return the dotted paths of the profile's hyper-parameters that the cell resolves to."""
+    settings = _settings(study, config, profile, row, column, choice)
+    own = _settings(study, config, profile.model_copy(update={"settings": NOTHING}), row, column, choice).given()
+    kept = {f"settings.{name}" for name in profile.settings.given() if name not in own} | {f"batches.{settings.batch}"}
+    optimizer = f"optimizers.{settings.optimizer}."
+    return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
 
 
 def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
