@@ -15,7 +15,7 @@ from torch.nn import functional
 from benchmarks.data import mnist
 from benchmarks.modules import module
 from benchmarks.networks import NETWORKS
-from lmc_repro.schemas.data import LoaderKind
+from lmc_repro.schemas.run import LoaderKind
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

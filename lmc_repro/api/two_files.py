@@ -20,7 +20,7 @@ from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.models.names import network as named
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.model import ModelSettings
+from lmc_repro.schemas.run import ModelSettings
 
 BATCH = 1000
 """Samples that a module of one's own sees at once, unless it is told otherwise."""

@@ -16,7 +16,7 @@ from lmc_repro.files import sha256_file
 from lmc_repro.progress import Listener
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.workspace import begin_process, prepared_dir, resolve_device
 
 if TYPE_CHECKING:

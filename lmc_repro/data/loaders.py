@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,8 +17,7 @@ from lmc_repro.data.order import epoch_order, epoch_orders
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_file
-from lmc_repro.schemas.data import LoaderKind, OrderRule
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.run import LoaderKind, OrderRule, Seeds
 
 
 class Batch(NamedTuple):
@@ -71,18 +69,29 @@ def open_loader(
     """
     if kind == "resident":
         return ResidentLoader(dataset.train, seeds, batch_size, drop_last, rule)
-    return FfcvLoader(dataset, prepared_dir, seeds, batch_size, drop_last, rule, workers)
+    path = _checked_beton(dataset, prepared_dir)
+    return FfcvLoader(path, dataset.train, seeds, batch_size, drop_last, rule, workers)
 
 
-class ResidentLoader:
-    """A `StackLoader` that gathers rows of `split` into one reused buffer; batches stay on the split's device."""
+class _Loader:
+    """What both kinds of `StackLoader` hold: the training split, the seeds, and the cuts of an epoch into batches."""
 
     def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
         self.steps_per_epoch = count_steps(len(split), batch_size, drop_last)
-        self._split = split
-        self._seeds = tuple(seeds)
+        self._split, self._seeds = split, tuple(seeds)
         self._batch_size = min(batch_size, len(split))
         self._rule: OrderRule = rule
+
+    def _cuts(self) -> Iterator[slice]:
+        """Yield the place of each batch in an epoch's order."""
+        return (slice(step * self._batch_size, (step + 1) * self._batch_size) for step in range(self.steps_per_epoch))
+
+
+class ResidentLoader(_Loader):
+    """A `StackLoader` that gathers rows of `split` into one reused buffer; batches stay on the split's device."""
+
+    def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
+        super().__init__(split, seeds, batch_size, drop_last, rule)
         rows = len(self._seeds) * self._batch_size
         self._rows = split.images.reshape(len(split), -1)
         self._images = torch.empty((rows, self._rows.shape[1]), dtype=torch.uint8, device=split.images.device)
@@ -90,61 +99,50 @@ class ResidentLoader:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of `epoch`; see `StackLoader.epoch`."""
-        n, runs = len(self._split), len(self._seeds)
         # One transfer per epoch; each batch is then a slice that is already on the device.
         loader_seeds = [seeds.loader_at(epoch) for seeds in self._seeds]
-        indices = epoch_orders(n, loader_seeds, epoch, self._rule, self._images.device)
-        for step in range(self.steps_per_epoch):
-            these = indices[:, step * self._batch_size : (step + 1) * self._batch_size]
+        indices = epoch_orders(len(self._split), loader_seeds, epoch, self._rule, self._images.device)
+        for cut in self._cuts():
+            these = indices[:, cut]
             chosen = these.reshape(-1)
             images, labels = self._images[: len(chosen)], self._labels[: len(chosen)]
             torch.index_select(self._rows, 0, chosen, out=images)
             torch.index_select(self._split.labels, 0, chosen, out=labels)
-            shape = (runs, these.shape[1], *self._split.images.shape[1:])
-            yield Batch(images.view(shape), labels.view(these.shape), these)
+            yield Batch(images.view(*these.shape, *self._split.images.shape[1:]), labels.view(these.shape), these)
 
 
-class FfcvLoader:
-    """A `StackLoader` over prepared_dir/<name>/train.beton.
+class FfcvLoader(_Loader):
+    """A `StackLoader` over the .beton file at `path`, which holds the images of `split`.
 
     ffcv sees a batch of C runs times b samples; its order lists, for every step, the first run's indices, then the
-    second's, and so on, so a sample comes up C times per epoch. Labels are the data set's, looked up: they may be
+    second's, and so on, so a sample comes up C times per epoch. Labels are the split's, looked up: they may be
     noisy, those of the file are clean. `workers` (at most the cores) decode in parallel and change no bit.
     Creating one compiles ffcv's pipeline: about half a second.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
-        prepared_dir: Path,
+        path: Path,
+        split: Split,
         seeds: Sequence[Seeds],
         batch_size: int,
         drop_last: bool,
         rule: OrderRule,
-        workers: int = 1,
+        workers: int,
     ) -> None:
-        self._n, self._labels = len(dataset.train), dataset.train.labels
-        self.steps_per_epoch = count_steps(self._n, batch_size, drop_last)
-        self._seeds = tuple(seeds)
-        self._batch_size = min(batch_size, self._n)
-        self._rule: OrderRule = rule
-        self._loader = open_stream(_checked_beton(dataset, prepared_dir), len(self._seeds) * self._batch_size, workers)
+        super().__init__(split, seeds, batch_size, drop_last, rule)
+        self._loader = open_stream(path, len(self._seeds) * self._batch_size, workers)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of `epoch`; see `StackLoader.epoch`."""
-        orders = [epoch_order(self._n, seeds.loader_at(epoch), epoch, self._rule) for seeds in self._seeds]
-        indices = interleave(orders, self._batch_size, self.steps_per_epoch)
-        order = torch.from_numpy(np.stack(orders))
+        n = len(self._split)
+        orders = np.stack([epoch_order(n, seeds.loader_at(epoch), epoch, self._rule) for seeds in self._seeds])
+        indices = np.concatenate([orders[:, cut].reshape(-1) for cut in self._cuts()])
+        order = torch.from_numpy(orders)
         with closing(start_stream(self._loader, indices)) as batches:
-            for step, images in enumerate(batches):
-                these = order[:, step * self._batch_size : (step + 1) * self._batch_size]
-                yield Batch(images.view(*these.shape, *images.shape[1:]), self._labels[these], these)
-
-
-def interleave(orders: Sequence[npt.NDArray[np.int64]], batch_size: int, steps: int) -> npt.NDArray[np.int64]:
-    """Return the runs' batches of an epoch, step by step and run by run, in one row."""
-    cuts = [slice(step * batch_size, (step + 1) * batch_size) for step in range(steps)]
-    return np.concatenate([order[cut] for cut in cuts for order in orders])
+            for cut, images in zip(self._cuts(), batches, strict=True):
+                these = order[:, cut]
+                yield Batch(images.view(*these.shape, *images.shape[1:]), self._split.labels[these], these)
 
 
 def _checked_beton(dataset: Dataset, prepared_dir: Path) -> Path:

@@ -12,8 +12,7 @@ from lmc_repro.data.catalog import dataset_info
 from lmc_repro.execution.estimate import run_cost, step_overhead
 from lmc_repro.execution.memory import PROCESS_BYTES, StackMemory, free_bytes, stack_memory
 from lmc_repro.execution.task import StackTask
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.together import stack_key
 
 # On a CPU a stack saves Python, not arithmetic: beyond this a larger one only falls out of the caches.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.event import Event
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.models.base import FirstThenRest, Weights
 from lmc_repro.models.conv import Conv
 from lmc_repro.models.patches import patch_count, patches
-from lmc_repro.schemas.model import ConvConfig, LocalConfig
+from lmc_repro.schemas.run import ConvConfig, LocalConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

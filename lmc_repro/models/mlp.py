@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lmc_repro.models.base import FirstThenRest, FromShapes, Weights
-from lmc_repro.schemas.model import MlpConfig
+from lmc_repro.schemas.run import MlpConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

@@ -7,10 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.profile import ProfileConfig
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.study import PairKind, StudyConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
+from lmc_repro.schemas.study import PairKind, ProfileConfig, StudyConfig
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lmc_repro.schemas.optimizer import ClipConfig
+from lmc_repro.schemas.run import ClipConfig
 from lmc_repro.training.optimizer import square_root
 
 

@@ -19,8 +19,7 @@ from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
 from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.device_steps import DeviceSteps
 from lmc_repro.training.evaluate import evaluate

@@ -26,8 +26,7 @@ from lmc_repro.data.augment import (
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import normalise
 from lmc_repro.data.loaders import open_loader
-from lmc_repro.schemas.data import AugmentConfig
-from lmc_repro.schemas.seeds import EarlyNoise, Seeds
+from lmc_repro.schemas.run import AugmentConfig, EarlyNoise, Seeds
 
 ALL = AugmentConfig(flip=True, crop=4, cutout=16)
 CPU = torch.device("cpu")

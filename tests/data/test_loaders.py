@@ -21,7 +21,7 @@ from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.loaders import StackLoader, open_loader
 from lmc_repro.data.order import epoch_order
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.seeds import EarlyNoise, Seeds
+from lmc_repro.schemas.run import EarlyNoise, Seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +112,7 @@ import torch
 torch.set_num_threads(1)
 from lmc_repro.data.dataset import load_dataset
 from lmc_repro.data.loaders import open_loader
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.run import Seeds
 prepared = Path({str(prepared)!r})
 digits = load_dataset(prepared, "digits")
 seeds = [Seeds(trainer=0, loader=0), Seeds(trainer=0, loader=1)]

@@ -60,7 +60,7 @@ from lmc_repro.barriers.results import PairResult
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.compare.files import cell_record
 from lmc_repro.compare.pair import judge_mark
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies import compare
 from lmc_repro.training.checkpoint import Checkpoint
 
