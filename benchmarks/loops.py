@@ -15,7 +15,7 @@ from torch.nn import functional
 from benchmarks.data import mnist
 from benchmarks.modules import module
 from benchmarks.networks import NETWORKS
-from lmc_repro.schemas.data import LoaderKind
+from lmc_repro.schemas.run import LoaderKind
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -93,7 +93,8 @@ def ours(network: str, batch: int, child: int, loader: LoaderKind, quick: bool) 
     from benchmarks.ours import epochs, run_config
     from lmc_repro.data.beton import write_beton
     from lmc_repro.data.dataset import data_digest
-    from lmc_repro.data.status import sha256_of, write_status
+    from lmc_repro.data.status import write_status
+    from lmc_repro.files import sha256_file
 
     dataset = mnist(NETWORKS[network].samples, quick=quick)
     prepared = tempfile.TemporaryDirectory()
@@ -102,7 +103,7 @@ def ours(network: str, batch: int, child: int, loader: LoaderKind, quick: bool) 
         folder = Path(prepared.name) / dataset.info.name
         folder.mkdir()
         write_beton(folder / "train.beton", dataset.train)
-        files = {"train.beton": sha256_of(folder / "train.beton")}
+        files = {"train.beton": sha256_file(folder / "train.beton")}
         write_status(folder, {"state": "ready", "digest": dataset.digest, "files": files})
     config = run_config("mnist", NETWORKS[network].model, batch, child)
     work = epochs([[config]], dataset, Path(prepared.name), loader)

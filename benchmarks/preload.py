@@ -3,7 +3,7 @@
 import torch
 import torchvision.datasets  # noqa: F401
 
-from lmc_repro.data.threads import import_ffcv
+from lmc_repro.data.beton import import_ffcv
 from lmc_repro.training import trainer  # noqa: F401
 
 import_ffcv()

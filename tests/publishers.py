@@ -1,7 +1,8 @@
-"""Small files in exactly the formats of the publishers of CIFAR and Tiny ImageNet."""
+"""Small files in exactly the formats of the publishers of MNIST, CIFAR and Tiny ImageNet."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import struct
@@ -11,7 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lmc_repro.data.remote import RemoteFile
+from lmc_repro.data.catalog import RemoteFile
+
+
+def gzipped_idx(array: np.ndarray) -> bytes:
+    """A file of MNIST: gzipped IDX of unsigned bytes."""
+    header = bytes((0, 0, 8, array.ndim)) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
 def text(value: str | bytes) -> bytes:
@@ -58,8 +65,8 @@ def recorded(path: Path, md5: bool = False, urls: tuple[str, ...] = ()) -> Remot
     """The catalog's record of a file as it is."""
     content = path.read_bytes()
     if md5:
-        return RemoteFile(path.name, urls, md5=hashlib.md5(content).hexdigest())
-    return RemoteFile(path.name, urls, hashlib.sha256(content).hexdigest(), len(content))
+        return RemoteFile(path.name, hashlib.md5(content).hexdigest(), urls=urls)
+    return RemoteFile(path.name, hashlib.sha256(content).hexdigest(), len(content), urls)
 
 
 def tar_gz(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:

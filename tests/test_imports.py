@@ -46,7 +46,7 @@ COMMANDS = {"execution.bundle"}
 TRACKED, STREAMED, VERSIONED = {"mlflow"}, {"ffcv"}, {"dvc"}
 BARE = ("schemas", "data", "models", "training", "barriers")
 """Packages that a GPU machine needs; of these only what streams imports ffcv, inside its functions."""
-STREAMS = {"data.beton", "data.streaming", "data.threads"}
+STREAMS = {"data.beton"}
 
 
 def name_of(path: Path) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.load import parse_yaml, read_yaml, validate
-from lmc_repro.schemas.model import ModelSettings
 from lmc_repro.schemas.registry import MODELS, settings_class
+from lmc_repro.schemas.run import ModelSettings
 
 if TYPE_CHECKING:
     from torch import nn

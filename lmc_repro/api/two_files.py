@@ -15,12 +15,12 @@ from lmc_repro.barriers.modules import path_between
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.compare.pair import judge_mark
+from lmc_repro.data.custom_dataset import Batches, Samples
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.unlisted import Batches, Samples
 from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model
 from lmc_repro.models.registry import network as named
-from lmc_repro.schemas.model import ModelSettings
+from lmc_repro.schemas.run import ModelSettings
 
 BATCH = 1000
 """Samples that a module of one's own sees at once, unless it is told otherwise."""

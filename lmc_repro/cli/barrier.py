@@ -16,12 +16,12 @@ from lmc_repro.files import sha256_file
 from lmc_repro.progress import Listener
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.workspace import begin_process, prepared_dir, resolve_device
 
 if TYPE_CHECKING:
     from lmc_repro.barriers.curve import SplitName
-    from lmc_repro.data.unlisted import Samples
+    from lmc_repro.data.custom_dataset import Samples
 
 THRESHOLD = 2.0
 """Points of error (Frankle et al. 2020), where no project says otherwise."""
@@ -111,7 +111,7 @@ def _lines(record: dict[str, Any]) -> list[str]:
 def _samples(name: str, told: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
     from lmc_repro.api.runs import load_dataset
-    from lmc_repro.data.unlisted import of_dataset, read_unlisted
+    from lmc_repro.data.custom_dataset import of_dataset, read_unlisted
 
     info = CATALOG.get(name)
     if info is not None and info.embedded:

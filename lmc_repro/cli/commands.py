@@ -41,7 +41,7 @@ def prepare_command(name: str, if_used: bool) -> None:
     if not if_used or name in params.profiles[params.profile].datasets:
         prepare_dataset(project, params, name, project.prepared, listener())
         return
-    from lmc_repro.data.folder import note_unused  # imports no torch: DVC asks for every data set
+    from lmc_repro.data.status import note_unused  # imports no torch: DVC asks for every data set
 
     print(f"data set {name}: unused: {note_unused(name, project.prepared).get('reason')}", file=sys.stderr)
 

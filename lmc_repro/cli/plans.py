@@ -1,4 +1,4 @@
-"""What params.yaml comes to, a file for each study and exhibit: a stage of DVC is made again when its own changes."""
+"""data/plans: what params.yaml resolves to, one file per study and exhibit; a DVC stage reruns when its own changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from lmc_repro.exhibits.batches import shown_dataset
 from lmc_repro.files import write_json
 from lmc_repro.schemas.exhibit import BatchesExhibit
 from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.studies.expand import plan_study
+
+OF_THE_PROFILE = {"title", "analogue", "numerics", "device", "points", "judgement"}
+"""Fields of a profile that enter the files of every study, whatever its cells are."""
 
 
 def write_plans(params: Params, folder: Path) -> None:
@@ -26,35 +29,31 @@ def write_plans(params: Params, folder: Path) -> None:
 
 
 def _study(plan: StudyPlan) -> dict[str, Any]:
+    """Return all that runs/<study> and results/<study> rest on: resolved cells, their sources, words, verdict rules."""
     profile = plan.profile_config
-    own = tuple(
-        override.model_copy(update={"study": (plan.study,)})
-        for override in profile.overrides
-        if plan.study in override.study
-    )
+    drops = [override for override in profile.overrides if override.drop and plan.study in override.study]
+    cells = [{**_fields(cell), "pairs": [_fields(pair) for pair in cell.pairs]} for cell in plan.cells]
+    for cell in cells:
+        del cell["uses"]  # `provenance` has their values
+        for pair in cell["pairs"]:
+            pair["seeds"] = [run.seeds.model_dump(mode="json") for run in pair.pop("runs")]
     return {
         "study": plan.study,
         "profile": plan.profile,
         "study_config": plan.study_config.model_dump(mode="json"),
-        "profile_config": profile.model_copy(update={"overrides": own}).model_dump(mode="json"),
-        "cells": [_cell(cell) for cell in plan.cells],
+        "profile_config": profile.model_dump(mode="json", include=OF_THE_PROFILE),
+        "provenance": plan.provenance(),
+        "left_out": [override.model_dump(mode="json", include={"row", "column", "why"}) for override in drops],
+        "cells": cells,
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
-    found = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
-    pairs = [
-        {
-            "name": pair.name,
-            "trainer_seed": pair.trainer_seed,
-            "seeds": [run.seeds.model_dump(mode="json") for run in pair.runs],
-        }
-        for pair in cell.pairs
-    ]
-    return {**found, "pairs": pairs}
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def _exhibit(key: str, params: Params) -> dict[str, Any]:
+    """Return all that results/<exhibit> rests on, but for what it reads from results."""
     exhibit = params.exhibits[key]
     return {
         "exhibit": key,

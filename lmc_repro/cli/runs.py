@@ -19,7 +19,7 @@ from lmc_repro.studies.workspace import begin_process, prepared_dir
 if TYPE_CHECKING:
     from lmc_repro.compare.two_runs import TwoRuns
     from lmc_repro.report.listing import ListedCell
-    from lmc_repro.schemas.profile import Judgement
+    from lmc_repro.schemas.study import Judgement
 
 
 def show_command(run_id: str, uri: str | None, as_json: bool) -> None:

@@ -208,10 +208,7 @@ def _runs(
         "columns": _axis(study.columns, {cell.column: cell.column_label for cell in plan.cells}),
         "show": study.show.model_dump() if study.show else None,
         "left_out": _left_out(plan),
-        "provenance": [
-            {"key": key, "value": value, "source": profile.source(key)}
-            for key, value in profile.hyper_parameters().items()
-        ]
+        "provenance": plan.provenance()
         + [
             {"key": f"studies.{plan.study}.{setting}", "value": _values_of(study, setting), "source": source}
             for setting, source in study.provenance.items()

@@ -11,8 +11,7 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.data import DataConfig
-from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.run import DataConfig, ModelConfig
 from lmc_repro.training.checkpoint import Checkpoint
 
 EVALUATION_NUMERICS = 3

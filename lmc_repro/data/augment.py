@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import normalise
-from lmc_repro.schemas.data import AugmentConfig
 from lmc_repro.schemas.registry import AUGMENTATIONS, find
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.run import AugmentConfig, Seeds
 
 View = Callable[[Tensor, Tensor], Tensor]
 """From a batch's images uint8 [C, b, ch, H, W] and sample indices int64 [C, b] to inputs float32, of images' shape."""

@@ -1,18 +1,75 @@
-"""A split as an FFCV file: lossless, and the same bytes every time."""
+"""All that knows ffcv: a split as a .beton file, lossless and the same bytes every time, and its stream of batches."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import queue
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from multiprocessing import Value
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from lmc_repro.data.dataset import Split
-from lmc_repro.data.threads import import_ffcv
+from lmc_repro.errors import LmcError
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Give torch back its number of threads when the block ends.
+
+    ffcv sets it on import, in every Loader and in every epoch; the bits of training depend on it.
+    """
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        _restore_torch_threads(before)
+
+
+def _restore_torch_threads(count: int) -> None:
+    """Set torch's number of threads to `count` and make sure of it."""
+    torch.set_num_threads(count)
+    if torch.get_num_threads() != count:
+        raise RuntimeError(f"torch has {torch.get_num_threads()} threads after set_num_threads({count})")
+
+
+def import_ffcv() -> None:
+    """Import ffcv, leaving torch's threads as they are; LmcError if it is missing or cannot be loaded."""
+    with _torch_threads_kept():
+        try:
+            with _plain_dict():
+                import ffcv  # noqa: F401
+        except ImportError as error:
+            found = " ".join(str(error).split())
+            raise LmcError(
+                f"ffcv cannot be imported ({found}); install it with its system packages, or train with "
+                "`loader: resident` from data prepared elsewhere"
+            ) from None
+
+
+@contextmanager
+def _plain_dict() -> Iterator[None]:
+    """Let numba's typed dictionary be a dict inside.
+
+    ffcv makes one as it is imported, for the two codes of its image formats, which only Python reads; numba compiles
+    three seconds for it.
+    """
+    from numba import typed
+
+    before = typed.Dict
+    typed.Dict = dict
+    try:
+        yield
+    finally:
+        typed.Dict = before
 
 
 class _Samples:
@@ -72,3 +129,48 @@ def read_beton(path: Path) -> Split:
     images = np.stack([content[start : start + math.prod(shape)] for start in starts]).reshape(-1, *shape)
     labels = reader.metadata["f1"].astype(np.int64)
     return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+class _GivenOrder:
+    """What ffcv.Loader asks for an epoch's indices; the epoch is ours, so its own counter is not looked at."""
+
+    def __init__(self, indices: npt.NDArray[np.int64]) -> None:
+        self._indices = indices
+
+    def sample_order(self, epoch: int) -> npt.NDArray[np.int64]:
+        return self._indices
+
+
+def open_stream(path: Path, batch_size: int, workers: int) -> Any:
+    """Return an ffcv.Loader that gives (images, labels), whatever the workers, with nothing left to chance."""
+    import_ffcv()
+    with _torch_threads_kept():
+        import numba
+        from ffcv.loader import Loader
+
+        # numba refuses more threads than it was started with: the cores, or NUMBA_NUM_THREADS.
+        config: Any = numba.config
+        workers = max(1, min(workers, config.NUMBA_NUM_THREADS))
+        # A seed, although the order is ours: without one ffcv draws from numpy's global generator.
+        return Loader(str(path), batch_size, num_workers=workers, os_cache=True, seed=0, drop_last=False)
+
+
+def start_stream(loader: Any, indices: npt.NDArray[np.int64]) -> Generator[Tensor, None, None]:
+    """Start ffcv's thread on `indices` and yield its batches of images; the thread ends with this generator."""
+    threads = torch.get_num_threads()
+    loader.traversal_order = _GivenOrder(indices)
+    loader.first_traversal_order = indices  # ffcv takes an epoch's length from here
+    with _torch_threads_kept():
+        batches = iter(loader)
+    try:
+        # A failure to compile ends ffcv's thread before its first batch, and ffcv would wait for ever.
+        while batches.output_queue.empty():
+            if not batches.is_alive() and batches.output_queue.empty():
+                raise LmcError(f"{loader.fname}: ffcv's loading thread failed; use `loader: resident`")
+            time.sleep(0.001)
+        for images, _ in batches:
+            _restore_torch_threads(threads)
+            yield images
+    finally:
+        batches.close()
+        batches.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -63,43 +62,35 @@ def data_digest(train: Split, test: Split) -> str:
     return digest.hexdigest()
 
 
-def load_split(prepared_dir: Path, name: str, split: Literal["train", "test"]) -> Split:
-    """Read one split of a prepared data set, its digest not yet checked; LmcError if it is absent or unreadable."""
-    require_ready(prepared_dir, name)
-    path = prepared_dir / name / f"{split}.safetensors"
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        found = " ".join(str(error).split())
-        raise LmcError(f"{path}: cannot be read ({found}); run `lmc prepare {name}`") from None
-    if set(tensors) != {"images", "labels"}:
-        raise LmcError(f"{path}: holds {sorted(tensors)}, not images and labels; run `lmc prepare {name}`")
-    return Split(tensors["images"], tensors["labels"])
-
-
 def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None) -> Dataset:
     """Read both splits and check them against the digest in status.json.
 
     `info` defaults to the catalog's entry. LmcError if the data set is absent (with the recorded reason), is not of
     the catalog's shape, or has other values than those that were prepared.
     """
-    info = info or dataset_info(name)
-    status = require_ready(prepared_dir, name)
-    train, test = load_split(prepared_dir, name, "train"), load_split(prepared_dir, name, "test")
-    for split, n, label in ((train, info.n_train, "train"), (test, info.n_test, "test")):
-        check_split(split, n, info, f"{prepared_dir / name / label}.safetensors")
-    digest = data_digest(train, test)
-    if digest != status.get("digest"):
+    info, status, fix = info or dataset_info(name), require_ready(prepared_dir, name), f"run `lmc prepare {name}`"
+    splits = []
+    for half, n in (("train", info.n_train), ("test", info.n_test)):
+        path = prepared_dir / name / f"{half}.safetensors"
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+        if set(tensors) != {"images", "labels"}:
+            raise LmcError(f"{path}: holds {sorted(tensors)}, not images and labels; {fix}")
+        splits.append(Split(tensors["images"], tensors["labels"]))
+        check_split(splits[-1], n, info, str(path))
+    digest, recorded = data_digest(*splits), str(status.get("digest"))
+    if digest != recorded:
         raise LmcError(
-            f"{prepared_dir / name}: the arrays have digest {digest[:12]}, status.json says "
-            f"{str(status.get('digest'))[:12]}; run `lmc prepare {name}`"
+            f"{prepared_dir / name}: the arrays have digest {digest[:12]}, status.json says {recorded[:12]}; {fix}"
         )
-    return Dataset(info, train, test, digest)
+    return Dataset(info, splits[0], splits[1], digest)
 
 
-def check_split(split: Split, n: int, info: DatasetInfo, where: str) -> None:
-    """Raise an LmcError, naming `where`, unless the split has `n` images of the data set's shape and its classes."""
-    fix = f"delete it and run `lmc prepare {info.name}`"
+def check_split(split: Split, n: int, info: DatasetInfo, where: str, fix: str = "") -> None:
+    """Raise an LmcError, from `where` to `fix`, unless the split has `n` images of the data set's shape and classes."""
+    fix = fix or f"delete it and run `lmc prepare {info.name}`"
     if split.images.dtype != torch.uint8 or tuple(split.images.shape) != (n, *info.shape):
         found = f"{split.images.dtype} {list(split.images.shape)}"
         raise LmcError(f"{where}: images are {found}, expected torch.uint8 {[n, *info.shape]}; {fix}")

@@ -1,112 +1,102 @@
-"""Decode PNG and JPEG files of a folder or a zip into one array."""
+"""PNG and JPEG files of a folder or a zip, decoded into one array."""
 
 from __future__ import annotations
 
 import io
+import os
 import zipfile
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.data.fetch import Progress
+from lmc_repro.data.acquire import Progress
 from lmc_repro.errors import LmcError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")  # eight bits a channel or fewer
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")  # eight bits per channel or fewer
 REPORT_EVERY = 500  # images
 FIX = "replace it, or unpack the archive again"
 
 
-class Tree(Protocol):
-    """Files below a root, by their path with slashes."""
+class Tree:
+    """The files of a folder, or of the folder `inside` in a zip, which is read in place; hidden ones left out.
 
-    def names(self, folder: str) -> list[str]:
-        """Return the sorted names in a folder without hidden ones; empty if there is no such folder."""
-        ...
+    `files` are their paths below it, with slashes, in order of folder and name.
+    """
+
+    def __init__(self, place: Path, inside: str = "") -> None:
+        self._place, self._zip, self._inside = place, None, ""
+        if place.is_dir():
+            found = list(_files_below(place))
+        else:
+            try:
+                self._zip, self._inside = zipfile.ZipFile(place), f"{inside}/"
+            except (zipfile.BadZipFile, OSError) as error:
+                raise LmcError(f"{place}: truncated or no zip ({error}); delete it and get it again") from None
+            names = [name for name in self._zip.namelist() if name.startswith(self._inside)]
+            found = [name.removeprefix(self._inside).split("/") for name in names]
+        self.files = ["/".join(parts) for parts in sorted(found) if not any(part[:1] in ("", ".") for part in parts)]
+        self._known = set(self.files)
+
+    def where(self, path: str) -> str:
+        """Return how an error names a file or folder of the tree."""
+        return f"{self._place}: {self._inside}{path}" if self._zip else str(self._place / path)
 
     def read(self, path: str) -> bytes:
         """Return the content of a file; LmcError, naming it, if it is missing or cannot be read."""
-        ...
-
-    def where(self, path: str) -> str:
-        """Return how to name a file in a message."""
-        ...
-
-
-class Folder:
-    """A `Tree` on the disk."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def names(self, folder: str) -> list[str]:
-        """See `Tree.names`."""
-        path = self._root / folder
-        return sorted(p.name for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else []
-
-    def read(self, path: str) -> bytes:
-        """See `Tree.read`."""
         try:
-            return (self._root / path).read_bytes()
-        except OSError as error:
-            raise LmcError(f"{self.where(path)}: cannot be read ({error.strerror}); {FIX}") from None
-
-    def where(self, path: str) -> str:
-        """See `Tree.where`."""
-        return str(self._root / path)
-
-
-class Zip:
-    """A `Tree` below the folder `inside` of a zip, which is read in place: nothing is unpacked to the disk."""
-
-    def __init__(self, archive: Path, inside: str) -> None:
-        self._archive, self._inside = archive, inside
-        try:
-            self._zip = zipfile.ZipFile(archive)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise LmcError(f"{archive}: truncated or no zip ({error}); delete it and get it again") from None
-        self._folders: dict[str, set[str]] = {}
-        for entry in self._zip.namelist():
-            path = PurePosixPath(entry)
-            for child, parent in zip((path, *path.parents), path.parents, strict=False):
-                self._folders.setdefault(str(parent), set()).add(child.name)
-
-    def names(self, folder: str) -> list[str]:
-        """See `Tree.names`."""
-        names = self._folders.get(str(PurePosixPath(self._inside) / folder), set())
-        return sorted(name for name in names if not name.startswith("."))
-
-    def read(self, path: str) -> bytes:
-        """See `Tree.read`."""
-        try:
-            return self._zip.read(f"{self._inside}/{path}")
+            if path not in self._known:
+                raise FileNotFoundError("No such file")
+            return self._zip.read(self._inside + path) if self._zip else (self._place / path).read_bytes()
         except Exception as error:  # zipfile raises a dozen kinds for damage
             found = " ".join(str(error).split())
             raise LmcError(f"{self.where(path)}: cannot be read ({found}); {FIX}") from None
 
-    def where(self, path: str) -> str:
-        """See `Tree.where`."""
-        return f"{self._archive}: {self._inside}/{path}"
+    def classes(self, half: str, inner: Sequence[str] = ()) -> dict[str, list[str]]:
+        """Return the paths of the image files half/<class>/[inner/]<name> by class, classes and names in order."""
+        found: dict[str, list[str]] = {}
+        for path in self.files:
+            parts = path.split("/")
+            if parts[0] == half and len(parts) > 2 and parts[2:-1] == [*inner] and path.lower().endswith(SUFFIXES):
+                found.setdefault(parts[1], []).append(path)
+        return found
 
 
-def read_images(tree: Tree, paths: Sequence[str], info: DatasetInfo, on_progress: Progress | None, what: str) -> Tensor:
-    """Return the images of `paths` as uint8 [n, C, H, W] in their order, told as `what` in steps of some hundred.
+def _files_below(folder: Path) -> Iterator[list[str]]:
+    """Yield the path of each file as its parts."""
+    for root, _, names in os.walk(folder, followlinks=True):
+        parts = Path(root).relative_to(folder).parts
+        yield from ([*parts, name] for name in names)
 
-    Grey images become three equal channels where the data set has three, colour becomes grey where it has one (ITU-R
-    601), transparency is dropped. LmcError, naming the file, if one cannot be decoded or has another size.
+
+def read_images(
+    tree: Tree, paths: Sequence[str], shape: tuple[int, int, int], on_progress: Progress | None, title: str
+) -> Tensor:
+    """Return the images of `paths` as uint8 [n, C, H, W] in their order; progress comes every 500 images as `title`.
+
+    Grey images become three equal channels where `shape` (C, H, W) has three, colour becomes grey where it has one
+    (ITU-R 601), transparency is dropped. LmcError, naming the file, if one cannot be decoded or has another size.
     """
-    images = np.empty((len(paths), *info.shape), np.uint8)
-    for i, path in enumerate(paths):
-        images[i] = _decode(tree.read(path), info.shape, tree.where(path))
-        if on_progress and ((i + 1) % REPORT_EVERY == 0 or i + 1 == len(paths)):
-            on_progress(what, i + 1, len(paths))
+    images = np.empty((len(paths), *shape), np.uint8)
+    for i, path in enumerate(paths, 1):
+        images[i - 1] = _decode(tree.read(path), shape, tree.where(path))
+        if on_progress and (i % REPORT_EVERY == 0 or i == len(paths)):
+            on_progress(title, i, len(paths))
     return torch.from_numpy(images)
+
+
+def image_shape(tree: Tree, path: str) -> tuple[int, int, int]:
+    """Return (channels, height, width) of an image file: one channel if it is grey, else three."""
+    try:
+        with Image.open(io.BytesIO(tree.read(path)), formats=("JPEG", "PNG")) as image:
+            (width, height), grey = image.size, image.mode in ("1", "L", "LA")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise LmcError(f"{tree.where(path)}: cannot be decoded ({' '.join(str(error).split())}); {FIX}") from None
+    return 1 if grey else 3, height, width
 
 
 def _decode(content: bytes, shape: tuple[int, int, int], where: str) -> np.ndarray:
@@ -122,5 +112,5 @@ def _decode(content: bytes, shape: tuple[int, int, int], where: str) -> np.ndarr
         raise LmcError(f"{where}: cannot be decoded ({found}); {FIX}") from None
     if pixels is None:
         found = f"{size[0]} x {size[1]} pixels of kind {mode}"
-        raise LmcError(f"{where}: {found}, expected {width} x {height} of 8 bits a channel; {FIX}")
+        raise LmcError(f"{where}: {found}, expected {width} x {height} of 8 bits per channel; {FIX}")
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

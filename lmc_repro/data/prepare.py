@@ -1,4 +1,4 @@
-"""`lmc prepare`: from the publishers' files to the two forms that training reads, whole or not at all."""
+"""`lmc prepare`: from the publishers' files to the two forms that training reads, complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lmc_repro.data.acquire import Progress, Unavailable, fetch
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.dataset import Split, data_digest
-from lmc_repro.data.fetch import Progress, Unavailable, fetch
-from lmc_repro.data.folder import locked, new_folder, write_only
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.data.status import STATUS, Status, read_status, sha256_of, write_status
+from lmc_repro.data.status import STATUS, Status, locked, new_folder, read_status, write_only, write_status
 from lmc_repro.errors import LmcError
+from lmc_repro.files import sha256_file
 
 
 def prepare(
@@ -28,9 +28,11 @@ def prepare(
     """Make prepared_dir/name hold the data set, and return its status.json.
 
     Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Not to be had on
-    this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is left alone.
-    `info` defaults to the catalog's entry. Equal data give equal bytes. LmcError, and the folder as it was, for a file
-    with wrong content, a missing mirror, or a missing ffcv.
+    this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is kept as it
+    is. `info` defaults to the catalog's entry. Equal data give equal bytes.
+
+    Raises:
+        LmcError: a file has wrong content, the mirror is missing, or ffcv is; the folder stays as it was.
     """
     info = info or dataset_info(name)
     with locked(prepared_dir, name):
@@ -68,14 +70,14 @@ def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Statu
         "digest": digest,
         "n_train": len(train),
         "n_test": len(test),
-        "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
     }
     write_status(folder, status)
     return status
 
 
 def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | None:
-    """Return the status of a data set that is ready and whole; None where it has to be made again."""
+    """Return the status of a data set whose files are all as recorded; None where it has to be prepared again."""
     try:
         status = read_status(prepared_dir, name)
     except LmcError:
@@ -86,6 +88,6 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
     if {path.name for path in folder.iterdir()} != {*files, STATUS}:
         return None
     try:
-        return status if all(sha256_of(folder / file) == found for file, found in files.items()) else None
-    except OSError:  # a file that cannot be read is made again, too
+        return status if all(sha256_file(folder / file) == found for file, found in files.items()) else None
+    except OSError:  # a file that cannot be read is written again, too
         return None

@@ -1,11 +1,17 @@
-"""status.json of a prepared data set: whether it is there, why not, and what its bytes must be."""
+"""The folder of a prepared data set and its status.json; imports no torch, since DVC asks for each unused data set."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
+
+from filelock import FileLock
 
 from lmc_repro.errors import LmcError
 
@@ -28,15 +34,15 @@ class Status(TypedDict):
 
 def read_status(prepared_dir: Path, name: str) -> Status | None:
     """Return prepared_dir/name/status.json, or None if there is none; LmcError if it cannot be understood."""
-    path = prepared_dir / name / STATUS
+    path, fix = prepared_dir / name / STATUS, f"delete it and run `lmc prepare {name}`"
     try:
         status = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise LmcError(f"{path}: cannot be read ({_one_line(error)}); delete it and run `lmc prepare {name}`") from None
+        raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
     if not isinstance(status, dict) or status.get("state") not in ("ready", "unused", "absent"):
-        raise LmcError(f"{path}: is not a status of a data set; delete it and run `lmc prepare {name}`")
+        raise LmcError(f"{path}: is not a status of a data set; {fix}")
     return status  # type: ignore[return-value]
 
 
@@ -56,11 +62,42 @@ def write_status(folder: Path, status: Status) -> None:
     (folder / STATUS).write_text(json.dumps(status, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def note_unused(name: str, prepared_dir: Path) -> Status:
+    """Make prepared_dir/name hold a status.json that says `unused`, and nothing else; return it."""
+    with locked(prepared_dir, name):
+        return write_only(prepared_dir, name, {"state": "unused", "reason": "no study of this profile uses it"})
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+@contextmanager
+def locked(prepared_dir: Path, name: str) -> Iterator[None]:
+    """Hold the lock of this data set, and delete temporary folders left by killed processes."""
+    prepared_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(prepared_dir / f".{name}.lock"):
+        for leftover in prepared_dir.glob(f".{name}.tmp-*"):
+            shutil.rmtree(leftover)
+        yield
+
+
+def write_only(prepared_dir: Path, name: str, status: Status) -> Status:
+    """Make prepared_dir/name hold this status.json alone; return `status`."""
+    with new_folder(prepared_dir, name) as folder:
+        write_status(folder, status)
+    return status
+
+
+@contextmanager
+def new_folder(prepared_dir: Path, name: str) -> Iterator[Path]:
+    """Yield a new folder that takes the place of prepared_dir/name only if the block ends without an error."""
+    folder, target = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir)), prepared_dir / name
+    try:
+        yield folder
+        folder.chmod(0o755)  # mkdtemp makes it private
+        if target.exists():  # a folder cannot replace a full one: the old one moves aside first
+            old = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir))
+            os.replace(target, old)
+            os.replace(folder, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

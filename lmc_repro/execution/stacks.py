@@ -10,8 +10,7 @@ from pathlib import Path
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.execution.costs import child_bytes, run_cost, stack_bytes
 from lmc_repro.execution.task import StackTask
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.stack import stack_key
 
 # On a CPU a stack saves Python, not arithmetic: a larger one falls out of the caches.

@@ -14,8 +14,7 @@ from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.locks import hold
 from lmc_repro.numerics import use_one_thread
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Child, Event, train_stack
 

@@ -16,7 +16,7 @@ from lmc_repro.report.sentences import NOT_COUNTED
 from lmc_repro.report.words import NONE
 from lmc_repro.schemas.exhibit import BatchesExhibit
 from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.run import Seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> t
     import torch
 
     from lmc_repro.data.augment import epoch_view
-    from lmc_repro.data.loader import open_loader
+    from lmc_repro.data.loaders import open_loader
 
     info = dataset.info
     augment = exhibit.augment[info.name]

@@ -9,9 +9,8 @@ from lmc_repro.errors import LmcError
 from lmc_repro.report.contents import Grid, Shown
 from lmc_repro.report.words import points
 from lmc_repro.schemas.exhibit import ParametersExhibit
-from lmc_repro.schemas.model import ModelConfig
 from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import ModelConfig, RunConfig
 from lmc_repro.studies.expand import plan_study
 from lmc_repro.studies.reported import reported_part
 

@@ -25,8 +25,7 @@ from lmc_repro.maintenance import probe
 from lmc_repro.project import Project, find_project
 
 if TYPE_CHECKING:
-    from lmc_repro.data.catalog import DatasetInfo
-    from lmc_repro.data.remote import RemoteFile
+    from lmc_repro.data.catalog import DatasetInfo, RemoteFile
     from lmc_repro.schemas.params import Params
     from lmc_repro.tracking.survey import RunningRun
 

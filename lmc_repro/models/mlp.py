@@ -10,7 +10,7 @@ from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.errors import LmcError
 from lmc_repro.models.base import Axes, FirstThenRest, FromShapes, Place, Weights
 from lmc_repro.models.local import Local
-from lmc_repro.schemas.model import LocalConfig, MlpConfig
+from lmc_repro.schemas.run import LocalConfig, MlpConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.models.base import Model
-from lmc_repro.schemas.model import ModelConfig
 from lmc_repro.schemas.registry import MODELS, find
+from lmc_repro.schemas.run import ModelConfig
 
 
 def build_model(config: ModelConfig, info: DatasetInfo) -> Model:

@@ -13,7 +13,7 @@ from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import PaperTable
 from lmc_repro.report.statements import Finding, findings
 from lmc_repro.report.table import StudyTable, study_table
-from lmc_repro.schemas.claim import Claim
+from lmc_repro.schemas.exhibit import Claim
 
 
 @dataclass(frozen=True)

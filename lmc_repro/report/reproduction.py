@@ -39,7 +39,7 @@ from lmc_repro.report.words import (
     spreads,
     verdict,
 )
-from lmc_repro.schemas.claim import Claim
+from lmc_repro.schemas.exhibit import Claim
 
 MACHINE = "machine.txt"
 NOTES = "notes.md"

@@ -12,7 +12,7 @@ from lmc_repro.report.plots import ValuePlot
 from lmc_repro.report.statements import Finding, tally
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN, points
-from lmc_repro.schemas.claim import Claim
+from lmc_repro.schemas.exhibit import Claim
 
 ORDER: tuple[SplitName, SplitName] = ("test", "train")
 JUDGED = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)

@@ -1,4 +1,4 @@
-"""An exhibit: a table or figure of the paper that needs no training of its own."""
+"""Exhibits, the tables and figures without training of their own, and claims, the paper's statements about cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lmc_repro.schemas.base import Strict
-from lmc_repro.schemas.data import AugmentConfig
-from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.run import AugmentConfig, ModelConfig
 from lmc_repro.schemas.study import Key, Provenance
 
 
@@ -97,3 +96,42 @@ class AccuraciesExhibit(_Exhibit):
 
 
 ExhibitConfig = Annotated[ParametersExhibit | BatchesExhibit | AccuraciesExhibit, Field(discriminator="kind")]
+
+Keys = Annotated[tuple[Key, ...], Field(strict=False, min_length=1)]
+
+
+class Statement(Strict):
+    """One statement, held to cells once for each key in `rows` or `columns`.
+
+    `greater`, `increasing` and `connected` name keys along the other axis: the first cell's value is the greater one,
+    the values grow in this order, the cells are connected. `connected: every` is about all cells of the study and
+    has no other axis. `of`: the test barrier (B), the test barrier normalised by Eq. 2 (N), or the gap |N_test -
+    N_train| (A).
+    """
+
+    text: str
+    of: Literal["barrier", "normalised", "gap"] = "barrier"
+    greater: Annotated[tuple[Key, Key] | None, Field(strict=False)] = None
+    increasing: Keys | None = None
+    connected: Keys | Literal["every"] | None = None
+    rows: Keys | None = None
+    columns: Keys | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Statement:
+        said = [name for name in ("greater", "increasing", "connected") if getattr(self, name) is not None]
+        if len(said) != 1:
+            raise ValueError("give one of greater, increasing, connected")
+        places = [name for name in ("rows", "columns") if getattr(self, name) is not None]
+        if len(places) != (0 if self.connected == "every" else 1):
+            raise ValueError("give one of rows, columns (and none with connected: every)")
+        if self.increasing is not None and len(self.increasing) < 2:
+            raise ValueError("increasing: name two cells or more")
+        return self
+
+
+class Claim(Strict):
+    """What the text claims of one table or figure."""
+
+    text: str
+    statements: Annotated[tuple[Statement, ...], Field(strict=False)] = ()

@@ -10,11 +10,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.data import StepSettings
-from lmc_repro.schemas.model import ModelSettings
-from lmc_repro.schemas.optimizer import OptimizerSettings
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
+from lmc_repro.schemas.run import ModelSettings, OptimizerSettings, StepSettings
 
 M = TypeVar("M", bound=BaseModel)
 

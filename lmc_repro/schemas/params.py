@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 
 from lmc_repro.schemas.base import Strict
 from lmc_repro.schemas.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
-from lmc_repro.schemas.profile import ProfileConfig
-from lmc_repro.schemas.study import Key, StudyConfig
+from lmc_repro.schemas.study import Key, ProfileConfig, StudyConfig
 
 
 class DataPlace(Strict):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.profile import ProfileConfig
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.study import PairKind, StudyConfig
+from pydantic import BaseModel
+
+from lmc_repro.schemas.run import LoaderKind, RunConfig
+from lmc_repro.schemas.study import PairKind, ProfileConfig, StudyConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Cell:
     """One entry of a table or point of a figure.
 
     `paper` holds the printed barriers {"test": points, "train": points}, or None where nothing is printed.
-    `config` is what its runs share: RunConfig without seeds, as plain JSON values.
+    `config` is what its runs share: RunConfig without seeds, as plain JSON values. `uses` names the profile's
+    hyper-parameters that it resolves to: settings that nothing above them replaces, an optimizer, a batch size.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Cell:
     pairs: tuple[Pair, ...]
     loader: LoaderKind
     paper: dict[str, float] | None
+    uses: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:
@@ -59,3 +61,16 @@ class StudyPlan:
     def runs(self) -> tuple[RunConfig, ...]:
         """Every run that the study needs, each once."""
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Return key, value and source of each hyper-parameter of the profile that a cell or a verdict rests on."""
+        used = {leaf for cell in self.cells for leaf in cell.uses}
+        return [
+            {
+                "key": key,
+                "value": value.model_dump(mode="json") if isinstance(value, BaseModel) else value,
+                "source": self.profile_config.source(key),
+            }
+            for key, value in self.profile_config.hyper_parameters().items()
+            if key in used or key.startswith("judgement.")
+        ]

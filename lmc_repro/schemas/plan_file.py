@@ -7,10 +7,8 @@ from typing import Any
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
-from lmc_repro.schemas.profile import ProfileConfig
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.seeds import Seeds
-from lmc_repro.schemas.study import StudyConfig
+from lmc_repro.schemas.run import RunConfig, Seeds
+from lmc_repro.schemas.study import ProfileConfig, StudyConfig
 
 PLAN_VERSION = 1
 """Raised by any change of the form below: a plan is read by the version that wrote it."""
@@ -73,6 +71,7 @@ def _cell_from_json(value: dict[str, Any], name: str) -> Cell:
         pairs=tuple(pairs),
         loader="resident" if value["loader"] == "resident" else "ffcv",
         paper=value["paper"],
+        uses=tuple(value["uses"]),
     )
 
 

@@ -27,17 +27,17 @@ class Kind:
     build: str
 
 
-_MODEL, _OPTIMIZER = "lmc_repro.schemas.model:", "lmc_repro.schemas.optimizer:"
+_RUN = "lmc_repro.schemas.run:"
 
 MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
-    "mlp": Kind(_MODEL + "MlpConfig", "lmc_repro.models.mlp:build_mlp"),
-    "local": Kind(_MODEL + "LocalConfig", "lmc_repro.models.local:Local"),
-    "conv": Kind(_MODEL + "ConvConfig", "lmc_repro.models.conv:Conv"),
-    "attention": Kind(_MODEL + "AttentionConfig", "lmc_repro.models.attention:Attention"),
+    "mlp": Kind(_RUN + "MlpConfig", "lmc_repro.models.mlp:build_mlp"),
+    "local": Kind(_RUN + "LocalConfig", "lmc_repro.models.local:Local"),
+    "conv": Kind(_RUN + "ConvConfig", "lmc_repro.models.conv:Conv"),
+    "attention": Kind(_RUN + "AttentionConfig", "lmc_repro.models.attention:Attention"),
 }
 OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.StackOptimizer
-    "sgd": Kind(_OPTIMIZER + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
-    "adam": Kind(_OPTIMIZER + "AdamConfig", "lmc_repro.training.optimizer:Adam"),
+    "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
+    "adam": Kind(_RUN + "AdamConfig", "lmc_repro.training.optimizer:Adam"),
 }
 SCHEDULES: dict[str, str] = {  # (steps done since the warm-up, steps that there are after it) -> share of the rate
     "constant": "lmc_repro.training.schedule:constant",

@@ -7,11 +7,9 @@ from typing import Any
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.optimizer import OptimizerConfig
-from lmc_repro.schemas.profile import ProfileConfig
 from lmc_repro.schemas.registry import MODELS, settings_class
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.study import Settings
+from lmc_repro.schemas.run import OptimizerConfig, RunConfig
+from lmc_repro.schemas.study import ProfileConfig, Settings
 
 
 def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, where: str) -> dict[str, Any]:

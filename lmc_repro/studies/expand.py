@@ -12,10 +12,8 @@ from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
-from lmc_repro.schemas.profile import ProfileConfig
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.seeds import EarlyNoise, Seeds
-from lmc_repro.schemas.study import PairKind, Settings, StudyConfig
+from lmc_repro.schemas.run import EarlyNoise, RunConfig, Seeds
+from lmc_repro.schemas.study import PairKind, ProfileConfig, Settings, StudyConfig
 from lmc_repro.studies.configs import run_template
 from lmc_repro.studies.reported import reported_barrier
 from lmc_repro.training.schedule import marks_within
@@ -119,7 +117,19 @@ def _cell(
         pairs=_pairs(template, kind, count, replicas, settings.share_noise_until, where),
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
+        uses=_uses(study, config, profile, row, column, choice),
     )
+
+
+def _uses(
+    study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
+) -> tuple[str, ...]:
+    """Return the dotted paths of the profile's hyper-parameters that the cell resolves to."""
+    settings = _settings(study, config, profile, row, column, choice)
+    own = _settings(study, config, profile.model_copy(update={"settings": NOTHING}), row, column, choice).given()
+    kept = {f"settings.{name}" for name in profile.settings.given() if name not in own} | {f"batches.{settings.batch}"}
+    optimizer = f"optimizers.{settings.optimizer}."
+    return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
 
 
 def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 from typing import Any
 
 from lmc_repro.errors import LmcError
-from lmc_repro.schemas.claim import Claim
+from lmc_repro.schemas.exhibit import Claim
 from lmc_repro.schemas.load import read_yaml, validate
 
 

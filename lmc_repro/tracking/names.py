@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from lmc_repro.schemas.plan import Cell, StudyPlan
-    from lmc_repro.schemas.seeds import Seeds
+    from lmc_repro.schemas.run import Seeds
 
 Kind = Literal["cell", "train", "pair"]
 

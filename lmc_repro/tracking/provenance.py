@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmc_repro.schemas.plan import Cell
-    from lmc_repro.schemas.profile import ProfileConfig
+    from lmc_repro.schemas.study import ProfileConfig
 
 TAG_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 

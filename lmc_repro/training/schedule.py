@@ -12,8 +12,7 @@ import numpy.typing as npt
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.registry import SCHEDULES, find
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.schedule import ScheduleConfig
+from lmc_repro.schemas.run import RunConfig, ScheduleConfig
 
 
 def learning_rates(configs: Sequence[RunConfig], step: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.models.base import Model
-from lmc_repro.schemas.optimizer import ClipConfig
-from lmc_repro.schemas.run import Precision
+from lmc_repro.schemas.run import ClipConfig, Precision
 from lmc_repro.training.optimizer import Number, StackOptimizer, clip
 from lmc_repro.training.stack import Layout
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from lmc_repro.data.augment import augmented, epoch_view, stack_draws
-from lmc_repro.data.batch import StackLoader, count_steps
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.data.loader import open_loader
+from lmc_repro.data.loaders import StackLoader, count_steps, open_loader
 from lmc_repro.data.order import epoch_orders
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.optimizer import Number
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.step import TrainStep

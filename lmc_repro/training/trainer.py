@@ -20,8 +20,7 @@ from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import torch_version
 from lmc_repro.schemas.base import SplitName, mark_text
-from lmc_repro.schemas.data import LoaderKind
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.evaluate import Score, evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS

@@ -17,7 +17,7 @@ from lmc_repro.files import json_bytes, read_json
 from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.report.read import has_results, read_study
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.compare import ends_problem
 from lmc_repro.studies.publish import curves_by_pair
 from lmc_repro.studies.workspace import Listener

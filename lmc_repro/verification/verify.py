@@ -11,7 +11,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.execution.local import default_jobs
 from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.project import Project
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.verification.differences import Check, Tally

@@ -19,7 +19,7 @@ from lmc_repro import run_config as config_of
 from lmc_repro import train as train_runs
 from lmc_repro.api.network import OwnModule, read_network
 from lmc_repro.api.two_files import measure_files
-from lmc_repro.data.unlisted import Samples, of_dataset, read_unlisted
+from lmc_repro.data.custom_dataset import Samples, of_dataset, read_unlisted
 from lmc_repro.errors import LmcError
 
 

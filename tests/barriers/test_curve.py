@@ -18,7 +18,7 @@ from lmc_repro.data.dataset import Dataset, Split, normalise
 from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.model import ConvConfig, LocalConfig, MlpConfig, ModelConfig
+from lmc_repro.schemas.run import ConvConfig, LocalConfig, MlpConfig, ModelConfig
 from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
 from lmc_repro.training.stack import Layout
 

@@ -13,6 +13,7 @@ from lmc_repro.cli.plans import write_plans
 from lmc_repro.files import read_json
 from lmc_repro.schemas.load import read_yaml, validate
 from lmc_repro.schemas.params import Params
+from lmc_repro.studies.expand import plan_study
 
 PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 
@@ -32,11 +33,19 @@ def touched(folder: Path, edit: Any) -> set[str]:
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
-def rate_of(study: str) -> Any:
+def of_profile(*path: str, to: Any) -> Any:
+    """Return an edit of one value of profile digits."""
+
     def edit(values: dict[str, Any]) -> None:
-        values["profiles"]["digits"]["overrides"].append({"study": study, "set": {"weight_decay": 0.25}})
+        place = values["profiles"]["digits"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = to
 
     return edit
+
+
+STUDIES = set(read_yaml(PARAMS)["studies"])
 
 
 def test_every_study_and_exhibit_has_a_file_and_a_second_writing_changes_none(tmp_path: Path) -> None:
@@ -47,16 +56,48 @@ def test_every_study_and_exhibit_has_a_file_and_a_second_writing_changes_none(tm
 
 
 def test_an_override_touches_its_study_alone(tmp_path: Path) -> None:
-    assert touched(tmp_path, rate_of("figure2")) == {"figure2"}
+    def edit(values: dict[str, Any]) -> None:
+        values["profiles"]["digits"]["overrides"].append({"study": "figure2", "set": {"weight_decay": 0.25}})
+
+    assert touched(tmp_path, edit) == {"figure2"}
 
 
-def test_a_rate_of_the_profile_touches_every_study_and_no_exhibit(tmp_path: Path) -> None:
-    values = read_yaml(PARAMS)
+SGD_HIGH = {"table1", "table2", "figure1", "figure2", "figure3", "figure5", "logistic", "appendix_c", "stability"}
+EDITS = {
+    "a rate": (of_profile("optimizers", "sgd-high", "lr", to=0.02), SGD_HIGH),
+    "another rate": (of_profile("optimizers", "adam-medium", "lr", to=0.02), {"table1", "table2", "figure5"}),
+    "the source of a rate": (
+        of_profile("provenance", "optimizers.adam-medium.lr", to="ours: other words"),
+        {"table1", "table2", "figure5"},
+    ),
+    "a batch": (of_profile("batches", "30K", to=448), {"table1", "logistic"}),
+    "a setting": (of_profile("settings", "drop_last", to=False), STUDIES),
+    "points": (of_profile("points", to=21), STUDIES),
+    "the threshold": (of_profile("judgement", "threshold", to=3.0), STUDIES),
+    "the least accuracy": (of_profile("judgement", "min_train_accuracy", to=0.5), STUDIES),
+    "pairs": (of_profile("pairs", to=4), STUDIES - {"stability"}),
+    "the title": (of_profile("title", to="other"), STUDIES),
+    "the device": (of_profile("device", to="auto"), STUDIES),
+    "numerics": (of_profile("numerics", to="native"), STUDIES),
+    "the loader": (of_profile("loader", to="ffcv"), STUDIES),
+}
 
-    def edit(changed: dict[str, Any]) -> None:
-        changed["profiles"]["digits"]["optimizers"]["sgd-high"]["lr"] = 0.02
 
-    assert touched(tmp_path, edit) == set(values["studies"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_of_the_profile_touches_the_studies_that_use_it_and_no_exhibit(tmp_path: Path, edit: str) -> None:
+    change, expected = EDITS[edit]
+    assert touched(tmp_path, change) == expected
+
+
+def test_results_list_the_numbers_that_the_plan_rests_on_and_no_others(tmp_path: Path) -> None:
+    params = validate(Params, read_yaml(PARAMS), "params.yaml")
+    plan = plan_study(params, "figure2")
+    listed = {entry["key"] for entry in plan.provenance()}
+    assert {key for key in listed if key.startswith("optimizers.")} == {
+        f"optimizers.sgd-high.{name}" for name in ("kind", "lr", "momentum", "weight_decay")
+    }
+    every = {entry["key"] for study in STUDIES for entry in plan_study(params, study).provenance()}
+    assert every == set(params.profiles["digits"].hyper_parameters())
 
 
 def test_another_profile_touches_all(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from publishers import gzipped_idx, recorded
 
 from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.prepare import prepare
-from lmc_repro.data.remote import RemoteFile
 
 FOLDER = "Tiny/raw"
-
-
-def gzipped_idx(array: np.ndarray) -> bytes:
-    header = bytes((0, 0, 8, array.ndim)) + b"".join(side.to_bytes(4, "big") for side in array.shape)
-    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
 @pytest.fixture
@@ -40,11 +33,8 @@ def mirror(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(mirror: Path) -> DatasetInfo:
     """The data set in `mirror`; its addresses lead nowhere."""
-    files = []
-    for listed in CATALOG["mnist"].files:
-        content = (mirror / FOLDER / listed.name).read_bytes()
-        nowhere = (mirror / "nowhere" / listed.name).as_uri()
-        files.append(RemoteFile(listed.name, (nowhere,), hashlib.sha256(content).hexdigest(), len(content)))
+    folder, nowhere = mirror / FOLDER, (mirror / "nowhere").as_uri()
+    files = tuple(recorded(folder / listed.name, urls=(nowhere,)) for listed in CATALOG["mnist"].files)
     return replace(
         CATALOG["mnist"],
         name="tiny",
@@ -55,7 +45,7 @@ def tiny(mirror: Path) -> DatasetInfo:
         n_test=5,
         digest="",
         folder=FOLDER,
-        files=tuple(files),
+        files=files,
     )
 
 

@@ -13,12 +13,13 @@ import lmc_repro.data.prepare as module
 from lmc_repro.data.beton import read_beton
 from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset
-from lmc_repro.data.folder import note_unused
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import stratified_half
+from lmc_repro.data.status import note_unused
 from lmc_repro.errors import LmcError
 
 DIGITS_DIGEST = "674b5104ace9494e18dc12f4b31460816d3131f8b9435cf428237fd4f9434829"
+FIELDS = ("images", "labels")
 FILES = {"status.json", "train.beton", "test.beton", "train.safetensors", "test.safetensors"}
 
 
@@ -30,25 +31,20 @@ def folders(prepared: Path) -> list[str]:
     return sorted(path.name for path in prepared.iterdir() if path.is_dir())
 
 
-def test_digits(digits: Dataset) -> None:
-    assert (len(digits.train), len(digits.test)) == (899, 898)
-    assert digits.digest == data_digest(digits.train, digits.test) == DIGITS_DIGEST
-    counts = [torch.bincount(split.labels, minlength=10) for split in (digits.train, digits.test)]
-    assert int((counts[0] - counts[1]).abs().max()) <= 1
-    assert int(digits.train.images.max()) == 16
-
-
-def test_digits_halves_are_the_whole(digits: Dataset) -> None:
+def test_digits_are_the_whole_in_two_stratified_halves(digits: Dataset) -> None:
     from sklearn.datasets import load_digits
 
     def rows(images: np.ndarray, labels: np.ndarray) -> list[bytes]:
         flat = images.reshape(len(images), 64).astype(np.uint8)
         return sorted(flat[i].tobytes() + bytes([labels[i]]) for i in range(len(flat)))
 
+    assert (len(digits.train), len(digits.test)) == (899, 898) and int(digits.train.images.max()) == 16
+    assert digits.digest == data_digest(digits.train, digits.test) == DIGITS_DIGEST
+    counts = [torch.bincount(split.labels, minlength=10) for split in (digits.train, digits.test)]
+    assert int((counts[0] - counts[1]).abs().max()) <= 1
+    images, labels = (torch.cat([getattr(half, of) for half in (digits.train, digits.test)]) for of in FIELDS)
     whole = load_digits()
-    images = torch.cat([digits.train.images, digits.test.images]).numpy()
-    labels = torch.cat([digits.train.labels, digits.test.labels]).numpy()
-    assert rows(images, labels) == rows(whole.images, whole.target)
+    assert rows(images.numpy(), labels.numpy()) == rows(whole.images, whole.target)
 
 
 def test_stratified_half_is_balanced_and_random() -> None:
@@ -60,42 +56,37 @@ def test_stratified_half_is_balanced_and_random() -> None:
     assert (half == stratified_half(labels, seed=0)).all()
 
 
-def test_equal_bytes_on_repeat(prepared: Path, tmp_path: Path) -> None:
+def test_equal_bytes_on_repeat_and_equal_arrays_in_both_forms(prepared: Path, digits: Dataset, tmp_path: Path) -> None:
     status = prepare("digits", tmp_path / "again", tmp_path / "raw", None)
     first, second = contents(prepared / "digits"), contents(tmp_path / "again" / "digits")
     assert set(first) == FILES and first == second
     assert json.loads(second["status.json"]) == status
     assert str(tmp_path) not in second["status.json"].decode()
-
-
-def test_both_forms_hold_the_same_arrays(prepared: Path, digits: Dataset) -> None:
     streamed = [read_beton(prepared / "digits" / f"{split}.beton") for split in ("train", "test")]
     assert data_digest(*streamed) == digits.digest
 
 
-def test_ready_is_left_alone_and_damage_is_mended(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
+def test_ready_is_left_alone_and_damage_is_fixed(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
     out, raw = tmp_path / "prepared", tmp_path / "raw"
+    leftover = out / ".tiny.tmp-killed"  # of a killed process
+    leftover.mkdir(parents=True)
+    (leftover / "train.beton").write_bytes(b"half")
     status = prepare("tiny", out, raw, mirror, info=tiny)
+    dataset = load_dataset(out, "tiny", tiny)
+    assert torch.equal(dataset.train.images, (torch.arange(140) * 13 % 256).to(torch.uint8).reshape(7, 1, 5, 4))
+    assert dataset.test.labels.tolist() == [0, 1, 2, 0, 1]
     before, times = contents(out / "tiny"), {path.name: path.stat().st_mtime_ns for path in (out / "tiny").iterdir()}
     assert prepare("tiny", out, raw, mirror, info=tiny) == status
     assert {path.name: path.stat().st_mtime_ns for path in (out / "tiny").iterdir()} == times
     damaged = out / "tiny" / "test.beton"
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert prepare("tiny", out, raw, mirror, info=tiny) == status
-    assert contents(out / "tiny") == before
-    damaged.unlink()
-    (out / "tiny" / "status.json").write_text("{")
-    assert prepare("tiny", out, raw, mirror, info=tiny) == status
-    assert contents(out / "tiny") == before
-    assert folders(out) == ["tiny"]
-
-
-def test_tiny_arrays(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
-    prepare("tiny", tmp_path / "prepared", tmp_path / "raw", mirror, info=tiny)
-    dataset = load_dataset(tmp_path / "prepared", "tiny", tiny)
-    values = torch.arange(140) * 13 % 256
-    assert torch.equal(dataset.train.images, values.to(torch.uint8).reshape(7, 1, 5, 4))
-    assert dataset.test.labels.tolist() == [0, 1, 2, 0, 1]
+    for damage in (
+        lambda: damaged.write_bytes(damaged.read_bytes()[:-1]),
+        lambda: damaged.unlink(),
+        lambda: (out / "tiny" / "status.json").write_text("{"),
+    ):
+        damage()
+        assert prepare("tiny", out, raw, mirror, info=tiny) == status
+        assert contents(out / "tiny") == before and folders(out) == ["tiny"]
 
 
 def test_unused_and_absent_end_well(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
@@ -141,14 +132,6 @@ def test_a_mistake_leaves_the_folder_as_it_was(
     assert written and contents(out / "tiny") == before and folders(out) == ["tiny"]
 
 
-def test_leftovers_of_a_killed_process_go(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> None:
-    leftover = tmp_path / "prepared" / ".tiny.tmp-killed"
-    leftover.mkdir(parents=True)
-    (leftover / "train.beton").write_bytes(b"half")
-    prepare("tiny", tmp_path / "prepared", tmp_path / "raw", mirror, info=tiny)
-    assert folders(tmp_path / "prepared") == ["tiny"]
-
-
 def test_streamed_file_with_other_arrays_is_refused(
     tiny: DatasetInfo, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +150,7 @@ def test_arrays_other_than_the_catalogs_are_refused(tiny: DatasetInfo, mirror: P
     with pytest.raises(LmcError, match=r"decoded arrays have digest .*, expected 0000"):
         prepare("tiny", tmp_path / "prepared", tmp_path / "raw", mirror, info=other)
     for wrong, message in (
-        (replace(tiny, n_train=8), r"train-images.*\[7, 1, 5, 4\], expected torch.uint8 \[8, 1, 5, 4\]"),
+        (replace(tiny, n_train=8), r"train: .*\[7, 1, 5, 4\], expected torch.uint8 \[8, 1, 5, 4\]"),
         (replace(tiny, classes=2), "labels go from 0 to 2, expected 0 to 1"),
     ):
         with pytest.raises(LmcError, match=message):

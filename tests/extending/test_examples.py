@@ -16,8 +16,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model, network
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, Kind
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.schemas.run import RunConfig, Seeds
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.schedule import learning_rates
 

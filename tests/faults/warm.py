@@ -42,7 +42,7 @@ def preload() -> None:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(lmc_repro.__path__, "lmc_repro."):
         importlib.import_module(module.name)
-    lmc_repro.data.threads.import_ffcv()  # for `lmc prepare`
+    lmc_repro.data.beton.import_ffcv()  # for `lmc prepare`
     for kind in ("png", "svg"):  # the first figure of a process imports fonts and more
         Figure().savefig(io.BytesIO(), format=kind)
     lmc_repro.studies.reported.reported_tables()

@@ -16,7 +16,7 @@ from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.model import MlpConfig
+from lmc_repro.schemas.run import MlpConfig
 
 Weights = dict[str, Tensor]
 

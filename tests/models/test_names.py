@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from lmc_repro.models.registry import begins_as, network
-from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.run import ModelConfig
 
 PATCHES = {"filters": 8, "kernel": 2}
 

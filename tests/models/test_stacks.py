@@ -13,7 +13,7 @@ from torch import Tensor
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.models.base import Model
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.model import ModelConfig
+from lmc_repro.schemas.run import ModelConfig
 from lmc_repro.training.stack import Layout
 
 # Libraries take other kernels for a matrix and a vector, and for sums over gradients that are not contiguous.

@@ -21,7 +21,7 @@ from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.terminal import print_overview, print_study
 from lmc_repro.report.words import paper_name
 from lmc_repro.report.write import report_markdown, write_report
-from lmc_repro.schemas.claim import Claim, Statement
+from lmc_repro.schemas.exhibit import Claim, Statement
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]
 CLAIM = Claim(

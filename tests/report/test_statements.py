@@ -8,7 +8,7 @@ from whole_report import make_unequal, report_of
 
 from lmc_repro.errors import LmcError
 from lmc_repro.report.statements import Finding, seed_values, tally
-from lmc_repro.schemas.claim import Claim, Statement
+from lmc_repro.schemas.exhibit import Claim, Statement
 from lmc_repro.schemas.load import load_params, validate
 from lmc_repro.studies.reported import reported_claim, reported_tables
 

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from lmc_repro.schemas.base import canonical_json
 from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.model import MlpConfig
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.schemas.run import MlpConfig, RunConfig
 from lmc_repro.schemas.study import Settings
 
 

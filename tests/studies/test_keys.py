@@ -14,8 +14,7 @@ from small_study import PARAMS
 
 from lmc_repro.compare.pair import pair_key
 from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.profile import Judgement, Override, ProfileConfig
-from lmc_repro.schemas.study import AxisEntry, Settings, StudyConfig
+from lmc_repro.schemas.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
 from lmc_repro.studies.expand import plan_study
 from lmc_repro.training.fingerprint import run_fingerprint
 

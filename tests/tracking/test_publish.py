@@ -20,7 +20,7 @@ from lmc_repro.errors import Interrupted, LmcError
 from lmc_repro.files import read_json, write_json
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.publish import Published, publish_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.environment import tracking_uri

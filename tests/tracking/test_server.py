@@ -27,7 +27,7 @@ from lmc_repro.compare.files import write_results
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.profile import Judgement
+from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.publish import publish_study
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -17,7 +17,8 @@ from lmc_repro.data.beton import write_beton
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import epoch_order
-from lmc_repro.data.status import sha256_of, write_status
+from lmc_repro.data.status import write_status
+from lmc_repro.files import sha256_file
 from lmc_repro.models.registry import build_model
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.schemas.run import RunConfig
@@ -87,7 +88,7 @@ def test_ffcv_and_resident_give_the_same_run(tmp_path: Path) -> None:
     folder = tmp_path / "prepared" / "tiny"
     folder.mkdir(parents=True)
     write_beton(folder / "train.beton", dataset.train)  # clean labels
-    files = {"train.beton": sha256_of(folder / "train.beton")}
+    files = {"train.beton": sha256_file(folder / "train.beton")}
     write_status(folder, {"state": "ready", "digest": dataset.digest, "files": files})
     runs = [number(1), number(2)]
     streamed = [Child(run, folder_for(run, dataset, tmp_path / "ffcv")) for run in runs]

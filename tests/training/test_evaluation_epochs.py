@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.data.dataset import normalise
-from lmc_repro.data.loader import open_loader
+from lmc_repro.data.loaders import open_loader
 from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model
 from lmc_repro.training import steps

@@ -1,3 +1,5 @@
+"""Batches of both loaders: the orders of the seeds, the same bits, and nothing of the process moved by ffcv."""
+
 from __future__ import annotations
 
 import os
@@ -6,28 +8,79 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers import children
+from torch import Tensor
 
-from lmc_repro.data.batch import StackLoader
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.dataset import Dataset, Split
-from lmc_repro.data.loader import open_loader
+from lmc_repro.data.loaders import StackLoader, open_loader
+from lmc_repro.data.order import epoch_order
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.run import EarlyNoise, Seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def assert_same_batches(one: StackLoader, other: StackLoader, epoch: int, start_step: int = 0) -> None:
-    steps = 0
-    for a, b in zip(one.epoch(epoch, start_step), other.epoch(epoch, start_step), strict=True):
-        assert [part.dtype for part in a] == [part.dtype for part in b] == [torch.uint8, torch.int64, torch.int64]
-        assert all(torch.equal(part, part2) for part, part2 in zip(a, b, strict=True))
-        steps += 1
-    assert steps == one.steps_per_epoch - start_step == other.steps_per_epoch - start_step
+def resident(digits: Dataset, seeds: list[int], batch: int, drop_last: bool = False) -> StackLoader:
+    return open_loader("resident", digits, Path("unused"), children(*seeds), batch, drop_last, "philox")
+
+
+def whole_epoch(loader: StackLoader, epoch: int) -> tuple[Tensor, Tensor]:
+    batches = [(images.clone(), labels.clone()) for images, labels, _ in loader.epoch(epoch)]
+    return torch.cat([images for images, _ in batches], 1), torch.cat([labels for _, labels in batches], 1)
+
+
+def test_gathers_each_runs_order(digits: Dataset) -> None:
+    loader = resident(digits, [0, 7], 64)
+    images, labels = whole_epoch(loader, 4)
+    indices = torch.cat([batch.indices for batch in loader.epoch(4)], 1)
+    assert loader.steps_per_epoch == 15 and images.shape == (2, 899, 1, 8, 8)
+    for run, seed in enumerate((0, 7)):
+        order = torch.from_numpy(epoch_order(899, seed, 4))
+        assert torch.equal(indices[run], order)
+        assert torch.equal(images[run], digits.train.images[order])
+        assert torch.equal(labels[run], digits.train.labels[order])
+
+
+def test_early_noise_orders_the_first_epochs(digits: Dataset) -> None:
+    shared = Seeds(trainer=0, loader=7, early=EarlyNoise(until=2, loader=0))
+    loader = open_loader("resident", digits, Path("unused"), [shared, *children(0, 7)], 64, False, "philox")
+    for epoch, like in enumerate((1, 1, 2, 2)):
+        _, labels = whole_epoch(loader, epoch)
+        assert torch.equal(labels[0], labels[like]) and not torch.equal(labels[1], labels[2])
+
+
+@pytest.mark.parametrize(
+    ("batch", "drop_last", "sizes"), [(64, False, [64] * 14 + [3]), (64, True, [64] * 14), (5000, False, [899])]
+)
+def test_sizes_of_batches(digits: Dataset, batch: int, drop_last: bool, sizes: list[int]) -> None:
+    assert [labels.shape[1] for _, labels, _ in resident(digits, [0], batch, drop_last).epoch(0)] == sizes
+
+
+def test_batch_sizes_that_leave_no_batch(digits: Dataset) -> None:
+    for batch, drop_last in ((5000, True), (0, False)):
+        with pytest.raises(LmcError, match=f"batch size {batch}"):
+            resident(digits, [0], batch, drop_last)
+
+
+def test_order_does_not_depend_on_batch_size_or_mates(digits: Dataset) -> None:
+    reference = whole_epoch(resident(digits, [3], 64), 1)
+    for seeds, batch in (([3], 449), ([3], 1), ([3, 1, 2], 100)):
+        images, labels = whole_epoch(resident(digits, seeds, batch), 1)
+        assert torch.equal(images[:1], reference[0]) and torch.equal(labels[:1], reference[1])
+
+
+def test_seeds_give_independent_orders(digits: Dataset) -> None:
+    _, labels = whole_epoch(resident(digits, [0, 1], 64), 0)
+    _, next_labels = whole_epoch(resident(digits, [0, 1], 64), 1)
+    rows = [*labels, *next_labels]
+    agreement = [float((a == b).double().mean()) for i, a in enumerate(rows) for b in rows[:i]]
+    assert np.max(agreement) < 0.2  # chance is 0.1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -35,16 +88,20 @@ def assert_same_batches(one: StackLoader, other: StackLoader, epoch: int, start_
     ("seeds", "batch", "drop_last", "rule"),
     [((0, 1, 5), 64, False, "philox"), ((3,), 449, True, "philox"), ((2, 0), 899, False, "ffcv")],
 )
-def test_same_bits_as_resident(digits, prepared, workers, seeds, batch, drop_last, rule) -> None:  # type: ignore[no-untyped-def]
-    both = [
+def test_same_bits_as_resident(
+    digits: Dataset, prepared: Path, workers: int, seeds: tuple[int, ...], batch: int, drop_last: bool, rule: Any
+) -> None:
+    one, other = (
         open_loader(kind, digits, prepared, children(*seeds), batch, drop_last, rule, workers)
         for kind in ("resident", "ffcv")
-    ]
-    # Not in ffcv's own counting: it would call these epochs 0 to 3.
-    for epoch in (7, 0, 1, 7):
-        assert_same_batches(both[0], both[1], epoch)
-    assert_same_batches(both[0], both[1], 1, start_step=both[0].steps_per_epoch // 2)
-    assert list(both[1].epoch(0, both[1].steps_per_epoch)) == []
+    )
+    for epoch in (7, 0, 1, 7):  # not in ffcv's own counting: it would call these epochs 0 to 3
+        steps = 0
+        for a, b in zip(one.epoch(epoch), other.epoch(epoch), strict=True):
+            assert [part.dtype for part in a] == [part.dtype for part in b] == [torch.uint8, torch.int64, torch.int64]
+            assert all(torch.equal(part, part2) for part, part2 in zip(a, b, strict=True))
+            steps += 1
+        assert steps == one.steps_per_epoch == other.steps_per_epoch
 
 
 @pytest.mark.slow
@@ -54,8 +111,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from lmc_repro.data.dataset import load_dataset
-from lmc_repro.data.loader import open_loader
-from lmc_repro.schemas.seeds import Seeds
+from lmc_repro.data.loaders import open_loader
+from lmc_repro.schemas.run import Seeds
 prepared = Path({str(prepared)!r})
 digits = load_dataset(prepared, "digits")
 seeds = [Seeds(trainer=0, loader=0), Seeds(trainer=0, loader=1)]
@@ -69,21 +126,17 @@ for epoch in range(2):
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, 2), (2, 1)])
-def test_torch_keeps_its_threads(digits: Dataset, prepared: Path, threads: int, workers: int) -> None:
+def test_torch_keeps_its_threads_and_global_generators_their_state(
+    digits: Dataset, prepared: Path, threads: int, workers: int
+) -> None:
     torch.set_num_threads(threads)
+    of_numpy, of_torch = np.random.get_state()[1].copy(), torch.get_rng_state()
     loader = open_loader("ffcv", digits, prepared, children(0), 100, False, "philox", workers)
     assert torch.get_num_threads() == threads
     for _ in loader.epoch(0):
         assert torch.get_num_threads() == threads
     assert torch.get_num_threads() == threads
-
-
-def test_global_generators_are_left_alone(digits: Dataset, prepared: Path) -> None:
-    of_numpy, of_torch = np.random.get_state()[1].copy(), torch.get_rng_state()
-    for _ in open_loader("ffcv", digits, prepared, children(0), 100, False, "philox").epoch(0):
-        pass
-    assert np.array_equal(of_numpy, np.random.get_state()[1])
-    assert torch.equal(of_torch, torch.get_rng_state())
+    assert np.array_equal(of_numpy, np.random.get_state()[1]) and torch.equal(of_torch, torch.get_rng_state())
 
 
 def test_an_epoch_left_early_leaves_no_thread(digits: Dataset, prepared: Path) -> None:
