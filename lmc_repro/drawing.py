@@ -9,15 +9,29 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Solid and dark against dashed and light: the two splits differ in grey too.
-LINES: dict[str, dict[str, Any]] = {
-    "test": {"color": "#12436d", "linestyle": "-", "linewidth": 1.2},
-    "train": {"color": "#e08214", "linestyle": (0, (4, 2)), "linewidth": 1.2},
-}
 QUIET = "#6b6b6b"
+# Lines differ in dashes and markers as well as in colour: they can be told apart in grey.
+STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#12436d", "linestyle": "-", "marker": "o"},
+    {"color": "#e08214", "linestyle": (0, (4, 2)), "marker": "s"},
+    {"color": "#4d4d4d", "linestyle": (0, (1, 1.5)), "marker": "^"},
+    {"color": "#7b3294", "linestyle": (0, (6, 2, 1, 2)), "marker": "D"},
+    {"color": "#1b7a5a", "linestyle": (0, (2, 2)), "marker": "v"},
+    {"color": "#8a5a00", "linestyle": (0, (8, 2)), "marker": "P"},
+)
+LINES: dict[str, dict[str, Any]] = {
+    split: {key: style[key] for key in ("color", "linestyle")} | {"linewidth": 1.2}
+    for split, style in zip(("test", "train"), STYLES, strict=False)
+}
+COLOURS = {
+    "#12436d": "test", "#e08214": "train", "#4d4d4d": "third", "#7b3294": "fourth", "#1b7a5a": "fifth",
+    "#8a5a00": "sixth", QUIET: "quiet", "#b0b0b0": "untrained", "#ffffff": "paper", "#000000": "ink",
+}  # fmt: skip
+"""The colour of every line and letter, and its name on a page, which has others for a dark screen and for print."""
+UNTRAINED = {"color": "#b0b0b0", "linewidth": 0.8}
+"""A pair without a verdict: there, but not to be read as flat."""
 
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "lmc_repro",  # element ids are drawn from it; by default from a random number
@@ -66,20 +80,6 @@ def _settings() -> Any:  # a dict; matplotlib types its keys one by one
 
     defaults = matplotlib.rcParamsDefault
     return {name: defaults[name] for name in defaults if name.split(".")[0] in _GROUPS} | _STYLE
-
-
-def inch_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size in inches, and axes over all of it that count in inches and draw nothing.
-
-    One set of axes for many panels: a set for each would take most of the time.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(xlim=(0.0, width), ylim=(0.0, height))
-    axes.set_axis_off()
-    return figure, axes
 
 
 def render(figure: Figure, dpi: int, kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:

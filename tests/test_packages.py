@@ -107,7 +107,7 @@ def test_its_command(installed: Path, tmp_path: Path) -> None:
 
 def test_its_data(installed: Path, tmp_path: Path) -> None:
     data = sorted(name for name in tracked() if name.startswith("lmc_repro/") and not name.endswith(".py"))
-    assert {Path(name).name for name in data} >= {"reported.yaml", "page.css", "page.html.j2", "py.typed"}
+    assert {Path(name).name for name in data} >= {"reported.yaml", "page.css", "py.typed"}
     script = (
         "from importlib.resources import files\n"
         f"for name in {[name.removeprefix('lmc_repro/') for name in data]}:\n"

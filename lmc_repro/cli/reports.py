@@ -93,9 +93,9 @@ def show_report(
     for part in report.parts:
         if part.study in shown or there == [part.study]:
             print_study(part, console)
-    for section in report.sections:
-        if section.key in shown:
-            print_section(section, console)
+    for exhibit in report.exhibits:
+        if exhibit.key in shown:
+            print_section(exhibit, console)
     if len(there) > 1 and not shown:
         print(f"tables: lmc report {' '.join(there)}")
     print(f"report: {folder / 'index.html'}")

@@ -10,9 +10,9 @@ from typing import Any
 from lmc_repro.data.catalog import CATALOG
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json
-from lmc_repro.report.agreement import PAPER_EPOCHS
-from lmc_repro.report.contents import Grid, Shown
-from lmc_repro.report.sentences import NOT_COUNTED
+from lmc_repro.report.agreement import NOT_COUNTED, PAPER_EPOCHS
+from lmc_repro.report.contents import Shown
+from lmc_repro.report.model import Table
 from lmc_repro.report.words import NOT_RUN, points
 from lmc_repro.schemas.exhibit import AccuraciesExhibit
 from lmc_repro.studies.reported import reported_part
@@ -78,7 +78,7 @@ def show(found: dict[str, Any]) -> Shown:
     if reasons := dict.fromkeys(place["not_run"] for place in found["places"] if place["not_run"]):
         shows += f" Not run: {'; '.join(reasons)}."
     header = ("test accuracy, %", *(column["label"] for column in found["columns"]))
-    return _agreement(found), shows, (Grid("Ours, and below it the paper's", header, tuple(rows)),)
+    return _agreement(found), shows, (Table("Ours, and below it the paper's", header, tuple(rows)),)
 
 
 def _printed(exhibit: AccuraciesExhibit, row: str, column: str, where: str) -> float | None:

@@ -11,8 +11,9 @@ from lmc_repro.data.status import read_status
 from lmc_repro.drawing import QUIET, drawing_style, render
 from lmc_repro.errors import LmcError
 from lmc_repro.files import sha256_bytes
-from lmc_repro.report.contents import Grid, Shown
-from lmc_repro.report.sentences import NOT_COUNTED
+from lmc_repro.report.agreement import NOT_COUNTED
+from lmc_repro.report.contents import Shown
+from lmc_repro.report.model import Figure, Table
 from lmc_repro.report.words import NONE
 from lmc_repro.schemas.exhibit import BatchesExhibit
 from lmc_repro.schemas.params import Params
@@ -127,20 +128,21 @@ def show(found: dict[str, Any]) -> Shown:
         outcome += f"; not {', '.join(wrong)}"
     agrees = NOT_COUNTED if found["analogue"] else f"This {'disagrees' if wrong else 'agrees'} with the paper."
     header = ("loader", "order", "images as seen", "as its seeds say", "sha256 of each batch as seen")
-    return f"{outcome}. {agrees}", shows, (Grid("Held to the first loader", header, tuple(rows)),)
+    return f"{outcome}. {agrees}", shows, (Table("Held to the first loader", header, tuple(rows)),)
 
 
-def draw(found: Mapping[str, Any], images: Mapping[str, Images]) -> dict[str, bytes]:
-    """Return {"png": bytes, "svg": bytes}: a line per loader, its batches side by side, pixels as they are.
+def draw(found: Mapping[str, Any], images: Mapping[str, Images], alt: str) -> Figure:
+    """Return the figure: a line per loader, its batches side by side, pixels as they are.
 
     Args:
         found: what `make` returns; above each batch stands the beginning of its sha256.
         images: uint8 [batches, b, channels, H, W] by the keys of the loaders.
+        alt: what it shows, in words.
 
     Raises:
         KeyError: a loader has no images.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
     loaders = found["loaders"]
     batches, size, _, height, wide = images[loaders[0]["key"]].shape
@@ -149,7 +151,7 @@ def draw(found: Mapping[str, Any], images: Mapping[str, Images]) -> dict[str, by
     width = 2 * _EDGE + batches * (across + _BETWEEN) - _BETWEEN
     total = 2 * _EDGE + len(loaders) * (_NAME + down + _GAP)
     with drawing_style():
-        figure = Figure(figsize=(width / 72, total / 72))
+        figure = Drawing(figsize=(width / 72, total / 72))
         for i, loader in enumerate(loaders):
             top = total - _EDGE - i * (_NAME + down + _GAP)
             above = (top - _NAME + 3) / total
@@ -163,7 +165,7 @@ def draw(found: Mapping[str, Any], images: Mapping[str, Images]) -> dict[str, by
                 figure.text(end, above, sha, ha="right", va="bottom", fontsize=6.0, color=QUIET)
                 if j == 0:
                     figure.text(left / width, above, loader["label"], va="bottom")
-        return render(figure, _DPI)
+        return Figure(found["key"], alt, render(figure, _DPI), shown="png")
 
 
 def _strip(batch: Images, scale: int) -> Images:

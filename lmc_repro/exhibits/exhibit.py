@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from lmc_repro.errors import LmcError
 from lmc_repro.exhibits import accuracies, batches, parameters
 from lmc_repro.files import read_json, write_atomic, write_json
 from lmc_repro.project import Project
-from lmc_repro.report.contents import Section
+from lmc_repro.report.contents import Exhibit
+from lmc_repro.report.model import WRITTEN, Block, Figure, Items, Paragraph, Section
 from lmc_repro.report.words import NOT_RUN
 from lmc_repro.schemas.exhibit import AccuraciesExhibit, BatchesExhibit
 from lmc_repro.schemas.params import Params
@@ -66,38 +66,40 @@ def make_exhibit(key: str, params: Params, project: Project) -> Path:
     return folder
 
 
-def read_exhibit(folder: Path, drawn: bool = True) -> Section:
-    """Return the section of results/<key>/, with its figure if `drawn`; one that was not made yet says so.
+def read_exhibit(folder: Path, drawn: bool = True) -> Exhibit:
+    """Return the exhibit of results/<key>/, with its figure if `drawn`; one that was not made yet says so.
 
     Raises:
         LmcError: a file is damaged; names it.
     """
-    key, path = folder.name, folder / EXHIBIT
+    key, path, fix = folder.name, folder / EXHIBIT, f"run `lmc exhibit {folder.name}`"
     if not path.exists():
-        missing = f"{NOT_RUN.capitalize()}: no results; `lmc exhibit {key}` makes them."
-        return Section(key, key, missing, data={"title": key, "question": "", "provenance": {}})
-    fix = f"run `lmc exhibit {key}`"
+        nothing = {"title": key, "question": "", "provenance": {}}
+        return _exhibit(key, nothing, f"{NOT_RUN.capitalize()}: no results; `lmc exhibit {key}` makes them.")
     found = read_json(path, fix)
     try:
-        section = Section(
-            key, found["title"], "", question=found["question"], provenance=found["provenance"], data=found
-        )
         if "not_run" in found:
-            return replace(section, outcome=f"{NOT_RUN.capitalize()}: {found['not_run']}.")
-        outcome, shows, grids = SHOW[found["kind"]](found)
-        figures = _figures(found, folder, fix) if drawn and found["kind"] == "batches" else {}
-        return replace(section, outcome=outcome, shows=shows, grids=grids, figures=figures)
+            return _exhibit(key, found, f"{NOT_RUN.capitalize()}: {found['not_run']}.")
+        outcome, shows, tables = SHOW[found["kind"]](found)
+        figures = [_figure(found, folder, fix, shows)] if drawn and found["kind"] == "batches" else []
+        return _exhibit(key, found, outcome, shows, (*tables, *figures))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LmcError(f"{path}: not an exhibit ({type(error).__name__}: {error}); {fix}") from None
 
 
-def _figures(found: dict[str, Any], folder: Path, fix: str) -> dict[str, bytes]:
+def _exhibit(key: str, found: dict[str, Any], outcome: str, shows: str = "", shown: tuple[Block, ...] = ()) -> Exhibit:
+    texts = [Paragraph(text) for text in (found["question"], shows, outcome) if text]
+    sources = Items(tuple((f"`{name}`", source) for name, source in found["provenance"].items()))
+    settings = [Section("Sources of its settings", (sources,), folded=True, media=WRITTEN)] if sources.pairs else []
+    return Exhibit(key, outcome, Section(found["title"], (*texts, *shown, *settings), f"exhibit-{key}"), found)
+
+
+def _figure(found: dict[str, Any], folder: Path, fix: str, shows: str) -> Figure:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = folder / IMAGES
     try:
-        drawn = batches.draw(found, load_file(path))
+        return batches.draw(found, load_file(path), f"{found['title']}. {shows}")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
-    return {f"{folder.name}.{kind}": content for kind, content in drawn.items()}

@@ -6,7 +6,8 @@ from typing import Any
 
 from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.errors import LmcError
-from lmc_repro.report.contents import Grid, Shown
+from lmc_repro.report.contents import Shown
+from lmc_repro.report.model import Table
 from lmc_repro.report.words import points
 from lmc_repro.schemas.exhibit import ParametersExhibit
 from lmc_repro.schemas.params import Params
@@ -49,12 +50,12 @@ def show(found: dict[str, Any]) -> Shown:
     shape = f"{data['title']}'s images ({' x '.join(map(str, data['shape']))}, {data['classes']} classes)"
     shows = f"Trainable parameters of 2-layer networks for {shape}, counted from configs as they are trained."
     rows = tuple((n["label"], f"{n['parameters']:,}", _millions(n), points(n["paper_millions"])) for n in networks)
-    grids = [Grid("Parameters", ("network", "parameters", "millions", "paper, millions"), rows)]
+    tables = [Table("Parameters", ("network", "parameters", "millions", "paper, millions"), rows)]
     if study := found["study"]:
         own = tuple((n["label"], n["dataset"]["title"], f"{n['parameters']:,}") for n in study["networks"])
         caption = f"Networks of {study['key']} under profile {found['profile']}"
-        grids.append(Grid(caption, ("network", "data set", "parameters"), own))
-    return f"{outcome}.", shows, tuple(grids)
+        tables.append(Table(caption, ("network", "data set", "parameters"), own))
+    return f"{outcome}.", shows, tuple(tables)
 
 
 def _printed(exhibit: ParametersExhibit, key: str, where: str) -> float | None:

@@ -11,13 +11,17 @@ from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
 from lmc_repro.report.records import CellRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable
-from lmc_repro.report.words import NO_VERDICT, NOT_RUN
+from lmc_repro.report.words import NO_VERDICT, NOT_RUN, ORDER, cells_text
 
 PAPER_EPOCHS = 200  # paper, Section 2
 
 VERDICTS: tuple[Verdict, Verdict] = ("disconnected", "connected")
 OUTCOMES = (*VERDICTS, NO_VERDICT, NOT_RUN)
 OUTCOME_HEADINGS = ("ours disconnected", "ours connected", NO_VERDICT, NOT_RUN)
+
+NOT_COUNTED = "An analogue: it counts no agreement with the paper."
+NOTHING_COUNTED = "No cell has the paper's data set and epochs: no agreement is counted."
+OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
 
 
 @dataclass(frozen=True)
@@ -108,3 +112,43 @@ def entry_distance(entry: Entry, split: SplitName) -> float | None:
     """Return the log distance of an entry's mean barrier to the paper's, None where either is missing."""
     mean = entry.cell.summary[split].mean if entry.cell else None
     return None if mean is None or entry.paper is None else log_distance(mean, entry.paper[split])
+
+
+def agrees(table: StudyTable) -> str:
+    """Return whether a study's verdicts are the paper's: counts by the paper's verdict, never one percentage."""
+    if table.results.analogue:
+        return NOT_COUNTED
+    if not table.with_paper:
+        return "The paper prints no number for it: no agreement is counted."
+    said = []
+    for split in ORDER:
+        cells = compared([table], split)
+        parts = []
+        for paper, ours in two_by_two(cells).items():
+            if total := sum(ours.values()):
+                found = ", ".join(f"{count} {name}" for name, count in ours.items() if count)
+                parts.append(f"of {cells_text(total)} {paper} in the paper ours are {found}")
+        if parts:
+            said += [f"Agreement with the paper on {split}: {'; '.join(parts)}.", unequal_ends(cells)]
+    return " ".join(filter(None, said)) or NOTHING_COUNTED
+
+
+def cell_agrees(entry: Entry, table: StudyTable) -> str:
+    """Return whether one cell's verdicts are the paper's, both splits."""
+    if table.results.analogue:
+        return NOT_COUNTED
+    if entry.paper is None:
+        return "The paper prints no number for this cell: no agreement is counted."
+    parts = []
+    for split in ORDER:
+        found = [c for c in compared([table], split) if c.entry is entry]
+        parts.append(f"{split}: {_judged(found[0]) if found else OTHER}")
+    return f"Agreement with the paper, {'; '.join(parts)}."
+
+
+def _judged(found: Compared) -> str:
+    verdicts = f"paper {found.paper}, ours {found.ours}"
+    if found.ours not in VERDICTS:
+        return f"{verdicts} (neither agreement nor disagreement)"
+    ends = "; unequal ends" if found.unequal_ends else ""
+    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'}{ends})"

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.report.model import Section, Table
 from lmc_repro.report.planned import NotRun, Planned, cells_not_run
-from lmc_repro.report.plots import ValuePlot, value_plot
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import PaperTable
 from lmc_repro.report.statements import Finding, findings
 from lmc_repro.report.table import StudyTable, study_table
+from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.schemas.exhibit import Claim
 
 
@@ -44,36 +45,26 @@ class StudyPart:
     plot: ValuePlot | None
     not_run: tuple[NotRun, ...]
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: the first column names its rows."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    @property
+    def section_key(self) -> str:
+        """The name of its section in links."""
+        return f"study-{self.study}"
 
 
-Shown = tuple[str, str, tuple[Grid, ...]]
+Shown = tuple[str, str, tuple[Table, ...]]
 """One sentence on the outcome and whether it is the paper's, what is shown, and its tables."""
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the report beside the studies, for every renderer.
+class Exhibit:
+    """A table or figure that needs no training of its own, as a section.
 
-    `key` names it in the overview and in links; `outcome` is one sentence, `shows` says what the tables and figures
-    hold; `figures` are files by their names below report/figures; `data` is what `lmc report --json` prints of it.
+    `outcome` is one sentence of the overview; `data` is what `lmc report --json` prints of it.
     """
 
     key: str
-    title: str
     outcome: str
-    question: str = ""
-    shows: str = ""
-    grids: tuple[Grid, ...] = ()
-    figures: Mapping[str, bytes] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    section: Section
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,7 +73,7 @@ class Report:
     """The whole report."""
 
     parts: tuple[StudyPart, ...]
-    sections: tuple[Section, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
 
     @property
     def tables(self) -> list[StudyTable]:
@@ -95,9 +86,9 @@ class Report:
         return [cell for part in self.parts for cell in part.not_run]
 
 
-def read_report(results: Path, studies: Mapping[str, Asked], sections: Sequence[Section] = ()) -> Report:
+def read_report(results: Path, studies: Mapping[str, Asked], exhibits: Sequence[Exhibit] = ()) -> Report:
     """Return the report of results/<study>/; LmcError on damaged files. A study without results is not run."""
-    return Report(tuple(_part(results / study, study, asked) for study, asked in studies.items()), tuple(sections))
+    return Report(tuple(_part(results / study, study, asked) for study, asked in studies.items()), tuple(exhibits))
 
 
 def _part(folder: Path, study: str, asked: Asked) -> StudyPart:

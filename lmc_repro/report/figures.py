@@ -1,134 +1,174 @@
-"""The curves of a study: its grid as small pictures of the error along the path."""
+"""A study's figures: the paths of its cells, and the values that it asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.drawing import LINES, QUIET, drawing_style, inch_axes, render
-from lmc_repro.report.panels import Scale, shared_scale
-from lmc_repro.report.records import Axis
-from lmc_repro.report.table import StudyTable
-from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN, means
+from lmc_repro.drawing import LINES, QUIET, STYLES, UNTRAINED, drawing_style, render
+from lmc_repro.report.model import Figure
+from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.report.values import Y_LABELS, Panel, ValuePlot
+from lmc_repro.report.words import NO_VERDICT, ORDER, means, outcome, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
 
-PANELS, COLUMNS = 24, 8
-"""More panels, or more beside one another, cannot be read on a page."""
+LINEAR_UP_TO = 2.0
+"""Points or percent, the threshold's size: above it the axis of values is logarithmic if it has to be."""
 
 _DPI = 150
-_UNTRAINED = {"color": "#b0b0b0", "linewidth": 0.8}  # a pair without a verdict: there, but not to be read as flat
-_WIDTH, _HEIGHT = 1.75, 1.25  # inches of a panel, with its gaps
-_WIDE, _HIGH = 1.58, 0.98  # inches of a panel alone
-_LEFT, _RIGHT, _BOTTOM, _TOP = 0.9, 0.1, 0.45, 0.8  # inches around the panels
-
-T = TypeVar("T")
-Segments = dict[str, list[list[tuple[float, float]]]]
+_LONG = 7  # characters of a tick's label that stand upright beside its neighbours
+_LINE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.4, "markeredgewidth": 0.6, "markerfacecolor": "white"}
 
 
-def panel_axes(table: StudyTable) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
-    """Return the rows and columns that are drawn: all, or evenly many of each with the outer ones among them."""
-    ran_in_row = {entry.row.key for entry in table.entries if entry.cell}
-    ran_in_column = {entry.column.key for entry in table.entries if entry.cell}
-    # Rows that were not run at all take no room that others need.
-    rows = [row for row in table.rows if row.key in ran_in_row] or list(table.rows)
-    columns = [column for column in table.columns if column.key in ran_in_column] or list(table.columns)
-    if len(table.rows) * len(table.columns) <= PANELS and len(table.columns) <= COLUMNS:
-        return table.rows, table.columns
-    chosen = _evenly(columns, COLUMNS)
-    return tuple(_evenly(rows, max(PANELS // len(chosen), 1))), tuple(chosen)
+def paths_figure(table: StudyTable) -> Figure:
+    """Return the grid of a study as small pictures: error in percent over alpha at the last epoch, a panel per cell.
 
-
-def _evenly(items: Sequence[T], most: int) -> list[T]:
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / max(most - 1, 1))] for i in range(most)]
-
-
-def curves_figure(table: StudyTable) -> dict[str, bytes]:
-    """Return {"png": bytes, "svg": bytes}: error in percent over alpha at the last epoch, one panel a cell.
-
-    One line a pair, test solid and train dashed. All panels share both axes, so that a flat line is a connected pair.
-    Pairs without a verdict are grey. Above each panel stand its mean barriers, test / train. Equal results give equal
-    bytes. Of a large study some rows and columns are drawn (panel_axes).
+    One line per pair, test solid and train dashed. All panels share both axes, so that a flat line is a connected
+    pair. Pairs without a verdict are grey. Above each panel stand its mean barriers, test / train. Rows and columns
+    that were not run at all take no room. Equal results give equal bytes.
     """
-    rows, columns = panel_axes(table)
-    width = _LEFT + len(columns) * _WIDTH + _RIGHT
-    height = _BOTTOM + len(rows) * _HEIGHT + _TOP
-    entries = {(entry.row.key, entry.column.key): entry for entry in table.entries}
-    shown = [entries[row.key, column.key] for row in rows for column in columns]
-    cells = [entry.cell for entry in shown if entry.cell is not None]
-    scale = shared_scale(
-        table.results.curves[cell.key, pair.pair, pair.epoch, split]
-        for cell in cells
-        for pair in cell.pairs
-        for split in SPLITS
-    )
+    ran = [entry for entry in table.entries if entry.cell] or list(table.entries)
+    rows = [row for row in table.rows if any(entry.row == row for entry in ran)]
+    columns = [column for column in table.columns if any(entry.column == column for entry in ran)]
+    from matplotlib.ticker import MaxNLocator
+
     with drawing_style():
-        figure, axes = inch_axes(width, height)
-        frames: list[list[tuple[float, float]]] = []
-        lines: Segments = {}
-        for place, entry in enumerate(shown):
-            i, j = divmod(place, len(columns))
-            left, bottom = _LEFT + j * _WIDTH, _BOTTOM + (len(rows) - 1 - i) * _HEIGHT + 0.08
-            frames += _frame(axes, left, bottom, scale, j == 0, i == len(rows) - 1)
-            middle = left + _WIDE / 2
-            if i == 0:
-                axes.text(middle, bottom + _HIGH + 0.26, entry.column.label, ha="center", va="bottom")
-            if j == 0:
-                label = entry.row.label.replace(", ", "\n")
-                axes.text(left - 0.38, bottom + _HIGH / 2, label, rotation=90, ha="center", va="center",
-                          multialignment="center")  # fmt: skip
-            if entry.cell is None:
-                word = LEFT_OUT if entry.left_out else NOT_RUN
-                axes.text(middle, bottom + _HIGH / 2, word, ha="center", va="center", color=QUIET)
-                continue
-            for pair in entry.cell.pairs:
-                for split in SPLITS:
-                    curve = table.results.curves[entry.cell.key, pair.pair, pair.epoch, split]
-                    kind = split if pair.barriers[split] is not None else f"{split} untrained"
-                    steps = zip(curve.alphas, curve.errors, strict=True)
-                    line = [(left + _WIDE * a, bottom + _HIGH * 100.0 * e / scale.top) for a, e in steps]
-                    lines.setdefault(kind, []).append(line)
-            note = means(entry.cell) if entry.n else NO_VERDICT
-            axes.text(middle, bottom + _HIGH + 0.04, note, ha="center", va="bottom", fontsize=7.0, color=QUIET)
-        _draw(axes, frames, lines)
-        axes.text(_LEFT + len(columns) * _WIDTH / 2, 0.1, "alpha", ha="center", va="bottom")
-        axes.text(0.08, _BOTTOM + len(rows) * _HEIGHT / 2, "error, %", rotation=90, ha="left", va="center")
-        axes.text(_LEFT, height - 0.1, table.results.title, va="top", fontsize=9.0)
-        samples = [axes.plot([], [], label=split, **LINES[split])[0] for split in reversed(SPLITS)]
-        figure.legend(handles=samples, loc="upper right", ncols=2, bbox_to_anchor=(1 - _RIGHT / width, 1.0))
-        return render(figure, _DPI)
+        drawing, grid = _panels(len(rows), len(columns), 1.45 * len(columns) + 0.6, 1.12 * len(rows) + 0.7)
+        for i, (row, line) in enumerate(zip(rows, grid, strict=True)):
+            entries = {entry.column: entry for entry in table.line(row)}
+            line[0].set_ylabel(row.label.replace(", ", "\n"))
+            for column, axes in zip(columns, line, strict=True):
+                note = _draw_paths(axes, table, entries[column])
+                axes.set_title(f"{column.label}\n{note}" if i == 0 else note, fontsize=7.0, pad=2.0)
+        top = max(axes.get_ylim()[1] for axes in grid.flat)
+        for axes in grid.flat:  # axes that share their scales would all draw their ticks, which takes most of the time
+            axes.set(xlim=(0.0, 1.0), ylim=(0.0, top), xticks=[], yticks=[])
+        for axes in grid[-1]:
+            axes.set_xticks((0.0, 0.5, 1.0), ("0", "0.5", "1"))
+        for axes in grid[:, 0]:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        drawing.supxlabel("alpha", fontsize=8.0)
+        drawing.supylabel("error, %", fontsize=8.0)
+        handles = [grid[0][0].plot([], [], label=split, **LINES[split])[0] for split in ORDER]
+        drawing.legend(handles=handles, loc="outside upper right", ncols=2)
+        drawing.suptitle(table.results.title, x=0.01, ha="left", fontsize=9.0)
+        said = "; ".join(f"{entry.label}: {_said(entry)}" for entry in table.entries)
+        alt = f"Error along the path, {table.results.title}. Mean barrier, test / train, and verdict on test: {said}."
+        return Figure(table.results.study, alt, _rendered(drawing))
 
 
-def _frame(
-    axes: Axes, left: float, bottom: float, scale: Scale, first: bool, last: bool
-) -> Iterable[list[tuple[float, float]]]:
-    """Return a panel's two axes and their ticks, after writing the numbers of the outer ones."""
-    yield [(left, bottom + _HIGH), (left, bottom), (left + _WIDE, bottom)]
-    for mark in scale.marks:
-        y = bottom + _HIGH * mark / scale.top
-        yield [(left - 0.03, y), (left, y)]
-        if first:
-            axes.text(left - 0.06, y, str(mark), ha="right", va="center", fontsize=7.0, color=QUIET)
-    for alpha in (0.0, 0.5, 1.0):
-        x = left + _WIDE * alpha
-        yield [(x, bottom - 0.03), (x, bottom)]
-        if last:
-            axes.text(x, bottom - 0.06, f"{alpha:g}", ha="center", va="top", fontsize=7.0, color=QUIET)
+def _draw_paths(axes: Axes, table: StudyTable, entry: Entry) -> str:
+    """Draw a cell's paths, train below test, and return what is to stand above."""
+    if entry.cell is None:
+        axes.text(0.5, 0.5, outcome(entry), transform=axes.transAxes, ha="center", va="center", color=QUIET)
+        return ""
+    for split in SPLITS:
+        for pair in entry.cell.pairs:
+            curve = table.results.curves[entry.cell.key, pair.pair, pair.epoch, split]
+            style = LINES[split] | (UNTRAINED if pair.barriers[split] is None else {})
+            axes.plot(curve.alphas, [100.0 * error for error in curve.errors], **style)
+    return means(entry.cell) if entry.n else NO_VERDICT
 
 
-def _draw(axes: Axes, frames: list[list[tuple[float, float]]], lines: Segments) -> None:
-    from matplotlib.collections import LineCollection
+def _said(entry: Entry) -> str:
+    word = outcome(entry)
+    return f"{means(entry.cell)}, {word}" if entry.cell is not None and entry.n else word
 
-    axes.add_collection(LineCollection(frames, colors=QUIET, linewidths=0.6), autolim=False)
-    for kind, segments in sorted(lines.items(), reverse=True):  # train above test, as both may lie on one another
-        split, _, untrained = kind.partition(" ")
-        style = LINES[split] | (_UNTRAINED if untrained else {})
-        drawn = LineCollection(
-            segments, colors=style["color"], linestyles=[style["linestyle"]], linewidths=style["linewidth"],
-            capstyle="butt", joinstyle="round",
-        )  # fmt: skip
-        axes.add_collection(drawn, autolim=False)
+
+def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
+    """Return a study's values: a line of means, each trainer seed a small dot, their range a light bar or band.
+
+    Test stands above train, a panel per group of lines. The axis of values is linear up to LINEAR_UP_TO and
+    logarithmic above where values are large; that of epochs is linear up to 1. Equal plots give equal bytes.
+    """
+    across = len(plot.panels["test"])
+    wide = max(2.4, 0.0 if plot.over_training else 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4
+    names = list(dict.fromkeys(line.label for panel in plot.panels["test"] for line in panel.series))
+    bent = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05) > 5 * LINEAR_UP_TO
+    label = Y_LABELS[plot.value] + (f" (logarithmic above {LINEAR_UP_TO:g})" if bent else "")
+    with drawing_style():
+        drawing, grid = _panels(2, across, wide * across + 0.7, 4.4, shared=True)
+        for line, split in zip(grid, ORDER, strict=True):
+            line[0].set_ylabel(split)
+            for axes, panel in zip(line, plot.panels[split], strict=True):
+                _draw_values(axes, plot, panel, names)
+                axes.set_title(panel.title if split == ORDER[0] else "", fontsize=8.0)
+        _scale(grid[0][0], plot, bent)
+        if max(len(name) for _, name in plot.ticks) > _LONG:
+            for axes in grid[-1]:
+                axes.tick_params(axis="x", rotation=35)
+        lost = any(not p.seeds for panel in plot.panels["test"] for line in panel.series for p in line.points)
+        note = "" if not lost else " (no mark: no verdict)" if plot.over_training else " (x: no verdict)"
+        drawing.supxlabel(plot.x_label + note, fontsize=8.0)
+        drawing.supylabel(label, fontsize=8.0)
+        drawing.suptitle(title, x=0.01, ha="left", fontsize=9.0)
+        styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(names)}
+        handles = [grid[0][0].plot([], [], label=name, **_LINE, **style)[0] for name, style in styles.items()]
+        if any(names):
+            drawing.legend(handles=handles, loc="outside lower left", ncols=3, handlelength=3.0)
+        said = "; ".join(
+            f"{split}{f', {panel.title}' if panel.title else ''}, {series.label}: "
+            + ", ".join(f"{p.name} {points(p.mean) if p.seeds else NO_VERDICT}" for p in series.points)
+            for split in ORDER
+            for panel in plot.panels[split]
+            for series in panel.series
+        )
+        return Figure(f"{study}-values", f"{label}, {title}. Means: {said}.", _rendered(drawing))
+
+
+def _draw_values(axes: Axes, plot: ValuePlot, panel: Panel, names: list[str]) -> None:
+    count = len(panel.series)
+    for place, series in enumerate(panel.series):
+        style = STYLES[names.index(series.label) % len(STYLES)]
+        # Lines stand a little apart, so that they do not hide one another.
+        shift = 0.0 if plot.over_training else (place - (count - 1) / 2) * min(0.12, 0.5 / count)
+        for part in series.parts:
+            xs = [point.x + shift for point in part]
+            lows, highs = ([end(point.seeds) for point in part] for end in (min, max))
+            if plot.over_training:
+                axes.fill_between(xs, lows, highs, color=style["color"], alpha=0.15, linewidth=0.0)
+            else:
+                axes.vlines(xs, lows, highs, color=style["color"], alpha=0.3, linewidth=2.4)
+            dots = [(x, value) for x, point in zip(xs, part, strict=True) for value in point.seeds]
+            axes.plot([x for x, _ in dots], [y for _, y in dots], ".", markersize=3.4, color=style["color"], alpha=0.75)
+            axes.plot(xs, [point.mean for point in part], **_LINE, **style)
+        lost = [point.x + shift for point in series.points if not point.seeds and not plot.over_training]
+        bottom = axes.get_xaxis_transform()
+        axes.plot(lost, [0.03] * len(lost), "x", markersize=3.6, color=style["color"], transform=bottom)
+    if plot.threshold is not None:
+        axes.axhline(plot.threshold, color=QUIET, linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
+
+
+def _scale(axes: Axes, plot: ValuePlot, bent: bool) -> None:
+    """Set the axes that all panels share."""
+    joined = 0.434  # decades that the linear part takes: it meets the logarithmic one without a corner
+    top = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05)
+    if bent:
+        axes.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=joined)
+        ticks = [mark for mark in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mark <= top]
+        axes.set_yticks(ticks, [f"{mark:g}" for mark in ticks])
+    axes.set_ylim(0.0, top)
+    xs = [x for x, _ in plot.ticks]
+    if plot.over_training:
+        axes.set_xscale("symlog", linthresh=1.0, linscale=joined)
+        axes.set_xlim(0.0, 1.1 * xs[-1] or 1.0)
+    else:
+        axes.set_xlim(xs[0] - 0.35, xs[-1] + 0.35)
+    axes.set_xticks(xs, [name for _, name in plot.ticks])
+
+
+def _panels(rows: int, columns: int, width: float, height: float, shared: bool = False) -> tuple[Drawing, Any]:
+    """Return a figure of this size in inches, and its rows of axes, which may share both scales."""
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(width, height), layout="constrained")
+    return drawing, drawing.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False)
+
+
+def _rendered(drawing: Drawing) -> dict[str, bytes]:
+    drawing.draw_without_rendering()  # places everything, once for both kinds
+    drawing.set_layout_engine(None)
+    return render(drawing, _DPI)

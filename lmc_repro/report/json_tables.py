@@ -22,7 +22,7 @@ def report_json(report: Report) -> str:
         {
             "overview": [dataclasses.asdict(line) for line in overview(report)],
             "studies": studies,
-            "exhibits": {section.key: section.data for section in report.sections},
+            "exhibits": {exhibit.key: exhibit.data for exhibit in report.exhibits},
             "not_run": [dataclasses.asdict(cell) for cell in report.not_run],
         },
         indent=2,

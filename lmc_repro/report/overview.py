@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lmc_repro.report.contents import Report, StudyPart
-from lmc_repro.report.sentences import JUDGED, outcome
 from lmc_repro.report.statements import tally
-from lmc_repro.report.words import LEFT_OUT, NOT_RUN
+from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN, outcome
+
+JUDGED = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)
+"""Outcomes of the cells of a profile, in the order of a sentence."""
 
 EXHIBITS = (
     ("Table 1", "linear networks", "table1"),
@@ -31,7 +33,7 @@ EXHIBITS = (
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the overview; `key` is a part or a section of the report, None where it has neither."""
+    """A line of the overview; `key` is a study or an exhibit of the report, None where it has neither."""
 
     exhibit: str
     subject: str
@@ -43,17 +45,17 @@ class Line:
 def overview(report: Report) -> list[Line]:
     """Return the paper's exhibits in its order, then what is ours alone."""
     parts = {part.study: part for part in report.parts}
-    sections = {section.key: section for section in report.sections}
+    exhibits = {exhibit.key: exhibit for exhibit in report.exhibits}
     lines: list[Line] = []
     named: set[str] = set()
     for exhibit, subject, key in EXHIBITS:
-        if key in named and (key in parts or key in sections):
+        if key in named and (key in parts or key in exhibits):
             first = next(line.exhibit for line in lines if line.key == key)
             lines.append(Line(exhibit, subject, key, key, f"See {first}."))
         elif key in parts:
             lines.append(Line(exhibit, subject, key, key, part_outcome(parts[key])))
-        elif key in sections:
-            lines.append(Line(exhibit, subject, key, key, sections[key].outcome))
+        elif key in exhibits:
+            lines.append(Line(exhibit, subject, key, key, exhibits[key].outcome))
         elif key.startswith("tests/"):
             said = "A test: its weights as one linear layer give equal values and gradients."
             lines.append(Line(exhibit, subject, None, key, said))
@@ -62,8 +64,8 @@ def overview(report: Report) -> list[Line]:
         named.add(key)
     own = [part for part in report.parts if part.study not in named]
     lines += [Line("Ours", part.title, part.study, part.study, part_outcome(part)) for part in own]
-    more = [section for section in report.sections if section.key not in named]
-    return lines + [Line("Ours", section.title, section.key, section.key, section.outcome) for section in more]
+    more = [exhibit for exhibit in report.exhibits if exhibit.key not in named]
+    return lines + [Line("Ours", one.section.title, one.key, one.key, one.outcome) for one in more]
 
 
 def part_outcome(part: StudyPart) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmc_repro.report.table import StudyTable
+from lmc_repro.report.words import NONE, cells_text
 
 GFLOPS = 100.0
 """Of the core that hours are predicted for (float32 products): a round number, so that pages do not depend on who
@@ -58,10 +59,16 @@ def total(cells: Iterable[NotRun]) -> str:
     """Return what all of them cost, in words; runs that cells share are counted in each."""
     known = [(cell.flops, cell.hours) for cell in cells if cell.flops is not None and cell.hours is not None]
     flops, hours = sum(flops for flops, _ in known), sum(hours for _, hours in known)
-    number = f"{len(known)} cell{'' if len(known) == 1 else 's'}"
-    return f"{number}, {flops:.1e} FLOPs, about {hours_text(hours)} hours of one core ({GFLOPS:g} GFLOP/s)"
+    return (
+        f"{cells_text(len(known))}, {flops:.1e} FLOPs, about {hours_text(hours)} hours of one core ({GFLOPS:g} GFLOP/s)"
+    )
 
 
 def hours_text(hours: float) -> str:
     """Return hours with one decimal below 10."""
     return f"{hours:.1f}" if hours < 10 else f"{hours:.0f}"
+
+
+def costs(flops: float | None, hours: float | None) -> tuple[str, str]:
+    """Return FLOPs and hours of one core as text."""
+    return NONE if flops is None else f"{flops:.1e}", NONE if hours is None else hours_text(hours)

@@ -8,37 +8,18 @@ from pathlib import Path
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.errors import LmcError
-from lmc_repro.models.registry import network
 from lmc_repro.report.agreement import Compared, comparable, compared
-from lmc_repro.report.markdown import (
-    ORDER,
-    STATEMENTS,
-    legend_markdown,
-    markdown_table,
-    provenance_markdown,
-    statement_row,
-    two_by_two_markdown,
-)
-from lmc_repro.report.planned import Planned, hours_text
+from lmc_repro.report.cells import compared_table
+from lmc_repro.report.document import provenance_section, statements_show, statements_table, two_by_two_blocks
+from lmc_repro.report.model import Block, Cell, Items, Paragraph, Table
+from lmc_repro.report.model import Section as Document
+from lmc_repro.report.planned import Planned, costs
 from lmc_repro.report.read import has_results, read_study
 from lmc_repro.report.records import StudyResults
-from lmc_repro.report.sentences import statements_show
 from lmc_repro.report.statements import findings
-from lmc_repro.report.table import Entry, StudyTable, mean_error, study_table, untrained
-from lmc_repro.report.words import (
-    NO_VERDICT,
-    NONE,
-    NOT_RUN,
-    flags,
-    heading,
-    init,
-    line_means,
-    means,
-    paper_numbers,
-    points,
-    spreads,
-    verdict,
-)
+from lmc_repro.report.table import StudyTable, study_table, untrained
+from lmc_repro.report.text import markdown
+from lmc_repro.report.words import FLAGS, NO_VERDICT, NONE, NOT_RUN, ORDER, heading, paper_numbers, points
 from lmc_repro.schemas.exhibit import Claim
 
 MACHINE = "machine.txt"
@@ -77,6 +58,11 @@ class Section:
         """The (row, column) of every cell that some part holds."""
         return {(cell.row, cell.column) for part in self.parts for cell in part.results.cells}
 
+    @property
+    def left(self) -> list[Planned]:
+        """The cells that no part holds."""
+        return [cell for cell in self.planned if (cell.row, cell.column) not in self.done]
+
 
 def read_parts(folder: Path) -> tuple[Part, ...]:
     """Return the parts below folder/<part>/, in the order of their names; LmcError for an analogue's results."""
@@ -101,53 +87,60 @@ def read_text(path: Path) -> str:
 def reproduction_page(sections: Sequence[Section], notes: str = "") -> str:
     """Return docs/reproduction.md in Markdown; `notes` comes before the studies."""
     tables = [part.table for section in sections for part in section.parts]
-    counted = {split: compared(tables, split) for split in ORDER}
-    parts = [
-        "# Ours against the paper\n",
-        "Every cell of every study under profile paper: what was run, with n, spread and machine, beside the paper's "
-        "number where it prints one; what was not run, with its cost. Hours are predicted, of one core.\n",
+    blocks: list[Block] = [
+        Paragraph(
+            "Every cell of every study under profile paper: what was run, with n, spread and machine, beside the "
+            "paper's number where it prints one; what was not run, with its cost. Hours are predicted, of one core."
+        ),
         _overview(sections),
-        f"## Disagreements\n\n{_disagreements(tables)}",
-        "## Agreement\n\nCells with the paper's data set and epochs, each once: of several parts that hold a cell, the "
-        "one with most trainer seeds. Those that were not run are not in it.\n",
-        *(two_by_two_markdown(counted[split], split) for split in ORDER),
-        *([f"## Notes\n\n{notes}\n"] if notes else []),
-        f"Flags:\n\n{legend_markdown()}",
-        *(_section(section) for section in sections),
-        f"## Where the hyper-parameters come from\n\n{provenance_markdown([table.results for table in tables])}",
+        Document("Disagreements", (_disagreements(tables),)),
+        Document(
+            "Agreement",
+            (
+                Paragraph(
+                    "Cells with the paper's data set and epochs, each once: of several parts that hold a cell, the one "
+                    "with most trainer seeds. Those that were not run are not in it."
+                ),
+                *(block for split in ORDER for block in two_by_two_blocks(compared(tables, split), split)),
+            ),
+        ),
+        *([Document("Notes", (Paragraph(notes),))] if notes else []),
+        Document("Flags", (Items(tuple(FLAGS.values())),)),
+        *map(_section, sections),
+        provenance_section([table.results for table in tables]),
     ]
-    return "\n".join(parts)
+    return markdown(Document("Ours against the paper", tuple(blocks)))
 
 
-def _overview(sections: Sequence[Section]) -> str:
+def _overview(sections: Sequence[Section]) -> Table:
     rows = []
     for section in sections:
-        left = [cell for cell in section.planned if (cell.row, cell.column) not in section.done]
+        left, count = section.left, len(section.planned)
         hours = f"{sum(cell.hours for cell in left):.0f}" if left else NONE
-        run = len(section.planned) - len(left)
-        link = f"[{section.title}](#{section.study})"
-        rows.append([link, len(section.planned), run or "not run", len(left) or NONE, hours])
-    return markdown_table(["study", "cells", "run", "not run", "hours of one core for these"], rows)
+        run = count - len(left)
+        link = Cell((section.title,), link=f"#{section.study}")
+        rows.append((link, str(count), str(run or NOT_RUN), str(len(left) or NONE), hours))
+    return Table("Studies", ("study", "cells", "run", "not run", "hours of one core for these"), tuple(rows))
 
 
-def _disagreements(tables: Sequence[StudyTable]) -> str:
+def _disagreements(tables: Sequence[StudyTable]) -> Block:
     lines = []
     for split in ORDER:
         for found in compared(tables, split):
             if found.disagrees:
                 ends = " by Eq. 1: unequal ends" if found.unequal_ends else ""
                 verdicts = f"paper {found.paper}, ours {found.ours}{ends}"
-                lines.append(f"- {found.name}, {split}: {verdicts} ({_numbers(found, split)})\n")
+                lines.append((f"{found.name}, {split}", f"{verdicts} ({_numbers(found, split)})"))
     for table in tables:
         for entry in table.entries:
             if entry.cell is None or entry.paper is None:
                 continue
             if not comparable(entry.cell, table.results):
-                lines.append(f"- {entry.label}: not counted, other data or epochs than the paper's\n")
+                lines.append((entry.label, "not counted, other data or epochs than the paper's"))
             elif None in (entry.verdict("test"), entry.verdict("train")):
                 why = "nothing to lose" if entry.n else untrained(entry.cell)
-                lines.append(f"- {entry.label}: {NO_VERDICT} ({why}), neither agreement nor disagreement\n")
-    return "".join(lines) or "None among the cells that were run.\n"
+                lines.append((entry.label, f"{NO_VERDICT} ({why}), neither agreement nor disagreement"))
+    return Items(tuple(lines)) if lines else Paragraph("None among the cells that were run.")
 
 
 def _numbers(found: Compared, split: SplitName) -> str:
@@ -157,66 +150,23 @@ def _numbers(found: Compared, split: SplitName) -> str:
     return f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
 
 
-def _section(section: Section) -> str:
-    parts = [f'<a id="{section.study}"></a>\n\n## {section.title}\n', f"{section.question}\n"]
-    if section.notes:
-        parts.append(f"{section.notes}\n")
+def _section(section: Section) -> Document:
+    blocks: list[Block] = [Paragraph(text) for text in (section.question, section.notes) if text]
     for part in section.parts:
-        parts.append(_part(part, alone=len(section.parts) == 1))
+        shown = _part(part)
+        blocks += [Document(f"Part {part.name}", tuple(shown))] if len(section.parts) > 1 else shown
         if (found := [f for f in findings(part.table, section.claim) if f.outcome != NOT_RUN]) and section.claim:
-            parts.append(f"{statements_show(section.claim, found)}\n")
-            parts.append(markdown_table(STATEMENTS, map(statement_row, found)))
-    left = [cell for cell in section.planned if (cell.row, cell.column) not in section.done]
-    if left:
-        rows = [
-            [cell.label, cell.model, _paper(cell.paper), cell.runs, f"{cell.flops:.1e}", hours_text(cell.hours)]
-            for cell in left
-        ]
-        header = ["not run", "network", "paper", "runs", "FLOPs", "hours of one core"]
-        parts.append(f"{markdown_table(header, rows)}")
-    return "\n".join(parts)
+            blocks += [Paragraph(statements_show(section.claim, found)), statements_table(found)]
+    if section.left:
+        rows = tuple(
+            (c.label, c.model, paper_numbers(c.paper), str(c.runs), *costs(c.flops, c.hours)) for c in section.left
+        )
+        header = ("not run", "network", "paper", "runs", "FLOPs", "hours of one core")
+        blocks.append(Table("Cells that were not run", header, rows))
+    return Document(section.title, tuple(blocks), section.study)
 
 
-def _part(part: Part, alone: bool) -> str:
-    made = "".join(f"- {name}: {value}\n" for name, value in [*heading(part.results), ("machine", part.machine)])
-    title = "" if alone else f"### Part {part.name}\n\n"
-    notes = f"{part.notes}\n\n" if part.notes else ""
-    return (
-        f"{title}{notes}Mean barrier (Eq. 1) and line barrier in points, test / train; "
-        "range and sd over n trainer seeds.\n\n"
-        # The attribute is for the documentation's site; a forge reads Markdown there without it.
-        f'{_cells(part.table)}\n<details markdown="1"><summary>Made with</summary>\n\n{made}\n</details>\n'
-    )
-
-
-def _cells(table: StudyTable) -> str:
-    header = ["cell", "ours", "line", "range", "sd", "n", "our verdict", "flags", "paper", "paper's verdict",
-              "normalised %", "error of the ends", "network"]  # fmt: skip
-    return markdown_table(header, [_row(entry, table) for entry in table.entries if entry.cell is not None])
-
-
-def _row(entry: Entry, table: StudyTable) -> list[str]:
-    cell = entry.cell
-    assert cell is not None
-    theirs = {split: entry.paper_verdict(split, table.results.threshold) for split in ORDER}
-    judged = " / ".join(dict.fromkeys(str(theirs[split]) for split in ORDER)) if entry.paper else NONE
-    reason = untrained(cell)
-    return [
-        entry.label,
-        means(cell),
-        line_means(cell),
-        spreads(cell),
-        " / ".join(points(cell.summary[split].sd) for split in ORDER),
-        str(entry.n),
-        verdict(cell) + (f" ({reason})" if reason else ""),
-        flags(cell) or NONE,
-        paper_numbers(entry),
-        judged,
-        " / ".join(points(cell.summary[split].normalised_mean) for split in ORDER),
-        " / ".join(points(mean_error(cell, split)) for split in ORDER),
-        f"{network(cell.config['model'])}, {init(cell)}",
-    ]
-
-
-def _paper(paper: dict[str, float] | None) -> str:
-    return NONE if paper is None else f"{points(paper['test'])} / {points(paper['train'])}"
+def _part(part: Part) -> list[Block]:
+    made = Items((*heading(part.results), ("machine", part.machine)))
+    notes = [Paragraph(part.notes)] if part.notes else []
+    return [*notes, compared_table(part.table), Document("Made with", (made,), folded=True)]

@@ -1,10 +1,11 @@
-"""The words and numbers of a report, the same on a terminal and on a page."""
+"""The words and numbers of a report, the same in every medium."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.data.catalog import CATALOG
 from lmc_repro.models.registry import begins_as, network
@@ -19,6 +20,9 @@ NONE = "-"
 NOT_RUN = "not run"
 LEFT_OUT = "left out"
 NO_VERDICT = "no verdict"
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+"""The splits as the paper's tables have them."""
 
 PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
 
@@ -38,6 +42,41 @@ FLAGS = {
         "reach about zero training loss)",
     ),
 }
+
+GLOSSARY = (
+    (
+        "barrier (Eq. 1)",
+        "the largest error on the path minus the mean error of its two ends, in percentage points. A cell shows the "
+        "mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds",
+    ),
+    ("line", "the largest rise above the chord between the ends"),
+    (
+        "verdict",
+        "`connected` if the mean barrier is below the threshold; `disconnected` (marked where either split is) if the "
+        "mean line barrier is not below it either; else `unequal ends`: one end is worse than the other, and there is "
+        "no hill between them. The strict verdict asks every pair; it is shown where it differs (`mixed`: the pairs do "
+        "not agree)",
+    ),
+    (
+        NO_VERDICT,
+        "an endpoint diverged or collapsed (it is no better than a constant predictor, and its barrier of 0 would pass "
+        "for connected), or the ends are so close to chance that there is nothing to lose",
+    ),
+    ("floor", "half the difference of the ends; Eq. 1 cannot be lower"),
+    ("middle", "the error at alpha 0.5 minus the mean of the ends; negative where the middle is better"),
+    ("normalised", "the barrier as a share of the test accuracy (Eq. 2); ordered, not judged"),
+    ("error of the ends", "the mean error of all endpoints, collapsed ones too"),
+    ("sd", "standard deviation (n - 1), from three trainer seeds on"),
+    (
+        "statement",
+        "what the paper says without numbers. B is the test barrier, N the normalised one, A = |N_test - N_train|. A "
+        "seed is in favour if its own pair shows the order. Only on the paper's data and length does a statement hold "
+        "or not hold; elsewhere it is seen or not seen. One that rests on unequal ends is not decided",
+    ),
+    (PAPER, "what the paper prints, with its data set. Never ours"),
+    *FLAGS.values(),
+)
+"""How to read a report: every word and every flag's letter, with its meaning."""
 
 
 def points(value: float | None) -> str:
@@ -68,34 +107,37 @@ def spread(summary: CellSummary) -> str:
     return NONE if summary.min is None else f"{points(summary.min)}-{points(summary.max)}"
 
 
-def both(test: str, train: str) -> str:
-    """Return both splits, test first as in the paper's tables."""
-    return NONE if test == train == NONE else f"{test} / {train}"
+def both(cell: CellRecord, value: Callable[[CellSummary], str]) -> str:
+    """Return a value of both splits, test / train; one dash where neither has it."""
+    found = [value(cell.summary[split]) for split in ORDER]
+    return NONE if set(found) == {NONE} else " / ".join(found)
 
 
-def means(cell: CellRecord, bold: str = "") -> str:
-    """Return our mean barriers, test / train; `bold` goes around those that are disconnected."""
-    found = []
-    for summary in (cell.summary["test"], cell.summary["train"]):
-        around = bold if summary.verdict == "disconnected" else ""
-        found.append(f"{around}{points(summary.mean)}{around}")
-    return both(*found)
+def means(cell: CellRecord) -> str:
+    """Return our mean barriers, test / train."""
+    return both(cell, lambda summary: points(summary.mean))
 
 
 def line_means(cell: CellRecord) -> str:
     """Return our mean line barriers, test / train."""
-    return both(*(points(cell.summary[split].line_mean) for split in ("test", "train")))
+    return both(cell, lambda summary: points(summary.line_mean))
 
 
-def spreads(cell: CellRecord) -> str:
-    """Return the ranges over trainer seeds, test / train."""
-    return both(*(spread(cell.summary[split]) for split in ("test", "train")))
-
-
-def paper_numbers(entry: Entry) -> str:
+def paper_numbers(paper: Mapping[str, float] | None) -> str:
     """Return the paper's barriers, test / train."""
-    paper = entry.paper
-    return NONE if paper is None else both(points(paper["test"]), points(paper["train"]))
+    return NONE if paper is None else " / ".join(points(paper[split]) for split in ORDER)
+
+
+def outcome(entry: Entry) -> str:
+    """Return an entry's verdict on test, or why there is none, in a word or two."""
+    if entry.cell is None:
+        return LEFT_OUT if entry.left_out else NOT_RUN
+    return entry.verdict("test") or NO_VERDICT
+
+
+def cells_text(count: int) -> str:
+    """Return a number of cells in words."""
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def verdict(cell: CellRecord) -> str:
@@ -122,18 +164,18 @@ def letter(flag: str) -> str:
     return FLAGS[flag][0] if flag in FLAGS else flag
 
 
-def entry_lines(entry: Entry, bold: str = "") -> list[str]:
+def entry_lines(entry: Entry) -> tuple[str, ...]:
     """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
     cell = entry.cell
     if cell is None:
-        return [LEFT_OUT if entry.left_out else NOT_RUN]
+        return (outcome(entry),)
     reason = untrained(cell)
     if entry.n == 0:
-        return [NO_VERDICT, *([reason] if reason else [])]
+        return (NO_VERDICT, *([reason] if reason else []))
     marks = flags(cell)
     n = f"n {entry.n}" + (f", {marks}" if marks else "")
-    said = [means(cell, bold), f"line {line_means(cell)}", spreads(cell), verdict(cell), n]
-    return [*said, f"not counted: {reason}"] if reason else said
+    said = (means(cell), f"line {line_means(cell)}", both(cell, spread), verdict(cell), n)
+    return (*said, f"not counted: {reason}") if reason else said
 
 
 def late_marks(summary: CellSummary) -> str:

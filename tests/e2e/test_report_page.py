@@ -12,7 +12,8 @@ from browsing import open_page
 from tiny_project import REPOSITORY
 
 from lmc_repro.report.contents import Asked, Report, part_of
-from lmc_repro.report.page import html_page
+from lmc_repro.report.document import report_document
+from lmc_repro.report.html import html_page
 from lmc_repro.report.read import read_study
 from lmc_repro.report.records import Show
 from lmc_repro.report.table import study_table
@@ -32,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn = study_table(replace(results, show=Show("rows", "depth and batch", "barrier")))
     parts = part_of("table1", drawn, Asked("Table 1")), part_of("figure1", None, Asked("Figure 1"))
     path = tmp_path_factory.mktemp("report") / "index.html"
-    path.write_text(html_page(Report(parts)), encoding="utf-8")
+    path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
     return path
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lmc_repro.errors import LmcError
 from lmc_repro.exhibits.accuracies import make, show
-from lmc_repro.report.sentences import NOT_COUNTED
+from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.schemas.exhibit import AccuraciesExhibit
 
 EXHIBIT = AccuraciesExhibit.model_validate(

@@ -16,7 +16,7 @@ from lmc_repro.data.order import epoch_order
 from lmc_repro.errors import LmcError
 from lmc_repro.exhibits import batches
 from lmc_repro.exhibits.batches import draw_batches, make, show
-from lmc_repro.report.sentences import NOT_COUNTED
+from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.schemas.exhibit import BatchesExhibit
 
 

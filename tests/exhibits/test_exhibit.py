@@ -21,9 +21,11 @@ from lmc_repro.errors import LmcError
 from lmc_repro.exhibits.exhibit import make_exhibit, read_exhibit
 from lmc_repro.project import Project
 from lmc_repro.report.contents import Report
-from lmc_repro.report.markdown import section_markdown
-from lmc_repro.report.page import html_page
+from lmc_repro.report.document import report_document
+from lmc_repro.report.html import html_page
+from lmc_repro.report.model import Paragraph, Table
 from lmc_repro.report.terminal import print_section
+from lmc_repro.report.text import markdown
 from lmc_repro.report.write import write_report
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.params import Params
@@ -75,8 +77,8 @@ def test_equal_input_gives_equal_files(params: Params, project: Project) -> None
     assert not re.search(r"20\d\d-\d\d", before["exhibit.json"].decode())
     found = json.loads(before["exhibit.json"])
     assert found["analogue"] is True and found["dataset"]["name"] == "digits" and found["augment"]["crop"] == 1
-    section = read_exhibit(folder)
-    assert "3 of 3" in section.outcome and read_exhibit(folder) == section
+    exhibit = read_exhibit(folder)
+    assert "3 of 3" in exhibit.outcome and read_exhibit(folder) == exhibit
 
 
 def test_images_of_an_earlier_profile_do_not_stay(params: Params, project: Project) -> None:
@@ -85,9 +87,9 @@ def test_images_of_an_earlier_profile_do_not_stay(params: Params, project: Proje
     (project.prepared / "cifar10" / "status.json").write_text('{"state": "absent", "reason": "no such address"}')
     make_exhibit("figure4", params.model_copy(update={"profile": "paper"}), project)
     assert [path.name for path in folder.iterdir()] == ["exhibit.json"]
-    section = read_exhibit(folder)
-    assert section.outcome == "Not run: data set cifar10 is absent: no such address."
-    assert not section.figures and not section.grids
+    exhibit = read_exhibit(folder)
+    assert exhibit.outcome == "Not run: data set cifar10 is absent: no such address."
+    assert not exhibit.section.figures() and not any(isinstance(block, Table) for block in exhibit.section.blocks)
 
 
 def test_an_exhibit_that_there_is_not(params: Params, project: Project) -> None:
@@ -126,57 +128,60 @@ def test_as_json_it_is_the_file(
 def test_the_figure_has_every_pixel_of_every_image(tmp_path: Path) -> None:
     from PIL import Image
 
-    section = read_exhibit(write_batches(tmp_path / "figure4"))
-    assert set(section.figures) == {"figure4.png", "figure4.svg"}
-    pixels = np.asarray(Image.open(io.BytesIO(section.figures["figure4.png"])).convert("RGB")).reshape(-1, 3)
+    (figure,) = read_exhibit(write_batches(tmp_path / "figure4")).section.figures()
+    assert set(figure.files) == {"png", "svg"} and figure.name == "figure4"
+    pixels = np.asarray(Image.open(io.BytesIO(figure.files["png"])).convert("RGB")).reshape(-1, 3)
     # Two images of 4 x 4 pixels, drawn 8 points per pixel, two dots per point: none is blurred or cut off.
     for colour in (RED, GREEN):
         assert (pixels == colour).all(axis=1).sum() == 2 * (4 * 8 * 2) ** 2
-    text = section.figures["figure4.svg"].decode()
+    text = figure.files["svg"].decode()
     assert "loader b" in text and "bbbbbbbbbbbb" in text and "<dc:date>" not in text
 
 
 def test_what_it_shows_stands_above_it(tmp_path: Path) -> None:
-    section = read_exhibit(write_batches(tmp_path / "figure4"))
-    assert "1 of 1" in section.outcome and "2 images of X (flip)" in section.shows
-    assert section.data["loaders"][0]["key"] == "a"
-    text = section_markdown(section)
-    parts = [section.question, section.shows, section.outcome, "| loader b | other | other | yes | bbbbbbbbbbbb |",
-             "](figures/figure4.png)", "- `dataset`: paper: A.1"]  # fmt: skip
+    exhibit = read_exhibit(write_batches(tmp_path / "figure4"))
+    question, shows, outcome = (block.text for block in exhibit.section.blocks if isinstance(block, Paragraph))
+    assert question == "Do they?" and outcome == exhibit.outcome and "1 of 1" in outcome
+    assert "2 images of X (flip)" in shows and exhibit.data["loaders"][0]["key"] == "a"
+    text = markdown(exhibit.section)
+    parts = [question, shows, outcome, "| loader b | other | other | yes | bbbbbbbbbbbb |", "](figures/figure4.png)",
+             "- `dataset`: paper: A.1"]  # fmt: skip
     assert [text.count(part) for part in parts] == [1] * 6
     assert sorted(parts, key=text.index) == parts
 
 
 def test_the_page_holds_its_picture_and_escapes_what_it_says(tmp_path: Path) -> None:
     bad = '<script>alert(1)</script>" onload=x'
-    section = read_exhibit(write_batches(tmp_path / "figure4", title=bad, question=bad, provenance={bad: bad}))
-    page = html_page(Report((), (section,)))
+    exhibit = read_exhibit(write_batches(tmp_path / "figure4", title=bad, question=bad, provenance={bad: bad}))
+    page = html_page(report_document(Report((), (exhibit,))))
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
-    assert page.index(section.outcome) < page.index("<caption>Held") < page.index("<img")
+    assert page.rindex(exhibit.outcome) < page.index("<caption>Held") < page.index("<img")
     (address,) = re.findall(r'src="([^"]*)"', page)
     kind, content = address.split(",")
-    assert kind == "data:image/png;base64" and base64.b64decode(content) == section.figures["figure4.png"]
+    (figure,) = exhibit.section.figures()
+    assert kind == "data:image/png;base64" and base64.b64decode(content) == figure.files["png"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_it_fits_a_terminal(tmp_path: Path, width: int) -> None:
-    section = read_exhibit(write_batches(tmp_path / "figure4", title="[bold]"), drawn=False)
+    exhibit = read_exhibit(write_batches(tmp_path / "figure4", title="[bold]"), drawn=False)
     out = io.StringIO()
-    print_section(section, Console(file=out, width=width))
+    print_section(exhibit, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
     assert lines[0] == "[bold]" and max(map(len, lines)) <= width
-    assert section.outcome in " ".join(out.getvalue().split()) and not section.figures
+    assert exhibit.outcome in " ".join(out.getvalue().split()) and not exhibit.section.figures()
 
 
 def test_the_report_has_exhibits_and_fetches_nothing(tmp_path: Path) -> None:
     write_batches(tmp_path / "results" / "figure4")
-    sections = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
-    written = write_report(Report((), sections), tmp_path / "report")
+    exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
+    written = write_report(Report((), exhibits), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
     assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
     page, text = written[2].read_text(), written[3].read_text()
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
     assert re.findall(r'(?:src|href)="(?!#|data:image/png;base64,)([^"]*)"', page) == []
-    assert page.count("<img style") == 1 and f'alt="Figure 4: {sections[0].shows}"' in page
-    assert "## Figure 4\n\nDo they?\n" in text and sections[1].outcome in text
-    assert "img-src" not in html_page(Report((), (sections[1],)))
+    (figure,) = exhibits[0].section.figures()
+    assert page.count("<img ") == 1 and f'alt="{figure.alt}"' in page
+    assert "## Figure 4\n\nDo they?\n" in text and exhibits[1].outcome in text
+    assert "img-src" not in html_page(report_document(Report((), (exhibits[1],))))

@@ -93,9 +93,9 @@ def figures() -> dict[str, str]:
         write_report(report_of(results / "one"), report)
         found = _files(results) | _files(report)
     words = np.random.Philox(0).random_raw(2 * 8 * 64) >> np.uint64(56)
-    loaders = {"loaders": [{"key": "a", "label": "a loader", "sha256": ["ab" * 32] * 2}]}
+    loaders = {"key": "batches", "loaders": [{"key": "a", "label": "a loader", "sha256": ["ab" * 32] * 2}]}
     drawn = path_figure(make_pair(plan.cells[0].pairs[0]), "a pair")
-    drawn |= batches.draw(loaders, {"a": words.astype(np.uint8).reshape(2, 8, 1, 8, 8)})
+    drawn |= batches.draw(loaders, {"a": words.astype(np.uint8).reshape(2, 8, 1, 8, 8)}, "Batches.").files
     return found | {name: hashlib.sha256(content).hexdigest() for name, content in drawn.items()}
 
 

@@ -60,13 +60,11 @@ def test_disagreements_come_first_and_name_both_numbers(kept: Path) -> None:
 
 
 def test_cells_give_ours_and_the_papers_and_both_verdicts(kept: Path) -> None:
-    found = rows(page(kept), "cell")
+    found = rows(page(kept), "cell")  # the later row of a cell: train
     row = found["4-Layer, BS=1024, ADAM high"]
-    assert row["ours"] == row["line"] == "3.00 / 1.00" and row["paper"] == "47.74 / 48.91"
-    assert row["our verdict"] == "test disconnected (strict: mixed), train connected"
-    assert row["paper's verdict"] == "disconnected"
+    assert (row["mean"], row["line"], row["verdict"], row["n"], row["sd"]) == ("1.00", "1.00", "connected", "3", "0.50")
+    assert (row["paper"], row["paper's verdict"]) == ("48.91", "disconnected")
     assert row["network"] == "4-layer MLP, width 128, slope 1, torch-default"
-    assert (row["n"], row["sd"]) == ("3", "2.00 / 0.50")
     assert found["8-Layer, BS=1024, SGD high"]["paper's verdict"] == "-"
 
 

@@ -1,0 +1,113 @@
+"""The document model: sections of paragraphs, items, tables and figures. Built once, rendered for every medium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Medium = Literal["html", "markdown", "terminal"]
+EVERYWHERE: tuple[Medium, ...] = ("html", "markdown", "terminal")
+WRITTEN: tuple[Medium, ...] = ("html", "markdown")
+PAGE: tuple[Medium, ...] = ("html",)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of several lines. `strong`: the first line stands out; `link`: an address, or # and a section's key."""
+
+    lines: tuple[str, ...]
+    strong: bool = False
+    link: str = ""
+    code: bool = False
+
+
+Value = str | Cell
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text, in which backticks enclose code; `note`: it stands out."""
+
+    text: str
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Items:
+    """Names and their values."""
+
+    pairs: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column names its rows.
+
+    `paper` numbers the columns that hold the paper's numbers, which stand apart from ours. `places`: its rows may
+    stand below one another where there is no room for its columns.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    paper: frozenset[int] = frozenset()
+    places: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing: bytes by kind (png, svg), one of which (`shown`) a page holds; `name` is its file's, `alt` what it
+    shows in words."""
+
+    name: str
+    alt: str
+    files: Mapping[str, bytes]
+    shown: Literal["png", "svg"] = "svg"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Blocks under a title, in the media named; `key` is what links lead to. `folded`: opened on demand."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    key: str = ""
+    folded: bool = False
+    media: tuple[Medium, ...] = field(default=EVERYWHERE)
+
+    def shown(self, medium: Medium) -> Iterator[Block]:
+        """Yield the blocks that a medium shows."""
+        for block in self.blocks:
+            if not isinstance(block, Section) or medium in block.media:
+                yield block
+
+    def walk(self, medium: Medium) -> Iterator[Block]:
+        """Yield the section and all that it holds in a medium."""
+        yield self
+        for block in self.shown(medium):
+            if isinstance(block, Section):
+                yield from block.walk(medium)
+            else:
+                yield block
+
+    def keys(self, medium: Medium) -> set[str]:
+        """Return the keys that links can lead to."""
+        return {block.key for block in self.walk(medium) if isinstance(block, Section)}
+
+    def figures(self) -> list[Figure]:
+        """Return all figures."""
+        return [block for block in self.walk("html") if isinstance(block, Figure)]
+
+
+Block = Paragraph | Items | Table | Figure | Section
+
+
+def cell_of(value: Value) -> Cell:
+    """Return a value as a cell."""
+    return value if isinstance(value, Cell) else Cell((value,))
+
+
+def flat(value: Value) -> str:
+    """Return a value on one line."""
+    return "; ".join(cell_of(value).lines)

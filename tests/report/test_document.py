@@ -1,0 +1,311 @@
+"""The report as a document: its numbers are those of the files, the paper's stand apart, an analogue counts nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from whole_report import (
+    change_cells,
+    document_of,
+    items,
+    make_unequal,
+    report_of,
+    said,
+    section,
+    table,
+    without_column,
+)
+
+from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
+from lmc_repro.report.cells import SUMMARY, compared_table, grid_table, summary_table
+from lmc_repro.report.contents import Asked, Report, read_report
+from lmc_repro.report.document import report_document
+from lmc_repro.report.json_tables import report_json
+from lmc_repro.report.model import Cell, Section
+from lmc_repro.report.overview import overview, part_outcome
+from lmc_repro.report.planned import Planned, total
+from lmc_repro.report.words import paper_name
+from lmc_repro.schemas.exhibit import Claim, Statement
+
+LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]
+CLAIM = Claim(
+    text="depth hurts", statements=(Statement(text="connected(4)", connected=("4-layer",), columns=("sgd-high",)),)
+)
+
+
+def planned(row: str, column: str) -> Planned:
+    return Planned(row, column, f"{row}, {column}", None, "mlp", 6, 2e12, 0.25)
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def test_numbers_of_the_details_are_those_of_the_files(write_study) -> None:
+    folder = write_study()
+    document = document_of(folder)
+    for cell in json.loads((folder / "cells.json").read_text()):
+        part = section(document, f"study-table1-{cell['cell']}")
+        for row, split in zip(table(part, "cell"), ("test", "train"), strict=True):
+            numbers = cell[split]
+            assert (row["cell"], row["split"]) == (f"{cell['row_label']}, {cell['column_label']}", split)
+            assert row["n"] == str(len(numbers["values"]))
+            assert row["values"] == (", ".join(number(value) for value in numbers["values"]) or "-")
+            for name, key in (("mean", "mean"), ("median", "median"), ("sd", "sd"), ("line", "line_mean")):
+                assert row[name] == number(numbers[key]), (cell["cell"], split, name)
+            assert row["verdict"] == (numbers["verdict"] or "no verdict")
+        pairs = table(part, "pair")
+        assert len(pairs) == 2 * len(cell["pairs"])
+        for row in pairs:
+            numbers = next(p for p in cell["pairs"] if p["pair"] == row["pair"])[row["split"]]
+            assert (row["barrier"], row["middle"]) == (number(numbers["barrier"]), number(numbers["mid_signed"]))
+            assert row["errors of the ends"] == f"{numbers['error_0']:.2f} / {numbers['error_1']:.2f}"
+        late = [(row["epoch"], row["test mean"]) for row in table(part, "epoch")]
+        assert late == [(str(mark["epoch"]), number(mark["mean"])) for mark in cell["test"]["late"]]
+        found = items(part)
+        assert found["in MLflow"] == f"tags.`lmc.cell` = '{cell['cell']}'" and found["parameters"] == "1234"
+    part = section(document, "study-table1-4-layer--adam-high")
+    assert table(part, "alpha")[2] == {"alpha": "pair 1, test", "0": "5.00", "0.5": "8.00", "1": "5.00"}
+
+
+def test_endpoints_are_named(write_study) -> None:
+    part = section(document_of(write_study()), "study-table1-8-layer--adam-high")
+    (ends,) = [block for block in part.blocks if getattr(block, "header", ("",))[-1] == "fingerprint"]
+    assert [row[3] for row in ends.rows] == ["trained", "diverged"] * 2 + ["trained", "collapsed"]
+    assert [row[4] for row in ends.rows] == [f"8-layer--adam-high-{i}" for i in range(6)]
+
+
+def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
+    grid = grid_table(report_of(write_study()).tables[0])
+    columns = ("SGD high", "ADAM high", "ADAM medium")
+    assert grid.header == ("test / train", *(name for c in columns for name in (c, "paper (MNIST)")))
+    assert grid.paper == {2, 4, 6}
+    four, eight = grid.rows
+    assert four[3] == Cell(
+        (
+            "3.00 / 1.00",
+            "line 3.00 / 1.00",
+            "1.00-5.00 / 0.50-1.50",
+            "test disconnected (strict: mixed), train connected",
+            "n 3, B(test) U(test)",
+        ),
+        strong=True,
+    )
+    assert four[4] == "47.74 / 48.91" and four[5:] == (Cell(("not run",)), "-")
+    assert eight[3] == Cell(("no verdict", "of 3 pairs 2 diverged and 1 collapsed"))
+    assert eight[1].lines[-2:] == ("n 2, P", "not counted: of 3 pairs 1 diverged")
+    strong = [value.lines[0] for row in grid.rows for value in row if isinstance(value, Cell) and value.strong]
+    assert strong == ["3.00 / 1.00", "72.00 / 60.00"]
+
+
+def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
+    report = report_of(write_study())
+    rows = [dict(zip(SUMMARY, row, strict=True)) for row in summary_table(report.tables[0]).rows]
+    adam = next(row for row in rows if (row["cell"], row["split"]) == ("4-Layer, BS=1024, ADAM high", "test"))
+    assert (adam["sd"], adam["floor"], adam["line"], adam["strict"]) == ("2.00", "0.00", "3.00", "mixed")
+    assert (adam["flags"], adam["last epochs"]) == ("B U", "1 connected, 4 disconnected, 0.60-3.00")
+    lost = next(row for row in rows if (row["cell"], row["split"]) == ("8-Layer, BS=1024, ADAM high", "test"))
+    assert (lost["n"], lost["verdict"], lost["mean"], lost["error of the ends"]) == ("0", "no verdict", "-", "90.00")
+    two = next(row for row in rows if row["cell"] == "8-Layer, BS=1024, SGD high")
+    assert (two["n"], two["sd"]) == ("2", "-")
+
+
+def test_the_papers_columns_are_beside_ours(write_study) -> None:
+    found = compared_table(report_of(write_study("paper")).tables[0])
+    row = dict(zip(found.header, found.rows[3], strict=True))
+    assert (row["cell"], row["split"], row["mean"]) == ("4-Layer, BS=1024, ADAM high", "train", "1.00")
+    assert (row["paper"], row["paper's verdict"], row["verdict"]) == ("48.91", "disconnected", "connected")
+    assert row["network"] == "4-layer MLP, width 128, slope 1, torch-default"
+
+
+def test_an_analogue_counts_no_agreement(write_study) -> None:
+    document = document_of(write_study("digits"))
+    assert sum(NOT_COUNTED in text for text in said(document)) == 1 + 5
+    assert "agreement" not in document.keys("html")
+
+
+def test_the_papers_data_set_counts_agreement_without_a_percentage(write_study) -> None:
+    document = document_of(write_study("paper"))
+    agreement = section(document, "agreement")
+    test = table(agreement, "cells")
+    assert [list(row.values())[1:] for row in test] == [["2", "0", "1", "0"], ["0", "1", "0", "0"]]
+    assert not any("%" in text for text in said(agreement))
+    distances = [row["cell"] for row in table(agreement, "cell")]
+    assert len(distances) == 3 and "8-Layer, BS=1024, ADAM high" not in distances  # no verdict has no distance
+    four = said(section(document, "study-table1-4-layer--adam-high"))[0]
+    assert "ours disconnected (agrees)" in four and "ours connected (disagrees)" in four
+    assert "(neither" in said(section(document, "study-table1-8-layer--adam-high"))[0]
+    assert not any(NOT_COUNTED in text for text in said(document))
+
+
+def test_other_epochs_count_nothing(write_study) -> None:
+    document = document_of(write_study("paper", epochs=20))
+    assert said(section(document, "agreement")) == [NOTHING_COUNTED]
+    assert not any("agrees)" in text for text in said(document))
+
+
+def test_settings_and_their_sources(write_study) -> None:
+    document = document_of(write_study())
+    found = items(section(document, "Settings and versions"))
+    assert (found["width"], found["init"], found["epochs"], found["threshold"]) == (
+        "128", "torch-default", "200", "2 points",
+    )  # fmt: skip
+    assert re.findall(r"\d+", found["data"])[:3] == ["2000", "1000", "10"]
+    assert found["resolution"].endswith("digits 0.1 test, 0.05 train")
+    assert "torch 2.14.1" in found["made with"] and "numerics portable" in found["made with"]
+    rows = table(section(document, "provenance"), "hyper-parameter")
+    assert rows[1] == {"hyper-parameter": "`settings.width`", "value": "128", "source": "ours: small enough"}
+
+
+def test_every_exhibit_of_the_paper_is_named_once_in_its_order() -> None:
+    lines = overview(Report(()))
+    assert [line.exhibit for line in lines] == [
+        *(f"Table {i}" for i in range(1, 5)), *(f"Figure {i}" for i in range(1, 6)), "Text",
+        *(f"Appendix {letter}" for letter in "ACDE"),
+    ]  # fmt: skip
+    assert {line.key for line in lines} == {None}
+
+
+def test_outcomes_count_verdicts_and_statements(write_study) -> None:
+    report = report_of(write_study("paper"), claim=CLAIM)
+    (line,) = [line for line in overview(report) if line.key]
+    assert (line.exhibit, line.key) == ("Table 1", "table1")
+    assert line.outcome == (
+        "6 cells on mnist: 2 connected, 2 disconnected, 1 no verdict, 1 not run; statements: 1 holds."
+    )
+    (row,) = table(report_document(report), "statement")
+    assert (row["outcome"], row["n"], row["seeds in favour"]) == ("holds", "3", "3 of 3")
+
+
+def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
+    folder = make_unequal(write_study("paper"), "4-layer--adam-high")
+    claim = Claim(text="c", statements=(Statement(text="s", connected=("4-layer",), columns=("adam-high",)),))
+    report = report_of(folder, claim=claim)
+    counted = "2 connected, 1 disconnected, 1 unequal ends, 1 no verdict, 1 not run"
+    assert part_outcome(report.parts[0]) == f"6 cells on mnist: {counted}; statements: 1 not decided."
+    cell = grid_table(report.tables[0]).rows[0][3]
+    assert isinstance(cell, Cell) and cell.lines[1] == "line 0.50 / 1.00" and not cell.strong
+    assert cell.lines[3] == "test unequal ends, train connected"
+    document = report_document(report)
+    named = [text for text in said(section(document, "agreement")) if "Table 1, 4-Layer, BS=1024, ADAM high" in text]
+    assert len(named) == 1
+    found = json.loads(report_json(report))["studies"]["table1"]["cells"][1]
+    assert (found["test"]["verdict"], found["test"]["line_mean"]) == ("unequal ends", 0.5)
+
+
+def test_left_out_is_said_once_and_is_not_not_run(write_study) -> None:
+    folder = without_column(write_study(left_out=LEFT), "adam-medium")
+    report = report_of(folder)
+    assert [column.key for column in report.tables[0].columns] == ["sgd-high", "adam-high"]
+    assert part_outcome(report.parts[0]) == "4 cells on digits: 2 connected, 1 disconnected, 1 no verdict."
+    assert items(document_of(folder))["left out"] == "ADAM medium (the same again)"
+
+
+def test_a_place_left_out_within_the_grid(write_study) -> None:
+    report = report_of(write_study(left_out=[LEFT[0] | {"rows": ["4-layer"]}]))  # its column has another cell
+    entries = {(e.row.key, e.column.key): e for e in report.tables[0].entries}
+    assert entries["4-layer", "adam-medium"].left_out and not entries["8-layer", "adam-medium"].left_out
+    assert "1 left out" in part_outcome(report.parts[0]) and "not run" not in part_outcome(report.parts[0])
+
+
+def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
+    why = "data set cifar10 is absent: no network"
+    cells = (planned("4-layer", "sgd-high"), planned("4-layer", "adam-medium"), planned("16-layer", "sgd-high"))
+    report = report_of(write_study("paper", not_run={"4-layer--adam-medium": why}), planned=cells, profile="paper")
+    found = [(cell.label, cell.reason) for cell in report.not_run]
+    assert found == [("4-layer, adam-medium", why), ("16-layer, sgd-high", "not chosen")]
+    assert total(report.not_run) == "2 cells, 4.0e+12 FLOPs, about 0.5 hours of one core (100 GFLOP/s)"
+    document = report_document(report)
+    assert [block.key for block in document.blocks if isinstance(block, Section)][-1] == "not-run"
+    assert list(table(section(document, "not-run"), "study")[0].values()) == [
+        "a title", "4-layer, adam-medium", "2.0e+12", "0.2", why,
+    ]  # fmt: skip
+
+
+def test_results_of_another_profile_say_nothing_about_what_is_missing(write_study) -> None:
+    report = report_of(write_study("digits"), planned=(planned("16-layer", "sgd-high"),), profile="paper")
+    assert report.not_run == []
+
+
+def test_a_study_without_results_and_one_that_cannot_be_planned(tmp_path: Path) -> None:
+    studies = {
+        "figure1": Asked("Figure 1", profile="paper", planned=(planned("slope-0", "4-layer"),)),
+        "figure2": Asked("Figure 2", profile="paper", unplanned="params.yaml: studies.figure2: no such data set"),
+    }
+    report = read_report(tmp_path, studies)
+    assert [(cell.study, cell.reason, cell.flops) for cell in report.not_run] == [
+        ("figure1", "no results; `lmc run figure1`", 2e12),
+        ("figure2", "params.yaml: studies.figure2: no such data set", None),
+    ]
+    assert total(report.not_run).startswith("1 cell, 2.0e+12")
+    assert "`lmc run figure1`" in said(section(report_document(report), "study-figure1"))[0]
+
+
+def test_a_study_whose_data_are_absent_has_reasons_and_no_numbers(write_study) -> None:
+    why = "data set mnist is absent: no network"
+    folder = write_study("paper", datasets=[], not_run={"4-layer--sgd-high": why})
+    (folder / "cells.json").write_text("[]")
+    (folder / "curves.csv").write_text("study,cell,pair,epoch,split,alpha,wrong,n,loss\n")
+    report = report_of(folder, claim=CLAIM, profile="paper", planned=(planned("4-layer", "sgd-high"),))
+    assert part_outcome(report.parts[0]) == "6 cells: 6 not run; statements: 1 not run."
+    assert [cell.reason for cell in report.not_run] == [why]
+    assert [figure.name for figure in report_document(report).figures()] == ["table1"]  # no plot of no values
+
+
+def test_the_papers_data_set_is_the_one_that_the_study_names(write_study) -> None:
+    """The same cells on MNIST: comparable where the study says MNIST, not where it says CIFAR-10."""
+    assert len(compared(report_of(write_study("paper")).tables, "test")) == 4
+    assert compared(report_of(write_study("paper", dataset="cifar10")).tables, "test") == []
+    columns = [
+        {"key": key, "label": key, "dataset": "mnist" if key == "sgd-high" else "cifar10", "varies": None}
+        for key in ("sgd-high", "adam-high", "adam-medium")
+    ]
+    by_axis = report_of(write_study("paper", dataset=None, columns=columns))
+    assert [c.entry.column.key for c in compared(by_axis.tables, "test")] == ["sgd-high"]
+    assert paper_name(by_axis.tables[0].results).startswith("paper (MNIST, ")
+
+
+@pytest.mark.parametrize(
+    ("profile", "slope", "flagged"), [("paper", 0.0, True), ("paper", 1.0, False), ("digits", 0.0, False)]
+)
+def test_relu_networks_that_did_not_converge_are_marked(write_study, profile: str, slope: float, flagged: bool) -> None:
+    """All trained ends have a train error of 2 %; only ReLU, SGD and MNIST together are held to 0.1 %."""
+    found = report_of(write_study(profile, slope=slope)).tables[0]
+    marked = {cell.key for cell in found.results.cells if "not_converged" in cell.summary["test"].flags}
+    assert marked == ({"4-layer--sgd-high", "8-layer--sgd-high"} if flagged else set())
+    first = grid_table(found).rows[0][1]
+    assert isinstance(first, Cell) and first.lines[-1] == ("n 3, N" if flagged else "n 3")
+
+
+def test_a_train_error_of_a_tenth_of_a_percent_has_converged(write_study) -> None:
+    folder = write_study("paper", slope=0.0)
+    cells = {cell["cell"]: cell["pairs"] for cell in json.loads((folder / "cells.json").read_text())}
+    for key, error in (("4-layer--sgd-high", 0.1), ("8-layer--sgd-high", 0.15)):
+        for pair in cells[key]:
+            pair["train"] |= {"error_0": 0.0, "error_1": error if "diverged" not in pair["status"] else 90.0}
+        change_cells(folder, **{key: {"pairs": cells[key]}})
+    found = {cell.key: cell.summary["train"].flags for cell in report_of(folder).tables[0].results.cells}
+    assert "not_converged" not in found["4-layer--sgd-high"]
+    assert "not_converged" in found["8-layer--sgd-high"]
+
+
+def test_files_without_the_later_entries_are_still_read(write_study) -> None:
+    folder = write_study("paper")
+    runs = json.loads((folder / "runs.json").read_text())
+    for key in ("dataset", "show", "left_out", "not_run"):
+        del runs[key]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    report = report_of(folder)
+    assert report.parts[0].plot is None and len(compared(report.tables, "test")) == 4
+
+
+def test_json_holds_everything(write_study) -> None:
+    report = report_of(write_study("paper"), claim=CLAIM, profile="paper", planned=(planned("16-layer", "sgd-high"),))
+    found = json.loads(report_json(report))
+    assert list(found) == ["overview", "studies", "exhibits", "not_run"]
+    (statement,) = found["studies"]["table1"]["statements"]
+    assert (statement["outcome"], statement["n"], statement["in_favour"]) == ("holds", 3, 3)
+    assert found["not_run"][0]["flops"] == 2e12 and len(found["overview"]) == 14

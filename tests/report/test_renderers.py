@@ -1,0 +1,241 @@
+"""One document on a page, in Markdown, on a terminal, as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from whole_report import document_of, report_of
+
+from lmc_repro.errors import LmcError
+from lmc_repro.report.cells import summary_table
+from lmc_repro.report.contents import Asked, Exhibit, read_report
+from lmc_repro.report.document import report_document
+from lmc_repro.report.html import html_page
+from lmc_repro.report.model import Cell, Figure, Section, Table
+from lmc_repro.report.planned import Planned
+from lmc_repro.report.terminal import print_block, print_overview, print_study
+from lmc_repro.report.text import csv_table, latex_table, markdown
+from lmc_repro.report.write import write_report
+from lmc_repro.schemas.exhibit import Claim, Statement
+
+VOID = {"meta", "br", "path", "use"}  # of those that the page uses
+LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio", "source", "image", "base"}
+SMALL = Table("50 % of it", ("a_b", "ours"), (("x & y", Cell(("1.00", "n 3"), strong=True, link="#there")), ("$", "-")))
+
+
+class Page(HTMLParser):
+    """The page as a list of (tag, attributes, text inside), and whether every element is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self.open: list[int] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(len(self.elements) - 1)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.elements[self.open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        for place in self.open:
+            self.elements[place][2].append(data)
+
+    def all(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
+        return [(found, "".join(text)) for name, found, text in self.elements if name == tag]
+
+
+def html_of(folder: Path) -> str:
+    return html_page(document_of(folder))
+
+
+def test_nothing_is_loaded(write_study) -> None:
+    text = html_of(write_study())
+    page = Page(text)
+    assert not LOADS & {tag for tag, _, _ in page.elements}
+    addresses = [
+        str(value) for _, found, _ in page.elements for name, value in found.items() if name in ("src", "srcset")
+    ]
+    inside = [str(value) for _, found, _ in page.elements for name, value in found.items() if name == "xlink:href"]
+    assert not addresses and all(value.startswith("#") for value in inside)
+    assert re.findall(r"url\((?!#)", text) == [] and "@import" not in text and "@font-face" not in text
+    policy = next(found["content"] for found, _ in page.all("meta") if "http-equiv" in found)
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    outside = {str(found["href"]) for found, _ in page.all("a") if not str(found["href"]).startswith("#")}
+    assert outside == {"http://127.0.0.1:5000/#/experiments?experimentSearchFilter=lmc%2Ftable1%2Fdigits"}
+
+
+def test_links_inside_the_page_lead_somewhere(write_study) -> None:
+    """Also those of its drawings, whose parts have names of their own in each."""
+    page = Page(html_of(write_study("paper")))
+    ids = [found["id"] for _, found, _ in page.elements if "id" in found]
+    assert len(ids) == len(set(ids))
+    links = [found.get(name) for _, found, _ in page.elements for name in ("href", "xlink:href") if name in found]
+    links += [f"#{name}" for name in re.findall(r"url\(#([^)]*)\)", html_of(write_study("paper")))]
+    assert {str(link)[1:] for link in links if str(link).startswith("#")} <= set(ids) and len(links) > 20
+
+
+def test_it_can_be_read_without_seeing_it(write_study) -> None:
+    page = Page(html_of(write_study()))
+    assert page.all("html")[0][0]["lang"] == "en"
+    headings = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
+    assert all(found.get("scope") in ("col", "row") for found, _ in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    values, paths = [str(found["aria-label"]) for found, _ in page.all("svg") if found.get("role") == "img"]
+    assert "test, SGD high: 4-Layer, BS=1024 0.30, 8-Layer, BS=1024 0.60;" in values
+    assert "test, ADAM high: 4-Layer, BS=1024 3.00, 8-Layer, BS=1024 no verdict;" in values
+    assert "4-Layer, BS=1024, ADAM high: 3.00 / 1.00, disconnected;" in paths
+    assert "8-Layer, BS=1024, ADAM high: no verdict;" in paths and "4-Layer, BS=1024, ADAM medium: not run;" in paths
+    head = next(text for found, text in page.all("th") if found.get("class") == "paper" and "ADAM high" in text)
+    assert head == "paper (MNIST), ADAM high"
+    marked = [found["data-label"] for found, _ in page.all("td") if found.get("class") == "apart"]
+    assert marked == ["ADAM high", "ADAM medium"]
+
+
+@pytest.mark.parametrize("where", ["title", "label", "provenance"])
+def test_text_of_the_files_is_escaped(write_study, where: str) -> None:
+    bad = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }} {0}"
+    changes = {
+        "title": {"title": bad},
+        "label": {"rows": [{"key": "4-layer", "label": bad}, {"key": "8-layer", "label": bad}]},
+        "provenance": {"provenance": [{"key": bad, "value": bad, "source": bad}]},
+    }[where]
+    text = html_of(write_study(**changes))
+    page = Page(text)
+    assert "<script" not in text and "&lt;script&gt;alert(1)" in text and "{{ 7 * 7 }} {0}" in text
+    assert not [found for _, found, _ in page.elements if "onload" in found]
+
+
+def test_text_stands_out_from_its_ground_in_light_dark_and_print(write_study) -> None:
+    text = html_of(write_study())
+    schemes = [dict(re.findall(r"--(\w+): #(\w{6})", s)) for s in re.findall(r":root \{(.*?)\}", text, re.S)]
+    assert len(schemes) == 3
+    for colours in schemes:
+        for ink in ("ink", "quiet", "apart", "link"):
+            for ground in ("paper", "soft"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)  # WCAG 2.2, 1.4.3
+        lines = ("test", "train", "third", "fourth", "fifth", "sixth", "untrained")
+        assert min(contrast(colours[line], colours["paper"]) for line in lines) >= 3.0  # 1.4.11
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, re.S))
+    assert set(re.findall(r"var\(--(\w+)\)", drawn)) <= set(schemes[0]) and not re.findall(r"#[0-9a-f]{6}\b", drawn)
+
+
+def contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
+    folder = write_study()
+    studies = {"table1": Asked("Table 1"), "figure1": Asked("Figure 1")}
+    exhibit = Exhibit(
+        "figure4", "Equal.", Section("Figure 4", (Figure("figure4", "Batches.", {"svg": b"<svg></svg>"}),))
+    )
+    written = write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
+    names = [str(path.relative_to(tmp_path / "report")) for path in written]
+    assert names == [
+        *(f"figures/table1{which}.{kind}" for which in ("-values", "") for kind in ("png", "svg")),
+        "figures/figure4.svg", "index.html", "report.md", "metrics.json",
+    ]  # fmt: skip
+    first = [path.read_bytes() for path in written]
+    write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
+    assert [path.read_bytes() for path in written] == first
+    assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml") and first[4] == b"<svg></svg>"
+    assert not re.search(rb"20\d\d-\d\d", first[5])
+
+
+def test_metrics_are_numbers_and_null_without_a_verdict(write_study, tmp_path: Path) -> None:
+    write_report(report_of(write_study()), tmp_path / "report")
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())["table1"]
+    assert metrics["4-layer--adam-high"] == {
+        "n": 3, "test_barrier": 3.0, "test_line": 3.0, "test_disconnected": 1, "train_barrier": 1.0, "train_line": 1.0,
+        "train_disconnected": 0,
+    }  # fmt: skip
+    assert metrics["8-layer--adam-high"]["test_barrier"] is None
+    assert metrics["8-layer--adam-high"]["test_disconnected"] is None
+    assert "4-layer--adam-medium" not in metrics
+
+
+def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
+    folder = write_study()
+    write_report(report_of(folder), tmp_path / "report")
+    before = (tmp_path / "report" / "report.md").read_text()
+    (folder / "cells.json").write_text("[{")
+    with pytest.raises(LmcError, match=r"cells\.json"):
+        write_report(report_of(folder), tmp_path / "report")
+    assert (tmp_path / "report" / "report.md").read_text() == before
+
+
+def test_a_study_without_results(tmp_path: Path) -> None:
+    report = read_report(tmp_path / "results", {"table<1>": Asked("Table <1>")})
+    text = html_page(report_document(report))
+    assert "<code>lmc run table&lt;1&gt;</code>" in text
+    Page(text)
+    write_report(report, tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == {}
+
+
+def test_markdown_links_to_its_own_sections_only(write_study) -> None:
+    text = markdown(document_of(write_study("paper")))
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= set(re.findall(r'<a id="([^"]*)">', text))
+    assert "[table1](#study-table1)" in text and "**3.00 / 1.00**<br>line 3.00" in text
+    assert "![Error along the path, Table 1: linear networks](figures/table1.svg)" in text
+    assert [line for line in text.splitlines() if line.startswith("# ")] == ["# Linear mode connectivity: results"]
+
+
+@pytest.mark.parametrize("width", [140, 80, 44])
+def test_every_number_is_there_at_every_width(write_study, width: int) -> None:
+    claim = Claim(text="c", statements=(Statement(text="s(4)", connected=("4-layer",), columns=("sgd-high",)),))
+    planned = (Planned("16-layer", "sgd-high", "16", None, "mlp", 6, 2e12, 0.25),)
+    report = report_of(write_study("paper"), claim=claim, profile="paper", planned=planned)
+    console = Console(file=io.StringIO(), width=width)
+    print_overview(report, console)
+    print_study(report.parts[0], console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    numbers = ("0.30 / 0.10", "3.00 / 1.00", "72.00 / 60.00", "47.74 / 48.91", "no verdict", "not run")
+    for part in (*numbers, "paper (MNIST)", "Appendix D", "not run: 1 cell,", "s(4)", "3 of 3", "holds", "P: "):
+        assert part in text, part
+    assert "T: " not in text  # a flag that no cell has
+
+
+def test_csv_and_latex_of_a_table(write_study) -> None:
+    assert list(csv.reader(io.StringIO(csv_table(SMALL)))) == [["a_b", "ours"], ["x & y", "1.00; n 3"], ["$", "-"]]
+    summary = summary_table(report_of(write_study()).tables[0])
+    rows = list(csv.DictReader(io.StringIO(csv_table(summary))))
+    assert len(rows) == 10 and rows[2]["mean"] == "3.00" and rows[2]["values"] == "1.00, 3.00, 5.00"
+    lines = latex_table(SMALL).splitlines()
+    assert lines[:3] == [r"\begin{table}", r"\caption{50 \% of it}", r"\begin{tabular}{ll}"]
+    assert lines[4:8] == [
+        r"a\_b & ours \\", r"\midrule", r"x \& y & \shortstack[l]{\textbf{1.00} \\ n 3} \\", r"\$ & - \\",
+    ]  # fmt: skip
+
+
+def test_a_terminal_shows_text_as_it_is() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    print_block(Section("[bold]", (SMALL,)), console)
+    text = console.file.getvalue()
+    assert text.startswith("[bold]\n") and "1.00" in text and "x & y" in text
