@@ -15,7 +15,7 @@ BEGIN = f"""
 import sys
 from pathlib import Path
 
-from lmc_repro.cli import commands
+from lmc_repro.cli import session
 from lmc_repro.execution.pool import default_jobs
 from lmc_repro.numerics import choose_mode
 from lmc_repro.schemas.load import load_params
