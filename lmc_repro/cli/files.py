@@ -74,9 +74,9 @@ def barrier(
         params = load_params(project.params)
         judgement = params.profiles[params.profile].judgement
         begin(params, params.profile)
+    from lmc_repro.api.barrier_from_files import measure_files
     from lmc_repro.api.network import OwnModule, read_network
     from lmc_repro.api.paths import Picture, require_picture
-    from lmc_repro.api.two_files import measure_files
     from lmc_repro.barriers.curve import SPLITS
 
     if plot is not None:

@@ -10,7 +10,7 @@ import typer
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
-    from lmc_repro.compare.two_runs import TwoRuns
+    from lmc_repro.api.compare_runs import TwoRuns
     from lmc_repro.schemas.plan import StudyPlan
     from lmc_repro.schemas.profile import Judgement
 
@@ -131,8 +131,8 @@ def _compare_two(run_a: str, run_b: str, points: int | None, uri: str | None, as
     project, params = open_project()
     profile = params.profiles[params.profile]
     told = begin(params, params.profile)
+    from lmc_repro.api.compare_runs import check_fit, compare_runs, find_end
     from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.compare.two_runs import check_fit, compare_runs, find_end
     from lmc_repro.report.path_text import path_lines
     from lmc_repro.tracking.reader import Reader
 

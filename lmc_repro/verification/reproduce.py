@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.api.compare_runs import find_end
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask
-from lmc_repro.compare.two_runs import find_end
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import read_status, require_ready
