@@ -8,7 +8,7 @@ from typing import Any
 from lmc_repro.verification.differences import Finding, Where, differences
 
 Identity = Mapping[str, str | None]
-"""Values by the keys of NAMES; None where one was not recorded."""
+"""The fingerprint, and values by the keys of NAMES; None where one was not recorded."""
 
 NAMES = {
     "torch": "torch",
@@ -21,6 +21,7 @@ NAMES = {
 }
 """Names of the parts for people, the likeliest cause of other bits first."""
 
+_CODE = ("training_numerics", "commit", "lmc_repro")
 # Per kind of difference the parts that can cause it (a CPU does not change an order), and the code to look at.
 _CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
     "stored": (
@@ -29,18 +30,9 @@ _CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
         "mlartifacts and compare again: they are rebuilt from runs/",
     ),
     "data": (("data",), "the data were prepared from other files; compare them with the publisher's"),
-    "init": (
-        ("torch", "training_numerics", "commit", "lmc_repro"),
-        "the initialisation in lmc_repro/models",
-    ),
-    "order": (
-        ("data", "numpy", "training_numerics", "commit", "lmc_repro"),
-        "the order in lmc_repro/data/order.py",
-    ),
-    "augmentation": (
-        ("data", "numpy", "training_numerics", "commit", "lmc_repro"),
-        "the draws in lmc_repro/data/augment.py",
-    ),
+    "init": (("torch", *_CODE), "the initialisation in lmc_repro/models"),
+    "order": (("data", "numpy", *_CODE), "the order in lmc_repro/data/order.py"),
+    "augmentation": (("data", "numpy", *_CODE), "the draws in lmc_repro/data/augment.py"),
     "training": (
         tuple(NAMES),
         "the same start and the same batches: the arithmetic of a step, of torch or of lmc_repro/training; in native "
@@ -53,13 +45,12 @@ _CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
 }
 
 
-def training_identity(status: Mapping[str, Any], tags: Mapping[str, str]) -> Identity:
+def training_identity(fingerprint: str, status: Mapping[str, Any], tags: Mapping[str, str]) -> Identity:
     """Return what a training's status.json and the tags of its run, or of this process, say."""
-    recorded = {name: status.get(name) for name in ("torch", "numerics", "training_numerics")}
-    recorded["data"] = status.get("data_digest")
+    keys = {"torch": "torch", "numerics": "numerics", "training_numerics": "training_numerics", "data": "data_digest"}
     tagged = {"commit": "lmc.git_commit", "numpy": "lmc.version.numpy", "lmc_repro": "lmc.version.lmc_repro"}
-    texts = {name: None if value is None else str(value) for name, value in recorded.items()}
-    return texts | {name: tags.get(tag) for name, tag in tagged.items()}
+    recorded = {name: str(status[key]) if key in status else None for name, key in keys.items()}
+    return {"fingerprint": fingerprint, **recorded, **{name: tags.get(tag) for name, tag in tagged.items()}}
 
 
 def identity_line(identity: Identity) -> str:
@@ -67,7 +58,8 @@ def identity_line(identity: Identity) -> str:
     commit = identity["commit"] or "no commit"
     return (
         f"torch {identity['torch']}, {identity['numerics']}, TRAINING_NUMERICS {identity['training_numerics']}, data "
-        f"{(identity['data'] or 'unknown')[:12]}, commit {commit[:12]}{'-dirty' if commit.endswith('-dirty') else ''}"
+        f"{(identity['data'] or 'unknown')[:12]}, commit {commit[:12]}{'-dirty' if commit.endswith('-dirty') else ''}, "
+        f"fingerprint {identity['fingerprint']}"
     )
 
 
@@ -76,6 +68,7 @@ def likely_reasons(first: Finding, recorded: Identity, here: Identity) -> tuple[
     causes, look_at = _CAUSES[first.where]
     if not causes:
         return (look_at,)
-    changed = {name: f"{NAMES[name]}: recorded {there}, here {now}" for name, there, now in differences(recorded, here)}
+    changed = {name: f"recorded {there}, here {now}" for name, there, now in differences(recorded, here)}
+    reasons = [f"{NAMES[name]}: {changed[name]}" for name in NAMES if name in changed and name in causes]
     nothing = "of all that was recorded nothing that could do this has changed; an uncommitted change, or a machine"
-    return (*([changed[name] for name in NAMES if name in changed and name in causes] or [nothing]), look_at)
+    return (*(reasons or [nothing]), look_at)

@@ -13,7 +13,7 @@ from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.data.status import read_status, require_ready
+from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.planner import Work, plan_stacks
 from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
@@ -22,7 +22,7 @@ from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.workspace import Listener
+from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking import names
 from lmc_repro.tracking.context import git_commit, versions
 from lmc_repro.tracking.failures import REBUILD
@@ -40,24 +40,20 @@ from lmc_repro.verification.training import StoredTraining, compare_training, lo
 
 @dataclass(frozen=True)
 class Comparison:
-    """A training, or the path of a pair, compared with its second making; fingerprints and identities of trainings."""
+    """A training, or the path of a pair, compared with its second making; identities of trainings alone."""
 
     run_id: str
     name: str
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
-    fingerprints: tuple[str, str] | None = None
     recorded: Identity | None = None
     here: Identity | None = None
 
     def lines(self) -> list[str]:
         """Return the comparison for people."""
-        lines = [f"{'training' if self.fingerprints else 'path'} {self.name}, run {self.run_id}"]
-        if self.fingerprints and self.recorded and self.here:
-            there, here = (
-                f"{identity_line(identity)}, fingerprint {fingerprint}"
-                for identity, fingerprint in zip((self.recorded, self.here), self.fingerprints, strict=True)
-            )
+        lines = [f"{'training' if self.recorded else 'path'} {self.name}, run {self.run_id}"]
+        if self.recorded and self.here:
+            there, here = identity_line(self.recorded), identity_line(self.here)
             lines += [f"  recorded: {there}", f"  here:     {'the same' if here == there else here}"]
         for check in self.checks:
             state = f"{check.equal} of {check.total} identical" if check.total else "none recorded"
@@ -121,7 +117,7 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     ids = _ends(reader, run) if kind == "pair" else [run.run_id]
     records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in ids]
     recorded = _stored_path(reader, run) if kind == "pair" else {}
-    prepared = _prepared(project, records[0])
+    prepared = prepared_dir(project, [records[0].config.data.dataset])
     folders = _train(records, fresh, prepared, listener)
     tags = versions() | git_commit(project.root)
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
@@ -149,20 +145,6 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
         if end not in trainings:
             raise LmcError(f"run {run.run_id}: its training {end} is not in {reader.uri}; compare the study again")
     return [trainings[end] for end in ends]
-
-
-def _prepared(project: Project, record: StoredTraining) -> Path:
-    """Return the folder with the data of a training, those that it saw where there are several."""
-    name = record.config.data.dataset
-    dataset_info(name)
-    ready = {
-        folder: status.get("digest")
-        for folder in (project.prepared, project.working / "prepared")
-        if (status := read_status(folder, name)) is not None and status["state"] == "ready"
-    }
-    if not ready:
-        require_ready(project.prepared, name)
-    return next((f for f, digest in ready.items() if digest == record.status["data_digest"]), next(iter(ready)))
 
 
 def _train(records: Sequence[StoredTraining], fresh: Path, prepared: Path, listener: Listener) -> list[RunFolder]:
@@ -201,9 +183,8 @@ def _compare(record: StoredTraining, folder: RunFolder, tags: Mapping[str, str])
         record.name,
         tally.checks,
         tally.findings,
-        (record.run.fingerprint, folder.fingerprint),
-        training_identity(record.status, record.stored.tags),
-        training_identity(folder.status(), tags),
+        training_identity(record.run.fingerprint, record.status, record.stored.tags),
+        training_identity(folder.fingerprint, folder.status(), tags),
     )
 
 
