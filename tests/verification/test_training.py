@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,29 +81,37 @@ def test_equal_trainings(base: RunFolder, tmp_path: Path) -> None:
     assert checks["augmentation"] == (0, 0)
 
 
-def test_other_initial_weights_are_named_by_tensor_before_anything_else(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(seeds={"trainer": 1}), tmp_path))
-    assert checks["initial weights"] == (0, 1) and checks["order"] == (1, 1)
-    assert findings[0].where == "init" and findings[0].epoch == 0
-    assert findings[0].text.startswith("weights at epoch 0: layers.0.bias differs in 9 of 9 entries, by up to ")
-    assert findings[0].text.endswith("; 4 of 4 tensors differ")
-
-
-def test_another_order_comes_before_what_it_leads_to(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(seeds={"loader": 1}), tmp_path))
-    assert checks["order"] == (0, 1) and checks["initial weights"] == (1, 1)
-    assert checks["checkpoints"] == (1, 3)
-    assert findings[0].where == "order"
-
-
-def test_another_step_shows_at_the_first_mark_after_it(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(optimizer={"lr": 0.05 * (1 + 1e-6)}), tmp_path))
-    assert checks["initial weights"] == checks["order"] == (1, 1)
-    first = findings[0]
-    assert first.where == "training" and first.epoch == 1
-    assert first.text.startswith("weights at epoch 1: layers.")
-    largest = float(first.text.partition("by up to ")[2].split(";")[0])
-    assert 0 < largest < 1e-4
+@pytest.mark.parametrize(
+    ("changes", "counts", "place", "text"),
+    [
+        (
+            {"seeds": {"trainer": 1}},
+            {"initial weights": (0, 1), "order": (1, 1)},
+            ("init", 0),
+            r"weights at epoch 0: layers\.0\.bias differs in 9 of 9 entries, by up to \S+; 4 of 4 tensors differ",
+        ),
+        (
+            {"seeds": {"loader": 1}},
+            {"order": (0, 1), "initial weights": (1, 1), "checkpoints": (1, 3)},
+            ("order", None),
+            r"order: [0-9a-f]{12}, recorded [0-9a-f]{12}",
+        ),
+        (
+            {"optimizer": {"lr": 0.05 * (1 + 1e-6)}},
+            {"order": (1, 1), "initial weights": (1, 1)},
+            ("training", 1),
+            r"weights at epoch 1: layers\..*, by up to [1-9][\d.]*e-(0[5-9]|[1-9]\d); .*",
+        ),
+    ],
+    ids=["weights by tensor", "order before its effects", "a step, at the first evaluation epoch after it"],
+)
+def test_the_first_difference_is_the_cause(
+    base: RunFolder, tmp_path: Path, changes: dict[str, Any], counts: dict[str, Any], place: Any, text: str
+) -> None:
+    checks, findings = compared(base, made(run_config(**changes), tmp_path))
+    assert {name: checks[name] for name in counts} == counts
+    assert (findings[0].where, findings[0].epoch) == place
+    assert re.fullmatch(text, findings[0].text), findings[0].text
 
 
 def test_a_metric_row_alone(base: RunFolder, tmp_path: Path) -> None:
