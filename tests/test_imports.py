@@ -34,8 +34,8 @@ ORDER = (
     "report",
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks
-    "verification",  # makes runs again and holds them against what was stored
-    "api",  # the same for notebooks
+    "api",  # trainings, pairs and weight files, for notebooks
+    "verification",  # trains runs again and compares them with what was stored
     "maintenance",  # doctor and cleanup: examine an installation and its project, remove unneeded working files
     "cli",
 )

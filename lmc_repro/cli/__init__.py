@@ -1,4 +1,4 @@
-"""The command line, `lmc`: a user's mistake is one line and exit code 2."""
+"""Entry point of `lmc`: a user's mistake is one line and exit code 2, a signal is 130 or 143."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        print(f"error: {error.filename or 'file system'}: {error.strerror}; mend it and run again", file=sys.stderr)
+        print(f"error: {error.filename or 'file system'}: {error.strerror}; fix it and run again", file=sys.stderr)
         sys.exit(2)
     except Exception:
         if (signalled := received()) is None:

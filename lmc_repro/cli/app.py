@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lmc_repro.cli.typed import looks, proofs, stages, studies
+from lmc_repro.cli import files, maintenance, studies, verification, views
 
 app = typer.Typer(
     name="lmc",
@@ -19,31 +19,31 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(stages.check)
-app.command()(stages.prepare)
-app.command()(stages.train)
-app.command()(stages.compare)
-app.command()(studies.barrier)
-app.command()(stages.exhibit)
-app.command(hidden=True)(stages.link)
-app.command()(looks.show)
-app.command("list")(looks.list_)
-app.command()(proofs.reproduce)
-app.command()(proofs.verify)
-app.command()(stages.report)
+app.command()(studies.check)
+app.command()(studies.prepare)
+app.command()(studies.train)
+app.command()(studies.compare)
+app.command()(files.barrier)
+app.command()(views.exhibit)
+app.command(hidden=True)(studies.link)
+app.command()(views.show)
+app.command("list")(views.list_)
+app.command()(verification.reproduce)
+app.command()(verification.verify)
+app.command()(views.report)
 app.command()(studies.run)
-app.command()(studies.plan)
-app.command("import")(studies.import_)
-app.command()(looks.doctor)
-app.command()(proofs.gc)
-app.command()(studies.publish)
-app.command()(looks.ui)
-app.command()(looks.reproduction)
+app.command()(files.plan)
+app.command("import")(files.import_)
+app.command()(maintenance.doctor)
+app.command()(maintenance.gc)
+app.command()(files.publish)
+app.command()(views.ui)
+app.command()(views.reproduction)
 
 
 @app.callback(invoke_without_command=True)
 def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from lmc_repro import __version__

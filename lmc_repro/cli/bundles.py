@@ -6,9 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lmc_repro.cli.begin import open_project
 from lmc_repro.cli.progress import listener
-from lmc_repro.cli.reports import show_report
+from lmc_repro.cli.session import open_project, show_report
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.bundle_file import unpack_bundle
 from lmc_repro.files import write_json

@@ -1,14 +1,14 @@
-"""`lmc doctor` and `lmc gc`: findings and leftovers, printed for people or as JSON."""
+"""Commands that look after a machine and a project's working files: doctor, gc."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
     from lmc_repro.maintenance.cleanup import Found
@@ -18,15 +18,27 @@ SHOWN = 20
 _LABELS = {"ok": "ok", "info": "-", "warning": "WARN", "missing": "MISSING"}
 
 
-def doctor_command(fix_runs: bool, as_json: bool) -> int:
-    """Print the findings and return the exit code: 1 if something is missing that is needed."""
+def doctor(
+    fix_runs: Annotated[
+        bool, typer.Option("--fix-runs", help="End the runs that count as RUNNING though their process is gone.")
+    ] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Say what is missing, how to get it, and what crashes left.
+
+    Also says what is installed, and where data and runs are. Exit code 1 if something is missing that the project
+    needs. Changes nothing but with --fix-runs.
+    """
+    import dataclasses
+
+    from lmc_repro.cli.session import print_json
     from lmc_repro.maintenance.doctor import examine, managers
 
     findings = examine(fix_runs)
     missing, warnings = (sum(f.state == state for f in findings) for state in ("missing", "warning"))
     if as_json:
-        print(json.dumps({"ok": not missing, "findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
-        return 1 if missing else 0
+        print_json({"ok": not missing, "findings": [dataclasses.asdict(f) for f in findings]})
+        raise typer.Exit(1 if missing else 0)
     shown = managers()
     for section in dict.fromkeys(finding.section for finding in findings):
         print(section)
@@ -37,19 +49,24 @@ def doctor_command(fix_runs: bool, as_json: bool) -> int:
                 if fix:
                     print(f"          -> {fix}")
     print(f"{missing} missing, {warnings} to fix" if missing or warnings else "all that is needed is here")
-    return 1 if missing else 0
+    raise typer.Exit(1 if missing else 0)
 
 
-def gc_command(yes: bool, as_json: bool) -> int:
-    """List the leftovers, remove them after a `yes`, and return the exit code: 1 if one could not be removed."""
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed without asking.")] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """List and remove working files that nothing names any more.
+
+    Lists sizes, and removes only if you say so. Left over are runs and measured pairs in .lmc that no study of
+    params.yaml has under any profile, and neither runs/ nor out/ names; their locks; files that a killed process
+    was writing. Never touches runs under way, results, out/ or MLflow's store. On a terminal it asks; elsewhere --yes
+    is needed.
+    """
+    from lmc_repro.cli.session import open_project, print_json
     from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
-    from lmc_repro.project import find_project
-    from lmc_repro.schemas.load import load_params
-    from lmc_repro.studies.expand import validate_all
 
-    project = find_project()
-    params = load_params(project.params)
-    validate_all(params)
+    project, params = open_project()
     found = find_leftovers(project, params)
     each, freed = sizes(found.leftovers)
     if not as_json:
@@ -75,35 +92,35 @@ def gc_command(yes: bool, as_json: bool) -> int:
             "removed": asked,
             "stayed": stayed,
         }
-        print(json.dumps(record, indent=2))
-        return 1 if stayed else 0
+        print_json(record)
+        raise typer.Exit(1 if stayed else 0)
     for path, why in stayed.items():
         print(f"stays: {path}: {why}")
     if asked:
         print(f"removed {len(found.leftovers) - len(stayed)} of {len(found.leftovers)}")
     elif found.leftovers:
         print("nothing was removed" + ("" if sys.stdin.isatty() else "; --yes removes them"))
-    return 1 if stayed else 0
+    raise typer.Exit(1 if stayed else 0)
 
 
-def _listing(found: Found, each: Sequence[int], freed: int, root: str) -> list[str]:
-    """Return the leftovers by kind, paths below `root` without it, and the bytes that their removal frees."""
-    lines = []
+def _listing(found: Found, each: Sequence[int], freed: int, root: str) -> Iterator[str]:
+    """Yield the leftovers by kind, paths below `root` without it, and the bytes that their removal frees."""
     for kind in dict.fromkeys(leftover.kind for leftover in found.leftovers):
         group = [(item, size) for item, size in zip(found.leftovers, each, strict=True) if item.kind == kind]
-        lines.append(f"{kind}s: {len(group)}, {_megabytes(sum(size for _, size in group))}")
+        yield f"{kind}s: {len(group)}, {_megabytes(sum(size for _, size in group))}"
         for item, size in group[:SHOWN]:
-            lines.append(f"  {_megabytes(size):>9}  {str(item.path).removeprefix(root)}  {item.what}")
+            yield f"  {_megabytes(size):>9}  {str(item.path).removeprefix(root)}  {item.what}"
         if len(group) > SHOWN:
-            lines.append(f"  and {len(group) - SHOWN} more; --json lists all")
+            yield f"  and {len(group) - SHOWN} more; --json lists all"
     if found.under_way:
-        lines.append(f"kept: all {found.kept} runs: {len(found.under_way)} training now; ask again when it is over")
+        yield f"kept: all {found.kept} runs: {len(found.under_way)} training now; ask again when it is over"
     else:
-        lines.append(f"kept: {found.kept} runs that a study of params.yaml, runs/ or out/ names")
+        yield f"kept: {found.kept} runs that a study of params.yaml, runs/ or out/ names"
     if not found.leftovers:
-        return [*lines, "nothing is left over"]
+        yield "nothing is left over"
+        return
     linked = "" if freed == sum(each) else f", {_megabytes(freed)} of it freed: the rest has links elsewhere"
-    return [*lines, f"left over: {_megabytes(sum(each))}{linked}"]
+    yield f"left over: {_megabytes(sum(each))}{linked}"
 
 
 def _megabytes(size: int) -> str:

@@ -1,68 +1,90 @@
-"""`lmc reproduce` and `lmc verify`: print a certificate or a verification, and return its exit code."""
+"""Commands that recompute and compare: verify a study's results, reproduce one run."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from lmc_repro.cli.progress import listener
-from lmc_repro.cli.runs import find_root
-from lmc_repro.errors import LmcError
-from lmc_repro.files import write_json
-from lmc_repro.numerics import choose_mode
-from lmc_repro.project import Project, find_project
-from lmc_repro.schemas.load import load_params
-from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.workspace import begin_process
+import typer
+
+from lmc_repro.cli import options as opt
 
 
-def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | None) -> int:
-    """Print the certificate of a run; return 0 if it is identical, 1 if it differs."""
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LmcError(f"--out {out}: is there already; name a new folder, so that nothing in it is taken for remade")
+def reproduce(
+    run_id: Annotated[str, typer.Argument(help="The id of a training's or a pair's run in MLflow.")],
+    tracking_uri: opt.TrackingUri = None,
+    as_json: opt.AsJson = False,
+    out: Annotated[Path | None, typer.Option(help="Keep the recomputed files in this new folder.")] = None,
+) -> None:
+    """Train a run again and say whether its bits are the same.
+
+    Trains in a fresh folder from the config and seeds that MLflow holds, and compares sha256 of initial weights, order,
+    augmentation and every file; of a pair both trainings, then the path count by count. Ids: `lmc list STUDY`, `lmc
+    show CELL_ID`. Exit code 0: identical. 1: something differs (prints the first difference and its likely reasons).
+    2: cannot be tried.
+    """
+    import tempfile
+    from contextlib import ExitStack
+
+    from lmc_repro.cli.progress import listener
+    from lmc_repro.cli.session import find_root, print_json
+    from lmc_repro.errors import LmcError
+    from lmc_repro.files import write_json
+    from lmc_repro.numerics import choose_mode
+    from lmc_repro.project import Project
     from lmc_repro.tracking.names import KIND
     from lmc_repro.tracking.reader import Reader
 
-    project = Project(find_root(uri))
-    reader = Reader.open(project.root, uri)
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise LmcError(f"--out {out}: exists already; name a new folder, so that nothing old counts as recomputed")
+    project, told = Project(find_root(tracking_uri)), listener()
+    reader = Reader.open(project.root, tracking_uri)
     run = reader.run(run_id)
     if (kind := run.tags.get(KIND)) not in ("train", "pair"):
         found = f"of kind {kind}" if kind else "not of this project"
         raise LmcError(f"run {run_id} is {found}: give a training or a pair; `lmc show {run_id}` lists those of a cell")
-    told = listener()
     # The run's own mode, before anything imports torch.
-    recorded = run.tags.get("lmc.numerics", "")
-    _, remark = choose_mode("portable" if recorded.startswith("portable") else "native")
+    _, remark = choose_mode("portable" if run.tags.get("lmc.numerics", "").startswith("portable") else "native")
     if remark:
         told.line(remark)
-    from lmc_repro.verification.reproduce import reproduce
+    from lmc_repro.verification.reproduce import reproduce as reproduce_run
 
     with ExitStack() as stack:
         fresh = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmc-reproduce-")))
-        certificate = reproduce(reader, run, project, fresh, told)
+        certificate = reproduce_run(reader, run, project, fresh, told)
         if out is not None:
             write_json(out / "certificate.json", certificate.record())
-    print(_json(certificate.record()) if as_json else "\n".join(certificate.lines()))
-    return 0 if certificate.identical else 1
+    if as_json:
+        print_json(certificate.record())
+    else:
+        print("\n".join(certificate.lines()))
+    raise typer.Exit(0 if certificate.identical else 1)
 
 
-def verify_command(study: str, profile: str | None, quick: bool, as_json: bool) -> int:
-    """Print what was verified of a study; return 0 if all is well, 1 if there is a problem."""
-    project = find_project()
-    params = load_params(project.params)
-    plan = plan_study(params, study, Choice(profile=profile))
-    begin_process(params, plan.profile, told := listener())
+def verify(
+    study: opt.Study,
+    profile: opt.Profile = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure the paths again.")] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Check a study's results against their checksums.
+
+    Trains and writes nothing. Checks run folders and MLflow's checkpoints by sha256, recomputes runs.json and
+    cells.json from run folders and curves.csv, measures the paths between MLflow's weights again, and compares the
+    three files byte for byte. Exit code 0, or 1 with one line per problem that names the file, the first key that
+    differs and the fix.
+    """
+    import dataclasses
+
+    from lmc_repro.cli.session import begin, open_study, print_json
+
+    project, params, plan = open_study(study, profile)
+    told = begin(params, plan.profile)
     from lmc_repro.verification.verify import verify_study
 
     found = verify_study(project, study, plan.profile, plan.profile_config.judgement, quick, told)
-    record = {"ok": not found.problems, **dataclasses.asdict(found)}
-    print(_json(record) if as_json else "\n".join(found.lines()))
-    return 1 if found.problems else 0
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False)
+    if as_json:
+        print_json({"ok": not found.problems, **dataclasses.asdict(found)})
+    else:
+        print("\n".join(found.lines()))
+    raise typer.Exit(1 if found.problems else 0)

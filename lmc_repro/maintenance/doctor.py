@@ -25,7 +25,7 @@ from lmc_repro.maintenance import probe
 from lmc_repro.project import Project, find_project
 
 if TYPE_CHECKING:
-    from lmc_repro.data.catalog import DatasetInfo, RemoteFile
+    from lmc_repro.data.catalog import DatasetInfo
     from lmc_repro.schemas.params import Params
     from lmc_repro.tracking.survey import RunningRun
 
@@ -127,14 +127,19 @@ def check_packages(root: Path | None) -> list[Finding]:
         from packaging.specifiers import SpecifierSet
     except ImportError:
         return [Finding("python", "packaging", "missing", "not installed; other packages were not examined", install)]
-    pythons, lines = _requirements(root)
-    version = platform.python_version()
-    if SpecifierSet(pythons).contains(version, prereleases=True):
-        findings = [Finding("python", "python", "ok", f"{version}, {sys.executable}")]
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"] if root else {}
+    except (OSError, ValueError, KeyError):
+        project = {}
+    if project.get("name") == PACKAGE:
+        pythons, lines = project["requires-python"], project["dependencies"]
     else:
+        pythons, lines = metadata.metadata(PACKAGE)["Requires-Python"] or "", metadata.requires(PACKAGE) or []
+    version = platform.python_version()
+    findings, others = [Finding("python", "python", "ok", f"{version}, {sys.executable}")], 0
+    if not SpecifierSet(pythons).contains(version, prereleases=True):
         fix = "make setup PYTHON=/path/to/python3"
         findings = [Finding("python", "python", "missing", f"{version}, needed: {pythons}", fix)]
-    others = 0
     for needed in map(Requirement, lines):
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
             continue
@@ -154,17 +159,6 @@ def check_packages(root: Path | None) -> list[Finding]:
     return [*findings, Finding("python", "other packages", "ok", f"{others} as needed")]
 
 
-def _requirements(root: Path | None) -> tuple[str, list[str]]:
-    """Return requires-python and the dependencies: of the project's pyproject.toml, else as installed."""
-    try:
-        project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"] if root else {}
-    except (OSError, ValueError, KeyError):
-        project = {}
-    if project.get("name") == PACKAGE:
-        return project["requires-python"], project["dependencies"]
-    return metadata.metadata(PACKAGE)["Requires-Python"] or "", metadata.requires(PACKAGE) or []
-
-
 def _install(root: Path | None) -> str:
     if root and (root / "Makefile").is_file() and Path(sys.prefix).resolve() == (root / ".venv").resolve():
         return "make setup"
@@ -178,17 +172,16 @@ def check_torch(found: dict[str, Any], root: Path | None) -> list[Finding]:
         return [Finding("python", "torch", "missing", f"cannot be imported: {error}", _install(root))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = f"{found['version']}, {found['capability']}, {found['threads']} threads by default, {cores} cores"
-    if gpus := found["gpus"]:
-        gpu = Finding("python", "GPU", "ok", "; ".join(gpus))
+    gpu: tuple[State, str] = ("info", "none; everything runs on the CPU")
+    if found["gpus"]:
+        gpu = "ok", "; ".join(found["gpus"])
     elif shutil.which("nvidia-smi"):
         build = f"CUDA {found['cuda_build']}" if found["cuda_build"] else "CPUs"
-        detail = f"nvidia-smi is here, but torch sees no GPU; this torch is built for {build}"
-        gpu = Finding("python", "GPU", "warning", detail)
-    else:
-        gpu = Finding("python", "GPU", "info", "none; everything runs on the CPU")
+        gpu = "warning", f"nvidia-smi is here, but torch sees no GPU; this torch is built for {build}"
     remark = f": {found['remark'].removeprefix('numerics: native, ')}" if found["remark"] else ""
     numerics = f"{found['mode']} (runs are tagged {found['tag']}){remark}"
-    return [Finding("python", "torch", "ok", cpu), gpu, Finding("python", "numerics", "ok", numerics)]
+    states = {"torch": ("ok", cpu), "GPU": gpu, "numerics": ("ok", numerics)}
+    return [Finding("python", name, *told) for name, told in states.items()]
 
 
 def check_ffcv(found: dict[str, Any], root: Path | None) -> Finding:
@@ -208,7 +201,7 @@ COMMANDS = {
 
 
 class Need(NamedTuple):
-    """Something of the system outside of Python; `packages` has a name for each of `COMMANDS`, separated by spaces."""
+    """A system package; `packages` has a name for each of `COMMANDS`, separated by spaces, or one for all."""
 
     name: str
     purpose: str
@@ -235,15 +228,13 @@ def _headers() -> str | None:
 
 _MINOR = f"3.{sys.version_info.minor}"
 _PYTHON = f"python{_MINOR}-dev python{_MINOR}-devel python@{_MINOR} python"
-_FFCV = "building ffcv"
-_JPEG = "libturbojpeg0-dev turbojpeg-devel jpeg-turbo libjpeg-turbo"
+_CXX, _PKG = "build-essential gcc-c++ llvm cxx-compiler", "pkg-config pkgconf-pkg-config pkgconf pkg-config"
+_FFCV, _JPEG = "building ffcv", "libturbojpeg0-dev turbojpeg-devel jpeg-turbo libjpeg-turbo"
 NEEDS = (
-    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git git git git", "always"),
-    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make make make make", "never"),
-    Need(
-        "C++ compiler", _FFCV, partial(_program, "c++", "g++", "clang++"), "build-essential gcc-c++ llvm cxx-compiler"
-    ),
-    Need("pkg-config", _FFCV, partial(_program, "pkg-config"), "pkg-config pkgconf-pkg-config pkgconf pkg-config"),
+    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git", "always"),
+    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make", "never"),
+    Need("C++ compiler", _FFCV, partial(_program, "c++", "g++", "clang++"), _CXX),
+    Need("pkg-config", _FFCV, partial(_program, "pkg-config"), _PKG),
     Need("Python.h", _FFCV, _headers, _PYTHON),
     Need("opencv4", _FFCV, partial(_library, "opencv4"), "libopencv-dev opencv-devel opencv opencv"),
     Need("libturbojpeg", _FFCV, partial(_library, "libturbojpeg"), _JPEG),
@@ -259,8 +250,9 @@ def check_system(ffcv_works: bool) -> list[Finding]:
             continue
         missing = need.needed == "always" or (need.needed == "without ffcv" and not ffcv_works)
         state: State = "missing" if missing else "info"
-        names = zip(COMMANDS.items(), need.packages.split(), strict=True)
-        install = {manager: command.format(name) for (manager, command), name in names}
+        packages = need.packages.split()
+        names = packages if len(packages) > 1 else packages * len(COMMANDS)
+        install = {m: command.format(name) for (m, command), name in zip(COMMANDS.items(), names, strict=True)}
         findings.append(Finding("system", need.name, state, f"not found; for {need.purpose}", install=install))
     return findings
 
@@ -286,51 +278,45 @@ def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> 
 def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bool) -> Finding:
     from lmc_repro.data.status import read_status
 
-    prepare = f"lmc prepare {info.name}"
+    finding, prepare = partial(Finding, "data", info.name), f"lmc prepare {info.name}"
     sources = _sources(project, mirror, info)
     for folder in (project.prepared, project.working / "prepared"):
         try:
             status = read_status(folder, info.name)
         except LmcError as error:
-            return Finding("data", info.name, "warning", str(error), prepare)
+            return finding("warning", str(error), prepare)
         if status is None or status["state"] != "ready":
             continue
         place, digest = folder / info.name, str(status.get("digest"))
         if absent := [name for name in status.get("files", {}) if not (place / name).is_file()]:
-            return Finding("data", info.name, "warning", f"{place}: without {', '.join(absent)}", prepare)
+            return finding("warning", f"{place}: without {', '.join(absent)}", prepare)
         if info.digest and digest != info.digest:
-            detail = f"{place}: digest {digest[:12]}, not {info.digest[:12]}"
-            return Finding("data", info.name, "warning", detail, prepare)
-        return Finding("data", info.name, "ok", "; ".join([f"prepared in {place}, digest {digest[:12]}", *sources]))
+            return finding("warning", f"{place}: digest {digest[:12]}, not {info.digest[:12]}", prepare)
+        return finding("ok", "; ".join([f"prepared in {place}, digest {digest[:12]}", *sources]))
     download = ": it is downloaded when it is needed" if info.files or info.archive else ""
     where = "; ".join(sources) or f"not on this machine{download}"
     wanted = f", used by the active profile: `{prepare}` or `dvc repro` makes it" if used else ""
-    return Finding("data", info.name, "info", f"not prepared{wanted}; {where}")
+    return finding("info", f"not prepared{wanted}; {where}")
 
 
 def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[str]:
     """Return where the publisher's files, folder or archive are, by name and size."""
-    if info.embedded:
-        return ["an installed package holds it"]
+
+    def fits(path: Path, size: int) -> bool:
+        return path.exists() and size in (0, path.stat().st_size)
+
     found = []
     for title, root in (("raw", project.raw), ("mirror", mirror)):
-        if root is None:
+        if root is None or info.embedded:
             continue
         place = root / info.folder
-        if there := sum(_fits(place / file.name, file) for file in info.files):
+        if there := sum(fits(place / file.name, file.size) for file in info.files):
             found.append(f"{title}: {there} of {len(info.files)} files in {place}")
         elif not info.files and place.exists():
             found.append(f"{title}: {place}")
-        if info.archive and _fits(root / info.archive.name, info.archive):
+        if info.archive and fits(root / info.archive.name, info.archive.size):
             found.append(f"{title}: {root / info.archive.name}")
-    return found
-
-
-def _fits(path: Path, file: RemoteFile) -> bool:
-    try:
-        return file.size in (0, path.stat().st_size)
-    except OSError:
-        return False
+    return ["an installed package holds it"] if info.embedded else found
 
 
 def check_store(root: Path, fix_runs: bool) -> list[Finding]:

@@ -1,19 +1,23 @@
-"""Differences between what was recorded and what was recomputed: counted checks, and the first key that differs."""
+"""Differences between recorded and recomputed bytes: counted checks, and the first key that differs."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+
+from lmc_repro.errors import LmcError
 
 K = TypeVar("K")
 
 Where = Literal["stored", "data", "init", "order", "augmentation", "training", "path"]
-"""Where a difference lies, causes before effects; `stored`: MLflow's copy is damaged."""
+"""Where a difference lies, causes before effects; `stored`: a stored copy is damaged."""
 
 ORDER: tuple[Where, ...] = ("stored", "data", "init", "order", "augmentation", "training", "path")
+CSV_KEYS = ("cell", "pair", "epoch", "split", "alpha")
+"""Columns of metrics.csv and curves.csv that name a row."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,44 @@ class Check:
 
 
 class Tally:
-    """Counts comparisons by kind and keeps one line per problem."""
+    """Counts comparisons by kind and keeps a finding per problem, an equal one once."""
 
     def __init__(self) -> None:
-        self.problems: dict[str, None] = {}
         self._counts: dict[str, list[int]] = {}
+        self._findings: dict[Finding, None] = {}
 
-    def add(self, name: str, problem: str | None) -> bool:
-        """Count one comparison; returns whether there is no problem with it. An equal line is kept once."""
+    def count(self, name: str, equal: int, total: int = 1) -> None:
+        """Count comparisons of one kind without a finding."""
         count = self._counts.setdefault(name, [0, 0])
-        count[0] += problem is None
-        count[1] += 1
+        count[0] += equal
+        count[1] += total
+
+    def find(self, text: str, where: Where = "stored", epoch: float | None = None) -> None:
+        """Keep a finding that belongs to no count."""
+        self._findings[Finding(where, text, epoch)] = None
+
+    def add(self, name: str, problem: str | None, where: Where = "stored", epoch: float | None = None) -> bool:
+        """Count one comparison and keep its problem, if any; return whether there is none."""
+        self.count(name, problem is None)
         if problem is not None:
-            self.problems[problem] = None
+            self.find(problem, where, epoch)
         return problem is None
+
+    def attempt(self, name: str, find_problem: Callable[..., str | None], *arguments: Any) -> None:
+        """Count a comparison whose problem `find_problem` returns, or raises as an LmcError."""
+        try:
+            self.add(name, find_problem(*arguments))
+        except LmcError as error:
+            self.add(name, str(error))
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """All counts, in the order of their first comparison."""
         return tuple(Check(name, good, total) for name, (good, total) in self._counts.items())
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(self._findings)
 
 
 def differences(recorded: Mapping[K, Any], made: Mapping[K, Any]) -> Iterator[tuple[K, Any, Any]]:
@@ -68,12 +91,43 @@ def differences(recorded: Mapping[K, Any], made: Mapping[K, Any]) -> Iterator[tu
             yield key, there, here
 
 
-def json_values(content: bytes) -> dict[str, Any]:
-    """Return the values of a JSON file by dotted key, entries of a list by their cell, pair or fingerprint."""
-    return dict(_values("", json.loads(content)))
+def explain(name: str, recorded: bytes, made: bytes) -> str:
+    """Return one line on the first key of a CSV or JSON file whose values differ, and on how many more do."""
+    apart = list(differences(values(name, recorded), values(name, made)))
+    if not apart:
+        return "equal values in other bytes"
+    key, *pair = apart[0]
+    there, here = ("absent" if value is None else value for value in pair)
+    return f"{key} is {there}, recomputed {here}" + (f" (and {len(apart) - 1} more)" if len(apart) > 1 else "")
 
 
-def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def values(name: str, content: bytes) -> dict[str, Any]:
+    """Return the values of a file by words that name their place in it.
+
+    In a CSV file: the row's key columns and the column, `epoch 4, split test: wrong`. In JSON: dotted keys, entries of
+    a list by their cell, pair or fingerprint. In path.json, a table of MLflow's: column and alpha, error counts first.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: The content is not that of such a file.
+    """
+    if name.endswith(".csv"):
+        found: dict[str, Any] = {}
+        for row in csv.DictReader(content.decode().splitlines()):
+            place = ", ".join(f"{key} {row[key]}" for key in CSV_KEYS if key in row)
+            found |= {f"{place}: {column}": value for column, value in row.items() if column not in CSV_KEYS}
+        return found
+    read = json.loads(content)
+    if name != "path.json":
+        return dict(_leaves("", read))
+    columns = {str(title): [row[i] for row in read["data"]] for i, title in enumerate(read["columns"])}
+    return {
+        f"{title} at alpha {alpha:g}": value
+        for title in sorted(columns, key=lambda title: not title.endswith("_wrong"))
+        for alpha, value in zip(columns["alpha"], columns[title], strict=True)
+    }
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         entries: Iterable[tuple[str, Any]] = value.items()
     elif isinstance(value, list):
@@ -82,44 +136,9 @@ def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
         return
     for name, entry in entries:
-        yield from _values(f"{key}.{name}" if key else name, entry)
+        yield from _leaves(f"{key}.{name}" if key else name, entry)
 
 
 def _entry_name(entry: Any, index: int) -> str:
     named = (name for name in ("fingerprint", "pair", "cell") if isinstance(entry, dict) and name in entry)
     return next((f"{name} {entry[name]}" for name in named), str(index))
-
-
-def csv_values(content: bytes, keys: Sequence[str]) -> dict[str, str]:
-    """Return the values of a CSV file by the row's key columns and the column: `epoch 4, split test: wrong`."""
-    found: dict[str, str] = {}
-    for row in csv.DictReader(content.decode().splitlines()):
-        place = ", ".join(f"{key} {row[key]}" for key in keys)
-        found |= {f"{place}: {column}": value for column, value in row.items() if column not in keys}
-    return found
-
-
-def table_values(content: bytes) -> dict[str, Any]:
-    """Return the values of path.json, a table of MLflow's, by column and alpha; error counts before the rest."""
-    table = json.loads(content)
-    columns = {str(name): [row[i] for row in table["data"]] for i, name in enumerate(table["columns"])}
-    names = sorted(columns, key=lambda name: not name.endswith("_wrong"))
-    return {
-        f"{name} at alpha {alpha:g}": value
-        for name in names
-        for alpha, value in zip(columns["alpha"], columns[name], strict=True)
-    }
-
-
-def first_difference(recorded: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Return one line on the first key whose values differ, and on how many more do."""
-    apart = list(differences(recorded, made))
-    if not apart:
-        return "equal values in other bytes"
-    key, there, here = apart[0]
-    more = f" (and {len(apart) - 1} more)" if len(apart) > 1 else ""
-    return f"{key} is {_shown(there)}, recomputed {_shown(here)}{more}"
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is None else str(value)

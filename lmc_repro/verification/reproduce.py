@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from lmc_repro.api.compare_runs import find_end
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.pair import PairTask
-from lmc_repro.compare.two_runs import find_end
 from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
-from lmc_repro.data.status import read_status, require_ready
+from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.engine import run_stacks
 from lmc_repro.execution.local import LocalEngine, default_jobs
@@ -22,8 +22,10 @@ from lmc_repro.numerics import numerics_tag
 from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
-from lmc_repro.studies.workspace import Listener
+from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking import names
+from lmc_repro.tracking.context import git_commit, versions
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
@@ -32,54 +34,106 @@ from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
-from lmc_repro.verification.certificate import Certificate, Comparison, TrainingComparison
-from lmc_repro.verification.differences import Check, Finding, differences, table_values
-from lmc_repro.verification.identity import Identity, identity_here, likely_reasons, recorded_identity
-from lmc_repro.verification.training import StoredTraining, compare_training, stored_points
+from lmc_repro.verification.differences import Check, Finding, Tally, values
+from lmc_repro.verification.identity import Identity, identity_line, likely_reasons, training_identity
+from lmc_repro.verification.training import StoredTraining, compare_training, logged_points
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and with what runs are made again: below `fresh`, an empty folder, from the data in `prepared`."""
+class Comparison:
+    """A training, or the path of a pair, compared with its second making; identities of trainings alone."""
 
-    fresh: Path
-    prepared: Path
-    digest: str
-    device: str
-    tag: str
-    identity: Identity
+    run_id: str
+    name: str
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    recorded: Identity | None = None
+    here: Identity | None = None
+
+    def lines(self) -> list[str]:
+        """Return the comparison for people."""
+        lines = [f"{'training' if self.recorded else 'path'} {self.name}, run {self.run_id}"]
+        if self.recorded and self.here:
+            there, here = identity_line(self.recorded), identity_line(self.here)
+            lines += [f"  recorded: {there}", f"  here:     {'the same' if here == there else here}"]
+        for check in self.checks:
+            state = f"{check.equal} of {check.total} identical" if check.total else "none recorded"
+            lines.append(f"  {check.name:<18} {state}" + ("" if check.equal == check.total else "  DIFFERS"))
+        return lines
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Answer of `lmc reproduce`. `likely` names possible reasons of the first difference, likeliest first."""
+
+    kind: str
+    run_id: str
+    trainings: tuple[Comparison, ...]
+    path: Comparison | None
+    likely: tuple[str, ...]
+    trained: int
+    seconds: float
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All differences, causes before effects."""
+        return _ranked(self.trainings, self.path)
+
+    @property
+    def identical(self) -> bool:
+        return not self.findings
+
+    def record(self) -> dict[str, Any]:
+        """Return the certificate for JSON."""
+        first = asdict(self.findings[0]) if self.findings else None
+        return {"identical": self.identical, "first": first, **asdict(self)}
+
+    def lines(self) -> list[str]:
+        """Return the certificate for people: a block per training, one for the path, and the answer at the end."""
+        lines = [line for one in (*self.trainings, self.path) if one for line in one.lines()]
+        lines.append(f"trained {self.trained} in {self.seconds:.0f} s")
+        if self.identical:
+            return [*lines, "identical: every recorded bit was made again"]
+        first, *others = self.findings
+        lines += [f"differs: {first.text}", *(f"  also: {finding.text}" for finding in others[:4])]
+        if len(others) > 4:
+            lines.append(f"  and {len(others) - 4} more; --json lists all")
+        return lines + [f"likely: {reason}" for reason in self.likely]
+
+
+def _ranked(trainings: Sequence[Comparison], path: Comparison | None) -> list[Finding]:
+    return sorted((f for one in (*trainings, path) if one for f in one.findings), key=lambda finding: finding.rank)
 
 
 def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, listener: Listener) -> Certificate:
-    """Make a training, or both trainings and the path of a pair, again below `fresh`, an empty folder.
+    """Train a run, or both runs of a pair, again below `fresh`, an empty folder, and compare every recorded bit.
 
-    Neither the project's runs/ nor its working store is read or written.
+    Neither reads nor writes the project's runs/ and its working store.
 
     Raises:
         LmcError: It cannot be tried: a run of another kind or one that is not finished, or data that are not prepared.
     """
     begun = time.monotonic()
-    kind: Literal["train", "pair"] = "pair" if run.tags.get(names.KIND) == "pair" else "train"
+    kind = "pair" if run.tags.get(names.KIND) == "pair" else "train"
     ids = _ends(reader, run) if kind == "pair" else [run.run_id]
     records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in ids]
-    path = _stored_path(reader, run) if kind == "pair" else None
-    place = _place(project, records[0], fresh)
-    folders = _train(records, place, listener)
-    trainings = tuple(_compare(r, folder, place) for r, folder in zip(records, folders, strict=True))
-    compared = None
-    if path is not None:
-        points = sum(key.startswith("alpha ") for key in path)
-        compared = _compare_path(reader, run, path, _measure(records, folders, points, place))
-    certificate = Certificate(kind, run.run_id, trainings, compared, (), len(records), time.monotonic() - begun)
-    if certificate.identical:
-        return certificate
-    first = certificate.findings[0]
-    owner = next((training for training in trainings if first in training.findings), trainings[0])
-    return replace(certificate, likely=likely_reasons(first, owner.recorded, owner.here))
+    recorded = _stored_path(reader, run) if kind == "pair" else {}
+    prepared = prepared_dir(project, [records[0].config.data.dataset])
+    folders = _train(records, fresh, prepared, listener)
+    tags = versions() | git_commit(project.root)
+    trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
+    if kind == "pair":
+        points = sum(key.startswith("alpha ") for key in recorded)
+        path = _compare_path(reader, run, recorded, _measure(records[0].config, folders, points, prepared))
+    likely: tuple[str, ...] = ()
+    if findings := _ranked(trainings, path):
+        owner = next((training for training in trainings if findings[0] in training.findings), trainings[0])
+        likely = likely_reasons(findings[0], owner.recorded or {}, owner.here or {})
+    return Certificate(kind, run.run_id, trainings, path, likely, len(records), time.monotonic() - begun)
 
 
 def _ends(reader: Reader, run: StoredRun) -> list[str]:
-    """Return the ids of the two finished trainings that a pair's run is about."""
+    """Return the ids of a pair's two finished trainings."""
     if not run.finished:
         raise LmcError(f"run {run.run_id} is {run.status}: nothing complete to compare with; compare the study again")
     trainings = {
@@ -87,85 +141,57 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
         for other in reader.siblings(run)
         if other.tags.get(names.KIND) == "train" and other.finished
     }
-    found = []
-    for i in (0, 1):
-        wanted = run.tags.get(f"lmc.fingerprint_{i}")
-        if wanted not in trainings:
-            raise LmcError(f"run {run.run_id}: its training {wanted} is not in {reader.uri}; compare the study again")
-        found.append(trainings[wanted])
-    return found
+    ends = [run.tags.get(f"lmc.fingerprint_{i}") for i in (0, 1)]
+    for end in ends:
+        if end not in trainings:
+            raise LmcError(f"run {run.run_id}: its training {end} is not in {reader.uri}; compare the study again")
+    return [trainings[end] for end in ends]
 
 
-def _place(project: Project, record: StoredTraining, fresh: Path) -> Place:
-    name = record.config.data.dataset
-    dataset_info(name)
-    ready = [
-        (folder, status)
-        for folder in (project.prepared, project.working / "prepared")
-        if (status := read_status(folder, name)) is not None and status["state"] == "ready"
-    ]
-    if not ready:
-        require_ready(project.prepared, name)
-    wanted = record.status["data_digest"]
-    prepared, status = next(((f, s) for f, s in ready if s.get("digest") == wanted), ready[0])
-    digest, device = str(status.get("digest")), _device(record)
-    tag = numerics_tag(device)
-    return Place(fresh, prepared, digest, device, tag, identity_here(tag, digest, project.root))
-
-
-def _device(record: StoredTraining) -> str:
-    """Return where the run is made again: on a GPU only what a GPU made."""
-    if not str(record.status["numerics"]).startswith("cuda:"):
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _train(records: Sequence[StoredTraining], place: Place, listener: Listener) -> list[RunFolder]:
+def _train(records: Sequence[StoredTraining], fresh: Path, prepared: Path, listener: Listener) -> list[RunFolder]:
     """Train all records from nothing and return their complete folders."""
-    folders, work = [], []
+    device = "cpu"
+    if str(records[0].status["numerics"]).startswith("cuda:"):  # on a GPU only what a GPU trained
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tag, work = numerics_tag(device), []
     for record in records:
-        config = record.config
-        fingerprint = run_fingerprint(config, data_identity(dataset_info(config.data.dataset), place.digest), place.tag)
-        if fingerprint != record.run.fingerprint:
-            apart = differences(recorded_identity(record.status, record.stored.tags), place.identity)
-            told = ", ".join(f"{name} {a} and {b}" for name, a, b in apart if name != "commit")
-            listener.line(f"not the same conditions as recorded ({told or 'another fingerprint'}): tried all the same")
-        folder = RunFolder(place.fresh / fingerprint)
-        assert not folder.path.exists()
-        folders.append(folder)
-        work.append(Work(fingerprint, config, "resident"))  # both loaders give the same bits
+        info = dataset_info(record.config.data.dataset)
+        identity = data_identity(info, str(require_ready(prepared, info.name).get("digest")))
+        fingerprint = run_fingerprint(record.config, identity, tag)
+        if fingerprint != (was := record.run.fingerprint):
+            listener.line(f"fingerprint {fingerprint}, recorded {was}: other conditions than recorded")
+        assert not (fresh / fingerprint).exists()
+        work.append(Work(fingerprint, record.config, "resident"))  # both loaders give the same bits
     jobs = default_jobs()
-    tasks = plan_stacks(work, jobs, place.fresh, place.prepared, place.tag, place.device)
 
     def on_event(event: Event) -> None:
         if event.kind == "epoch":
             listener.advance(len(event.fingerprints))
 
     with part(listener, f"training {len(work)} runs again", sum(item.config.epochs for item in work)):
-        run_stacks(LocalEngine(jobs), tasks, on_event)
-    for lock in place.fresh.glob("*.lock*"):
+        run_stacks(LocalEngine(jobs), plan_stacks(work, jobs, fresh, prepared, tag, device), on_event)
+    for lock in fresh.glob("*.lock*"):
         lock.unlink()
-    return folders
+    return [RunFolder(fresh / item.fingerprint) for item in work]
 
 
-def _compare(record: StoredTraining, folder: RunFolder, place: Place) -> TrainingComparison:
-    checks, findings = compare_training(record, folder)
-    return TrainingComparison(
+def _compare(record: StoredTraining, folder: RunFolder, tags: Mapping[str, str]) -> Comparison:
+    tally = compare_training(record, folder)
+    return Comparison(
         record.stored.run_id,
         record.name,
-        tuple(checks),
-        tuple(findings),
-        (record.run.fingerprint, folder.fingerprint),
-        recorded_identity(record.status, record.stored.tags),
-        place.identity,
+        tally.checks,
+        tally.findings,
+        training_identity(record.run.fingerprint, record.status, record.stored.tags),
+        training_identity(folder.fingerprint, folder.status(), tags),
     )
 
 
-def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
+def _measure(config: RunConfig, folders: Sequence[RunFolder], points: int, prepared: Path) -> PairResult:
     """Measure the path between the weights made again."""
-    (first, second), config = folders, records[0].config
+    first, second = folders
 
     def weights(folder: RunFolder, epoch: float) -> Checkpoint:
         return verified(folder.checkpoint(epoch), folder.status()["checkpoints"][mark_text(epoch)], folder.fix)
@@ -178,7 +204,7 @@ def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], po
         weights={epoch: (weights(first, epoch), weights(second, epoch)) for epoch in config.evaluate_at},
         model=config.model,
         data=config.data,
-        prepared=place.prepared,
+        prepared=prepared,
         points=points,
     )
     return next(LocalEngine(1).map(measure_pair, [task]))
@@ -188,29 +214,25 @@ def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
     """Return the values of a pair's path.json by column and alpha."""
     _, content = reader.artifact(run, TABLE)
     try:
-        values = table_values(content)
-        if sum(key.startswith("alpha ") for key in values) < 2:
+        found = values(TABLE, content)
+        if sum(key.startswith("alpha ") for key in found) < 2:
             raise ValueError("fewer than two points")
-        return values
+        return found
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise LmcError(f"run {run.run_id}: {TABLE}: not the table of a path ({error}); {REBUILD}") from None
 
 
 def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], result: PairResult) -> Comparison:
     """Compare a pair's stored path and numbers with those of the path between the weights made again."""
-    made = table_values(path_table(result.final))
-    checks, findings = [], []
-    for name, column in (("error counts", "_wrong at"), ("losses", "_loss at")):
-        there, here = ({key: v for key, v in values.items() if column in key} for values in (recorded, made))
-        apart = [Finding("path", f"{key}: {b}, recorded {a}") for key, a, b in differences(there, here)]
-        checks.append(Check(name, len(here) - len(apart), len(here)))
-        findings += apart
-    logged = stored_points(reader, run, run.metrics)
+    tally, made = Tally(), values(TABLE, path_table(result.final))
+    for key, here in made.items():
+        kind = "error counts" if "_wrong at" in key else "losses" if "_loss at" in key else None
+        if kind is not None:
+            there = recorded.get(key)
+            tally.add(kind, None if there == here else f"{key}: {here}, recorded {there}", "path")
     expected = {(point.name, point.step): point.value for point in pair_points(result)}
-    apart = [
-        Finding("path", f"metric {name} at step {step} of run {run.run_id}: {here}, recorded {there}")
-        for (name, step), there, here in sorted(differences(logged, expected))
-        if there is not None
-    ]
-    checks.append(Check("numbers in MLflow", len(logged) - len(apart), len(logged)))
-    return Comparison(run.run_id, run.tags.get("mlflow.runName", run.run_id), tuple(checks), tuple(findings + apart))
+    for (name, step), there in sorted(logged_points(reader, run, run.metrics).items()):
+        here = expected.get((name, step))
+        told = f"metric {name} at step {step} of run {run.run_id}: {here}, recorded {there}"
+        tally.add("numbers in MLflow", None if there == here else told, "path")
+    return Comparison(run.run_id, run.tags.get("mlflow.runName", run.run_id), tally.checks, tally.findings)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.compare.pair import PairTask, pair_key
@@ -16,74 +17,106 @@ from lmc_repro.tracking import names
 from lmc_repro.tracking.cells import cell_points
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
+from lmc_repro.tracking.points import Point
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
 from lmc_repro.training.run_folder import kept_marks
-from lmc_repro.verification.differences import Tally, first_difference, table_values
+from lmc_repro.verification.differences import Tally, explain
 from lmc_repro.verification.results import PairName, Results
-from lmc_repro.verification.training import Points, StoredTraining, points_problem, stored_points
-
-ENDS = ("lmc.fingerprint_0", "lmc.fingerprint_1")
-"""Tags of a pair."""
+from lmc_repro.verification.training import StoredTraining, logged_points, points_problem
 
 CURVES = ("path/", "barrier_over_training/")
 """Metrics with many steps; of the others the last value is known without another call."""
 
 
 class StoredStudy:
-    """The finished runs that MLflow holds of a study's results."""
+    """The finished runs that MLflow holds of a study's results; LmcError for one that it lacks."""
 
     def __init__(self, reader: Reader, results: Results) -> None:
         self.reader, self.results = reader, results
-        study, profile = results.study.study, results.study.profile
-        index = reader.study(study, profile)
+        study = results.study
+        index = reader.study(study.study, study.profile)
         if index is None:
-            raise LmcError(f"{reader.uri}: has no experiment lmc/{study}/{profile}; {results.place.fix}")
-        self._trainings: dict[tuple[str, str], StoredRun] = {}
-        self._pairs: dict[tuple[str, str, str], list[StoredRun]] = {}
-        self._cells = {run.run_id: run for run in index.of_kind("cell") if self._is_of_results(run)}
-        for run in filter(self._is_of_results, index.of_kind("train")):
-            self._trainings[run.tags.get(names.CELL, ""), run.tags.get(names.FINGERPRINT, "")] = run
-        for run in filter(self._is_of_results, index.of_kind("pair")):
-            cell, first, second = (run.tags.get(tag, "") for tag in (names.CELL, *ENDS))
-            self._pairs.setdefault((cell, first, second), []).append(run)
-        self._read: dict[str, StoredTraining] = {}
+            raise self._lacks(f"experiment lmc/{study.study}/{study.profile}")
+        self._runs: dict[tuple[str, ...], StoredRun] = {}
+        for run in (run for kind in ("cell", "train", "pair") for run in index.of_kind(kind)):
+            if not run.finished or run.tags.get("lmc.numerics") != study.numerics:
+                continue
+            cell, *ends = (run.tags.get(t, "") for t in (names.CELL, "lmc.fingerprint_0", "lmc.fingerprint_1"))
+            if run.tags[names.KIND] == "cell":
+                self._runs["cell", run.run_id] = run
+            elif run.tags[names.KIND] == "train":
+                self._runs["train", cell, run.tags.get(names.FINGERPRINT, "")] = run
+            # Of several pairs, with other numbers of points, the one with that of the results.
+            elif (key := ("pair", cell, *ends)) not in self._runs or self._has_points(run, ends):
+                self._runs[key] = run
+        self._trainings: dict[str, StoredTraining] = {}
 
-    def _is_of_results(self, run: StoredRun) -> bool:
-        return run.finished and run.tags.get("lmc.numerics") == self.results.study.numerics
+    def _has_points(self, run: StoredRun, ends: list[str]) -> bool:
+        study = self.results.study
+        return run.tags.get(names.PAIR_KEY) == pair_key((ends[0], ends[1]), study.points, study.numerics)
+
+    def _lacks(self, what: str) -> LmcError:
+        return LmcError(f"{self.reader.uri}: no {what}; {self.results.place.fix}")
 
     def training(self, cell: str, fingerprint: str) -> StoredTraining:
-        """Return a training of a cell; LmcError if MLflow lacks it or its status.json."""
-        run = self._trainings.get((cell, fingerprint))
+        if (run := self._runs.get(("train", cell, fingerprint))) is None:
+            raise self._lacks(f"finished training {fingerprint} of cell {cell}")
+        if run.run_id not in self._trainings:
+            self._trainings[run.run_id] = StoredTraining(self.reader, run, self.reader.tracked(run))
+        return self._trainings[run.run_id]
+
+    def pair(self, name: PairName) -> StoredRun:
+        run = self._runs.get(("pair", name[0], *self.results.pairs[name]["fingerprints"]))
         if run is None:
-            told = f"no finished training {fingerprint} of cell {cell}"
-            raise LmcError(f"{self.reader.uri}: {told}; {self.results.place.fix}")
-        if run.run_id not in self._read:
-            self._read[run.run_id] = StoredTraining(self.reader, run, self.reader.tracked(run))
-        return self._read[run.run_id]
+            raise self._lacks(f"finished pair {name[1]} of cell {name[0]}")
+        return run
 
-    def pair(self, name: PairName) -> StoredRun | None:
-        """Return a pair's run; of several, with other numbers of points, the one with that of the results."""
-        first, second = self.results.pairs[name][1]["fingerprints"]
-        found = self._pairs.get((name[0], first, second), [])
-        key = pair_key((first, second), self.results.study.points, self.results.study.numerics)
-        return next((run for run in found if run.tags.get(names.PAIR_KEY) == key), found[-1] if found else None)
+    def training_problem(self, training: StoredTraining) -> str | None:
+        """Return one line if MLflow holds a training otherwise than its run folder."""
+        folder = self.results.folder(training.run.fingerprint)
+        for name in ("status.json", "config.json", "metrics.csv"):
+            place, content = training.file(name)
+            if content != (folder.path / name).read_bytes():
+                return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
+        return training.shown_otherwise()
 
-    def cell(self, pair: StoredRun | None) -> StoredRun | None:
-        """Return the run of the cell that a pair's run is below."""
-        return None if pair is None else self._cells.get(pair.tags.get(names.PARENT, ""))
+    def pair_problem(self, name: PairName, made: PairResult) -> str | None:
+        """Return one line if MLflow holds another path than curves.csv, or shows other numbers than follow from it."""
+        place, content = self.reader.artifact(run := self.pair(name), TABLE)
+        if content != (expected := path_table(made.final)):
+            try:
+                told = explain(TABLE, content, expected)
+            except (KeyError, TypeError, IndexError, ValueError) as error:
+                told = f"not the table of a path ({error})"
+            return f"{place}: {told} from {self.results.place.results / 'curves.csv'}; {REBUILD}"
+        return self._points_problem(run, pair_points(made))
+
+    def cell_problem(self, cell: Mapping[str, Any], made: CellResult) -> str | None:
+        """Return one line if the run of the cell above its last pair shows other numbers than follow from its pairs."""
+        above = self.pair((cell["cell"], cell["pairs"][-1]["pair"])).tags.get(names.PARENT, "")
+        if (run := self._runs.get(("cell", above))) is None:
+            raise self._lacks(f"finished run of cell {cell['cell']}")
+        return self._points_problem(run, cell_points(made, cell["paper"]))
+
+    def _points_problem(self, run: StoredRun, expected: Iterable[Point]) -> str | None:
+        """Compare the numbers of a pair or a cell; NaN says that one is gone."""
+        curves = [name for name in run.metrics if name.startswith(CURVES)]
+        logged = {(name, 0): value for name, value in run.metrics.items() if name not in curves}
+        logged |= logged_points(self.reader, run, curves)
+        return points_problem(run, {key: value for key, value in logged.items() if value == value}, expected)
 
 
-def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener: Listener) -> None:
+def check_trainings(stored: StoredStudy, intact: set[str], tally: Tally, listener: Listener) -> None:
     """Check the trainings of every cell against their run folders, and each stored checkpoint once."""
-    results, seen = stored.results, set[str]()
-    wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair["fingerprints"])
+    seen = set[str]()
+    wanted = dict.fromkeys((cell, f) for (cell, _), pair in stored.results.pairs.items() for f in pair["fingerprints"])
     with part(listener, f"checking {len(wanted)} trainings in MLflow", len(wanted)):
         for cell, fingerprint in wanted:
             listener.advance(1, cell)
             try:
                 training = stored.training(cell, fingerprint)
-                problem = _training_problem(stored, training) if fingerprint in whole else None
+                problem = stored.training_problem(training) if fingerprint in intact else None
             except LmcError as error:
                 tally.add("trainings in MLflow", str(error))
                 continue
@@ -92,15 +125,6 @@ def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener
                 seen.add(place)
                 for name in set(training.kept) & set(training.checkpoints):
                     tally.add("checkpoints in MLflow", training.damage(name))
-
-
-def _training_problem(stored: StoredStudy, training: StoredTraining) -> str | None:
-    folder = stored.results.folder(training.run.fingerprint)
-    for name in ("status.json", "config.json", "metrics.csv"):
-        place, content = training.file(name)
-        if content != (folder.path / name).read_bytes():
-            return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
-    return training.other_tags() or training.other_points()
 
 
 def check_pairs(
@@ -113,38 +137,10 @@ def check_pairs(
     """Check the numbers that MLflow shows of pairs and cells against those recomputed from curves.csv."""
     with part(listener, f"checking {len(cells)} cells in MLflow", len(cells)):
         for cell in (cell for cell in stored.results.cells if cell["cell"] in cells):
-            key, runs = cell["cell"], list[StoredRun | None]()
-            for pair in cell["pairs"]:
-                runs.append(run := stored.pair((key, pair["pair"])))
-                tally.add("pairs in MLflow", _pair_problem(stored, run, key, pairs[key, pair["pair"]]))
-            run, points = stored.cell(runs[-1]), cell_points(cells[key], cell["paper"])
-            missing = f"{stored.reader.uri}: no finished run of cell {key}; {stored.results.place.fix}"
-            problem = points_problem(run, _logged(stored.reader, run), points) if run else missing
-            tally.add("cells in MLflow", problem)
-            listener.advance(1, key)
-
-
-def _pair_problem(stored: StoredStudy, run: StoredRun | None, cell: str, made: PairResult) -> str | None:
-    if run is None:
-        return f"{stored.reader.uri}: no finished pair {made.pair} of cell {cell}; {stored.results.place.fix}"
-    try:
-        place, content = stored.reader.artifact(run, TABLE)
-    except LmcError as error:
-        return str(error)
-    if content != (expected := path_table(made.final)):
-        try:
-            told = first_difference(table_values(content), table_values(expected))
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            told = f"not the table of a path ({error})"
-        return f"{place}: {told} from {stored.results.place.results / 'curves.csv'}; {REBUILD}"
-    return points_problem(run, _logged(stored.reader, run), pair_points(made))
-
-
-def _logged(reader: Reader, run: StoredRun) -> Points:
-    """Return the numbers of a pair or a cell; NaN says that one is gone."""
-    curves = [name for name in run.metrics if name.startswith(CURVES)]
-    single = {(name, 0): value for name, value in run.metrics.items() if name not in curves}
-    return {key: v for key, v in (single | stored_points(reader, run, curves)).items() if v == v}
+            listener.advance(1, key := cell["cell"])
+            for name in ((key, pair["pair"]) for pair in cell["pairs"]):
+                tally.attempt("pairs in MLflow", stored.pair_problem, name, pairs[name])
+            tally.attempt("cells in MLflow", stored.cell_problem, cell, cells[key])
 
 
 def measure_again(
@@ -156,7 +152,6 @@ def measure_again(
         The pairs that could be measured, and one line per pair whose weights were not kept. A pair with weights that
         cannot be read is a problem.
     """
-    measured: dict[PairName, PairResult] = {}
     asked: list[PairName] = []
     left_out: list[str] = []
 
@@ -174,8 +169,8 @@ def measure_again(
                 left_out.append(f"cell {name[0]}, pair {name[1]}, measured again: its weights were not kept")
             listener.advance(1)
 
-    total = len(stored.results.pairs)
-    with part(listener, f"measuring {total} paths again", total):
+    measured: dict[PairName, PairResult] = {}
+    with part(listener, f"measuring {len(stored.results.pairs)} paths again", len(stored.results.pairs)):
         for i, result in enumerate(LocalEngine(jobs).map(measure_pair, tasks())):
             tally.add("paths measured again", None)
             measured[asked[i]] = result
@@ -185,12 +180,10 @@ def measure_again(
 
 def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
     """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-    pair = stored.results.pairs[name][1]
+    pair, epochs, load = stored.results.pairs[name], sorted(stored.results.curves[name]), stored.reader.checkpoint
     a, b = (stored.training(name[0], fingerprint) for fingerprint in pair["fingerprints"])
-    epochs = sorted(stored.results.curves[name])
     if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
-    load = stored.reader.checkpoint
     return PairTask(
         pair=pair["pair"],
         trainer_seed=pair["trainer_seed"],

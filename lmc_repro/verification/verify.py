@@ -34,10 +34,9 @@ class Verification:
     def lines(self) -> list[str]:
         """Return the verification for people: counts, what was left out, a line per problem, and the answer."""
         lines = [f"{self.study}, profile {self.profile}: {' and '.join(self.places)}"]
-        lines += [
-            f"  {check.name:<22} {check.equal} of {check.total}" + ("" if check.equal == check.total else "  WRONG")
-            for check in self.checks
-        ]
+        for check in self.checks:
+            wrong = "" if check.equal == check.total else "  WRONG"
+            lines.append(f"  {check.name:<22} {check.equal} of {check.total}{wrong}")
         lines += [f"  left out: {reason}" for reason in self.left_out]
         lines += [f"problem: {problem}" for problem in self.problems]
         count = len(self.problems)
@@ -47,7 +46,7 @@ class Verification:
 def verify_study(
     project: Project, study: str, profile: str, judgement: Judgement, quick: bool, listener: Listener
 ) -> Verification:
-    """Check all of a study's results, DVC's and those of `lmc run`. Nothing is written.
+    """Check all of a study's results, DVC's and those of `lmc run`. Writes nothing.
 
     Args:
         project: The project with the results, the runs and the store.
@@ -60,25 +59,23 @@ def verify_study(
     Raises:
         LmcError: There are no results.
     """
-    begun = time.monotonic()
-    tally, left_out = Tally(), list[str]()
-    places = find_places(project, study, profile)
+    begun, tally, left_out = time.monotonic(), Tally(), list[str]()
+    places, reader = find_places(project, study, profile), None
     try:
-        reader: Reader | None = Reader.open(project.root)
+        reader = Reader.open(project.root)
     except LmcError as error:
-        reader = None
-        tally.problems[str(error)] = None
+        tally.find(str(error))
     for place in places:
         try:
             left_out += _verify(project, Results(place, judgement), quick, reader, tally, listener)
         except LmcError as error:
-            tally.problems[str(error)] = None  # a file that all the rest of the place needs
+            tally.find(str(error))  # a file that all the rest of the place needs
     return Verification(
         study,
         profile,
         tuple(str(place.results) for place in places),
         tally.checks,
-        tuple(tally.problems),
+        tuple(finding.text for finding in tally.findings),
         tuple(dict.fromkeys(left_out)),
         time.monotonic() - begun,
     )
@@ -87,19 +84,24 @@ def verify_study(
 def _verify(
     project: Project, results: Results, quick: bool, reader: Reader | None, tally: Tally, listener: Listener
 ) -> list[str]:
-    """Check one place; returns what was left out and why."""
-    whole = check_runs(results, tally, listener)
-    pairs, cells = check_cells(results, whole, tally)
+    """Check one place; return what was left out and why."""
+    intact = check_runs(results, tally, listener)
+    pairs, cells = check_cells(results, intact, tally)
     if reader is None:
         return ["MLflow and the paths between its weights: there is no store that can be read"]
-    stored = StoredStudy(reader, results)
-    check_trainings(stored, whole, tally, listener)
+    stored, study = StoredStudy(reader, results), results.study
+    check_trainings(stored, intact, tally, listener)
     check_pairs(stored, pairs, cells, tally, listener)
-    if why := "--quick" if quick else _other_bits(results):
+    conditions = {
+        "numerics": (study.numerics, numerics_tag()),
+        "torch": (study.torch, torch_version()),
+        "EVALUATION_NUMERICS": (study.evaluation_numerics, EVALUATION_NUMERICS),
+    }
+    others = [f"{name} {there}, here {here}" for name, (there, here) in conditions.items() if there != here]
+    if why := "--quick" if quick else others and f"they were made with {' and '.join(others)}":
         return [f"paths measured again: {why}"]
-    names = [entry.name for entry in results.study.datasets]
-    prepared = prepared_dir(project, names)
-    for entry in results.study.datasets:
+    prepared = prepared_dir(project, [entry.name for entry in study.datasets])
+    for entry in study.datasets:
         digest = str(require_ready(prepared, entry.name).get("digest"))
         if digest != entry.digest:
             recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
@@ -107,22 +109,6 @@ def _verify(
             raise LmcError(f"{prepared / entry.name}: {recorded}; {fix}")
     measured, left_out = measure_again(stored, prepared, default_jobs(), tally, listener)
     again = pairs | measured
-    made = {key: results.judged(cell, again) for key, cell in results.by_key.items() if key in cells}
-    tally.add("curves.csv", results.difference("curves.csv", results.curves_csv(again)))
-    tally.add("cells.json", results.difference("cells.json", results.cells_json(made)))
+    results.check_curves_csv(again, tally)
+    results.check_cells_json(results.judged(again, set(cells)), tally)
     return left_out
-
-
-def _other_bits(results: Results) -> str | None:
-    """Return why paths measured here may have other bits than the recorded ones; None if they must be the same."""
-    study = results.study
-    told = [
-        f"{name} {recorded}, here {here}"
-        for name, recorded, here in (
-            ("numerics", study.numerics, numerics_tag()),
-            ("torch", study.torch, torch_version()),
-            ("EVALUATION_NUMERICS", study.evaluation_numerics, EVALUATION_NUMERICS),
-        )
-        if recorded != here
-    ]
-    return f"they were made with {' and '.join(told)}" if told else None

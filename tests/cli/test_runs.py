@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_study
 import torch
+from commands import lmc, refused
 from small_results import make_cell, make_pair
 from trained_store import TrainedStore, make_trained_store, network, use_real_networks, write_params
 
 from lmc_repro.barriers.barrier import mean_barrier
-from lmc_repro.cli import main
-from lmc_repro.cli.runs import compare_runs_command, list_command, show_command
 from lmc_repro.compare import measure
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.tracking.environment import import_mlflow
 
 import_mlflow("sqlite:///")
-
-Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +49,6 @@ def store(made: TrainedStore, monkeypatch: pytest.MonkeyPatch) -> TrainedStore:
     return made
 
 
-def said(capsys: Capture) -> Any:
-    return json.loads(capsys.readouterr().out)
-
-
 def errors_by_hand(store: TrainedStore, dataset: Dataset, points: int) -> list[int]:
     """Wrong test predictions along the path of the first pair of deep--fast, without the project's own code."""
     plan = small_study.make_plan()
@@ -77,11 +66,15 @@ def errors_by_hand(store: TrainedStore, dataset: Dataset, points: int) -> list[i
     return counts
 
 
-def test_two_runs_give_the_path_between_their_last_checkpoints(
-    store: TrainedStore, digits: Dataset, capsys: Capture
-) -> None:
-    compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], 21, None, True)
-    found = said(capsys)
+def two(store: TrainedStore, a: tuple[str, int], b: tuple[str, int]) -> list[str]:
+    return ["compare", store.runs[a], store.runs[b]]
+
+
+NOISE = ("deep--fast", 0), ("deep--fast", 1)
+
+
+def test_two_runs_give_the_path_between_their_last_checkpoints(store: TrainedStore, digits: Dataset) -> None:
+    found = lmc(*two(store, *NOISE), "--points", 21, "--tracking-uri", store.uri, "--json").json
     by_hand = errors_by_hand(store, digits, 21)
     assert found["test"]["curve"]["wrong"] == by_hand
     assert found["test"]["barrier"] == pytest.approx(mean_barrier(by_hand) * 100 / 898)
@@ -91,42 +84,40 @@ def test_two_runs_give_the_path_between_their_last_checkpoints(
     assert [end["seeds"]["loader"] for end in found["runs"]] == [0, 1]
 
 
-def test_the_profile_says_how_many_points_unless_asked(store: TrainedStore, capsys: Capture) -> None:
-    compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--slow", 1], None, None, False)
-    printed = capsys.readouterr().out
-    assert "3 points on digits" in printed
+def test_the_profile_says_how_many_points_unless_asked(store: TrainedStore) -> None:
+    words = two(store, ("deep--fast", 0), ("deep--slow", 1))
+    found = lmc(*words, "--json").json
+    assert (found["points"], found["dataset"], found["kind"]) == (3, "digits", "noise")
+    assert found["differences"] == {"optimizer.lr": [0.1, 0.01]}
+    printed = lmc(*words).out
     assert "the runs differ in optimizer.lr: 0.1 and 0.01" in printed
     assert "barrier (Eq. 1)" in printed and "at alpha" in printed and "floor" in printed
-    assert "test error in points, alpha 0 to 1" in printed
 
 
-def test_runs_of_other_initialisations_are_said_to_be(store: TrainedStore, capsys: Capture) -> None:
-    compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 2], None, None, False)
-    assert "different initialisations; 3 points" in capsys.readouterr().out
+def test_runs_of_other_initialisations_are_said_to_be(store: TrainedStore) -> None:
+    words = two(store, ("deep--fast", 0), ("deep--fast", 2))
+    assert lmc(*words, "--json").json["kind"] == "init"
+    assert "different initialisations; 3 points" in lmc(*words).out
 
 
 @pytest.mark.parametrize(("least", "flags"), [(None, ["undertrained"]), (0.1, [])])
 def test_undertrained_ends_have_a_barrier_and_a_flag(
-    store: TrainedStore, capsys: Capture, least: float | None, flags: list[str]
+    store: TrainedStore, least: float | None, flags: list[str]
 ) -> None:
     write_params(store.project, min_train_accuracy=least)
-    for as_json in (True, False):
-        compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], None, None, as_json)
-        if as_json:
-            found = said(capsys)
+    found = lmc(*two(store, *NOISE), "--json").json
     assert [end["status"] for end in found["runs"]] == ["trained", "trained"]
     assert found["train"]["error_0"] > 45 and found["test"]["barrier"] is not None
     assert found["test"]["verdict"] is not None and found["test"]["flags"] == flags
-    assert ("undertrained: " in capsys.readouterr().out) == bool(flags)
+    assert ("undertrained: " in lmc(*two(store, *NOISE)).out) == bool(flags)
 
 
-def test_ends_that_are_collapsed_have_no_barrier(store: TrainedStore, capsys: Capture, digits: Dataset) -> None:
+def test_ends_that_are_collapsed_have_no_barrier(store: TrainedStore, digits: Dataset) -> None:
     """Real networks on images that are all wrong for them: labels moved by one class."""
     moved = replace(digits, train=replace(digits.train, labels=(digits.train.labels + 1) % 10))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "_dataset", lambda prepared, name, device: moved)
-        compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], None, None, True)
-    found = said(capsys)
+        found = lmc(*two(store, *NOISE), "--json").json
     assert [end["status"] for end in found["runs"]] == ["collapsed", "collapsed"]
     for split in ("test", "train"):
         assert (found[split]["barrier"], found[split]["verdict"], found[split]["flags"]) == (None, None, [])
@@ -144,10 +135,7 @@ def test_ends_that_are_collapsed_have_no_barrier(store: TrainedStore, capsys: Ca
 def test_two_that_do_not_fit_are_refused_in_one_line(
     store: TrainedStore, a: tuple[str, int], b: tuple[str, int], line: str
 ) -> None:
-    with pytest.raises(LmcError) as error:
-        compare_runs_command(store.runs[a], store.runs[b], None, None, False)
-    assert line in str(error.value)
-    assert "\n" not in str(error.value)
+    assert line in refused(*two(store, a, b))
 
 
 def test_other_data_than_here_are_refused(store: TrainedStore) -> None:
@@ -155,138 +143,107 @@ def test_other_data_than_here_are_refused(store: TrainedStore) -> None:
     before = status.read_text()
     status.write_text(json.dumps({**json.loads(before), "digest": "e" * 64}))
     try:
-        with pytest.raises(LmcError, match=r"digest eeeeeeeeeeee, but the runs saw"):
-            compare_runs_command(store.runs["deep--fast", 0], store.runs["deep--fast", 1], None, None, False)
+        assert "digest eeeeeeeeeeee, but the runs saw" in refused(*two(store, *NOISE))
     finally:
         status.write_text(before)
 
 
-def test_what_is_no_training_is_refused(store: TrainedStore, capsys: Capture) -> None:
-    list_command("one", None, None, True)
-    (cell,) = [cell for cell in said(capsys)["cells"] if cell["cell"] == "deep--fast"]
-    with pytest.raises(LmcError, match="is of kind cell, not a training"):
-        compare_runs_command(store.runs["deep--fast", 0], cell["run_id"], None, None, False)
-    with pytest.raises(LmcError, match="run 'nothing'"):
-        compare_runs_command("nothing", cell["run_id"], None, None, False)
+def test_what_is_no_training_is_refused(store: TrainedStore) -> None:
+    (cell,) = [cell for cell in lmc("list", "one", "--json").json["cells"] if cell["cell"] == "deep--fast"]
+    assert "is of kind cell, not a training" in refused("compare", store.runs["deep--fast", 0], cell["run_id"])
+    assert "run 'nothing'" in refused("compare", "nothing", cell["run_id"])
 
 
-def test_show_a_training(store: TrainedStore, capsys: Capture) -> None:
-    show_command(store.runs["deep--fast", 1], None, True)
-    found = said(capsys)
+def test_a_study_and_two_runs_have_options_of_their_own(store: TrainedStore) -> None:
+    assert refused("compare", "one", "--points", 5).startswith("--points, --tracking-uri, --json: these are for two")
+    assert refused("compare", a := store.runs["deep--fast", 0]).startswith(f"{a}: a second run id is missing")
+    assert refused("list", "three").startswith("STUDY: found 'three', allowed: one, two")
+
+
+def test_show_a_training(store: TrainedStore) -> None:
+    found = lmc("show", store.runs["deep--fast", 1], "--json").json
     assert (found["kind"], found["status"], found["cell"]) == ("train", "FINISHED", "deep--fast")
     assert found["config"]["seeds.loader"] == 1 and found["config"]["optimizer.lr"] == 0.1
     assert [step for step, _ in found["curves"]["test/error"]] == [0, 2, 4]
     assert found["curves"]["test/error"][1][1] == pytest.approx(100 * 601 / 898)
     assert [pair["test_barrier"] for pair in found["pairs"]] == [found["pairs"][0]["test_barrier"]] != [None]
-    show_command(store.runs["deep--fast", 1], None, False)
-    printed = capsys.readouterr().out
-    assert "seeds: loader 1, trainer 0" in printed
-    assert " 66.93" in printed
+    printed = lmc("show", store.runs["deep--fast", 1]).out
+    assert "seeds: loader 1, trainer 0" in printed and " 66.93" in printed
 
 
-def test_show_a_cell_and_its_pair(store: TrainedStore, capsys: Capture) -> None:
-    show_command(store.runs["deep--fast", 0], None, True)
-    parent = said(capsys)["parent"]
-    show_command(parent, None, True)
-    cell = said(capsys)
+def test_show_a_cell_and_its_pair(store: TrainedStore) -> None:
+    parent = lmc("show", store.runs["deep--fast", 0], "--json").json["parent"]
+    cell = lmc("show", parent, "--json").json
     assert cell["numbers"]["barrier/test_mean"] == 3.0
     assert {t["run_id"] for t in cell["trainings"]} == {store.runs["deep--fast", i] for i in (0, 1, 2)}
     (pair,) = cell["pairs"]
     assert pair["test_error"] == [10.0, 50.0, 20.0]
-    show_command(parent, None, False)
-    printed = capsys.readouterr().out
+    printed = lmc("show", parent).out
     assert "mean barrier" in printed and "test: disconnected (provisional unstable)" in printed
-    show_command(pair["run_id"], None, True)
-    ends = said(capsys)["ends"]
+    ends = lmc("show", pair["run_id"], "--json").json["ends"]
     assert [end["run_id"] for end in ends] == [store.runs["deep--fast", 0], store.runs["deep--fast", 1]]
-    show_command(pair["run_id"], None, False)
-    printed = capsys.readouterr().out
+    printed = lmc("show", pair["run_id"]).out
     assert "barrier (Eq. 1)     35.00    25.00" in printed
     assert f"theta_1: fast deep seeds 0-1, trained, run {store.runs['deep--fast', 1]}" in printed
 
 
-def test_list_the_cells_of_the_store(store: TrainedStore, capsys: Capture) -> None:
-    list_command("one", None, None, True)
-    found = said(capsys)
+def test_list_the_cells_of_the_store(store: TrainedStore) -> None:
+    found = lmc("list", "one", "--json").json
     assert found["source"] == store.uri
     cells = {cell["cell"]: cell for cell in found["cells"]}
     assert list(cells) == ["shallow--fast", "deep--fast", "deep--slow"]  # as in params.yaml
     assert cells["deep--fast"]["mean"] == {"test": 3.0, "train": 3.0}
+    assert cells["deep--fast"]["line"] == {"test": 2.5, "train": 2.5}
     assert cells["deep--fast"]["curve"]["test"] == [10.0, 50.0, 20.0]
     assert cells["deep--slow"]["verdict"]["test"] is None
-    list_command("one", None, None, False)
-    lines = capsys.readouterr().out.splitlines()
-    (line,) = [line for line in lines if line.startswith("deep--fast")]
-    assert cells["deep--fast"]["line"] == {"test": 2.5, "train": 2.5}
+    lines = {line.split()[0]: line for line in lmc("list", "one").out.splitlines() if line}
+    line = lines["deep--fast"]
     assert "3.00   2.50   3.00   2.50" in line and "disconnected P U" in line and cells["deep--fast"]["run_id"] in line
-    assert "not compared" in next(line for line in lines if line.startswith("deep--slow"))
+    assert "not compared" in lines["deep--slow"]
 
 
 def test_any_store_can_be_named(store: TrainedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # no project here
-    show_command(store.runs["deep--fast", 0], store.uri, True)
-    with pytest.raises(LmcError, match=r"no params\.yaml"):
-        show_command(store.runs["deep--fast", 0], None, True)
-    with pytest.raises(LmcError, match=r"none\.db: no MLflow store"):
-        show_command(store.runs["deep--fast", 0], f"sqlite:///{tmp_path}/none.db", True)
+    run_id = store.runs["deep--fast", 0]
+    assert lmc("show", run_id, "--tracking-uri", store.uri, "--json").json["run_id"] == run_id
+    assert "no params.yaml" in refused("show", run_id)
+    assert "none.db: no MLflow store" in refused("show", run_id, "--tracking-uri", f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
 
 
-@pytest.mark.parametrize("store_is", ["absent", "broken"])
-def test_without_a_store_the_results_are_listed(
-    store_is: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+@pytest.fixture
+def only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without a store, and the folder where the results of study `one` belong."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     write_params(Project(tmp_path))
-    if store_is == "broken":
-        (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
-    with pytest.raises(LmcError, match="there are no results; run `lmc run one`"):
-        list_command("one", None, None, False)
+    return tmp_path / "results" / "one"
+
+
+def write_deep(folder: Path) -> None:
     from lmc_repro.compare.files import write_results
 
     plan = small_study.make_plan()
     results = {cell.key: make_cell(cell) for cell in plan.cells if cell.row == "deep"}
-    write_results(tmp_path / "results/one", plan, results, [], small_study.DIGESTS, {}, "portable", "cpu")
-    list_command("one", None, None, True)
-    found = said(capsys)
-    assert found["source"] == str(tmp_path / "results/one")
+    write_results(folder, plan, results, [], small_study.DIGESTS, {}, "portable", "cpu")
+
+
+@pytest.mark.parametrize("store_is", ["absent", "broken"])
+def test_without_a_store_the_results_are_listed(store_is: str, only_files: Path, tmp_path: Path) -> None:
+    if store_is == "broken":
+        (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
+    assert "there are no results; run `lmc run one`" in refused("list", "one")
+    write_deep(only_files)
+    found = lmc("list", "one", "--json").json
+    assert found["source"] == str(only_files)
     assert [cell["cell"] for cell in found["cells"]] == ["deep--fast", "deep--slow"]
     assert found["cells"][0]["curve"]["test"] == [10.0, 50.0, 20.0]
     assert found["cells"][0]["run_id"] is None
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["lmc", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
-
-
-def test_the_command_line_tells_two_runs_from_a_study(
-    store: TrainedStore, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    a, b = store.runs["deep--fast", 0], store.runs["deep--fast", 1]
-    assert run(monkeypatch, "compare", a, b, "--points", "5", "--tracking-uri", store.uri, "--json") == 0
-    assert said(capsys)["points"] == 5
-    assert run(monkeypatch, "compare", "one", "--points", "5") == 2
-    assert "these are for two runs" in capsys.readouterr().err
-    assert run(monkeypatch, "compare", a) == 2
-    assert "a second run id is missing" in capsys.readouterr().err
-    assert run(monkeypatch, "list", "three") == 2
-    assert capsys.readouterr().err.startswith("error: STUDY: found 'three', allowed: one, two")
-
-
-def test_the_report_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    from lmc_repro.compare.files import write_results
-
-    monkeypatch.chdir(tmp_path)
-    write_params(Project(tmp_path))
-    plan = small_study.make_plan()
-    results = {cell.key: make_cell(cell) for cell in plan.cells if cell.row == "deep"}
-    write_results(tmp_path / "results/one", plan, results, [], small_study.DIGESTS, {}, "portable", "cpu")
-    assert run(monkeypatch, "report", "--json") == 0
-    found = said(capsys)
+def test_the_report_as_json(only_files: Path) -> None:
+    write_deep(only_files)
+    found = lmc("report", "--json").json
     assert list(found["studies"]) == ["one"]
     cells = {(cell["row"], cell["column"]): cell for cell in found["studies"]["one"]["cells"]}
     assert cells["deep", "fast"]["test"]["mean"] == 3.0
@@ -294,4 +251,3 @@ def test_the_report_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     missing = [(cell["study"], cell["label"], cell["reason"]) for cell in found["not_run"]]
     assert missing[:2] == [("one", "1-Layer, SGD fast", "not chosen"), ("one", "1-Layer, SGD slow", "not chosen")]
     assert [cell[::2] for cell in missing[2:]] == [("two", "no results; `lmc run two`")] * 4
-    shutil.rmtree(tmp_path / "report")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmc_repro.cli.settings import parse_settings
+from lmc_repro.cli.session import parse_settings
 from lmc_repro.errors import LmcError
 from lmc_repro.schemas.study import Settings
 

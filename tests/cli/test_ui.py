@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmc_repro.cli.ui import links
+from lmc_repro.cli.views import links
 from lmc_repro.tracking.shown import Shown
 
 

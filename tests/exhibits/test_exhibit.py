@@ -15,7 +15,7 @@ from helpers import PARAMS
 from rich.console import Console
 from safetensors.numpy import save
 
-from lmc_repro.cli.reports import exhibit_command
+from lmc_repro.cli.views import exhibit
 from lmc_repro.data.prepare import prepare
 from lmc_repro.errors import LmcError
 from lmc_repro.exhibits.exhibit import make_exhibit, read_exhibit
@@ -120,7 +120,7 @@ def test_as_json_it_is_the_file(
 ) -> None:
     (project.root / "params.yaml").write_bytes(PARAMS.read_bytes())
     monkeypatch.chdir(project.root)
-    exhibit_command("table3", as_json=True)
+    exhibit("table3", as_json=True)
     printed = capsys.readouterr().out
     assert printed == (project.results / "table3" / "exhibit.json").read_text() and json.loads(printed)["title"]
 

@@ -12,20 +12,17 @@ from typing import Any
 
 import pytest
 import small_study
+from commands import lmc, refused
 from filelock import FileLock
 from small_study import PARAMS, make_plan, write_run
 from trained_store import write_params
 
-from lmc_repro.cli.maintenance import gc_command
 from lmc_repro.compare.files import write_results
-from lmc_repro.errors import LmcError
 from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
 from lmc_repro.project import Project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.run_folder import RunFolder
-
-Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -52,10 +49,8 @@ def stored(project: Project, config: RunConfig, last: int | None = None) -> RunF
     return folder
 
 
-def listed(project: Project, capsys: Capture, yes: bool = False) -> dict[str, Any]:
-    capsys.readouterr()
-    gc_command(yes, True)
-    found = json.loads(capsys.readouterr().out)
+def listed(project: Project, *options: str) -> dict[str, Any]:
+    found = lmc("gc", "--json", *options).json
     found["paths"] = {str(Path(item["path"]).relative_to(project.root)): item["kind"] for item in found["leftovers"]}
     return dict(found)
 
@@ -73,20 +68,20 @@ def old(path: Path) -> None:
     os.utime(path, (long_ago, long_ago))
 
 
-def test_nothing_is_left_over(project: Project, capsys: Capture) -> None:
-    assert listed(project, capsys)["leftovers"] == []
+def test_nothing_is_left_over(project: Project) -> None:
+    assert listed(project)["leftovers"] == []
     stored(project, named_config())
-    found = listed(project, capsys)
+    found = listed(project)
     assert found["leftovers"] == [] and found["kept_runs"] == 1
-    assert gc_command(False, False) == 0
-    assert "nothing is left over" in capsys.readouterr().out
+    code, out, _ = lmc("gc")
+    assert code == 0 and "nothing is left over" in out
 
 
-def test_a_run_that_no_study_has_goes_with_its_lock_and_nothing_else(project: Project, capsys: Capture) -> None:
+def test_a_run_that_no_study_has_goes_with_its_lock_and_nothing_else(project: Project) -> None:
     kept, gone = stored(project, named_config()), stored(project, other_config())
     half = stored(project, other_config(78), last=2)
     before = {path for path in project.root.rglob("*") if path.is_file()}
-    found = listed(project, capsys)
+    found = listed(project)
     assert found["paths"] == {
         f".lmc/runs/{gone.fingerprint}": "run",
         f".lmc/runs/{half.fingerprint}": "unfinished run",
@@ -94,14 +89,14 @@ def test_a_run_that_no_study_has_goes_with_its_lock_and_nothing_else(project: Pr
         f".lmc/runs/{half.fingerprint}.lock": "lock",
     }
     assert found["removed"] is False and {path for path in project.root.rglob("*") if path.is_file()} == before
-    found = listed(project, capsys, yes=True)
+    found = listed(project, "--yes")
     assert found["removed"] is True and found["stayed"] == {}
     store = project.working / "runs"
     assert {path.name for path in store.iterdir()} == {kept.fingerprint, f"{kept.fingerprint}.lock"}
     assert kept.damage() is None
 
 
-def test_every_profile_and_study_names_runs(project: Project, capsys: Capture) -> None:
+def test_every_profile_and_study_names_runs(project: Project) -> None:
     params = json.loads(json.dumps(PARAMS))
     params["profiles"]["long"] = json.loads(json.dumps(params["profiles"]["tiny"]))
     params["profiles"]["long"]["settings"] |= {"epochs": 6, "evaluate_at": [0, 6]}
@@ -110,10 +105,10 @@ def test_every_profile_and_study_names_runs(project: Project, capsys: Capture) -
     project.params.write_text(json.dumps(params))
     longer = {**named_config().model_dump(mode="json"), "epochs": 6, "evaluate_at": [0, 6]}
     stored(project, RunConfig.model_validate(longer))
-    assert listed(project, capsys)["leftovers"] == []
+    assert listed(project)["leftovers"] == []
     del params["profiles"]["long"]
     project.params.write_text(json.dumps(params))
-    assert "run" in listed(project, capsys)["paths"].values()
+    assert "run" in listed(project)["paths"].values()
 
 
 def test_a_study_that_cannot_be_worked_out_stops_it(project: Project) -> None:
@@ -123,41 +118,39 @@ def test_a_study_that_cannot_be_worked_out_stops_it(project: Project) -> None:
     params["profiles"]["other"]["provenance"] |= {"settings": "ours: small"}
     project.params.write_text(json.dumps(params))
     stored(project, other_config())
-    with pytest.raises(LmcError, match="profile other: epochs is missing"):
-        gc_command(True, True)
+    assert "profile other: epochs is missing" in refused("gc", "--yes")
     assert RunFolder(next((project.working / "runs").glob("*[0-9a-f]"))).is_complete()
 
 
 @pytest.mark.parametrize("place", ["runs/one", "out/paper/table1/runs"])
-def test_what_dvc_or_lmc_run_hold_is_named(place: str, project: Project, capsys: Capture) -> None:
+def test_what_dvc_or_lmc_run_hold_is_named(place: str, project: Project) -> None:
     folder = stored(project, other_config())
     folder.export(project.root / place)
-    assert listed(project, capsys)["leftovers"] == []
+    assert listed(project)["leftovers"] == []
 
 
-def test_what_results_speak_of_is_named(project: Project, capsys: Capture) -> None:
+def test_what_results_speak_of_is_named(project: Project) -> None:
     folder = stored(project, other_config())
     plan = make_plan()
     file = project.out / "x" / "one" / "results" / "one" / "runs.json"
     write_results(file.parent, plan, {}, [], small_study.DIGESTS, {}, "portable", "cpu")
     runs = json.loads(file.read_text())
     file.write_text(json.dumps({**runs, "runs": [{"fingerprint": folder.fingerprint}]}))
-    assert listed(project, capsys)["leftovers"] == []
+    assert listed(project)["leftovers"] == []
     file.write_text("{")
-    with pytest.raises(LmcError, match=r"runs\.json: cannot be read"):
-        gc_command(True, True)  # what it names is not known
+    assert "runs.json: cannot be read" in refused("gc", "--yes")  # what it names is not known
     assert folder.is_complete()
 
 
-def test_nothing_is_removed_while_a_run_is_under_way(project: Project, capsys: Capture) -> None:
+def test_nothing_is_removed_while_a_run_is_under_way(project: Project) -> None:
     running, done = stored(project, other_config(71), last=2), stored(project, other_config(72))
     with FileLock(project.working / "runs" / f"{running.fingerprint}.lock"):
-        found = listed(project, capsys, yes=True)
+        found = listed(project, "--yes")
         assert found["leftovers"] == []  # its command may have finished the other one
         assert found["under_way"] == [str(running.path)] and found["kept_runs"] == 2
-        assert gc_command(False, False) == 0
+        assert lmc("gc").code == 0
     assert running.path.is_dir() and done.is_complete()
-    assert len(listed(project, capsys)["paths"]) == 4
+    assert len(listed(project)["paths"]) == 4
 
 
 def test_a_run_that_begins_after_the_listing_stays(project: Project) -> None:
@@ -169,7 +162,7 @@ def test_a_run_that_begins_after_the_listing_stays(project: Project) -> None:
     assert folder.is_complete()
 
 
-def test_measured_pairs_of_runs_that_stay_are_kept(project: Project, capsys: Capture) -> None:
+def test_measured_pairs_of_runs_that_stay_are_kept(project: Project) -> None:
     kept = stored(project, named_config())
     pairs = project.working / "pairs"
     pairs.mkdir()
@@ -177,13 +170,13 @@ def test_measured_pairs_of_runs_that_stay_are_kept(project: Project, capsys: Cap
         (pairs / f"{key}.json").write_text(json.dumps({"measured": {"fingerprints": ends}}))
     (pairs / f"{'c' * 16}.json").write_text("{")
     (pairs / "notes.json").write_text("{}")
-    assert listed(project, capsys)["paths"] == {
+    assert listed(project)["paths"] == {
         f".lmc/pairs/{'b' * 16}.json": "measured pair",
         f".lmc/pairs/{'c' * 16}.json": "measured pair",
     }
 
 
-def test_half_written_files_of_processes_that_are_gone(project: Project, capsys: Capture) -> None:
+def test_half_written_files_of_processes_that_are_gone(project: Project) -> None:
     folder = stored(project, named_config())
     gone = dead_process()
     old(folder.path / f".status.json.{gone}.tmp")
@@ -191,68 +184,66 @@ def test_half_written_files_of_processes_that_are_gone(project: Project, capsys:
     old(project.results / "one" / f".curves.csv.{os.getpid()}.tmp")  # this process may be writing it
     old(project.results / "one" / ".notes.tmp")  # not a name of ours
     (project.results / "one" / f".runs.json.{gone}.tmp").touch()  # a moment ago
-    assert set(listed(project, capsys)["paths"]) == {
+    assert set(listed(project)["paths"]) == {
         f".lmc/runs/{folder.fingerprint}/.status.json.{gone}.tmp",
         f"results/one/.cells.json.{gone}.tmp",
     }
 
 
-def test_resume_files_of_a_finished_run(project: Project, capsys: Capture) -> None:
+def test_resume_files_of_a_finished_run(project: Project) -> None:
     folder, half = stored(project, named_config()), stored(project, make_plan().cells[0].runs[1], last=2)
     for each in (folder, half):
         (each.path / "progress.json").touch()
         (each.path / "state-0002.safetensors").touch()
-    found = listed(project, capsys, yes=True)
+    found = listed(project, "--yes")
     assert set(found["paths"].values()) == {"resume file"} and len(found["paths"]) == 2
     assert folder.damage() is None and not (folder.path / "progress.json").exists()
     assert (half.path / "progress.json").exists()
 
 
-def test_bytes_with_a_link_elsewhere_are_not_called_freed(project: Project, tmp_path: Path, capsys: Capture) -> None:
+def test_bytes_with_a_link_elsewhere_are_not_called_freed(project: Project, tmp_path: Path) -> None:
     folder = stored(project, other_config())
     folder.export(tmp_path / "elsewhere")  # `lmc run --out` of another folder
-    found = listed(project, capsys)
+    found = listed(project)
     assert found["bytes"] > 0 and found["bytes_freed"] == 0
-    assert gc_command(False, False) == 0
-    assert "0 B of it freed" in capsys.readouterr().out
+    code, out, _ = lmc("gc")
+    assert code == 0 and "0 B of it freed" in out
     (tmp_path / "elsewhere" / folder.fingerprint / "config.json").unlink()
-    found = listed(project, capsys)
+    found = listed(project)
     assert found["bytes_freed"] == (folder.path / "config.json").stat().st_size
 
 
-def test_links_are_not_followed(project: Project, tmp_path: Path, capsys: Capture) -> None:
+def test_links_are_not_followed(project: Project, tmp_path: Path) -> None:
     precious = write_run(tmp_path / "precious", other_config())
     store = project.working / "runs"
     store.mkdir(parents=True)
     (store / precious.fingerprint).symlink_to(precious.path)
-    assert listed(project, capsys, yes=True)["leftovers"] == []
+    assert listed(project, "--yes")["leftovers"] == []
     assert precious.is_complete()
     inside = stored(project, other_config(78))
     (inside.path / "more").symlink_to(precious.path)
     found = find_leftovers(project, load_params(project.params))
     assert sum(sizes(found.leftovers)[0]) < 50_000
-    listed(project, capsys, yes=True)
+    listed(project, "--yes")
     assert not inside.path.exists() and precious.damage() is None
 
 
-def test_an_interrupted_removal_is_completed(project: Project, capsys: Capture) -> None:
+def test_an_interrupted_removal_is_completed(project: Project) -> None:
     folder = stored(project, named_config())
     aside = project.working / "runs" / ".removing-0123456789abcdef"
     aside.mkdir()
     (aside / "config.json").touch()
-    assert listed(project, capsys, yes=True)["removed"] is True
+    assert listed(project, "--yes")["removed"] is True
     assert not aside.exists() and folder.is_complete()
 
 
-def test_it_asks_on_a_terminal_and_needs_yes_elsewhere(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_it_asks_on_a_terminal_and_needs_yes_elsewhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stored(project, other_config())
-    assert gc_command(False, False) == 0
-    assert "nothing was removed; --yes removes them" in capsys.readouterr().out
+    code, out, _ = lmc("gc")
+    assert code == 0 and "--yes removes them" in out and folder.is_complete()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda text: False)
-    assert gc_command(False, False) == 0 and folder.is_complete()
+    assert lmc("gc").code == 0 and folder.is_complete()
     monkeypatch.setattr("typer.confirm", lambda text: True)
-    assert gc_command(False, False) == 0
-    assert "removed 2 of 2" in capsys.readouterr().out and not folder.path.exists()
+    code, out, _ = lmc("gc")
+    assert code == 0 and "removed 2 of 2" in out and not folder.path.exists()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import lmc
 
-from lmc_repro.cli import main
 from lmc_repro.maintenance import doctor, probe
 from lmc_repro.maintenance.doctor import check_data, check_ffcv, check_packages, check_system, check_torch
 from lmc_repro.project import Project
@@ -43,30 +42,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs `lmc doctor` with options, to its exit code and output."""
-
-    def doctor(*options: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["lmc", "doctor", *options])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return int(end.value.code or 0), printed.out
-
-    return doctor
-
-
 def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {(f["section"], f["name"]): f for f in json.loads(out)["findings"]}
 
 
-def test_a_fresh_clone(folder: Path, run: Run) -> None:
-    code, out = run("--json")
+def test_a_fresh_clone(folder: Path) -> None:
+    code, out, _ = lmc("doctor", "--json")
     states = {name: finding["state"] for name, finding in by_name(out).items()}
     assert states["project", "params.yaml"] == "ok"
     assert states["store", "place"] == "info"
@@ -76,27 +57,27 @@ def test_a_fresh_clone(folder: Path, run: Run) -> None:
     assert not (folder / "mlflow.db").exists(), "looking must not create a store"
 
 
-def test_a_broken_store_is_a_finding(folder: Path, run: Run) -> None:
+def test_a_broken_store_is_a_finding(folder: Path) -> None:
     (folder / "mlflow.db").write_bytes(b"not a database at all" * 100)
-    place = by_name(run("--json")[1])["store", "place"]
+    place = by_name(lmc("doctor", "--json").out)["store", "place"]
     assert place["state"] == "warning" and str(folder / "mlflow.db") in place["detail"]
     assert "delete mlflow.db and mlartifacts" in place["fix"]
     assert (folder / "mlflow.db").read_bytes().startswith(b"not a database")
 
 
 def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run, no_probes: dict[str, Any]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, no_probes: dict[str, Any]
 ) -> None:
     no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
     monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo " * 4),))
     monkeypatch.setattr(doctor, "managers", lambda: ["apt"])
-    code, out = run()
+    code, out, _ = lmc("doctor")
     lines = [line.strip() for line in out.splitlines()]
     assert code == 1
     assert any(line.startswith("MISSING ffcv: ") and no_probes["ffcv"]["error"] in line for line in lines)
     place = next(i for i, line in enumerate(lines) if line.startswith("MISSING libturbojpeg: "))
     assert lines[place + 1] == "-> apt: sudo apt-get install -y turbo"
-    found = by_name(run("--json")[1])
+    found = by_name(lmc("doctor", "--json").out)
     assert found["python", "ffcv"]["state"] == found["system", "libturbojpeg"]["state"] == "missing"
 
 
@@ -155,16 +136,16 @@ def test_native_numerics_say_why(tmp_path: Path) -> None:
     assert found.detail.startswith("native (runs are tagged native:DEFAULT): for arm64 has no AVX2")
 
 
-def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out = run("--json")
+    code, out, _ = lmc("doctor", "--json")
     place = by_name(out)["project", "place"]
     assert code == 1 and place["state"] == "missing" and "clone of the project" in place["fix"]
 
 
-def test_a_mistake_in_params_is_a_finding(folder: Path, run: Run) -> None:
+def test_a_mistake_in_params_is_a_finding(folder: Path) -> None:
     (folder / "params.yaml").write_text("profile: nowhere\n")
-    code, out = run("--json")
+    code, out, _ = lmc("doctor", "--json")
     assert code == 1 and by_name(out)["project", "params.yaml"]["state"] == "missing"
 
 

@@ -12,6 +12,7 @@ from trained_store import write_params, write_prepared
 
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.numerics import numerics_tag
+from lmc_repro.progress import Lines
 from lmc_repro.project import Project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.studies.compare import compare_study
@@ -22,15 +23,6 @@ from lmc_repro.tracking.index import Index
 from lmc_repro.tracking.reader import Reader
 
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
-
-
-class Silent:
-    """Is told of progress, and says nothing."""
-
-    def line(self, text: str) -> None: ...
-    def begin(self, title: str, total: float) -> None: ...
-    def advance(self, units: float, note: str = "") -> None: ...
-    def end(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ def make_finished(root: Path, digits: Dataset) -> Finished:
             out = project.out / "tiny" / study
             plan = plan_study(params, study, Choice(rows=("deep",), columns=("fast",), pairs=1))
             results, tag = out / "results" / study, numerics_tag()
-            workspace = Workspace(project, plan, out / "runs", results, project.prepared, 1, "cpu", tag, Silent())
+            workspace = Workspace(project, plan, out / "runs", results, project.prepared, 1, "cpu", tag, Lines())
             train_study(workspace)
             compare_study(workspace)
     return Finished(project)

@@ -10,24 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import lmc, refused
 from finished_study import Finished, changed, flipped
 from safetensors.torch import load_file, save_file
 
-from lmc_repro.cli.verification import reproduce_command
 from lmc_repro.data.dataset import Split, data_digest
-from lmc_repro.errors import LmcError
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.tracking.reader import Points, Reader
-
-Capture = pytest.CaptureFixture[str]
 
 pytestmark = pytest.mark.slow  # the study is trained first
 
 
-def reproduced(run_id: str, capsys: Capture, out: Path | None = None) -> tuple[int, dict[str, Any]]:
-    capsys.readouterr()
-    code = reproduce_command(run_id, None, True, out)
-    return code, json.loads(capsys.readouterr().out)
+def reproduced(run_id: str, *options: object) -> tuple[int, dict[str, Any]]:
+    said = lmc("reproduce", run_id, "--json", *options)
+    return said.code, said.json
 
 
 def counted(proof: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -48,15 +44,15 @@ def without_own_runs(finished: Finished) -> Iterator[None]:
             place.with_name(f"{place.name}.hidden").rename(place)
 
 
-def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_path: Path) -> None:
     run_id = finished.trainings()[1]
     with without_own_runs(finished):
-        code, found = reproduced(run_id, capsys, tmp_path / "again")
+        code, found = reproduced(run_id, "--out", tmp_path / "again")
     assert (code, found["identical"], found["first"], found["likely"]) == (0, True, None, [])
     assert found["trained"] == 1
     (proof,) = found["trainings"]
     assert counted(proof) == {
-        "stored in MLflow": (7, 7),
+        "stored in MLflow": (6, 6),
         "data digest": (1, 1),
         "initial weights": (1, 1),
         "order": (1, 1),
@@ -65,8 +61,8 @@ def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_p
         "checkpoints": (3, 3),
         "metrics.csv": (1, 1),
     }
-    first, second = proof["fingerprints"]
-    assert first == second and proof["recorded"] == proof["here"] | {"commit": proof["recorded"]["commit"]}
+    first = proof["here"]["fingerprint"]
+    assert proof["recorded"] == proof["here"] | {"commit": proof["recorded"]["commit"]}
     # It did train: the folder that it leaves is the run's, byte for byte.
     made, own = tmp_path / "again" / first, finished.out / "runs" / first
     names = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file())
@@ -75,9 +71,9 @@ def test_a_training_is_made_again_from_the_store_alone(finished: Finished, tmp_p
     assert {path.name for path in (tmp_path / "again").iterdir()} == {first, "certificate.json"}
 
 
-def test_a_pair_is_made_again_with_both_trainings_and_its_path(finished: Finished, capsys: Capture) -> None:
+def test_a_pair_is_made_again_with_both_trainings_and_its_path(finished: Finished) -> None:
     with without_own_runs(finished):
-        code, found = reproduced(finished.pair(), capsys)
+        code, found = reproduced(finished.pair())
     assert (code, found["identical"], found["trained"]) == (0, True, 2)
     assert [proof["run_id"] for proof in found["trainings"]] == finished.trainings()
     path = counted(found["path"])
@@ -85,39 +81,35 @@ def test_a_pair_is_made_again_with_both_trainings_and_its_path(finished: Finishe
     assert path["numbers in MLflow"][0] == path["numbers in MLflow"][1] > 40
 
 
-def test_a_training_reused_from_another_study(finished: Finished, capsys: Capture) -> None:
+def test_a_training_reused_from_another_study(finished: Finished) -> None:
     run_id = finished.trainings("two")[0]
     assert "lmc.reused_from" in Reader.open(finished.project.root).run(run_id).tags
-    code, found = reproduced(run_id, capsys)
+    code, found = reproduced(run_id)
     assert (code, found["trained"], found["trainings"][0]["run_id"]) == (0, 1, run_id)
 
 
 @pytest.mark.parametrize("mark", [2, 4])  # a file of the run, and a logged model
-def test_a_flipped_bit_of_a_stored_weight_fails_and_names_the_file(
-    finished: Finished, mark: int, capsys: Capture
-) -> None:
+def test_a_flipped_bit_of_a_stored_weight_fails_and_names_the_file(finished: Finished, mark: int) -> None:
     reader = Reader.open(finished.project.root)
     run = reader.tracked(reader.run(finished.trainings()[0]))
     file, _ = reader.stored_checkpoint(run, mark)
     with changed(file, flipped(file)):
-        code, found = reproduced(run.run_id, capsys)
+        code, found = reproduced(run.run_id)
         assert (code, found["identical"], found["first"]["where"]) == (1, False, "stored")
         assert found["first"]["text"].startswith(f"{file}: damaged: its sha256 is")
         assert counted(found["trainings"][0])["checkpoints"] == (3, 3)  # made again with the recorded sha256
-        assert reproduce_command(run.run_id, None, False, None) == 1
-        printed = capsys.readouterr().out
+        code, printed, _ = lmc("reproduce", run.run_id)
+    assert code == 1
     assert f"differs: {file}: damaged" in printed and "15 of" not in printed
     assert "likely: a disk, a copy or a hand has changed MLflow's files" in printed
 
 
-def test_other_files_of_the_store_are_checked_too(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_other_files_of_the_store_are_checked_too(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = finished.trainings()[0]
     reader = Reader.open(finished.project.root)
     place, content = reader.artifact(reader.run(run_id), "metrics.csv")
     with changed(Path(place), content.replace(b"899", b"898", 1)):
-        code, found = reproduced(run_id, capsys)
+        code, found = reproduced(run_id)
     assert code == 1 and found["first"]["text"].startswith(f"{place}: damaged")
     assert counted(found["trainings"][0])["metrics.csv"] == (1, 1)  # made again with the recorded sha256
 
@@ -127,11 +119,11 @@ def test_other_files_of_the_store_are_checked_too(
 
     history = Reader.history
     monkeypatch.setattr(Reader, "history", one_point_moved)
-    code, found = reproduced(run_id, capsys)
+    code, found = reproduced(run_id)
     assert code == 1 and found["first"]["text"].startswith("metric test/error at step 2 is")
 
 
-def test_other_data_are_tried_and_named_as_the_reason(finished: Finished, capsys: Capture) -> None:
+def test_other_data_are_tried_and_named_as_the_reason(finished: Finished) -> None:
     folder = finished.project.prepared / "digits"
     train = load_file(folder / "train.safetensors")
     test = load_file(folder / "test.safetensors")
@@ -146,7 +138,7 @@ def test_other_data_are_tried_and_named_as_the_reason(finished: Finished, capsys
         changed(folder / "train.safetensors", content),
         changed(folder / "status.json", json.dumps({**status, "digest": digest}).encode()),
     ):
-        code, found = reproduced(finished.trainings()[0], capsys)
+        code, found = reproduced(finished.trainings()[0])
     assert (code, found["trained"], found["first"]["where"]) == (1, 1, "data")
     assert found["likely"][0] == f"data digest: recorded {status['digest']}, here {digest}"
     proof = counted(found["trainings"][0])
@@ -157,26 +149,21 @@ def test_other_data_are_tried_and_named_as_the_reason(finished: Finished, capsys
 
 def test_what_cannot_be_tried_is_one_line(finished: Finished, tmp_path: Path) -> None:
     run_id = finished.trainings()[0]
-    with pytest.raises(LmcError, match="is of kind cell: give a training or a pair"):
-        reproduce_command(finished.cell(), None, False, None)
-    with pytest.raises(LmcError, match="run 'nothing'"):
-        reproduce_command("nothing", None, False, None)
+    assert "is of kind cell: give a training or a pair" in refused("reproduce", finished.cell())
+    assert "run 'nothing'" in refused("reproduce", "nothing")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(LmcError, match=r"--out .*full: is there already"):
-        reproduce_command(run_id, None, False, tmp_path / "full")
+    assert "full: exists already" in refused("reproduce", run_id, "--out", tmp_path / "full")
     client = Reader.open(finished.project.root).client
     client.update_run(run_id, status="RUNNING")
     try:
-        with pytest.raises(LmcError, match="is RUNNING: it has no final checkpoint"):
-            reproduce_command(run_id, None, False, None)
+        assert "is RUNNING: it has no final checkpoint" in refused("reproduce", run_id)
     finally:
         client.set_terminated(run_id, "FINISHED")
     prepared = finished.project.prepared
     shutil.move(prepared, prepared.with_name("elsewhere"))
     try:
-        with pytest.raises(LmcError, match="data set digits is not prepared; run `lmc prepare digits`"):
-            reproduce_command(run_id, None, False, None)
+        assert "data set digits is not prepared; run `lmc prepare digits`" in refused("reproduce", run_id)
     finally:
         shutil.move(prepared.with_name("elsewhere"), prepared)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from lmc_repro.files import json_bytes, sha256_file, write_json
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking.trains import training_points
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.verification.differences import Finding, csv_values, differences, first_difference, json_values
+from lmc_repro.verification.differences import Finding, differences, explain, values
 from lmc_repro.verification.identity import likely_reasons
 from lmc_repro.verification.training import StoredTraining, compare_training, tensor_difference
 
@@ -64,8 +65,8 @@ def compared(
     store: Any = Store(recorded, lost)
     stored: Any = SimpleNamespace(run_id="r", tags={}, metrics={})
     run: Any = SimpleNamespace(status=recorded.status())
-    checks, findings = compare_training(StoredTraining(store, stored, run), again)
-    return {c.name: (c.equal, c.total) for c in checks}, sorted(findings, key=lambda f: f.rank)
+    tally = compare_training(StoredTraining(store, stored, run), again)
+    return {c.name: (c.equal, c.total) for c in tally.checks}, sorted(tally.findings, key=lambda f: f.rank)
 
 
 @pytest.fixture(scope="module")
@@ -80,29 +81,37 @@ def test_equal_trainings(base: RunFolder, tmp_path: Path) -> None:
     assert checks["augmentation"] == (0, 0)
 
 
-def test_other_initial_weights_are_named_by_tensor_before_anything_else(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(seeds={"trainer": 1}), tmp_path))
-    assert checks["initial weights"] == (0, 1) and checks["order"] == (1, 1)
-    assert findings[0].where == "init" and findings[0].epoch == 0
-    assert findings[0].text.startswith("weights at epoch 0: layers.0.bias differs in 9 of 9 entries, by up to ")
-    assert findings[0].text.endswith("; 4 of 4 tensors differ")
-
-
-def test_another_order_comes_before_what_it_leads_to(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(seeds={"loader": 1}), tmp_path))
-    assert checks["order"] == (0, 1) and checks["initial weights"] == (1, 1)
-    assert checks["checkpoints"] == (1, 3)
-    assert findings[0].where == "order"
-
-
-def test_another_step_shows_at_the_first_mark_after_it(base: RunFolder, tmp_path: Path) -> None:
-    checks, findings = compared(base, made(run_config(optimizer={"lr": 0.05 * (1 + 1e-6)}), tmp_path))
-    assert checks["initial weights"] == checks["order"] == (1, 1)
-    first = findings[0]
-    assert first.where == "training" and first.epoch == 1
-    assert first.text.startswith("weights at epoch 1: layers.")
-    largest = float(first.text.partition("by up to ")[2].split(";")[0])
-    assert 0 < largest < 1e-4
+@pytest.mark.parametrize(
+    ("changes", "counts", "place", "text"),
+    [
+        (
+            {"seeds": {"trainer": 1}},
+            {"initial weights": (0, 1), "order": (1, 1)},
+            ("init", 0),
+            r"weights at epoch 0: layers\.0\.bias differs in 9 of 9 entries, by up to \S+; 4 of 4 tensors differ",
+        ),
+        (
+            {"seeds": {"loader": 1}},
+            {"order": (0, 1), "initial weights": (1, 1), "checkpoints": (1, 3)},
+            ("order", None),
+            r"order: [0-9a-f]{12}, recorded [0-9a-f]{12}",
+        ),
+        (
+            {"optimizer": {"lr": 0.05 * (1 + 1e-6)}},
+            {"order": (1, 1), "initial weights": (1, 1)},
+            ("training", 1),
+            r"weights at epoch 1: layers\..*, by up to [1-9][\d.]*e-(0[5-9]|[1-9]\d); .*",
+        ),
+    ],
+    ids=["weights by tensor", "order before its effects", "a step, at the first evaluation epoch after it"],
+)
+def test_the_first_difference_is_the_cause(
+    base: RunFolder, tmp_path: Path, changes: dict[str, Any], counts: dict[str, Any], place: Any, text: str
+) -> None:
+    checks, findings = compared(base, made(run_config(**changes), tmp_path))
+    assert {name: checks[name] for name in counts} == counts
+    assert (findings[0].where, findings[0].epoch) == place
+    assert re.fullmatch(text, findings[0].text), findings[0].text
 
 
 def test_a_metric_row_alone(base: RunFolder, tmp_path: Path) -> None:
@@ -142,7 +151,7 @@ def test_by_how_much_tensors_differ() -> None:
 
 def test_a_store_without_the_weights_still_gives_checksums(base: RunFolder, tmp_path: Path) -> None:
     checks, findings = compared(base, made(run_config(seeds={"trainer": 1}), tmp_path), lost=True)
-    assert checks["stored in MLflow"] == (4, 7) and checks["checkpoints"] == (0, 3)
+    assert checks["stored in MLflow"] == (3, 6) and checks["checkpoints"] == (0, 3)
     assert [finding.epoch for finding in findings if finding.where == "stored"] == [0, 1, 3]
     first = next(finding for finding in findings if finding.where == "init")
     assert base.status()["init_sha256"][:12] in first.text
@@ -158,13 +167,18 @@ def test_a_key_of_status_json_alone(base: RunFolder, tmp_path: Path) -> None:
 
 
 def test_the_first_difference_of_a_file() -> None:
-    cells = [{"cell": "a", "pairs": [{"pair": "0", "n": 1}, {"pair": "1", "n": 2}]}, {"cell": "b", "late": [1.5]}]
-    values = json_values(json_bytes(cells))
-    assert values["cell a.pairs.pair 1.n"] == 2 and values["cell b.late.0"] == 1.5
-    other = values | {"cell b.late.0": 2.5, "cell b.late.1": 3.5}
-    assert list(differences(values, other)) == [("cell b.late.0", 1.5, 2.5), ("cell b.late.1", None, 3.5)]
-    assert first_difference(values, other) == "cell b.late.0 is 1.5, recomputed 2.5 (and 1 more)"
-    assert csv_values(b"a,b,c\n1,x,2\n", ("a", "b")) == {"a 1, b x: c": "2"}
+    pairs: list[Any] = [{"pair": "0", "n": 1}, {"pair": "1", "n": 2}]
+    recorded = json_bytes([{"cell": "a", "pairs": pairs}, {"cell": "b", "late": [1.5]}])
+    read = values("cells.json", recorded)
+    assert read["cell a.pairs.pair 1.n"] == 2 and read["cell b.late.0"] == 1.5
+    other = json_bytes([{"cell": "a", "pairs": pairs}, {"cell": "b", "late": [2.5, 3.5]}])
+    assert list(differences(read, values("cells.json", other))) == [
+        ("cell b.late.0", 1.5, 2.5),
+        ("cell b.late.1", None, 3.5),
+    ]
+    assert explain("cells.json", recorded, other) == "cell b.late.0 is 1.5, recomputed 2.5 (and 1 more)"
+    assert explain("cells.json", recorded, recorded + b"\n") == "equal values in other bytes"
+    assert values("metrics.csv", b"epoch,split,c\n1,x,2\n") == {"epoch 1, split x: c": "2"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The path between any two trainings that a store holds, after checking that it means something."""
+"""Path between any two trainings that a store holds, after checking that the two make a pair."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking import names
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.training.checkpoint import Checkpoint
 
 INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings
 
@@ -36,7 +37,7 @@ class End:
 
 @dataclass(frozen=True)
 class TwoRuns:
-    """What was found. `differences` are the settings, seeds aside, in which the runs differ: (of a, of b)."""
+    """Path between two runs. `differences` are the settings, seeds aside, in which the runs differ: (of a, of b)."""
 
     ends: tuple[End, End]
     kind: str
@@ -60,13 +61,12 @@ def find_end(reader: Reader, run_id: str) -> End:
 
 def check_fit(a: End, b: End, prepared: Path) -> None:
     """LmcError unless the two make a pair, and the data that they saw are those prepared here."""
-    check_pair(a, b, dataset_info(a.config.data.dataset).n_train)
     name, seen = a.config.data.dataset, str(a.run.status["data_digest"])
+    check_pair(a, b, dataset_info(name).n_train)
     here = str(require_ready(prepared, name).get("digest"))
     if here != seen:
-        raise LmcError(
-            f"{prepared / name}: digest {here[:12]}, but the runs saw {seen[:12]}; prepare the data that they saw"
-        )
+        found = f"digest {here[:12]}, but the runs saw {seen[:12]}"
+        raise LmcError(f"{prepared / name}: {found}; prepare the data that they saw")
 
 
 def check_pair(a: End, b: End, n_train: int) -> None:
@@ -75,67 +75,58 @@ def check_pair(a: End, b: End, n_train: int) -> None:
     They must be networks of one form, trained on the same data; and something random must differ: equal
     initialisations with equal batches leave nothing to connect.
     """
+    who = f"runs {a.run.run_id} and {b.run.run_id}"
     if a.run.fingerprint == b.run.fingerprint:
-        raise LmcError(f"runs {_ids(a, b)}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
-    if changed := _differences(_form(a.config), _form(b.config)):
-        forms = tuple(network(_form(end.config)) for end in (a, b))
-        told = f"{forms[0]} and {forms[1]}" if "kind" in changed else _told(changed)
-        raise LmcError(f"runs {_ids(a, b)}: other architectures: {told}; choose two of one architecture")
-    name, other = a.config.data.dataset, b.config.data.dataset
-    first, second = (str(end.run.status["data_digest"]) for end in (a, b))
-    if (name, first) != (other, second):
-        found = f"{name} {first[:12]} and {other} {second[:12]}"
-        raise LmcError(f"runs {_ids(a, b)}: other data: {found}; choose two that saw the same")
+        raise LmcError(f"{who}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
+    forms = [end.config.model.model_dump(mode="json", exclude=set(INITIALISATION)) for end in (a, b)]
+    if changed := _differences(forms[0], forms[1]):
+        told = " and ".join(map(network, forms)) if "kind" in changed else _told(changed)
+        raise LmcError(f"{who}: other architectures: {told}; choose two of one architecture")
+    data = [(end.config.data.dataset, str(end.run.status["data_digest"])) for end in (a, b)]
+    if data[0] != data[1]:
+        found = " and ".join(f"{name} {digest[:12]}" for name, digest in data)
+        raise LmcError(f"{who}: other data: {found}; choose two that saw the same")
     if changed := _differences(_seen(a.config), _seen(b.config)):
-        raise LmcError(
-            f"runs {_ids(a, b)}: trained on other labels or images: {_told(changed)}; choose two with one setting"
-        )
+        raise LmcError(f"{who}: trained on other labels or images: {_told(changed)}; choose two with one setting")
     if _same_initialisation(a, b) and _same_batches(a, b, n_train):
-        only = _told(settings_that_differ(a, b)) or "nothing"
-        raise LmcError(
-            f"runs {_ids(a, b)}: no SGD noise: same initialisation, same batches (they differ in: {only}); "
-            "choose runs with different loader seeds"
-        )
+        only = f"they differ in: {_told(settings_that_differ(a, b)) or 'nothing'}"
+        same = "same initialisation, same batches"
+        raise LmcError(f"{who}: no SGD noise: {same} ({only}); choose runs with different loader seeds")
 
 
 def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int) -> TwoRuns:
     """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
     a, b = ends
-    files = tuple(reader.checkpoint(end.run, end.config.epochs) for end in (a, b))
     expected = build_model(a.config.model, dataset_info(a.config.data.dataset)).shapes
-    for end, file in zip((a, b), files, strict=True):
+    files = [reader.checkpoint(end.run, end.config.epochs) for end in ends]
+    for end, file in zip(ends, files, strict=True):
         found = {name: tuple(tensor.shape) for name, tensor in file.tensors().items()}
         if found != expected:
             raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
-    same = _same_initialisation(a, b)
-    task = PairTask(
-        pair="two runs",
+    result = measure_pair(pair_task(a, b, (files[0], files[1]), prepared, points))
+    kind = "noise" if _same_initialisation(a, b) else "init"
+    return TwoRuns(ends, kind, settings_that_differ(a, b), points, result)
+
+
+def pair_task(a: End, b: End, weights: tuple[Checkpoint, Checkpoint], prepared: Path, points: int) -> PairTask:
+    """Return the task of measuring the path between the last weights of two runs, on the data that `a` saw."""
+    return PairTask(
+        pair="0",
         trainer_seed=a.config.seeds.trainer,
         fingerprints=(a.run.fingerprint, b.run.fingerprint),
         diverged=(a.run.status["diverged_epoch"], b.run.status["diverged_epoch"]),
-        weights={max(a.config.epochs, b.config.epochs): (files[0], files[1])},
+        weights={max(a.config.epochs, b.config.epochs): weights},
         model=a.config.model,
         data=a.config.data,
         prepared=prepared,
         points=points,
     )
-    result = measure_pair(task)
-    return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
 
 
 def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:
     """Return the settings, seeds and marks aside, that the runs do not share."""
     apart = _differences(a.config.flat(), b.config.flat())
     return {key: pair for key, pair in apart.items() if not key.startswith(("seeds.", "evaluate_at"))}
-
-
-def _form(config: RunConfig) -> dict[str, Any]:
-    """Return what decides a network's function of weights and input: all of the model but how it is initialised."""
-    return config.model.model_dump(mode="json", exclude=set(INITIALISATION))
-
-
-def _initialisation(config: RunConfig) -> dict[str, Any]:
-    return config.model.model_dump(mode="json", include=set(INITIALISATION))
 
 
 def _seen(config: RunConfig) -> dict[str, Any]:
@@ -153,7 +144,8 @@ def _same_initialisation(a: End, b: End) -> bool:
     first, second = a.run.status["init_sha256"], b.run.status["init_sha256"]
     if first is not None and second is not None:
         return bool(first == second)
-    return _initialisation(a.config) == _initialisation(b.config) and a.config.seeds.trainer == b.config.seeds.trainer
+    told = [end.config.model.model_dump(include=set(INITIALISATION)) for end in (a, b)]
+    return told[0] == told[1] and a.config.seeds.trainer == b.config.seeds.trainer
 
 
 def _same_batches(a: End, b: End, n: int) -> bool:
@@ -165,10 +157,6 @@ def _same_batches(a: End, b: End, n: int) -> bool:
         return True
     cut = [(end.config.batch_size, end.config.data.drop_last, end.run.status["order_sha256"]) for end in (a, b)]
     return cut[0] == cut[1]
-
-
-def _ids(a: End, b: End) -> str:
-    return f"{a.run.run_id} and {b.run.run_id}"
 
 
 def _told(changed: dict[str, tuple[Any, Any]]) -> str:

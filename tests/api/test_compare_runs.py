@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import run_config
 
-from lmc_repro.compare.two_runs import End, check_fit
+from lmc_repro.api.compare_runs import End, check_fit
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import write_status

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from lmc_repro import load_dataset, measure_pair
 from lmc_repro import run_config as config_of
 from lmc_repro import train as train_runs
+from lmc_repro.api.barrier_from_files import measure_files
 from lmc_repro.api.network import OwnModule, read_network
-from lmc_repro.api.two_files import measure_files
 from lmc_repro.data.custom_dataset import Samples, of_dataset, read_unlisted
 from lmc_repro.errors import LmcError
 
@@ -210,7 +210,7 @@ def test_files_of_another_network(ends: tuple[Path, Path], images: Samples, mode
 
 
 def test_a_module_of_other_keys_or_types(ends: tuple[Path, Path], images: Samples) -> None:
-    with pytest.raises(LmcError, match=r"A.safetensors: has no norm.weight, which mine.py:build has; mend --model"):
+    with pytest.raises(LmcError, match=r"A.safetensors: has no norm.weight, which mine.py:build has; fix --model"):
         measure_files(ends, own(Normed), images)
 
     class Half(Net):
@@ -228,7 +228,7 @@ def test_what_a_module_raises_is_one_line_with_its_place(ends: tuple[Path, Path]
             raise ValueError("two\nlines")
 
     with pytest.raises(
-        LmcError, match=r"mine.py:build on images.npz: ValueError: two lines \(.*test_two_files.py, line"
+        LmcError, match=r"mine.py:build on images.npz: ValueError: two lines \(.*test_barrier_from_files.py, line"
     ):
         measure_files(ends, own(Broken), images)
 

@@ -7,19 +7,19 @@ from typing import Annotated
 import typer
 
 Study = Annotated[str, typer.Argument(help="A study of params.yaml, e.g. table1.")]
-Profile = Annotated[str | None, typer.Option(help="A profile of params.yaml instead of its active one, e.g. paper.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of params.yaml in place of the active one, e.g. paper.")]
 Row = Annotated[list[str] | None, typer.Option(help="Only this row, e.g. 2-layer-bs1024; can be repeated.")]
 Column = Annotated[list[str] | None, typer.Option(help="Only this column, e.g. adam-high; can be repeated.")]
-Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds a cell, each with one pair of runs.")]
-Replicas = Annotated[int | None, typer.Option(min=2, help="Runs a trainer seed; r gives r(r-1)/2 dependent pairs.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Train so many epochs only.")]
+Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds per cell, each with one pair of runs.")]
+Replicas = Annotated[int | None, typer.Option(min=2, help="Runs per trainer seed; r gives r(r-1)/2 dependent pairs.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training in place of the profile's.")]
 Dataset = Annotated[
     str | None, typer.Option(help="Only the cells on this data set; a study that has none is moved to it.")
 ]
 Width = Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes of one thread each; default: one a core.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda instead of the profile's.")]
-TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store instead of MLFLOW_TRACKING_URI's.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Single-threaded worker processes; default: one per core.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda in place of the profile's.")]
+TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store in place of MLFLOW_TRACKING_URI's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Set = Annotated[
     list[str] | None,

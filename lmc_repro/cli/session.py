@@ -1,0 +1,192 @@
+"""Beginning and end of the commands: the validated project, a study's plan and workspace, settings, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.cli.progress import Parts, listener
+from lmc_repro.errors import LmcError
+from lmc_repro.exhibits.exhibit import check_exhibits, read_exhibit
+from lmc_repro.project import Project, find_project
+from lmc_repro.schemas.load import load_params, parse_yaml, validate
+from lmc_repro.schemas.params import Params
+from lmc_repro.schemas.plan import StudyPlan
+from lmc_repro.schemas.study import Settings
+from lmc_repro.studies.expand import Choice, plan_study, reported_table, validate_all
+from lmc_repro.studies.workspace import (
+    Listener,
+    Workspace,
+    begin_process,
+    mirror_of,
+    prepared_dir,
+    process_tag,
+    resolve_device,
+)
+
+if TYPE_CHECKING:
+    from lmc_repro.report.contents import Asked
+
+OPTIONS = {"dataset": "--dataset", "epochs": "--epochs", "pairs": "--pairs"}
+"""Settings that have an option of their own, which does more than set them."""
+
+
+def open_project() -> tuple[Project, Params]:
+    """Return the project around the working folder and its params.yaml, all of it validated."""
+    project = find_project()
+    params = load_params(project.params)
+    validate_all(params)
+    check_exhibits(params)
+    return project, params
+
+
+def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyPlan]:
+    """Return the project, its params.yaml and the plan of one study, without validating the others."""
+    project = find_project()
+    params = load_params(project.params)
+    return project, params, plan_study(params, study, Choice(profile=profile))
+
+
+def begin(params: Params, profile: str) -> Listener:
+    """Set the numerics of this process before torch is imported; return the listener of its progress."""
+    begin_process(params, profile, told := listener())
+    return told
+
+
+def find_root(uri: str | None) -> Path:
+    """Return the project's folder; a store that is named by its URI needs no project."""
+    try:
+        return find_project().root
+    except LmcError:
+        if uri is None:
+            raise
+        return Path.cwd()
+
+
+def parse_settings(texts: Sequence[str]) -> Settings:
+    """Return the settings of `--set KEY=VALUE`, values in YAML; LmcError for whatever params.yaml would refuse."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise LmcError(f"--set: found {text!r}, allowed: KEY=VALUE, e.g. filters=16")
+        if key in OPTIONS:
+            raise LmcError(f"--set {key}: use {OPTIONS[key]}")
+        if key in values:
+            raise LmcError(f"--set {key}: given twice; give it once")
+        values[key] = parse_yaml(value, f"--set {key}")
+    return validate(Settings, values, "--set")
+
+
+def prepare_dataset(project: Project, params: Params, name: str, folder: Path, told: Listener) -> None:
+    """Prepare a data set below `folder`, from the raw folder, the mirror or a download."""
+    from lmc_repro.data.prepare import prepare
+
+    parts = Parts(told)
+    try:
+        status = prepare(name, folder, project.raw, mirror_of(params), parts.on_progress)
+    finally:
+        parts.end()
+    if status["state"] != "ready":
+        told.line(f"data set {name}: {status['state']}: {status.get('reason')}")
+
+
+def ready_dataset(project: Project, params: Params, name: str, told: Listener) -> Path:
+    """Return the folder that holds a data set, prepared first where neither DVC nor another command has done so."""
+    prepared = prepared_dir(project, [name])
+    if prepared != project.prepared:
+        prepare_dataset(project, params, name, prepared, told)
+    return prepared
+
+
+def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None) -> Workspace:
+    """Return the workspace of a DVC stage: runs/ and results/ of the project, the active profile."""
+    plan = plan_study(params, study)
+    told = begin(params, plan.profile)
+    runs, results = project.runs / study, project.results / study
+    return make_workspace(project, plan, runs, results, project.prepared, jobs, None, told)
+
+
+def make_workspace(
+    project: Project,
+    plan: StudyPlan,
+    runs: Path,
+    results: Path,
+    prepared: Path,
+    jobs: int | None,
+    device: str | None,
+    told: Listener,
+) -> Workspace:
+    """Return a study's workspace, its device resolved, while another process imports what workers need."""
+    from lmc_repro.execution.devices import require_precision
+    from lmc_repro.execution.local import default_jobs, worker_context
+
+    worker_context()
+    resolved = resolve_device(device or plan.profile_config.device)
+    require_precision(plan.runs, resolved)
+    if resolved != "cpu":
+        # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory.
+        cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
+        plan = dataclasses.replace(plan, cells=cells)
+    jobs = jobs or default_jobs()
+    return Workspace(project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told)
+
+
+def show_report(
+    params: Params,
+    results: Path,
+    folder: Path,
+    choices: Mapping[str, Choice],
+    shown: Sequence[str],
+    as_json: bool = False,
+    exhibits: Sequence[str] = (),
+) -> None:
+    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`."""
+    from rich.console import Console
+
+    from lmc_repro.report.contents import read_report
+    from lmc_repro.report.json_tables import report_json
+    from lmc_repro.report.terminal import print_overview, print_section, print_study
+    from lmc_repro.report.write import write_report
+
+    asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
+    report = read_report(results, asked, [read_exhibit(results / key) for key in exhibits])
+    write_report(report, folder)
+    if as_json:
+        print(report_json(report))
+        return
+    console = Console()
+    if len(report.parts) > 1:
+        print_overview(report, console)
+    there = [part.study for part in report.parts if part.table is not None]
+    for part in report.parts:
+        if part.study in shown or there == [part.study]:
+            print_study(part, console)
+    for exhibit in report.exhibits:
+        if exhibit.key in shown:
+            print_section(exhibit, console)
+    if len(there) > 1 and not shown:
+        print(f"tables: lmc report {' '.join(there)}")
+    print(f"report: {folder / 'index.html'}")
+
+
+def _asked(params: Params, study: str, choice: Choice) -> Asked:
+    """Return what the report knows of a study besides its results; for a plan that cannot be made, the reason."""
+    from lmc_repro.report.contents import Asked
+    from lmc_repro.studies.costs import planned_cells
+    from lmc_repro.studies.reported import reported_claim
+
+    config = params.studies[study]
+    asked = Asked(config.title, reported_table(config), reported_claim(study), choice.profile or params.profile)
+    try:
+        return dataclasses.replace(asked, planned=planned_cells(plan_study(params, study, choice)))
+    except LmcError as error:
+        return dataclasses.replace(asked, unplanned=str(error))
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value, NaN refused."""
+    print(json.dumps(value, indent=2, allow_nan=False))
