@@ -85,7 +85,7 @@ def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
     logarithmic above where values are large; that of epochs is linear up to 1. Equal plots give equal bytes.
     """
     across = len(plot.panels["test"])
-    wide = max(2.4, 0.0 if plot.over_training else 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4
+    wide = max(3.6, 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4
     names = list(dict.fromkeys(line.label for panel in plot.panels["test"] for line in panel.series))
     bent = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05) > 5 * LINEAR_UP_TO
     label = Y_LABELS[plot.value] + (f" (logarithmic above {LINEAR_UP_TO:g})" if bent else "")
@@ -102,13 +102,15 @@ def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
                 axes.tick_params(axis="x", rotation=35)
         lost = any(not p.seeds for panel in plot.panels["test"] for line in panel.series for p in line.points)
         note = "" if not lost else " (no mark: no verdict)" if plot.over_training else " (x: no verdict)"
-        drawing.supxlabel(plot.x_label + note, fontsize=8.0)
+        for axes in grid[-1]:
+            axes.set_xlabel(plot.x_label + note)
         drawing.supylabel(label, fontsize=8.0)
         drawing.suptitle(title, x=0.01, ha="left", fontsize=9.0)
         styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(names)}
         handles = [grid[0][0].plot([], [], label=name, **_LINE, **style)[0] for name, style in styles.items()]
         if any(names):
-            drawing.legend(handles=handles, loc="outside lower left", ncols=3, handlelength=3.0)
+            columns = max(1, int((wide * across + 0.7) / (0.07 * max(map(len, names)) + 0.7)))
+            drawing.legend(handles=handles, loc="outside lower left", ncols=columns, handlelength=3.0)
         said = "; ".join(
             f"{split}{f', {panel.title}' if panel.title else ''}, {series.label}: "
             + ", ".join(f"{p.name} {points(p.mean) if p.seeds else NO_VERDICT}" for p in series.points)

@@ -193,18 +193,14 @@ def test_a_sample_looks_the_same_in_any_batch_stack_and_order() -> None:
                 assert not torch.equal(found[child], whole[0])
 
 
-def test_another_augmentation_seed_leaves_the_order_as_it_was() -> None:
-    (a, order), (b, other) = (seen([Seeds(trainer=0, loader=4, augmentation=s)], 10, 1) for s in (0, 1))
-    assert torch.equal(order, other)
-    assert (a != b).flatten(2).any(2).float().mean() > 0.9
-
-
-def test_early_noise_draws_for_the_first_epochs() -> None:
+def test_seeds_draw_for_their_epochs_and_leave_the_order_as_it_was() -> None:
+    plain = [Seeds(trainer=0, loader=4, augmentation=s) for s in (0, 1)]
+    (a, order), (b, other) = (seen([seeds], 10, 1) for seeds in plain)
+    assert torch.equal(order, other) and (a != b).flatten(2).any(2).float().mean() > 0.9
     early = EarlyNoise(until=2, loader=4, augmentation=0)
     shared = Seeds(trainer=0, loader=4, augmentation=1, early=early)
     for epoch, like in enumerate((0, 0, 1, 1)):
-        plain = Seeds(trainer=0, loader=4, augmentation=like)
-        assert torch.equal(seen([shared], 10, epoch)[0], seen([plain], 10, epoch)[0])
+        assert torch.equal(seen([shared], 10, epoch)[0], seen([plain[like]], 10, epoch)[0])
 
 
 def test_recorded_digest_is_that_of_the_draws() -> None:
