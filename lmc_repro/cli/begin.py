@@ -54,6 +54,7 @@ def make_workspace(
     jobs: int | None,
     device: str | None,
     told: Listener,
+    tracked: bool = True,
 ) -> Workspace:
     """Return what a study is computed in, its device resolved, while another process imports what workers need."""
     from lmc_repro.execution.workers import begin_early
@@ -64,8 +65,9 @@ def make_workspace(
 
     resolved = resolve_device(device or plan.profile_config.device)
     require_precision(plan.runs, resolved)
-    if resolved != "cpu":
-        # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory.
+    if resolved != "cpu" or not tracked:
+        # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory. A machine without tracking has
+        # little installed, and the bits are the same.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
     return Workspace(
@@ -78,4 +80,5 @@ def make_workspace(
         device=resolved,
         tag=process_tag(resolved),
         listener=told,
+        tracked=tracked,
     )

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import cast, get_args
 
 from lmc_repro.cli.begin import dvc_workspace, make_workspace, open_project, prepare_dataset
 from lmc_repro.cli.progress import listener
@@ -16,6 +17,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
 from lmc_repro.studies.expand import Choice, plan_study
 from lmc_repro.studies.workspace import begin_process, prepared_dir, study_lock
+from lmc_repro.training.run_folder import Keep
 
 
 def check_command(mark: Path | None, plans: Path | None) -> None:
@@ -77,15 +79,21 @@ def link_command() -> None:
     project, params = open_project()
     for study in params.studies:
         workspace = dvc_workspace(project, params, study, None)
-        from lmc_repro.report.read import has_results
+        from lmc_repro.results.read import has_results
         from lmc_repro.studies.compare import link_study
 
         if has_results(workspace.results):
             link_study(workspace)
 
 
-def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out: Path | None) -> None:
-    """Do all steps of one study below out/."""
+def run_command(
+    study: str, choice: Choice, jobs: int | None, dry_run: bool, out: Path | None, tracked: bool, keep: str
+) -> None:
+    """Do all steps of one study below out/; without `tracked` all but MLflow and the report."""
+    if keep not in get_args(Keep):
+        raise LmcError(f"--keep: found {keep!r}, allowed: {', '.join(get_args(Keep))}")
+    if tracked and keep != "all":
+        raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
     project, params = open_project()
     plan = plan_study(params, study, choice)
     begin_process(params, plan.profile, told := listener())
@@ -99,16 +107,21 @@ def run_command(study: str, choice: Choice, jobs: int | None, dry_run: bool, out
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
     for name in names:
-        prepare_dataset(project, params, name, prepared, told)
+        if tracked or prepared != project.prepared:  # all are ready there; a bare machine has no readers of images
+            prepare_dataset(project, params, name, prepared, told)
     workspace = make_workspace(
-        project, plan, folder / "runs", folder / "results" / study, prepared, jobs, choice.device, told
+        project, plan, folder / "runs", folder / "results" / study, prepared, jobs, choice.device, told, tracked
     )
+    workspace = dataclasses.replace(workspace, keep=cast("Keep", keep))
     from lmc_repro.studies.compare import compare_study
     from lmc_repro.studies.train import train_study
 
     with study_lock(project, folder, told):
         counts = train_study(workspace)
         compare_study(workspace)
+        if not tracked:
+            print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
+            return
         # Of the cells that could have been chosen, those that were not are named with their cost.
         whole = dataclasses.replace(choice, rows=(), columns=())
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,))

@@ -63,7 +63,7 @@ def list_command(study: str, profile: str | None, uri: str | None, as_json: bool
 
 def _from_files(study: str, profile: str, places: tuple[Path, Path], why: str) -> tuple[str, list[ListedCell]]:
     from lmc_repro.report.listing import cells_of_files
-    from lmc_repro.report.read import has_results
+    from lmc_repro.results.read import has_results
 
     for folder in (places[0] / study, places[1] / "results" / study):
         if has_results(folder):

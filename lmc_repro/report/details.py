@@ -9,10 +9,10 @@ from typing import Any
 
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SplitName
-from lmc_repro.report.records import CellRecord, PairRecord, StudyResults
 from lmc_repro.report.sentences import ORDER
 from lmc_repro.report.table import Entry, mean_error, mean_floor
 from lmc_repro.report.words import NO_VERDICT, NONE, PAIRS, letter, points, spread
+from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 from lmc_repro.schemas.base import mark_text
 
 Rows = list[list[str]]
@@ -91,7 +91,7 @@ def _barriers(pair: PairRecord, split: SplitName) -> list[str]:
         return [pair.pair, split, *[NONE] * 6, ends, NONE]
     loss = NONE if found.loss_barrier is None else f"{found.loss_barrier:.4f}"
     return [
-        pair.pair, split, points(found.barrier), points(found.floor), points(found.line), points(found.mid_signed),
+        pair.pair, split, points(found.barrier), points(found.floor), points(found.line), points(found.midpoint_excess),
         f"{found.argmax_alpha:g}", points(found.normalised), ends, loss,
     ]  # fmt: skip
 

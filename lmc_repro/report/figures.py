@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.drawing import LINES, QUIET, drawing_style, inch_axes, render
 from lmc_repro.report.panels import Scale, shared_scale
-from lmc_repro.report.records import Axis
 from lmc_repro.report.table import StudyTable
 from lmc_repro.report.words import LEFT_OUT, NO_VERDICT, NOT_RUN, means
+from lmc_repro.results.schema import Axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,6 @@ from lmc_repro.report.agreement import (
 from lmc_repro.report.contents import Report, Section, StudyPart
 from lmc_repro.report.overview import overview
 from lmc_repro.report.planned import NotRun, hours_text, total
-from lmc_repro.report.records import CellRecord, StudyResults
 from lmc_repro.report.sentences import agrees, figure_shows, statements_show, table_shows, values_show
 from lmc_repro.report.statements import Finding
 from lmc_repro.report.table import Entry, StudyTable, mean_error, mean_floor
@@ -38,6 +37,7 @@ from lmc_repro.report.words import (
     points,
     spread,
 )
+from lmc_repro.results.schema import CellRecord, StudyResults
 
 ORDER: tuple[SplitName, SplitName] = ("test", "train")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SPLITS, Curve
-from lmc_repro.report.records import CellRecord, StudyResults
+from lmc_repro.results.schema import CellRecord, StudyResults
 
 WIDTH, HEIGHT = 190.0, 118.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 8.0, 6.0, 20.0

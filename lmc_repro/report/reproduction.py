@@ -20,8 +20,6 @@ from lmc_repro.report.markdown import (
     two_by_two_markdown,
 )
 from lmc_repro.report.planned import Planned, hours_text
-from lmc_repro.report.read import has_results, read_study
-from lmc_repro.report.records import StudyResults
 from lmc_repro.report.sentences import statements_show
 from lmc_repro.report.statements import findings
 from lmc_repro.report.table import Entry, StudyTable, mean_error, study_table, untrained
@@ -39,6 +37,8 @@ from lmc_repro.report.words import (
     spreads,
     verdict,
 )
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import StudyResults
 from lmc_repro.schemas.claim import Claim
 
 MACHINE = "machine.txt"

@@ -29,7 +29,7 @@ from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.marks import marks_within
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.progress import Progress, clear_progress, load_progress, save_progress
-from lmc_repro.training.run_folder import MetricRow, RunFolder
+from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import EpochSteps, LoaderSteps
@@ -222,7 +222,7 @@ class _Training:
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
             "checkpoints": {mark_text(mark): sha for mark, sha in checkpoints.items()},
-            "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
+            "files": {name: sha256_file(folder.path / name) for name in content_names(list(checkpoints))},
         }
         write_json(folder.status_file, status)
         clear_progress(folder)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask
 from lmc_repro.compare.two_runs import find_end
-from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import read_status, require_ready
 from lmc_repro.errors import LmcError
@@ -20,14 +20,12 @@ from lmc_repro.execution.pool import default_jobs, map_tasks, run_stacks
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.progress import part
 from lmc_repro.project import Project
-from lmc_repro.schemas.base import mark_text
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
-from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
@@ -68,7 +66,7 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     compared = None
     if path is not None:
         points = sum(key.startswith("alpha ") for key in path)
-        compared = _compare_path(reader, run, path, _measure(records, folders, points, place))
+        compared = _compare_path(reader, run, path, _measure(folders, points, place))
     certificate = Certificate(kind, run.run_id, trainings, compared, (), len(records), time.monotonic() - begun)
     if certificate.identical:
         return certificate
@@ -162,24 +160,10 @@ def _compare(record: StoredTraining, folder: RunFolder, place: Place) -> Trainin
     )
 
 
-def _measure(records: Sequence[StoredTraining], folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
+def _measure(folders: Sequence[RunFolder], points: int, place: Place) -> PairResult:
     """Measure the path between the weights made again."""
-    (first, second), config = folders, records[0].config
-
-    def weights(folder: RunFolder, epoch: float) -> Checkpoint:
-        return verified(folder.checkpoint(epoch), folder.status()["checkpoints"][mark_text(epoch)], folder.fix)
-
-    task = PairTask(
-        pair="again",
-        trainer_seed=config.seeds.trainer,
-        fingerprints=(first.fingerprint, second.fingerprint),
-        diverged=(first.status()["diverged_epoch"], second.status()["diverged_epoch"]),
-        weights={epoch: (weights(first, epoch), weights(second, epoch)) for epoch in config.evaluate_at},
-        model=config.model,
-        data=config.data,
-        prepared=place.prepared,
-        points=points,
-    )
+    first, second = map(PairEnd.of, folders)
+    task = pair_task("again", (first, second), place.prepared, points)
     return next(map_tasks(measure_pair, [task], 1))
 
 

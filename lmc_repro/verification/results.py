@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.compare.files import CURVE_COLUMNS, RunRecord, curves_csv, measured_record
-from lmc_repro.compare.stored import judged_pair
-from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
-from lmc_repro.files import json_bytes, read_json
+from lmc_repro.files import read_json
 from lmc_repro.progress import part
 from lmc_repro.project import Project
-from lmc_repro.report.read import has_results, read_study
+from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import CURVE_COLUMNS, CellRecord, PairRecord, RunRecord
+from lmc_repro.results.write import curves_of, pair_record, results_files, run_record
 from lmc_repro.schemas.profile import Judgement
-from lmc_repro.studies.compare import ends_problem
-from lmc_repro.studies.publish import curves_by_pair
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.verification.differences import Tally, csv_values, first_difference, json_values
@@ -66,13 +62,12 @@ class Results:
     def __init__(self, place: Place, judgement: Judgement) -> None:
         """Read a place; of `judgement`, the profile's, the threshold is the results' own."""
         self.place, self.study = place, read_study(place.results)
-        self.runs, self.cells = (read_json(place.results / name, place.fix) for name in ("runs.json", "cells.json"))
-        self.judgement = judgement.model_copy(update={"threshold": float(self.study.threshold)})
-        self.pairs: dict[PairName, tuple[dict[str, Any], dict[str, Any]]] = {
-            (cell["cell"], pair["pair"]): (cell, pair) for cell in self.cells for pair in cell["pairs"]
+        self.judgement = judgement.model_copy(update={"threshold": self.study.threshold})
+        self.by_key = {cell.key: cell for cell in self.study.cells}
+        self.pairs: dict[PairName, tuple[CellRecord, PairRecord]] = {
+            (cell.key, pair.pair): (cell, pair) for cell in self.study.cells for pair in cell.pairs
         }
-        self.by_key = {cell["cell"]: cell for cell in self.cells}
-        self.curves = curves_by_pair(self.study)
+        self.curves = self.study.curves_by_pair()
 
     def folder(self, fingerprint: str) -> RunFolder:
         return RunFolder(self.place.runs / fingerprint)
@@ -81,36 +76,47 @@ class Results:
         """Return a pair judged from curves.csv, with its runs' status files as far as these can be read."""
         cell, pair = self.pairs[name]
         statuses = {}
-        for fingerprint in pair["fingerprints"]:
+        for fingerprint in pair.fingerprints:
             try:
                 statuses[fingerprint] = {"diverged_epoch": self.folder(fingerprint).status()["diverged_epoch"]}
             except (LmcError, KeyError, TypeError):
                 statuses[fingerprint] = {"diverged_epoch": None}
-        return judged_pair(pair, self.curves[name], cell["config"], statuses)
+        return judged_pair(pair, self.curves[name], cell.config, statuses)
 
-    def judged(self, cell: Mapping[str, Any], pairs: Mapping[PairName, PairResult]) -> CellResult:
+    def judged(self, cell: CellRecord, pairs: Mapping[PairName, PairResult]) -> CellResult:
         """Return a cell from its pairs, judged by the results' threshold."""
-        classes = dataset_info(cell["config"]["data"]["dataset"]).classes
-        return judge_cell([pairs[cell["cell"], pair["pair"]] for pair in cell["pairs"]], self.judgement, classes)
+        return judged_cell(cell.config, self.judgement, [pairs[cell.key, pair.pair] for pair in cell.pairs])
 
-    def difference(self, name: str, made: bytes) -> str | None:
-        """Return one line on the first key of a file that differs from its recomputed bytes; None for equal bytes."""
-        path = self.place.results / name
+    def check(
+        self,
+        tally: Tally,
+        name: str,
+        runs: Sequence[RunRecord] | None = None,
+        cells: Mapping[str, CellResult] | None = None,
+        pairs: Mapping[PairName, PairResult] | None = None,
+    ) -> None:
+        """Compare a file with its bytes recomputed from runs, cells or pairs; name the first key that differs."""
+        study = self.study
+        if runs is not None:
+            study = replace(study, runs=tuple(runs))
+        if cells is not None:
+            study = replace(study, cells=tuple(_remade(cell, cells.get(cell.key)) for cell in study.cells))
+        if pairs is not None:
+            of_cell = {cell.key: [pairs[cell.key, pair.pair] for pair in cell.pairs] for cell in study.cells}
+            study = replace(study, curves=curves_of(of_cell))
+        path, made = self.place.results / name, results_files(study)[name]
         if (recorded := path.read_bytes()) == made:
-            return None
+            tally.add(name, None)
+            return
         keys = CURVE_COLUMNS[1:6]  # all but the study
         there, here = (csv_values(c, keys) if name == "curves.csv" else json_values(c) for c in (recorded, made))
-        return f"{path}: {first_difference(there, here)}; {self.place.fix}"
+        tally.add(name, f"{path}: {first_difference(there, here)}; {self.place.fix}")
 
-    def cells_json(self, results: Mapping[str, CellResult]) -> bytes:
-        """Return cells.json with all that follows from the paths recomputed, for the cells of `results`."""
-        known = {key: measured_record(result) for key, result in results.items()}
-        return json_bytes([{**cell, **known.get(cell["cell"], {})} for cell in self.cells])
 
-    def curves_csv(self, pairs: Mapping[PairName, PairResult]) -> bytes:
-        """Return the curves.csv of these pairs."""
-        of_cell = {c["cell"]: [pairs[c["cell"], pair["pair"]] for pair in c["pairs"]] for c in self.cells}
-        return curves_csv(str(self.study.study), of_cell)
+def _remade(cell: CellRecord, result: CellResult | None) -> CellRecord:
+    if result is None:
+        return cell
+    return replace(cell, pairs=tuple(map(pair_record, result.pairs)), summary=result.summary)
 
 
 def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
@@ -120,21 +126,21 @@ def check_runs(results: Results, tally: Tally, listener: Listener) -> set[str]:
         The fingerprints of the runs whose files are all as recorded.
     """
     whole, made = set(), []
-    entries = results.runs["runs"]
+    entries = results.study.runs
     with part(listener, f"checking {len(entries)} run folders", len(entries)):
         for entry in entries:
-            listener.advance(1, entry["fingerprint"])
-            folder = results.folder(entry["fingerprint"])
+            listener.advance(1, entry.fingerprint)
+            folder = results.folder(entry.fingerprint)
             missing = f"{folder.path}: no finished run, which {results.place.results / 'runs.json'} names; {folder.fix}"
             if not tally.add("run folders", folder.damage() if folder.is_complete() else missing):
                 made.append(entry)
                 continue
             try:
-                made.append(RunRecord.of(folder, entry["cell"], folder.config(), folder.status()).entry())
+                made.append(run_record(folder, entry.cell, folder.config(), folder.status()))
             except KeyError as error:
                 raise LmcError(f"{folder.status_file}: no {error}; {folder.fix}") from None
             whole.add(folder.fingerprint)
-    tally.add("runs.json", results.difference("runs.json", json_bytes({**results.runs, "runs": made})))
+    results.check(tally, "runs.json", runs=made)
     return whole
 
 
@@ -148,11 +154,11 @@ def check_cells(
         since their runs may have diverged.
     """
     pairs = {name: results.recomputed(name) for name in results.pairs}
-    sound = {cell["cell"] for cell in results.cells if {f for p in cell["pairs"] for f in p["fingerprints"]} <= whole}
+    sound = {cell.key for cell in results.study.cells if cell.fingerprints <= whole}
     for (cell, _), pair in pairs.items():
         if cell in sound:
             problem = ends_problem(results.place.runs, results.study.numerics, pair)
             tally.add("ends of paths", problem and f"{results.place.results / 'curves.csv'}: cell {cell}: {problem}")
-    made = {cell["cell"]: results.judged(cell, pairs) for cell in results.cells if cell["cell"] in sound}
-    tally.add("cells.json", results.difference("cells.json", results.cells_json(made)))
+    made = {cell.key: results.judged(cell, pairs) for cell in results.study.cells if cell.key in sound}
+    results.check(tally, "cells.json", cells=made)
     return pairs, made

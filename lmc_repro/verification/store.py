@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.compare.pair import PairTask, pair_key
-from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import map_tasks
 from lmc_repro.progress import part
@@ -64,7 +65,7 @@ class StoredStudy:
 
     def pair(self, name: PairName) -> StoredRun | None:
         """Return a pair's run; of several, with other numbers of points, the one with that of the results."""
-        first, second = self.results.pairs[name][1]["fingerprints"]
+        first, second = self.results.pairs[name][1].fingerprints
         found = self._pairs.get((name[0], first, second), [])
         key = pair_key((first, second), self.results.study.points, self.results.study.numerics)
         return next((run for run in found if run.tags.get(names.PAIR_KEY) == key), found[-1] if found else None)
@@ -77,7 +78,7 @@ class StoredStudy:
 def check_trainings(stored: StoredStudy, whole: set[str], tally: Tally, listener: Listener) -> None:
     """Check the trainings of every cell against their run folders, and each stored checkpoint once."""
     results, seen = stored.results, set[str]()
-    wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair["fingerprints"])
+    wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair.fingerprints)
     with part(listener, f"checking {len(wanted)} trainings in MLflow", len(wanted)):
         for cell, fingerprint in wanted:
             listener.advance(1, cell)
@@ -112,12 +113,12 @@ def check_pairs(
 ) -> None:
     """Check the numbers that MLflow shows of pairs and cells against those recomputed from curves.csv."""
     with part(listener, f"checking {len(cells)} cells in MLflow", len(cells)):
-        for cell in (cell for cell in stored.results.cells if cell["cell"] in cells):
-            key, runs = cell["cell"], list[StoredRun | None]()
-            for pair in cell["pairs"]:
-                runs.append(run := stored.pair((key, pair["pair"])))
-                tally.add("pairs in MLflow", _pair_problem(stored, run, key, pairs[key, pair["pair"]]))
-            run, points = stored.cell(runs[-1]), cell_points(cells[key], cell["paper"])
+        for cell in (cell for cell in stored.results.study.cells if cell.key in cells):
+            key, runs = cell.key, list[StoredRun | None]()
+            for pair in cell.pairs:
+                runs.append(run := stored.pair((key, pair.pair)))
+                tally.add("pairs in MLflow", _pair_problem(stored, run, key, pairs[key, pair.pair]))
+            run, points = stored.cell(runs[-1]), cell_points(cells[key], cell.paper)
             missing = f"{stored.reader.uri}: no finished run of cell {key}; {stored.results.place.fix}"
             problem = points_problem(run, _logged(stored.reader, run), points) if run else missing
             tally.add("cells in MLflow", problem)
@@ -186,19 +187,10 @@ def measure_again(
 def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
     """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
     pair = stored.results.pairs[name][1]
-    a, b = (stored.training(name[0], fingerprint) for fingerprint in pair["fingerprints"])
+    a, b = (stored.training(name[0], fingerprint) for fingerprint in pair.fingerprints)
     epochs = sorted(stored.results.curves[name])
     if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
     load = stored.reader.checkpoint
-    return PairTask(
-        pair=pair["pair"],
-        trainer_seed=pair["trainer_seed"],
-        fingerprints=(a.run.fingerprint, b.run.fingerprint),
-        diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
-        weights={epoch: (load(a.run, epoch), load(b.run, epoch)) for epoch in epochs},
-        model=a.config.model,
-        data=a.config.data,
-        prepared=prepared,
-        points=stored.results.study.points,
-    )
+    first, second = (PairEnd(end.run.fingerprint, end.config, end.status, partial(load, end.run)) for end in (a, b))
+    return pair_task(pair.pair, (first, second), prepared, stored.results.study.points, epochs=epochs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from lmc_repro.compare.pair import EVALUATION_NUMERICS
+from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.pool import default_jobs
@@ -108,8 +108,8 @@ def _verify(
     measured, left_out = measure_again(stored, prepared, default_jobs(), tally, listener)
     again = pairs | measured
     made = {key: results.judged(cell, again) for key, cell in results.by_key.items() if key in cells}
-    tally.add("curves.csv", results.difference("curves.csv", results.curves_csv(again)))
-    tally.add("cells.json", results.difference("cells.json", results.cells_json(made)))
+    results.check(tally, "curves.csv", pairs=again)
+    results.check(tally, "cells.json", cells=made)
     return left_out
 
 

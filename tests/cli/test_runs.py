@@ -15,10 +15,10 @@ import torch
 from small_results import make_cell, make_pair
 from trained_store import TrainedStore, make_trained_store, network, use_real_networks, write_params
 
+from lmc_repro.barriers import measure
 from lmc_repro.barriers.barrier import mean_barrier
 from lmc_repro.cli import main
 from lmc_repro.cli.runs import compare_runs_command, list_command, show_command
-from lmc_repro.compare import measure
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
@@ -243,7 +243,7 @@ def test_without_a_store_the_results_are_listed(
         (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
     with pytest.raises(LmcError, match="there are no results; run `lmc run one`"):
         list_command("one", None, None, False)
-    from lmc_repro.compare.files import write_results
+    from lmc_repro.results.write import write_results
 
     plan = small_study.make_plan()
     results = {cell.key: make_cell(cell) for cell in plan.cells if cell.row == "deep"}
@@ -278,7 +278,7 @@ def test_the_command_line_tells_two_runs_from_a_study(
 
 
 def test_the_report_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    from lmc_repro.compare.files import write_results
+    from lmc_repro.results.write import write_results
 
     monkeypatch.chdir(tmp_path)
     write_params(Project(tmp_path))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from lmc_repro.report.figures import curves_figure
-from lmc_repro.report.read import read_study
 from lmc_repro.report.table import study_table
+from lmc_repro.results.read import read_study
 
 
 def test_equal_results_give_equal_bytes_and_other_results_others(write_study) -> None:

@@ -16,11 +16,11 @@ from lmc_repro.report.json_tables import report_json
 from lmc_repro.report.overview import overview, part_outcome
 from lmc_repro.report.page import html_page
 from lmc_repro.report.planned import Planned, total
-from lmc_repro.report.records import Axis
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.terminal import print_overview, print_study
 from lmc_repro.report.words import paper_name
 from lmc_repro.report.write import report_markdown, write_report
+from lmc_repro.results.schema import Axis
 from lmc_repro.schemas.claim import Claim, Statement
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]

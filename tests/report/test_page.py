@@ -90,7 +90,7 @@ def test_numbers_of_the_details_are_those_of_the_files(write_study) -> None:
         for row in pairs[1:]:
             named = dict(zip(pairs[0], row, strict=True))
             numbers = next(p for p in cell["pairs"] if p["pair"] == named["pair"])[named["split"]]
-            assert named["barrier"] == said(numbers["barrier"]) and named["middle"] == said(numbers["mid_signed"])
+            assert named["barrier"] == said(numbers["barrier"]) and named["middle"] == said(numbers["midpoint_excess"])
             assert named["errors of the ends"] == f"{numbers['error_0']:.2f} / {numbers['error_1']:.2f}"
         fingerprints = [f for pair in cell["pairs"] for f in pair["fingerprints"]]
         assert [row[-1] for row in ends[1:]] == fingerprints

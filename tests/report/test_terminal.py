@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from lmc_repro.report.read import read_study
 from lmc_repro.report.table import study_table
 from lmc_repro.report.terminal import print_table
+from lmc_repro.results.read import read_study
 
 
 def _printed(folder, width: int) -> str:

@@ -58,8 +58,8 @@ import pickle
 from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.compare.files import cell_record
-from lmc_repro.compare.pair import judge_mark
+from lmc_repro.results.write import cell_record
+from lmc_repro.barriers.pair import PairTask, judge_mark, pair_key
 from lmc_repro.schemas.profile import Judgement
 from lmc_repro.studies import compare
 from lmc_repro.training.checkpoint import Checkpoint
@@ -71,14 +71,14 @@ for plan in plans:
         results = []
         for pair in cell.pairs:
             run = pair.runs[0]
-            compare.pair_key(("a", "b"), 11, "portable")
+            pair_key(("a", "b"), 11, "portable")
             judged = judge_mark(1, {"train": flat, "test": flat}, (None, None), 10, 10)
-            task = compare.PairTask(pair.name, pair.trainer_seed, ("a", "b"), (None, None), {1: (file, file)},
-                                    run.model, run.data, Path("prepared"), 11)
+            task = PairTask(pair.name, pair.trainer_seed, ("a", "b"), (None, None), {1: (file, file)},
+                            run.model, run.data, Path("prepared"), 11)
             pickle.dumps((compare.measure_and_draw, compare.DrawnTask(task, compare.figure_title(cell, pair.name))))
             result = PairResult(pair.name, 0, ("a", "b"), 10, (judged,), 1.0, 0.0, {"train": 0.0, "test": 0.0})
             results.append(pickle.loads(pickle.dumps(result)))
-        assert cell_record(cell, judge_cell(results, Judgement(threshold=2.0), 10))["parameters"] > 0
+        assert cell_record(cell, judge_cell(results, Judgement(threshold=2.0), 10)).parameters > 0
 end()
 """
 

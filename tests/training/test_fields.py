@@ -12,7 +12,7 @@ import pytest
 from helpers import ADAM, SGD, run_config
 from pydantic import BaseModel
 
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.barriers.pair import pair_key
 from lmc_repro.schemas.data import StepSettings
 from lmc_repro.schemas.model import ModelSettings
 from lmc_repro.schemas.optimizer import OptimizerSettings

@@ -1,4 +1,4 @@
-"""What is typed to make a study, here or on another machine, or to measure a path of one's own."""
+"""What is typed to make a study, to publish one, or to measure a path of one's own."""
 
 from __future__ import annotations
 
@@ -41,12 +41,18 @@ def run(
     device: Device = None,
     dry_run: DryRun = False,
     out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
+    no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Use neither MLflow nor the report.")] = False,
+    keep: Annotated[
+        str, typer.Option(help="Checkpoints that stay in the run folders: all, last or none; needs --no-tracking.")
+    ] = "all",
 ) -> None:
     """Prepare, train, compare and report one study, without DVC.
 
     Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Finished runs are reused, whoever trained them; interrupted
     ones go on from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as in
     params.yaml: --set init=kaiming-normal --set 'augment={flip: true}'.
+
+    With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
     from lmc_repro.cli.commands import run_command
     from lmc_repro.cli.settings import parse_settings
@@ -54,62 +60,36 @@ def run(
 
     given, narrowed = parse_settings(tuple(set_ or ())), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
-    run_command(study, choice, jobs, dry_run, out)
+    run_command(study, choice, jobs, dry_run, out, not no_tracking, keep)
 
 
-def plan(
-    study: Study,
-    out: Annotated[Path, typer.Option(help="The file to write, e.g. plan.json.")],
+def publish(
+    study: Annotated[str, typer.Argument(metavar="STUDY_OR_DIR", help="A study of params.yaml, or a carried folder.")],
     profile: Profile = None,
-    row: Row = None,
-    column: Column = None,
     pairs: Pairs = None,
     replicas: Replicas = None,
-    dataset: Dataset = None,
-    width: Width = None,
     epochs: Epochs = None,
     set_: Set = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write a study as JSON, to be trained on a GPU machine.
-
-    The machine needs little else. There: python -m lmc_repro.execution.bundle plan.json --device cuda --out
-    table1.lmc, with this package, torch, numpy, pydantic, safetensors and a copy of data/prepared. Back here: lmc
-    import table1.lmc
-    """
-    from lmc_repro.cli.bundles import plan_command
-    from lmc_repro.cli.settings import parse_settings
-    from lmc_repro.studies.expand import Choice
-
-    given, narrowed = parse_settings(tuple(set_ or ())), (tuple(row or ()), tuple(column or ()))
-    plan_command(study, Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, None, given), out)
-
-
-def import_(
-    file: Annotated[Path, typer.Argument(help="What `python -m lmc_repro.execution.bundle` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
-) -> None:
-    """Bring in a study that was computed on another machine.
-
-    Into MLflow and out/PROFILE/STUDY. The file is checked first: names, checksums, versions, that its runs and
-    pairs are those of its plan. Importing it again changes nothing. Runs and pairs without weights carry the tag
-    lmc.weights: they can be looked at, not compared with others.
-    """
-    from lmc_repro.cli.bundles import import_command
-
-    import_command(file, out)
-
-
-def publish(study: Study, profile: Profile = None, tracking_uri: TrackingUri = None) -> None:
     """Fill an MLflow store from runs/STUDY and results/STUDY.
 
     Also an empty or a remote one. After `git clone` and `dvc pull`: trainings with their checkpoints, pairs, cells
     and the view. Nothing is trained or measured, and no data set is needed. What is there already is left alone;
     after an interruption, call it again. Another --profile than the active one is looked for below out/, where `lmc
     run` writes.
+
+    A folder, made elsewhere by `lmc run --no-tracking`, is checked first: links, checksums, versions, counts, and that
+    its runs are those of params.yaml under the options given here. Runs and pairs without weights get the tag
+    lmc.weights: they can be looked at, not compared with others.
     """
     from lmc_repro.cli.publish import publish_command
+    from lmc_repro.cli.settings import parse_settings
+    from lmc_repro.studies.expand import Choice
 
-    publish_command(study, profile, tracking_uri)
+    settings = parse_settings(tuple(set_ or ()))
+    choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
+    publish_command(study, choice, tracking_uri)
 
 
 def barrier(
