@@ -156,7 +156,7 @@ def cell_record(cell: Cell, result: CellResult) -> CellRecord:
 def pair_record(pair: PairResult) -> PairRecord:
     """Return a pair's record: all that was measured of it but the curves, judged at the last epoch."""
     final = pair.final
-    found: dict[SplitName, Barriers | None] = {split: final.barriers and final.barriers[split] for split in SPLITS}
+    found: dict[SplitName, Barriers | None] = dict.fromkeys(SPLITS) | (final.barriers or {})
     shares = {split: final.curves[split].errors for split in SPLITS}
     return PairRecord(
         pair=pair.pair,
