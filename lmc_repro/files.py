@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,17 @@ def json_bytes(value: Any) -> bytes:
 
 
 def read_json(path: Path, fix: str) -> Any:
-    """Return the JSON value in a file; LmcError that ends with `fix` if it is absent or damaged."""
+    """Return the JSON value in a file; LmcError that ends with `fix` if it is absent, damaged or not finite."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError) as error:
         raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"found {text}, a number must be finite")
+    return number
 
 
 def sha256_file(path: Path) -> str:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lmc_repro.errors import LmcError
-from lmc_repro.report.read import read_study
-from lmc_repro.report.records import CellRecord
 from lmc_repro.report.reproduction import Part, read_parts
 from lmc_repro.report.table import study_table
 from lmc_repro.report.text import markdown_table
 from lmc_repro.report.words import flags, points, spread
+from lmc_repro.results.read import read_study
+from lmc_repro.results.schema import CellRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/method.md")

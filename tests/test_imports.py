@@ -28,6 +28,7 @@ ORDER = (
     "models",
     "training",
     "barriers",  # evaluates weights with training's forward passes
+    "results",  # files of what barriers found, written and read in one place
     "tracking",  # publishes what training and barriers made
     "execution",
     "compare",  # finds its runs through tracking
@@ -40,11 +41,8 @@ ORDER = (
     "cli",
 )
 
-COMMANDS = {"execution.bundle"}
-"""Modules that are commands of their own, for a machine with torch and little else: they import as cli does."""
-
 TRACKED, STREAMED, VERSIONED = {"mlflow"}, {"ffcv"}, {"dvc"}
-BARE = ("schemas", "data", "models", "training", "barriers")
+BARE = ("schemas", "data", "models", "training", "barriers", "results")
 """Packages that a GPU machine needs; of these only what streams imports ffcv, inside its functions."""
 STREAMS = {"data.beton"}
 
@@ -87,7 +85,7 @@ def upward(graph: dict[str, set[str]], order: tuple[str, ...]) -> list[str]:
         f"{module} -> {target}"
         for module, targets in graph.items()
         for target in targets
-        if module and module not in COMMANDS and rank[module.split(".")[0]] < rank[target.split(".")[0]]
+        if module and rank[module.split(".")[0]] < rank[target.split(".")[0]]
     ]
 
 

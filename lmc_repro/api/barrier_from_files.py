@@ -16,9 +16,9 @@ from lmc_repro.api.network import OwnModule, own_code
 from lmc_repro.api.runs import one_thread
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.modules import path_between
+from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import MarkResult
-from lmc_repro.compare.pair import judge_mark
 from lmc_repro.data.custom_dataset import Batches, Samples
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask
-from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
@@ -33,6 +33,10 @@ class End:
     @property
     def name(self) -> str:
         return str(self.run.tags.get("mlflow.runName", self.run.run_id))
+
+    def with_last(self, weights: Checkpoint) -> PairEnd:
+        """Return the end of a path from its last weights, at whatever epoch."""
+        return PairEnd(self.run.fingerprint, self.config, self.run.status, lambda epoch: weights)
 
 
 @dataclass(frozen=True)
@@ -103,24 +107,16 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
         found = {name: tuple(tensor.shape) for name, tensor in file.tensors().items()}
         if found != expected:
             raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
-    result = measure_pair(pair_task(a, b, (files[0], files[1]), prepared, points))
-    kind = "noise" if _same_initialisation(a, b) else "init"
-    return TwoRuns(ends, kind, settings_that_differ(a, b), points, result)
-
-
-def pair_task(a: End, b: End, weights: tuple[Checkpoint, Checkpoint], prepared: Path, points: int) -> PairTask:
-    """Return the task of measuring the path between the last weights of two runs, on the data that `a` saw."""
-    return PairTask(
-        pair="0",
-        trainer_seed=a.config.seeds.trainer,
-        fingerprints=(a.run.fingerprint, b.run.fingerprint),
-        diverged=(a.run.status["diverged_epoch"], b.run.status["diverged_epoch"]),
-        weights={max(a.config.epochs, b.config.epochs): weights},
-        model=a.config.model,
-        data=a.config.data,
-        prepared=prepared,
-        points=points,
+    same = _same_initialisation(a, b)
+    result = measure_pair(
+        pair_task("two runs", (a.with_last(files[0]), b.with_last(files[1])), prepared, points, epochs=last_epoch(a, b))
     )
+    return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
+
+
+def last_epoch(a: End, b: End) -> tuple[int]:
+    """Return the one epoch at which the path between two last checkpoints is judged."""
+    return (max(a.config.epochs, b.config.epochs),)
 
 
 def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:

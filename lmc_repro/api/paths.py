@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmc_repro.api.compare_runs import End, check_pair, pair_task
+from lmc_repro.api.compare_runs import End, check_pair, last_epoch
 from lmc_repro.api.runs import Run, one_thread
 from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.measure import measure_on
+from lmc_repro.barriers.pair import pair_task
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.figure import curves_figure
-from lmc_repro.compare.measure import measure_on
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
@@ -50,13 +51,15 @@ def measure_pair(a: Run, b: Run, dataset: Dataset, points: int = 11) -> PairResu
     Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
     LmcError where a line between the two asks nothing: other architectures or data, or no noise that differs.
     """
-    ends = _end(a), _end(b)
-    check_pair(*ends, len(dataset.train))
+    first, second = _end(a), _end(b)
+    check_pair(first, second, len(dataset.train))
     if (seen := a.status["data_digest"]) != dataset.digest:
         digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
         raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
+    ends = first.with_last(_file(a)), second.with_last(_file(b))
+    task = pair_task("0", ends, Path(), points, epochs=last_epoch(first, second))
     with one_thread():
-        return measure_on(dataset, pair_task(*ends, (_file(a), _file(b)), Path(), points))
+        return measure_on(dataset, task)
 
 
 def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> Picture:

@@ -66,7 +66,7 @@ class Barriers:
     barrier: float
     floor: float
     line: float
-    mid_signed: float | None
+    midpoint_excess: float | None
     argmax_alpha: float
     normalised: float | None
     normalised_own: float | None
@@ -76,7 +76,7 @@ class Barriers:
     loss_barrier: float | None
     loss_floor: float | None
     loss_line: float | None
-    loss_mid_signed: float | None
+    loss_midpoint_excess: float | None
     loss_argmax_alpha: float | None
 
 
@@ -94,7 +94,7 @@ def barriers(curves: dict[SplitName, Curve], split: SplitName, classes: int) -> 
         barrier=barrier,
         floor=floor(counts) * points,
         line=line_barrier(counts) * points,
-        mid_signed=None if mid is None else mid * points,
+        midpoint_excess=None if mid is None else mid * points,
         argmax_alpha=argmax_alpha(counts),
         normalised=normalised(barrier, test),
         normalised_own=normalised(barrier, own),
@@ -104,7 +104,7 @@ def barriers(curves: dict[SplitName, Curve], split: SplitName, classes: int) -> 
         loss_barrier=mean_barrier(losses) if whole else None,
         loss_floor=floor(losses) if whole else None,
         loss_line=line_barrier(losses) if whole else None,
-        loss_mid_signed=middle(losses) if whole else None,
+        loss_midpoint_excess=middle(losses) if whole else None,
         loss_argmax_alpha=argmax_alpha(losses) if whole else None,
     )
 

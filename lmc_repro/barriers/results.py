@@ -53,7 +53,7 @@ class PairResult:
 class Late:
     """A cell's test of stability: its means (Eq. 1 and line) and verdict at one of the last five marks."""
 
-    epoch: float
+    epoch: int | float
     mean: float | None
     line_mean: float | None
     verdict: Verdict | None

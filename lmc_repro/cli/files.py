@@ -1,4 +1,4 @@
-"""Commands around files: barrier of two weight files, publish of finished folders, plan and import."""
+"""Commands around files: barrier of two weight files, publish of finished folders."""
 
 from __future__ import annotations
 
@@ -149,56 +149,30 @@ def _samples(name: str, told: Listener) -> Samples:
         parts.end()
 
 
-def publish(study: opt.Study, profile: opt.Profile = None, tracking_uri: opt.TrackingUri = None) -> None:
+def publish(
+    study: Annotated[str, typer.Argument(metavar="STUDY_OR_DIR", help="A study of params.yaml, or a carried folder.")],
+    profile: opt.Profile = None,
+    pairs: opt.Pairs = None,
+    replicas: opt.Replicas = None,
+    epochs: opt.Epochs = None,
+    set_: opt.Set = None,
+    tracking_uri: opt.TrackingUri = None,
+) -> None:
     """Fill an MLflow store from runs/STUDY and results/STUDY.
 
     Also an empty or a remote one. After `git clone` and `dvc pull`: trainings with their checkpoints, pairs, cells
     and the view. Nothing is trained or measured, and no data set is needed. What is there already is left alone;
     after an interruption, call it again. Another --profile than the active one is looked for below out/, where `lmc
     run` writes.
+
+    A folder, made elsewhere by `lmc run --no-tracking`, is checked first: links, checksums, versions, counts, and that
+    its runs are those of params.yaml under the options given here. Runs and pairs without weights get the tag
+    lmc.weights: they can be looked at, not compared with others.
     """
     from lmc_repro.cli.publish import publish_command
-
-    publish_command(study, profile, tracking_uri)
-
-
-def plan(
-    study: opt.Study,
-    out: Annotated[Path, typer.Option(help="The file to write, e.g. plan.json.")],
-    profile: opt.Profile = None,
-    row: opt.Row = None,
-    column: opt.Column = None,
-    pairs: opt.Pairs = None,
-    replicas: opt.Replicas = None,
-    dataset: opt.Dataset = None,
-    width: opt.Width = None,
-    epochs: opt.Epochs = None,
-    set_: opt.Set = None,
-) -> None:
-    """Write a study as JSON, to be trained on a GPU machine.
-
-    The machine needs little else. There: python -m lmc_repro.execution.bundle plan.json --device cuda --out
-    table1.lmc, with this package, torch, numpy, pydantic, safetensors and a copy of data/prepared. Back here: lmc
-    import table1.lmc
-    """
-    from lmc_repro.cli.bundles import plan_command
     from lmc_repro.cli.session import parse_settings
     from lmc_repro.studies.expand import Choice
 
-    given, narrowed = parse_settings(set_ or ()), (tuple(row or ()), tuple(column or ()))
-    plan_command(study, Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, None, given), out)
-
-
-def import_(
-    file: Annotated[Path, typer.Argument(help="What `python -m lmc_repro.execution.bundle` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="Folder instead of out/PROFILE/STUDY.")] = None,
-) -> None:
-    """Bring in a study that was computed on another machine.
-
-    Into MLflow and out/PROFILE/STUDY. The file is checked first: names, checksums, versions, that its runs and
-    pairs are those of its plan. Importing it again changes nothing. Runs and pairs without weights carry the tag
-    lmc.weights: they can be looked at, not compared with others.
-    """
-    from lmc_repro.cli.bundles import import_command
-
-    import_command(file, out)
+    settings = parse_settings(set_ or ())
+    choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
+    publish_command(study, choice, tracking_uri)

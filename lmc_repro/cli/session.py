@@ -26,6 +26,7 @@ from lmc_repro.studies.workspace import (
     process_tag,
     resolve_device,
 )
+from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
@@ -119,6 +120,8 @@ def make_workspace(
     jobs: int | None,
     device: str | None,
     told: Listener,
+    tracked: bool = True,
+    keep: Keep = "all",
 ) -> Workspace:
     """Return a study's workspace, its device resolved, while another process imports what workers need."""
     from lmc_repro.execution.devices import require_precision
@@ -127,12 +130,15 @@ def make_workspace(
     worker_context()
     resolved = resolve_device(device or plan.profile_config.device)
     require_precision(plan.runs, resolved)
-    if resolved != "cpu":
-        # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory.
+    if resolved != "cpu" or not tracked:
+        # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory. A machine without tracking has
+        # little installed, and the bits are the same.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
     jobs = jobs or default_jobs()
-    return Workspace(project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told)
+    return Workspace(
+        project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told, tracked=tracked, keep=keep
+    )
 
 
 def show_report(

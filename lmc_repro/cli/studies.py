@@ -191,7 +191,7 @@ def link() -> None:
     project, params = open_project()
     for study in params.studies:
         workspace = dvc_workspace(project, params, study, None)
-        from lmc_repro.report.read import has_results
+        from lmc_repro.results.read import has_results
         from lmc_repro.studies.compare import link_study
 
         if has_results(workspace.results):
@@ -213,20 +213,33 @@ def run(
     device: opt.Device = None,
     dry_run: opt.DryRun = False,
     out: Annotated[Path | None, typer.Option(help="Folder in place of out/PROFILE/STUDY.")] = None,
+    no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Use neither MLflow nor the report.")] = False,
+    keep: Annotated[
+        str, typer.Option(help="Checkpoints that stay in the run folders: all, last or none; needs --no-tracking.")
+    ] = "all",
 ) -> None:
     """Prepare, train, compare and report one study, without DVC.
 
     Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Reuses finished runs, whoever trained them, and resumes
     interrupted ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
     in params.yaml: --set init=kaiming-normal --set 'augment={flip: true}'.
+
+    With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
     import dataclasses
     import time
+    from typing import cast, get_args
 
     from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
+    from lmc_repro.errors import LmcError
     from lmc_repro.studies.expand import Choice, plan_study
     from lmc_repro.studies.workspace import prepared_dir, study_lock
+    from lmc_repro.training.run_folder import Keep
 
+    if keep not in get_args(Keep):
+        raise LmcError(f"--keep: found {keep!r}, allowed: {', '.join(get_args(Keep))}")
+    if not no_tracking and keep != "all":
+        raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
     given, narrowed = parse_settings(set_ or ()), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     project, params = open_project()
@@ -240,15 +253,21 @@ def run(
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
     for name in names:
-        prepare_dataset(project, params, name, prepared, told)
+        if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
+            prepare_dataset(project, params, name, prepared, told)
     results = folder / "results" / study
-    workspace = make_workspace(project, plan, folder / "runs", results, prepared, jobs, device, told)
+    workspace = make_workspace(
+        project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
+    )
     from lmc_repro.studies.compare import compare_study
     from lmc_repro.studies.train import train_study
 
     with study_lock(project, folder, told):
         counts = train_study(workspace)
         compare_study(workspace)
+        if no_tracking:
+            print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
+            return
         # Of the cells that could have been chosen, those that were not are named with their cost.
         whole = dataclasses.replace(choice, rows=(), columns=())
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,))

@@ -86,7 +86,7 @@ def _from_files(study: str, profile: str, folders: tuple[Path, ...], why: str) -
     """Return the first folder with results of the profile, and their cells; LmcError with `why` if there is none."""
     from lmc_repro.errors import LmcError
     from lmc_repro.report.listing import cells_of_files
-    from lmc_repro.report.read import has_results
+    from lmc_repro.results.read import has_results
 
     for folder in filter(has_results, folders):
         found, cells = cells_of_files(folder)

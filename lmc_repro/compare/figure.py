@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from lmc_repro.barriers.pair import PairTask
+from lmc_repro.barriers.results import PairResult
 from lmc_repro.drawing import LINES, drawing_style, render
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from lmc_repro.barriers.barrier import Barriers
     from lmc_repro.barriers.curve import Curve, SplitName
-    from lmc_repro.barriers.results import PairResult
 
 _DPI = 100
 
@@ -118,3 +119,19 @@ def _drawing() -> _Drawing:
         name = figure.text(left + 0.085, 0.826, "", fontsize=7.5)
         splits[split] = _Lines(path, chord, barrier, sample, name)
     return _Drawing(figure, axes, title, splits)
+
+
+@dataclass(frozen=True)
+class DrawnTask:
+    """A pair to measure, and the title of its figure; None: draw none."""
+
+    task: PairTask
+    title: str | None
+
+
+def measure_and_draw(drawn: DrawnTask) -> tuple[PairResult, dict[str, bytes]]:
+    """Return a pair's result and the images of `path_figure` by name, which a worker draws while the parent logs."""
+    from lmc_repro.barriers.measure import measure_pair  # imports torch: a parent sends tasks without it
+
+    result = measure_pair(drawn.task)
+    return result, {} if drawn.title is None else path_figure(result, drawn.title)

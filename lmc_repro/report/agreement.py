@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.report.records import CellRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import NO_VERDICT, NOT_RUN, ORDER, cells_text
+from lmc_repro.results.schema import CellRecord, StudyResults
 
 PAPER_EPOCHS = 200  # paper, Section 2
 

@@ -10,7 +10,6 @@ from lmc_repro.barriers.curve import SplitName
 from lmc_repro.models.registry import network
 from lmc_repro.report.agreement import cell_agrees
 from lmc_repro.report.model import PAGE, Cell, Items, Paragraph, Section, Table
-from lmc_repro.report.records import CellRecord, PairRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable, mean_error, mean_floor
 from lmc_repro.report.words import (
     NO_VERDICT,
@@ -29,6 +28,7 @@ from lmc_repro.report.words import (
     points,
     spread,
 )
+from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.tracking.names import CELL
 
@@ -157,7 +157,7 @@ def _pairs(cell: CellRecord) -> Iterator[tuple[str, ...]]:
             loss = NONE if found.loss_barrier is None else f"{found.loss_barrier:.4f}"
             yield (
                 pair.pair, split, points(found.barrier), points(found.floor), points(found.line),
-                points(found.mid_signed), f"{found.argmax_alpha:g}", points(found.normalised), ends, loss,
+                points(found.midpoint_excess), f"{found.argmax_alpha:g}", points(found.normalised), ends, loss,
             )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from lmc_repro.report.figures import paths_figure, values_figure
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table
 from lmc_repro.report.overview import JUDGED, overview
 from lmc_repro.report.planned import NotRun, costs, total
-from lmc_repro.report.records import StudyResults
 from lmc_repro.report.statements import Finding, tally
 from lmc_repro.report.table import StudyTable
 from lmc_repro.report.values import ValuePlot
@@ -39,6 +38,7 @@ from lmc_repro.report.words import (
     outcome,
     points,
 )
+from lmc_repro.results.schema import StudyResults
 from lmc_repro.schemas.exhibit import Claim
 from lmc_repro.tracking.names import EXPERIMENT_PREFIX
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.report.read import read_study
 from lmc_repro.report.unicode_curve import spark
 from lmc_repro.report.words import letter
+from lmc_repro.results.read import read_study
 from lmc_repro.tracking import names
 from lmc_repro.tracking.stored_cells import StoredCell
 

@@ -16,7 +16,7 @@ from lmc_repro.schemas.study import Judgement
 
 ROWS = {
     "barrier (Eq. 1)": "barrier", "  at 11 points": "barrier_at_11_points", "floor": "floor", "line": "line",
-    "middle": "mid_signed", "at alpha": "argmax_alpha", "error of theta_0": "error_0",
+    "middle": "midpoint_excess", "at alpha": "argmax_alpha", "error of theta_0": "error_0",
     "error of theta_1": "error_1",
 }  # fmt: skip
 

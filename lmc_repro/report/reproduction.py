@@ -14,12 +14,12 @@ from lmc_repro.report.document import provenance_section, statements_show, state
 from lmc_repro.report.model import Block, Cell, Items, Paragraph, Table
 from lmc_repro.report.model import Section as Document
 from lmc_repro.report.planned import Planned, costs
-from lmc_repro.report.read import has_results, read_study
-from lmc_repro.report.records import StudyResults
 from lmc_repro.report.statements import findings
 from lmc_repro.report.table import StudyTable, study_table, untrained
 from lmc_repro.report.text import markdown
 from lmc_repro.report.words import FLAGS, NO_VERDICT, NONE, NOT_RUN, ORDER, heading, paper_numbers, points
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import StudyResults
 from lmc_repro.schemas.exhibit import Claim
 
 MACHINE = "machine.txt"

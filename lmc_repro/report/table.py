@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import Verdict
 from lmc_repro.barriers.verdict import judge_barrier
-from lmc_repro.report.records import Axis, CellRecord, PaperTable, StudyResults
+from lmc_repro.results.schema import Axis, CellRecord, PaperTable, StudyResults
 
 
 @dataclass(frozen=True)

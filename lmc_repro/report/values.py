@@ -10,8 +10,8 @@ from functools import partial
 from lmc_repro.barriers.barrier import mean_barrier, normalised
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.status import endpoint_status
-from lmc_repro.report.records import CellRecord, PairRecord, StudyResults
 from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 
 Y_LABELS = {"barrier": "barrier, points", "normalised": "normalised barrier, %"}
 

@@ -9,9 +9,8 @@ from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.data.catalog import CATALOG
 from lmc_repro.models.registry import begins_as, network
-from lmc_repro.report.converged import NOT_CONVERGED, PERCENT
-from lmc_repro.report.records import Axis, CellRecord, StudyResults
 from lmc_repro.report.table import Entry, same_for_splits, untrained
+from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, StudyResults
 
 PAPER = "paper"
 """The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
@@ -38,8 +37,8 @@ FLAGS = {
     ),
     NOT_CONVERGED: (
         "N",
-        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {PERCENT:g} % (the paper's "
-        "reach about zero training loss)",
+        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {CONVERGED_PERCENT:g} % "
+        "(the paper's reach about zero training loss)",
     ),
 }
 

@@ -1,81 +1,99 @@
-"""Compares the runs of a study: those that MLflow holds, after publishing what it lacks."""
+"""Compares the runs of a study: pairs them, measures the paths between their weights, judges the cells.
+
+With tracking the weights are those that MLflow holds, after publishing what it lacks; without, those of the working
+store.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.compare.files import RunRecord, write_results
-from lmc_repro.compare.pair import PairTask, pair_key
-from lmc_repro.compare.stored import load_pair, store_pair
-from lmc_repro.compare.work import DrawnTask, measure_and_draw
+from lmc_repro.compare.figure import DrawnTask, measure_and_draw
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.local import LocalEngine
-from lmc_repro.execution.members import Member
+from lmc_repro.progress import part
+from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
+from lmc_repro.results.write import run_record, write_results
 from lmc_repro.schemas.plan import Cell, Pair
-from lmc_repro.studies.publish import figure_title, judged_cell, log_result, publish_trainings
+from lmc_repro.studies.publish import figure_title, log_result, publish_trainings
 from lmc_repro.studies.train import members
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
+
+Images = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A pair of a cell, its runs' fingerprints, and its key."""
+
+    cell: Cell
+    pair: Pair
+    fingerprints: tuple[str, str]
+    key: str
 
 
 def compare_study(workspace: Workspace) -> dict[str, CellResult]:
-    """Pair the runs of every cell, measure the paths, log them to MLflow and write the results folder.
+    """Pair the runs of every cell, measure the paths, log them to MLflow if it is tracked, write the results folder.
 
-    What MLflow lacks of `runs` is published first, so a deleted store is rebuilt and nothing is trained. LmcError if
-    a run is missing or damaged in either place.
+    What MLflow lacks of `runs` is published first, so a deleted store is rebuilt and nothing is trained.
+
+    Returns:
+        The result of each cell, by its key.
+
+    Raises:
+        LmcError: A run is missing or damaged in either place.
     """
-    return conclude(workspace, *workspace.available(), _measure)
-
-
-Jobs = list[tuple[Cell, Pair]]
-Images = Mapping[str, bytes]
-Measure = Callable[
-    [Workspace, Tracker, Jobs, Mapping[Any, str], Mapping[str, dict[str, Any]]],
-    Iterator[tuple[Cell, Pair, PairResult, Images | None]],
-]
-"""From pairs, fingerprints by config and statuses by fingerprint to every pair's result, in order, and its figure."""
-
-
-def conclude(
-    workspace: Workspace, cells: list[Cell], digests: dict[str, str], not_run: dict[str, str], measure: Measure
-) -> dict[str, CellResult]:
-    """Publish the runs, log what `measure` finds of every pair, judge the cells and write the results folder."""
-    runs = members(workspace, cells, digests)
-    # Two cells of one study may need the same run, one in a noise pair and one in an init pair: each has it in MLflow.
-    everywhere = [member for cell in cells for member in members(workspace, [cell], digests)]
-    statuses = {member.fingerprint: _status(workspace, member) for member in runs}
-    tracker = Tracker.open(workspace.project, workspace.plan, digests, workspace.tag, workspace.torch)
-    publish_trainings(tracker, everywhere, workspace.runs, workspace.listener)
-    by_config = {member.config: member.fingerprint for member in runs}
-    found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
-    jobs = [(cell, pair) for cell in cells for pair in cell.pairs]
-    workspace.listener.begin(f"comparing {len(jobs)} pairs", len(jobs))
-    try:
-        for cell, pair, result, images in measure(workspace, tracker, jobs, by_config, statuses):
-            log_result(tracker, cell, key_of(workspace, pair, by_config), result, images)
-            found[cell.key].append(result)
-            workspace.listener.advance(1, cell.key)
-    finally:
-        workspace.listener.end()
-    results = {}
-    for cell in cells:
-        results[cell.key] = judged_cell(workspace.plan, cell, found[cell.key])
-        tracker.finish_cell(cell, results[cell.key])
-    records = [
-        RunRecord.of(RunFolder(workspace.runs / m.fingerprint), m.cell.key, m.config, statuses[m.fingerprint])
-        for m in runs
-    ]
-    if remark := tracker.link_project_run(cells):
-        workspace.listener.line(remark)
-    tracker.close()
     w = workspace
-    write_results(w.results, w.plan, results, records, digests, not_run, w.tag, w.device, w.torch)
+    cells, digests, not_run = w.available()
+    runs = members(w, cells, digests)
+    folders = {member.config: RunFolder(w.runs / member.fingerprint) for member in runs}
+    for member in runs:
+        _require_whole(w, member.cell, folders[member.config])
+    statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
+    found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
+    jobs = []
+    for cell in cells:
+        for pair in cell.pairs:
+            first, second = (folders[config].fingerprint for config in pair.runs)
+            key = pair_key((first, second), w.plan.profile_config.points, w.tag)
+            jobs.append(_Job(cell, pair, (first, second), key))
+    with ExitStack() as stack:
+        tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
+        if tracker is not None:
+            # Two cells of a study may need the same run, in a noise and in an init pair: each has it in MLflow.
+            everywhere = [member for cell in cells for member in members(w, [cell], digests)]
+            publish_trainings(tracker, everywhere, w.runs, w.listener)
+
+        def task_of(job: _Job) -> PairTask:
+            ends = _tracked_ends(tracker, job, statuses) if tracker is not None else _stored_ends(w, job)
+            return pair_task(job.pair.name, ends, w.prepared, w.plan.profile_config.points, device=w.device)
+
+        with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
+            for job, result, images in _measure(w, jobs, task_of, statuses):
+                if tracker is not None:
+                    log_result(tracker, job.cell, job.key, result, images)
+                found[job.cell.key].append(result)
+                w.listener.advance(1, job.cell.key)
+        judgement = w.plan.profile_config.judgement
+        results = {cell.key: judged_cell(cell.config, judgement, found[cell.key]) for cell in cells}
+        if tracker is not None:
+            for cell in cells:
+                tracker.finish_cell(cell, results[cell.key])
+            if remark := tracker.link_project_run(cells):
+                w.listener.line(remark)
+    records = [run_record(folders[m.config], m.cell.key, m.config, statuses[m.fingerprint]) for m in runs]
+    write_results(w.results, w.plan, results, records, digests, not_run, w.tag, w.device)
     return results
 
 
@@ -87,118 +105,71 @@ def link_study(workspace: Workspace) -> None:
             workspace.listener.line(remark)
 
 
-def _status(workspace: Workspace, member: Member) -> dict[str, Any]:
-    folder = RunFolder(workspace.runs / member.fingerprint)
+def _require_whole(workspace: Workspace, cell: Cell, folder: RunFolder) -> None:
     if not folder.is_complete():
         raise LmcError(
-            f"{folder.path}: no finished run of cell {member.cell.key}; run `lmc train {workspace.plan.study}` first"
+            f"{folder.path}: no finished run of cell {cell.key}; run `lmc train {workspace.plan.study}` first"
         )
     if damage := folder.damage():
         raise LmcError(damage)
-    return folder.status()
-
-
-def key_of(workspace: Workspace, pair: Pair, by_config: Mapping[Any, str]) -> str:
-    fingerprints = (by_config[pair.runs[0]], by_config[pair.runs[1]])
-    return pair_key(fingerprints, workspace.plan.profile_config.points, workspace.tag)
 
 
 def _measure(
     workspace: Workspace,
-    tracker: Tracker,
-    jobs: Jobs,
-    by_config: Mapping[Any, str],
-    statuses: Mapping[str, dict[str, Any]],
-) -> Iterator[tuple[Cell, Pair, PairResult, Images | None]]:
+    jobs: list[_Job],
+    task_of: Callable[[_Job], PairTask],
+    statuses: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[_Job, PairResult, Images | None]]:
     """Yield every pair's result: measured before and still in the working store, or measured now and drawn.
 
-    The weights are read from MLflow, and so checked, in either case.
+    The weights are read, and so checked, in either case.
     """
     store = workspace.project.working / "pairs"
     known: dict[str, PairResult] = {}
-    asked: deque[tuple[str, str]] = deque()
+    asked: deque[_Job] = deque()
     images: dict[tuple[str, str], Images] = {}  # of the cell that it was measured for; another may have the same pair
 
     def tasks() -> Iterator[DrawnTask]:
-        for cell, pair in jobs:
-            task = _task(workspace, tracker, cell, pair, by_config, statuses)
-            key = key_of(workspace, pair, by_config)
-            result = load_pair(store, key, cell, statuses)
+        for job in jobs:
+            task = task_of(job)
+            result = load_pair(store, job.key, job.cell.config, statuses)
             if result is None:
-                asked.append((cell.key, pair.name))
-                yield DrawnTask(task, figure_title(cell, pair.name))
+                asked.append(job)
+                yield DrawnTask(task, figure_title(job.cell, job.pair.name) if workspace.tracked else None)
             else:
-                known[key] = dataclasses.replace(result, pair=pair.name)
+                known[job.key] = result
 
     jobs_here = workspace.jobs if workspace.device == "cpu" else 1  # processes would share one GPU's memory
     measured = LocalEngine(jobs_here).map(measure_and_draw, tasks())
-    for cell, pair in jobs:
-        key = key_of(workspace, pair, by_config)
-        while key not in known and (drawn := next(measured, None)) is not None:
-            result, images[asked.popleft()] = drawn
-            check_ends(workspace, result)
-            found = pair_key(result.fingerprints, workspace.plan.profile_config.points, workspace.tag)
-            store_pair(store, found, result)
-            known[found] = result
-        yield cell, pair, known[key], images.pop((cell.key, pair.name), None)
+    for job in jobs:
+        while job.key not in known and (drawn := next(measured, None)) is not None:
+            done = asked.popleft()
+            known[done.key], images[done.cell.key, done.pair.name] = drawn
+            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key]):
+                raise LmcError(problem)
+            store_pair(store, done.key, known[done.key])
+        result = dataclasses.replace(known[job.key], pair=job.pair.name)
+        yield job, result, images.pop((job.cell.key, job.pair.name), None)
 
 
-def _task(
-    workspace: Workspace,
-    tracker: Tracker,
-    cell: Cell,
-    pair: Pair,
-    by_config: Mapping[Any, str],
-    statuses: Mapping[str, dict[str, Any]],
-) -> PairTask:
-    """Read a pair's weights at all marks from MLflow."""
-    first, second = (by_config[config] for config in pair.runs)
-    tracked = tracker.runs(cell, [first, second])
-    for fingerprint in (first, second):
-        if fingerprint not in tracked:
+def _tracked_ends(tracker: Tracker, job: _Job, statuses: Mapping[str, Mapping[str, Any]]) -> tuple[PairEnd, PairEnd]:
+    """Return a pair's runs with the weights that MLflow holds."""
+    tracked = tracker.runs(job.cell, job.fingerprints)
+    ends = []
+    for fingerprint, config in zip(job.fingerprints, job.pair.runs, strict=True):
+        if (run := tracked.get(fingerprint)) is None:
             raise LmcError(
-                f"MLflow holds no finished run {fingerprint} of cell {cell.key}; delete mlflow.db and compare again"
+                f"MLflow holds no finished run {fingerprint} of cell {job.cell.key}; delete mlflow.db and compare again"
             )
-    a, b = tracked[first], tracked[second]
-    marks = pair.runs[0].evaluate_at
-    weights = {epoch: (tracker.checkpoint(a, epoch), tracker.checkpoint(b, epoch)) for epoch in marks}
-    return PairTask(
-        pair=pair.name,
-        trainer_seed=pair.trainer_seed,
-        fingerprints=(first, second),
-        diverged=(statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"]),
-        weights=weights,
-        model=pair.runs[0].model,
-        data=pair.runs[0].data,
-        prepared=workspace.prepared,
-        points=workspace.plan.profile_config.points,
-        device=workspace.device,
-    )
+
+        def weights(epoch: float, run: TrackedRun = run) -> Checkpoint:
+            return tracker.checkpoint(run, epoch)
+
+        ends.append(PairEnd(fingerprint, config, statuses[fingerprint], weights))
+    return ends[0], ends[1]
 
 
-def check_ends(workspace: Workspace, result: PairResult) -> None:
-    """LmcError unless the path's ends have the error counts that their runs logged: the weights are those runs'."""
-    if problem := ends_problem(workspace.runs, workspace.tag, result):
-        raise LmcError(problem)
-
-
-def ends_problem(runs: Path, tag: str, result: PairResult) -> str | None:
-    """Return one line if an end of a path has another error count than its run in `runs` logged, None if all agree.
-
-    Equal on a CPU. On a GPU the ends were counted in another stack, so near-ties may fall differently: one in a
-    thousand images is allowed. `tag` is the numerics tag of the runs.
-    """
-    share = 1 / 1000 if tag.startswith("cuda") else 0.0
-    for end, fingerprint in enumerate(result.fingerprints):
-        folder = RunFolder(runs / fingerprint)
-        logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
-        for mark in result.marks:
-            for split, curve in mark.curves.items():
-                found = curve.wrong[-end]
-                said = logged.get((mark.epoch, split))
-                if said is None or abs(said - found) > share * curve.n:
-                    return (
-                        f"{folder.path / 'metrics.csv'}: epoch {mark.epoch:g} says {said} wrong on {split}, pair "
-                        f"{result.pair} has {found}: other bits than in training; delete {folder.path} and train again"
-                    )
-    return None
+def _stored_ends(workspace: Workspace, job: _Job) -> tuple[PairEnd, PairEnd]:
+    """Return a pair's runs with the weights of the working store, which keeps all of them."""
+    first, second = (PairEnd.of(RunFolder(workspace.store / name)) for name in job.fingerprints)
+    return first, second

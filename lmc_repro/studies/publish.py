@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.barriers.verdict import judge_cell
+from lmc_repro.barriers.pair import EVALUATION_NUMERICS, pair_key
+from lmc_repro.barriers.results import PairResult
 from lmc_repro.compare.figure import path_figure
-from lmc_repro.compare.pair import EVALUATION_NUMERICS, pair_key
-from lmc_repro.compare.stored import judged_pair
-from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
-from lmc_repro.files import read_json
+from lmc_repro.progress import part
 from lmc_repro.project import Project
-from lmc_repro.report.read import has_results, read_study
-from lmc_repro.report.records import StudyResults
+from lmc_repro.results.pairs import judged_cell, judged_pair
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import StudyResults
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.run import RunConfig
+from lmc_repro.studies.carried import carried_study, check_carried, check_pair
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.run_folder import RunFolder
@@ -38,12 +36,41 @@ class Published:
         return f"published {self.published}, there {self.there}"
 
 
+def publish_carried(project: Project, plan: StudyPlan, folder: Path, listener: Listener) -> Published:
+    """Bring the store up to a folder that `lmc run --no-tracking` wrote anywhere, after checking all of it.
+
+    Raises:
+        LmcError: Before anything is written: a file is damaged, missing, added, or not what params.yaml asks for.
+    """
+    study = carried_study(folder)
+    check_carried(project, plan, folder, study)
+    return _publish(project, plan, folder / "runs", folder / "results" / study.study, study, listener, carried=folder)
+
+
 def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, listener: Listener) -> Published:
     """Bring the store up to what the folders hold: trainings of `runs`, pairs and cells of `results`, the view.
 
     What is there, by fingerprint and content, is left alone, so that a call that was cut off is completed by the next.
-    LmcError if there are no finished runs, a file is damaged, or the results are of other runs than params.yaml names.
+
+    Raises:
+        LmcError: There are no finished runs, a file is damaged, or the results are of runs not in params.yaml.
     """
+    study = read_study(results) if has_results(results) else None
+    published = _publish(project, plan, runs, results, study, listener)
+    if study is None:
+        listener.line(f"{results}: no results, so no pairs and cells; run `dvc pull`, or `lmc compare {plan.study}`")
+    return published
+
+
+def _publish(
+    project: Project,
+    plan: StudyPlan,
+    runs: Path,
+    results: Path,
+    study: StudyResults | None,
+    listener: Listener,
+    carried: Path | None = None,
+) -> Published:
     folders = _folders(runs)
     everywhere = [
         Member(cell, config, folders[config].fingerprint)
@@ -60,44 +87,35 @@ def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, 
     statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
     digests = {config.data.dataset: str(statuses[folders[config].fingerprint]["data_digest"]) for config in known}
     numerics = str(statuses[everywhere[0].fingerprint]["numerics"])
-    pairs = _pairs(plan, results, folders, statuses) if has_results(results) else {}
+    pairs = _pairs(plan, results, study, folders, statuses) if study is not None else {}
+    if study is not None and carried is not None:
+        for key, found in pairs.items():
+            for result in found:
+                check_pair(plan, carried, study, key, result)
     ids = []
-    with Tracker.open(project, plan, digests, numerics) as tracker:
+    with Tracker.open(project, plan, digests, numerics, study.torch if study and carried else None) as tracker:
         ids += publish_trainings(tracker, everywhere, runs, listener)
         count = sum(len(found) for found in pairs.values())
-        listener.begin(f"publishing {count} pairs", count)
-        try:
+        with part(listener, f"publishing {count} pairs", count):
             for cell in (cell for cell in plan.cells if cell.key in pairs):
                 for result in pairs[cell.key]:
                     key = pair_key(result.fingerprints, plan.profile_config.points, numerics)
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
-                ids.append(tracker.finish_cell(cell, judged_cell(plan, cell, pairs[cell.key])))
-        finally:
-            listener.end()
+                judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
+                ids.append(tracker.finish_cell(cell, judged))
         written = sum(tracker.wrote(run_id) for run_id in ids)
-    if not pairs:
-        listener.line(f"{results}: no results, so no pairs and cells; run `dvc pull`, or `lmc compare {plan.study}`")
     return Published(written, len(ids) - written)
 
 
 def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, listener: Listener) -> list[str]:
     """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
     ids = []
-    listener.begin(f"publishing {len(members)} runs to MLflow", len(members))
-    try:
+    with part(listener, f"publishing {len(members)} runs to MLflow", len(members)):
         for member in members:
             ids.append(tracker.sync_train(member.cell, member.config, RunFolder(runs / member.fingerprint)))
             listener.advance(1, member.cell.key)
-    finally:
-        listener.end()
     return ids
-
-
-def judged_cell(plan: StudyPlan, cell: Cell, pairs: Sequence[PairResult]) -> CellResult:
-    """Return a cell's result from its pairs, by the rules of the plan's profile."""
-    classes = dataset_info(cell.config["data"]["dataset"]).classes
-    return judge_cell(pairs, plan.profile_config.judgement, classes)
 
 
 def log_result(
@@ -131,39 +149,31 @@ def _folders(runs: Path) -> dict[RunConfig, RunFolder]:
 
 
 def _pairs(
-    plan: StudyPlan, results: Path, folders: dict[RunConfig, RunFolder], statuses: dict[str, dict[str, Any]]
+    plan: StudyPlan,
+    results: Path,
+    study: StudyResults,
+    folders: dict[RunConfig, RunFolder],
+    statuses: dict[str, dict[str, Any]],
 ) -> dict[str, list[PairResult]]:
     """Return the pairs of every cell of the plan that the results hold, judged by today's rules."""
-    study = read_study(results)
     again = f"run `dvc repro`, or `lmc compare {plan.study}`"
-    made = read_json(results / "runs.json", again).get("evaluation_numerics")
-    if (study.profile, study.points, made) != (plan.profile, plan.profile_config.points, EVALUATION_NUMERICS):
-        raise LmcError(
-            f"{results}: of profile {study.profile}, {study.points} points, evaluation numerics {made}; here they are "
-            f"{plan.profile}, {plan.profile_config.points} and {EVALUATION_NUMERICS}; {again}"
-        )
-    listed = {entry["cell"]: entry["pairs"] for entry in read_json(results / "cells.json", again)}
-    marks = curves_by_pair(study)
+    made = (study.profile, study.points, study.evaluation_numerics)
+    here = (plan.profile, plan.profile_config.points, EVALUATION_NUMERICS)
+    if made != here:
+        names = "profile, points, evaluation numerics"
+        raise LmcError(f"{results / 'runs.json'}: {names}: found {made}, allowed: {here}; {again}")
+    cells, marks = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
     found: dict[str, list[PairResult]] = {}
-    for cell in plan.cells:
-        names = {pair.name: pair for pair in cell.pairs}
-        for entry in listed.get(cell.key, ()):
-            pair = names.get(entry["pair"])
-            ends = [folders[config].fingerprint for config in pair.runs if config in folders] if pair else []
-            if ends != entry["fingerprints"]:
+    for cell in (cell for cell in plan.cells if cell.key in cells):
+        planned = {pair.name: pair for pair in cell.pairs}
+        for entry in cells[cell.key].pairs:
+            pair = planned.get(entry.pair)
+            ends = tuple(folders[config].fingerprint for config in pair.runs if config in folders) if pair else ()
+            if ends != entry.fingerprints:
                 raise LmcError(
-                    f"{results / 'cells.json'}: cell {cell.key}, pair {entry['pair']}, is of runs "
-                    f"{' and '.join(entry['fingerprints'])}, which are not those of params.yaml; {again}"
+                    f"{results / 'cells.json'}: cell {cell.key}, pair {entry.pair}, is of runs "
+                    f"{' and '.join(entry.fingerprints)}, which are not those of params.yaml; {again}"
                 )
-            curves = marks[cell.key, entry["pair"]]
-            result = judged_pair(entry, curves, cell.config, statuses)
-            found.setdefault(cell.key, []).append(result)
-    return found
-
-
-def curves_by_pair(study: StudyResults) -> dict[tuple[str, str], dict[float, dict[SplitName, Curve]]]:
-    """Return the curves of each cell and pair, by epoch and split."""
-    found: dict[tuple[str, str], dict[float, dict[SplitName, Curve]]] = {}
-    for (cell, pair, epoch, split), curve in study.curves.items():
-        found.setdefault((cell, pair), {}).setdefault(epoch, {})[split] = curve
+            judged = judged_pair(entry, marks[cell.key, entry.pair], cell.config, statuses)
+            found.setdefault(cell.key, []).append(judged)
     return found

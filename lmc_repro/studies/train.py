@@ -36,7 +36,7 @@ class Counts:
 
 def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
     """Return the runs of the cells, each once, and their fingerprints in this workspace."""
-    return members_of(cells, digests, workspace.tag, workspace.torch)
+    return members_of(cells, digests, workspace.tag)
 
 
 def train_study(workspace: Workspace) -> Counts:
@@ -104,6 +104,8 @@ class _Publisher:
     def open(self) -> None:
         """Import MLflow and open the store: while workers are not there yet, whose cores it would take."""
         w = self.workspace
+        if not w.tracked:
+            return
         with self._told():
             self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
 
@@ -135,13 +137,14 @@ class _Publisher:
 
 def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
     """Return one line if the checkpoints of these runs will not fit, with MLflow's copies; to be known before hours."""
-    needed = 2 * sum(map(checkpoint_bytes, configs))
+    needed = (1 + workspace.tracked) * sum(map(checkpoint_bytes, configs))
     free = shutil.disk_usage(workspace.project.root).free
     if needed < free:
         return None
+    half = ", half of them MLflow's" if workspace.tracked else ""
     return (
         f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {needed / 1e6:.0f} MB of checkpoints "
-        "will be written, half of them MLflow's; free some space, or keep fewer marks (evaluate_at)"
+        f"will be written{half}; free some space, or keep fewer marks (evaluate_at)"
     )
 
 
@@ -168,4 +171,4 @@ def _export(workspace: Workspace, runs: list[Member]) -> None:
         stored = RunFolder(workspace.store / member.fingerprint)
         if not stored.is_complete():
             raise LmcError(f"{stored.path}: not complete after training; run again to go on")
-        stored.export(workspace.runs)
+        stored.export(workspace.runs, workspace.keep)

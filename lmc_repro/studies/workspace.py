@@ -6,19 +6,20 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_repro.data.status import read_status
 from lmc_repro.execution.devices import resolve_device
 from lmc_repro.execution.members import available
 from lmc_repro.files import sha256_bytes
-from lmc_repro.numerics import choose_mode, numerics_tag, torch_version
+from lmc_repro.numerics import choose_mode, numerics_tag
 from lmc_repro.progress import Listener
 from lmc_repro.project import Project
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.environment import take_project_run
+from lmc_repro.training.run_folder import Keep
 
 __all__ = [
     "Listener",
@@ -36,7 +37,7 @@ __all__ = [
 class Workspace:
     """One study under way. `tag` is the numerics tag of fingerprints; `device` cpu or cuda, never auto.
 
-    `torch` is the version of fingerprints: that of another machine, where runs came from one.
+    Without `tracked` MLflow is neither imported nor written; `keep` names the checkpoints that stay in `runs`.
     """
 
     project: Project
@@ -48,7 +49,8 @@ class Workspace:
     device: str
     tag: str
     listener: Listener
-    torch: str = field(default_factory=torch_version)
+    tracked: bool = True
+    keep: Keep = "all"
 
     @property
     def store(self) -> Path:

@@ -81,8 +81,8 @@ def load(store: Source, run: TrackedRun, epoch: float) -> Checkpoint:
     sha256 = run.status["checkpoints"].get(mark_text(epoch))
     if sha256 is not None and epoch not in kept_marks(run.status):
         raise LmcError(
-            f"{store.uri}: run {run.run_id} ({run.fingerprint}) was imported without the weights of epoch "
-            f"{mark_text(epoch)}; bundle it with --keep all and import it again"
+            f"{store.uri}: run {run.run_id} ({run.fingerprint}) was published without the weights of epoch "
+            f"{mark_text(epoch)}; run it with --keep all and publish it again"
         )
     if sha256 is None or not run.models:
         raise LmcError(

@@ -25,7 +25,9 @@ SUFFIXES = {
     "normalised": "_norm_pct",
     "normalised_own": "_norm_own_pct",
     "normalised_chance": "_norm_chance_pct",
+    "midpoint_excess": "_mid_signed",
     "loss_barrier": "_loss",
+    "loss_midpoint_excess": "_loss_mid_signed",
 }
 """Ends of metric names that are not `_` and the field's name."""
 

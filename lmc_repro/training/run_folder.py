@@ -10,16 +10,19 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json, sha256_file, write_atomic, write_json
+from lmc_repro.files import json_bytes, read_json, sha256_file, write_atomic, write_json
 from lmc_repro.schemas.base import mark_text, parse_mark
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
+
+Keep = Literal["all", "last", "none"]
+"""Which checkpoints of a run are kept."""
 
 METRIC_COLUMNS = ("epoch", "split", "wrong", "n", "loss")
 
@@ -49,6 +52,11 @@ def checkpoint_name(mark: float) -> str:
     """Return the file name of a mark's weights: `epoch-0005.safetensors`, `epoch-0000.5.safetensors`."""
     whole, point, part = mark_text(mark).partition(".")
     return f"epoch-{int(whole):04d}{point}{part}.safetensors"
+
+
+def content_names(marks: Sequence[float]) -> list[str]:
+    """Return the names of the files of a complete run with the weights of these marks, but for status.json."""
+    return ["config.json", "metrics.csv", *(f"checkpoints/{checkpoint_name(mark)}" for mark in marks)]
 
 
 def kept_marks(status: Mapping[str, Any]) -> list[float]:
@@ -83,7 +91,7 @@ class RunFolder:
         return self.status_file.is_file()
 
     def holds_all(self) -> bool:
-        """Whether a complete run has the weights of all its marks; one from a bundle may be without them."""
+        """Whether a complete run has the weights of all its marks; `lmc run --keep` leaves some out."""
         return "kept" not in self.status()
 
     def status(self) -> dict[str, Any]:
@@ -134,29 +142,28 @@ class RunFolder:
                 return f"{self.path / name}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {self.fix}"
         return None
 
-    def content_names(self) -> list[str]:
-        """Return the names of the files that a complete run consists of, but for status.json, sorted."""
-        names = ["config.json", "metrics.csv"]
-        return sorted(
-            names + [f"checkpoints/{p.name}" for p in (self.path / "checkpoints").glob("epoch-*.safetensors")]
-        )
+    def export(self, parent: Path, keep: Keep = "all") -> RunFolder:
+        """Put a copy of this complete run below `parent`, by hard links where the file system has them.
 
-    def export(self, parent: Path) -> RunFolder:
-        """Put a copy of this complete run below `parent`, by hard links where the file system has them."""
-        target = RunFolder(parent / self.fingerprint)
-        if (
-            target.is_complete()
-            and target.status_file.read_bytes() == self.status_file.read_bytes()
-            and not target.damage()
-        ):
+        `keep` says which of its checkpoints go along. The status.json of a copy without all of them lists those that
+        do as `kept`; their sha256 stay in it.
+        """
+        target, status, marks = RunFolder(parent / self.fingerprint), self.status(), kept_marks(self.status())
+        if keep != "all":
+            marks = [mark for mark in marks if keep == "last" and mark == self.config().epochs]
+            status["kept"] = [mark_text(mark) for mark in marks]
+        said = json_bytes(status)
+        if target.is_complete() and target.status_file.read_bytes() == said and not target.damage():
             return target
         shutil.rmtree(target.path, ignore_errors=True)
-        for name in [*self.content_names(), "status.json"]:
+        for name in content_names(marks) + (["status.json"] if keep == "all" else []):
             (target.path / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(self.path / name, target.path / name)
             except OSError:
                 shutil.copy2(self.path / name, target.path / name)
+        if keep != "all":
+            write_atomic(target.status_file, said, wait=False)
         return target
 
 

@@ -26,7 +26,7 @@ from lmc_repro.training.evaluate import Score, evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.resume import Progress, clear_progress, load_progress, save_progress
-from lmc_repro.training.run_folder import MetricRow, RunFolder
+from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names
 from lmc_repro.training.schedule import marks_within
 from lmc_repro.training.stack import Layout, stack_key
 from lmc_repro.training.step import TrainStep
@@ -265,7 +265,7 @@ class _Training:
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
             "checkpoints": {mark_text(mark): sha for mark, sha in checkpoints.items()},
-            "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
+            "files": {name: sha256_file(folder.path / name) for name in content_names(list(checkpoints))},
         }
         write_json(folder.status_file, status)
         clear_progress(folder)

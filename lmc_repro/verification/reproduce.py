@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.api.compare_runs import find_end
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.pair import PairTask
-from lmc_repro.compare.work import measure_pair
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
@@ -21,8 +21,6 @@ from lmc_repro.execution.stacks import Work, plan_stacks
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.progress import part
 from lmc_repro.project import Project
-from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking import names
 from lmc_repro.tracking.context import git_commit, versions
@@ -30,7 +28,6 @@ from lmc_repro.tracking.failures import REBUILD
 from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
 from lmc_repro.tracking.reader import Reader
 from lmc_repro.tracking.stored_run import StoredRun
-from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
@@ -124,7 +121,7 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
     if kind == "pair":
         points = sum(key.startswith("alpha ") for key in recorded)
-        path = _compare_path(reader, run, recorded, _measure(records[0].config, folders, points, prepared))
+        path = _compare_path(reader, run, recorded, _measure(folders, points, prepared))
     likely: tuple[str, ...] = ()
     if findings := _ranked(trainings, path):
         owner = next((training for training in trainings if findings[0] in training.findings), trainings[0])
@@ -189,25 +186,10 @@ def _compare(record: StoredTraining, folder: RunFolder, tags: Mapping[str, str])
     )
 
 
-def _measure(config: RunConfig, folders: Sequence[RunFolder], points: int, prepared: Path) -> PairResult:
+def _measure(folders: Sequence[RunFolder], points: int, prepared: Path) -> PairResult:
     """Measure the path between the weights made again."""
-    first, second = folders
-
-    def weights(folder: RunFolder, epoch: float) -> Checkpoint:
-        return verified(folder.checkpoint(epoch), folder.status()["checkpoints"][mark_text(epoch)], folder.fix)
-
-    task = PairTask(
-        pair="again",
-        trainer_seed=config.seeds.trainer,
-        fingerprints=(first.fingerprint, second.fingerprint),
-        diverged=(first.status()["diverged_epoch"], second.status()["diverged_epoch"]),
-        weights={epoch: (weights(first, epoch), weights(second, epoch)) for epoch in config.evaluate_at},
-        model=config.model,
-        data=config.data,
-        prepared=prepared,
-        points=points,
-    )
-    return next(LocalEngine(1).map(measure_pair, [task]))
+    first, second = map(PairEnd.of, folders)
+    return next(LocalEngine(1).map(measure_pair, [pair_task("again", (first, second), prepared, points)]))
 
 
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.compare.pair import PairTask, pair_key
-from lmc_repro.compare.work import measure_pair
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.local import LocalEngine
 from lmc_repro.progress import part
+from lmc_repro.results.schema import CellRecord
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.cells import cell_points
@@ -67,7 +68,7 @@ class StoredStudy:
         return self._trainings[run.run_id]
 
     def pair(self, name: PairName) -> StoredRun:
-        run = self._runs.get(("pair", name[0], *self.results.pairs[name]["fingerprints"]))
+        run = self._runs.get(("pair", name[0], *self.results.pairs[name][1].fingerprints))
         if run is None:
             raise self._lacks(f"finished pair {name[1]} of cell {name[0]}")
         return run
@@ -92,12 +93,12 @@ class StoredStudy:
             return f"{place}: {told} from {self.results.place.results / 'curves.csv'}; {REBUILD}"
         return self._points_problem(run, pair_points(made))
 
-    def cell_problem(self, cell: Mapping[str, Any], made: CellResult) -> str | None:
+    def cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:
         """Return one line if the run of the cell above its last pair shows other numbers than follow from its pairs."""
-        above = self.pair((cell["cell"], cell["pairs"][-1]["pair"])).tags.get(names.PARENT, "")
+        above = self.pair((cell.key, cell.pairs[-1].pair)).tags.get(names.PARENT, "")
         if (run := self._runs.get(("cell", above))) is None:
-            raise self._lacks(f"finished run of cell {cell['cell']}")
-        return self._points_problem(run, cell_points(made, cell["paper"]))
+            raise self._lacks(f"finished run of cell {cell.key}")
+        return self._points_problem(run, cell_points(made, cell.paper))
 
     def _points_problem(self, run: StoredRun, expected: Iterable[Point]) -> str | None:
         """Compare the numbers of a pair or a cell; NaN says that one is gone."""
@@ -109,8 +110,8 @@ class StoredStudy:
 
 def check_trainings(stored: StoredStudy, intact: set[str], tally: Tally, listener: Listener) -> None:
     """Check the trainings of every cell against their run folders, and each stored checkpoint once."""
-    seen = set[str]()
-    wanted = dict.fromkeys((cell, f) for (cell, _), pair in stored.results.pairs.items() for f in pair["fingerprints"])
+    results, seen = stored.results, set[str]()
+    wanted = dict.fromkeys((cell, f) for (cell, _), (_, pair) in results.pairs.items() for f in pair.fingerprints)
     with part(listener, f"checking {len(wanted)} trainings in MLflow", len(wanted)):
         for cell, fingerprint in wanted:
             listener.advance(1, cell)
@@ -136,9 +137,9 @@ def check_pairs(
 ) -> None:
     """Check the numbers that MLflow shows of pairs and cells against those recomputed from curves.csv."""
     with part(listener, f"checking {len(cells)} cells in MLflow", len(cells)):
-        for cell in (cell for cell in stored.results.cells if cell["cell"] in cells):
-            listener.advance(1, key := cell["cell"])
-            for name in ((key, pair["pair"]) for pair in cell["pairs"]):
+        for cell in (cell for cell in stored.results.study.cells if cell.key in cells):
+            listener.advance(1, key := cell.key)
+            for name in ((key, pair.pair) for pair in cell.pairs):
                 tally.attempt("pairs in MLflow", stored.pair_problem, name, pairs[name])
             tally.attempt("cells in MLflow", stored.cell_problem, cell, cells[key])
 
@@ -180,18 +181,9 @@ def measure_again(
 
 def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
     """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-    pair, epochs, load = stored.results.pairs[name], sorted(stored.results.curves[name]), stored.reader.checkpoint
-    a, b = (stored.training(name[0], fingerprint) for fingerprint in pair["fingerprints"])
+    pair, epochs, load = stored.results.pairs[name][1], sorted(stored.results.curves[name]), stored.reader.checkpoint
+    a, b = (stored.training(name[0], fingerprint) for fingerprint in pair.fingerprints)
     if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
-    return PairTask(
-        pair=pair["pair"],
-        trainer_seed=pair["trainer_seed"],
-        fingerprints=(a.run.fingerprint, b.run.fingerprint),
-        diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
-        weights={epoch: (load(a.run, epoch), load(b.run, epoch)) for epoch in epochs},
-        model=a.config.model,
-        data=a.config.data,
-        prepared=prepared,
-        points=stored.results.study.points,
-    )
+    first, second = (PairEnd(end.run.fingerprint, end.config, end.status, partial(load, end.run)) for end in (a, b))
+    return pair_task(pair.pair, (first, second), prepared, stored.results.study.points, epochs=epochs)

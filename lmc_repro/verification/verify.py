@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from lmc_repro.compare.pair import EVALUATION_NUMERICS
+from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.data.status import require_ready
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.local import default_jobs
@@ -109,6 +109,7 @@ def _verify(
             raise LmcError(f"{prepared / entry.name}: {recorded}; {fix}")
     measured, left_out = measure_again(stored, prepared, default_jobs(), tally, listener)
     again = pairs | measured
-    results.check_curves_csv(again, tally)
-    results.check_cells_json(results.judged(again, set(cells)), tally)
+    results.check(tally, "curves.csv", pairs=again)
+    made = {key: results.judged(cell, again) for key, cell in results.by_key.items() if key in cells}
+    results.check(tally, "cells.json", cells=made)
     return left_out

@@ -46,7 +46,13 @@ def test_everything_between_the_ends_is_wrong(ends: tuple[Path, Path], images: S
         assert curve.n == n and curve.wrong == tuple(n * wrong for wrong in CURVE)
         assert curve.loss == pytest.approx(LOSS, rel=1e-5)
         found = mark.barriers[split]  # type: ignore[index]
-        assert (found.barrier, found.floor, found.line, found.mid_signed, found.argmax_alpha) == (100, 0, 100, 100, 0.2)
+        assert (found.barrier, found.floor, found.line, found.midpoint_excess, found.argmax_alpha) == (
+            100,
+            0,
+            100,
+            100,
+            0.2,
+        )
         assert found.normalised_chance == pytest.approx(200.0)  # two classes: half of all accuracy is chance
         assert found.loss_barrier == pytest.approx(math.log1p(math.e) - math.log1p(1 / math.e), rel=1e-5)
 

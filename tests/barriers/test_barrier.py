@@ -18,7 +18,7 @@ def curve(*wrong: int, n: int = 200, loss: tuple[float | None, ...] | None = Non
 
 def test_flat_curve() -> None:
     found = barriers({"train": CHANCE_TEST, "test": CHANCE_TEST}, "train", 10)
-    assert found.barrier == found.floor == found.line == found.mid_signed == found.argmax_alpha == 0.0
+    assert found.barrier == found.floor == found.line == found.midpoint_excess == found.argmax_alpha == 0.0
     assert found.normalised == found.loss_barrier == 0.0 and found.error_0 == found.error_1 == 10.0
 
 
@@ -27,7 +27,7 @@ def test_peak_off_the_middle() -> None:
     c = curve(10, 10, 12, 14, 20, 30, 50, 110, 60, 30, 10)
     found = barriers({"train": c, "test": c}, "train", 10)
     assert found.barrier == found.line == pytest.approx(50.0)  # (110 - 10) / 200
-    assert found.mid_signed == pytest.approx(10.0)  # (30 - 10) / 200
+    assert found.midpoint_excess == pytest.approx(10.0)  # (30 - 10) / 200
     assert found.argmax_alpha == 0.7
     assert found.floor == 0.0
     assert found.normalised == pytest.approx(100 * 0.5 / 0.95, abs=1e-9)
@@ -37,7 +37,7 @@ def test_better_middle() -> None:
     c = curve(40, 30, 20, 10, 6, 4, 6, 10, 20, 30, 40)
     found = barriers({"train": c, "test": c}, "test", 10)
     assert found.barrier == found.line == found.floor == 0.0  # the ends are the worst points
-    assert found.mid_signed == pytest.approx(-18.0)  # (4 - 40) / 200
+    assert found.midpoint_excess == pytest.approx(-18.0)  # (4 - 40) / 200
     assert found.argmax_alpha == 0.0
 
 
@@ -49,7 +49,7 @@ def test_unequal_ends() -> None:
     found = barriers({"train": c, "test": c}, "train", 10)
     assert found.barrier == found.floor == pytest.approx(10.0)  # (60 - 40) / 200: Eq. 1 says 10 for no barrier at all
     assert found.line == pytest.approx(4.0)  # 8 / 200
-    assert found.mid_signed == 0.0
+    assert found.midpoint_excess == 0.0
     assert found.argmax_alpha == 1.0
     assert (found.error_0, found.error_1) == pytest.approx((10.0, 30.0))
 
@@ -101,8 +101,8 @@ def test_loss_barriers_and_a_loss_that_is_not_finite() -> None:
     c = curve(1, 1, 1, 1, 1, loss=(1.0, 2.0, 4.0, 2.5, 2.0))
     found = barriers({"train": c, "test": c}, "train", 10)
     assert (found.loss_barrier, found.loss_floor, found.loss_argmax_alpha) == (2.5, 0.5, 0.5)
-    assert found.loss_line == found.loss_mid_signed == 2.5
+    assert found.loss_line == found.loss_midpoint_excess == 2.5
     holed = curve(1, 1, 1, 1, 1, loss=(1.0, None, 4.0, 2.5, 2.0))
     found = barriers({"train": holed, "test": c}, "train", 10)
-    assert found.loss_barrier is found.loss_floor is found.loss_line is found.loss_mid_signed is None
+    assert found.loss_barrier is found.loss_floor is found.loss_line is found.loss_midpoint_excess is None
     assert found.loss_argmax_alpha is None and found.barrier == 0.0

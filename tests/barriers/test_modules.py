@@ -42,7 +42,7 @@ def test_one_parameter_by_hand() -> None:
     assert curve.loss[2] == pytest.approx(math.log(2)) and curve.loss[0] == pytest.approx(by_hand[0] / 4)
     assert curve.loss[4] == pytest.approx(by_hand[1] / 4)
     found = curve_barriers(curve)
-    assert (found.barrier, found.floor, found.line, found.mid_signed) == (25.0, 25.0, 12.5, -25.0)
+    assert (found.barrier, found.floor, found.line, found.midpoint_excess) == (25.0, 25.0, 12.5, -25.0)
     assert found.argmax_alpha == 0.75 and found.normalised == 0.5 * 100 and found.normalised_chance is None
     assert curve_barriers(curve, classes=4).normalised_chance == pytest.approx(100.0)
 
@@ -61,7 +61,7 @@ def test_a_hill_between_two_equal_ends() -> None:
     loader = [(torch.ones(3), torch.zeros(3, dtype=torch.int64)), (torch.ones(1), torch.zeros(1, dtype=torch.int64))]
     curve = path_between(Two(1.0, 0.0), Two(0.0, 1.0), loader, points=11)  # a^2 + b^2 = 1 - 2 alpha (1 - alpha)
     assert curve.wrong == (0, 0, 4, 4, 4, 4, 4, 4, 4, 0, 0)
-    assert curve_barriers(curve).barrier == 100.0 and curve_barriers(curve).mid_signed == 100.0
+    assert curve_barriers(curve).barrier == 100.0 and curve_barriers(curve).midpoint_excess == 100.0
 
 
 def test_the_same_curve_as_that_of_our_own_networks(tmp_path: Any) -> None:

@@ -125,7 +125,7 @@ def test_cell_without_trained_pairs_has_no_verdict() -> None:
 def test_one_end_that_is_worse_is_no_hill() -> None:
     # Figure 1, slope 0, 8 layers on digits: Eq. 1 4.20, line 0.11, a middle that is better by 5.37.
     ends = path(3.60, 5.81, 2.43, 2.43, 12.00)  # the chord is at 5.70 at alpha 0.25
-    assert ends.barriers is not None and ends.barriers["test"].mid_signed == pytest.approx(-5.37)
+    assert ends.barriers is not None and ends.barriers["test"].midpoint_excess == pytest.approx(-5.37)
     cell = summarise([of_mark(0, ends)])
     assert (cell.mean, cell.line_mean) == pytest.approx((4.20, 0.11))
     assert (cell.verdict, cell.verdict_strict, cell.flags) == ("unequal ends", "unequal ends", ("provisional",))

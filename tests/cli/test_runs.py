@@ -13,8 +13,8 @@ from commands import lmc, refused
 from small_results import make_cell, make_pair
 from trained_store import TrainedStore, make_trained_store, network, use_real_networks, write_params
 
+from lmc_repro.barriers import measure
 from lmc_repro.barriers.barrier import mean_barrier
-from lmc_repro.compare import measure
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.project import Project
 from lmc_repro.tracking.environment import import_mlflow
@@ -221,7 +221,7 @@ def only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_deep(folder: Path) -> None:
-    from lmc_repro.compare.files import write_results
+    from lmc_repro.results.write import write_results
 
     plan = small_study.make_plan()
     results = {cell.key: make_cell(cell) for cell in plan.cells if cell.row == "deep"}

@@ -14,9 +14,9 @@ from tiny_project import REPOSITORY
 from lmc_repro.report.contents import Asked, Report, part_of
 from lmc_repro.report.document import report_document
 from lmc_repro.report.html import html_page
-from lmc_repro.report.read import read_study
-from lmc_repro.report.records import Show
 from lmc_repro.report.table import study_table
+from lmc_repro.results.read import read_study
+from lmc_repro.results.schema import Show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -21,7 +21,7 @@ from lmc_repro.data.acquire import fetch
 from lmc_repro.data.catalog import CATALOG
 from lmc_repro.data.readers import read_arrays
 from lmc_repro.errors import LmcError
-from lmc_repro.report.read import read_study
+from lmc_repro.results.read import read_study
 
 FOUND: Counter[str] = Counter()
 

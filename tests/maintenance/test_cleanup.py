@@ -17,9 +17,9 @@ from filelock import FileLock
 from small_study import PARAMS, make_plan, write_run
 from trained_store import write_params
 
-from lmc_repro.compare.files import write_results
 from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
 from lmc_repro.project import Project
+from lmc_repro.results.write import write_results
 from lmc_repro.schemas.load import load_params
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.run_folder import RunFolder

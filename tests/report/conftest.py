@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lmc_repro.results.schema import VERSION
+
 N = {"train": 2000, "test": 1000}
 ENDS = {"train": 2.0, "test": 5.0}  # error of every trained endpoint, points
 
@@ -57,7 +59,8 @@ def write_study(tmp_path: Path) -> WriteStudy:
         folder.mkdir(parents=True, exist_ok=True)
         cells = [_cell(key, numbers, dataset, epochs, slope) for key, numbers in CELLS.items()]
         runs = {
-            "study": study, "title": "Table 1: linear networks", "question": "Do they stay connected?",
+            "version": VERSION, "study": study,
+            "title": "Table 1: linear networks", "question": "Do they stay connected?",
             "profile": profile, "profile_title": f"the {profile} profile", "analogue": profile == "digits",
             "datasets": [{"name": dataset, "title": dataset.upper(), "n_train": 2000, "n_test": 1000, "classes": 10,
                           "digest": "ab" * 32}],
@@ -119,10 +122,10 @@ def _split(split: str, barrier: float | None) -> dict[str, Any]:
     end = 90.0 if barrier is None else ENDS[split]
     share = None if barrier is None else barrier / 0.95
     return {
-        "barrier": barrier, "floor": None if barrier is None else 0.0, "line": barrier, "mid_signed": barrier,
+        "barrier": barrier, "floor": None if barrier is None else 0.0, "line": barrier, "midpoint_excess": barrier,
         "argmax_alpha": None if barrier is None else 0.5, "normalised": share, "normalised_own": share,
         "normalised_chance": share, "error_0": end, "error_1": end, "loss_barrier": None, "loss_floor": None,
-        "loss_line": None, "loss_mid_signed": None, "loss_argmax_alpha": None,
+        "loss_line": None, "loss_midpoint_excess": None, "loss_argmax_alpha": None,
     }  # fmt: skip
 
 

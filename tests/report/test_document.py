@@ -61,7 +61,7 @@ def test_numbers_of_the_details_are_those_of_the_files(write_study) -> None:
         assert len(pairs) == 2 * len(cell["pairs"])
         for row in pairs:
             numbers = next(p for p in cell["pairs"] if p["pair"] == row["pair"])[row["split"]]
-            assert (row["barrier"], row["middle"]) == (number(numbers["barrier"]), number(numbers["mid_signed"]))
+            assert (row["barrier"], row["middle"]) == (number(numbers["barrier"]), number(numbers["midpoint_excess"]))
             assert row["errors of the ends"] == f"{numbers['error_0']:.2f} / {numbers['error_1']:.2f}"
         late = [(row["epoch"], row["test mean"]) for row in table(part, "epoch")]
         assert late == [(str(mark["epoch"]), number(mark["mean"])) for mark in cell["test"]["late"]]

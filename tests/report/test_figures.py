@@ -10,9 +10,9 @@ import pytest
 from whole_report import report_of
 
 from lmc_repro.report.figures import paths_figure, values_figure
-from lmc_repro.report.read import read_study
 from lmc_repro.report.table import study_table
 from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened
+from lmc_repro.results.read import read_study
 
 
 def plot_of(folder: Path) -> ValuePlot:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.results import MarkResult
-from lmc_repro.compare.pair import judge_mark
 from lmc_repro.report.path_text import path_lines, split_records
 from lmc_repro.schemas.study import Judgement
 

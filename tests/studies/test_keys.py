@@ -12,7 +12,7 @@ import pytest
 from helpers import SGD
 from small_study import PARAMS
 
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.barriers.pair import pair_key
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
 from lmc_repro.studies.expand import plan_study

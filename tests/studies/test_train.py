@@ -15,7 +15,7 @@ from lmc_repro.studies.train import _short_of_disk
 def test_a_disk_without_room_for_the_checkpoints_is_told_before_hours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace: Any = SimpleNamespace(project=Project(tmp_path))
+    workspace: Any = SimpleNamespace(tracked=True, project=Project(tmp_path))
     # digits, one layer: 64 x 10 weights and 10 biases of 4 bytes, at two marks, of a hundred runs, and MLflow's copies.
     needed = 650 * 4 * 2 * 100 * 2
     config = run_config(data={"dataset": "digits"}, model={"depth": 1}, evaluate_at=[0, 3])

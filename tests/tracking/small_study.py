@@ -19,7 +19,7 @@ from lmc_repro.studies.expand import plan_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.fingerprint import run_fingerprint
-from lmc_repro.training.run_folder import MetricRow, RunFolder
+from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names
 
 DIGESTS = {"digits": "d" * 64}
 NUMERICS = "portable"
@@ -113,7 +113,7 @@ def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFo
             "init_sha256": shas[0],
             "final_sha256": shas[config.epochs],
             "checkpoints": {mark_text(epoch): sha for epoch, sha in shas.items()},
-            "files": {name: sha256_file(folder.path / name) for name in folder.content_names()},
+            "files": {name: sha256_file(folder.path / name) for name in content_names(marks)},
         }
         write_json(folder.status_file, status)
     return folder

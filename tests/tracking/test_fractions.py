@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from small_results import make_cell, make_pair
 from small_study import fingerprint, make_plan, open_tracker, weights, write_run
 
-from lmc_repro.compare.files import write_results
 from lmc_repro.project import Project
-from lmc_repro.report.read import read_study
+from lmc_repro.results.read import read_study
+from lmc_repro.results.write import write_results
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 

@@ -15,10 +15,10 @@ from trained_store import write_params
 
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.cli import main
-from lmc_repro.compare.files import write_results
 from lmc_repro.errors import Interrupted, LmcError
 from lmc_repro.files import read_json, write_json
 from lmc_repro.project import Project
+from lmc_repro.results.write import write_results
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.publish import Published, publish_study
@@ -88,7 +88,7 @@ def test_everything_once(files: Project, plan: StudyPlan) -> None:
 
 def test_it_is_what_a_comparison_would_have_logged(files: Project, plan: StudyPlan, cell: Cell) -> None:
     publish(files, plan)
-    from lmc_repro.compare.pair import pair_key
+    from lmc_repro.barriers.pair import pair_key
 
     tracker = open_tracker(files, plan)
     results = [make_pair(pair) for pair in cell.pairs]
@@ -165,7 +165,7 @@ def test_results_of_other_runs_are_refused_before_anything_is_written(files: Pro
         publish(files, plan)
     runs = files.results / "one" / "runs.json"
     write_json(runs, read_json(runs, "") | {"evaluation_numerics": 0})
-    with pytest.raises(LmcError, match=r"evaluation numerics 0; here they are tiny, 3 and \d"):
+    with pytest.raises(LmcError, match=r"evaluation numerics: found \('tiny', 3, 0\), allowed: \('tiny', 3, \d\)"):
         publish(files, plan)
     assert runs_of(files, "train") == []
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import ADAM, SGD, run_config
 from pydantic import BaseModel
 
-from lmc_repro.compare.pair import pair_key
+from lmc_repro.barriers.pair import pair_key
 from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
 from lmc_repro.schemas.run import ModelSettings, OptimizerSettings, RunConfig, StepSettings
 from lmc_repro.training.fingerprint import run_fingerprint

@@ -5,12 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import small_study
+from small_results import make_cell
 
-from lmc_repro.compare.files import write_results
-from lmc_repro.report.read import read_study
+from lmc_repro.errors import LmcError
+from lmc_repro.results.read import read_study
+from lmc_repro.results.schema import VERSION
+from lmc_repro.results.write import results_files, run_record, write_results
 from lmc_repro.schemas.params import Params
 from lmc_repro.studies.expand import plan_study
+
+STATUS = {"diverged_epoch": None, "init_sha256": "a", "order_sha256": "b", "final_sha256": "c", "stack": [2, 2]}
 
 
 def _runs(tmp_path: Path, study: dict[str, Any], overrides: list[dict[str, Any]]) -> dict[str, Any]:
@@ -61,3 +67,38 @@ def test_what_is_left_out_comes_with_its_reason_and_is_read_back(tmp_path: Path)
     left = read_study(tmp_path).left_out
     assert left[0].covers("shallow", "slow") and not left[0].covers("shallow", "fast")
     assert left[1].covers("deep", "fast") and not left[1].covers("shallow", "fast")
+
+
+def test_what_is_read_is_written_again_byte_for_byte(tmp_path: Path) -> None:
+    plan = small_study.make_plan()
+    results = {cell.key: make_cell(cell) for cell in plan.cells}
+    cell = plan.cells[0]
+    runs = [run_record(small_study.write_run(tmp_path / "runs", run), cell.key, run, STATUS) for run in cell.runs]
+    write_results(tmp_path / "one", plan, results, runs, small_study.DIGESTS, {}, "portable", "cpu")
+    read = read_study(tmp_path / "one")
+    assert read.runs == tuple(runs) and len(read.cells) == 4
+    assert {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()} == results_files(read)
+
+
+@pytest.mark.parametrize(
+    "name, old, new, said",
+    [
+        ("runs.json", f'"version": {VERSION}', '"version": 1', rf"version: found 1, allowed: {VERSION}"),
+        ("runs.json", f',\n  "version": {VERSION}', "", rf"version: found 1, allowed: {VERSION}"),
+        ("runs.json", '"threshold": 2.0', '"threshold": NaN', "found NaN, a number must be finite"),
+        ("cells.json", '"cosine": null', '"cosine": 1e999', "found 1e999, a number must be finite"),
+        ("cells.json", '"mean": 3.0', '"mean": "three"', r"0\.[\w.]+\.mean: found 'three'"),
+        ("curves.csv", ",0.5,40,100,", ",0.5,101,100,", "a count that is not within 0 and 100"),
+        ("curves.csv", "0.75", "inf", "a loss that is not finite"),
+    ],
+)
+def test_what_is_damaged_is_one_line(name: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    plan = small_study.make_plan()
+    results = {cell.key: make_cell(cell) for cell in plan.cells}
+    write_results(tmp_path, plan, results, [], small_study.DIGESTS, {}, "portable", "cpu")
+    text = (tmp_path / name).read_text()
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new, 1))
+    with pytest.raises(LmcError, match=rf"{name}: .*{said}.*; run `lmc compare {tmp_path.name}`$") as error:
+        read_study(tmp_path)
+    assert "\n" not in str(error.value)

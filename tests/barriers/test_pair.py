@@ -13,15 +13,14 @@ import pytest
 import torch
 from helpers import final_weights, run_config, tiny_dataset, train, weights_at
 
+from lmc_repro.barriers import measure
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import PairTask, pair_key
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare import measure
-from lmc_repro.compare.measure import measure_pair
-from lmc_repro.compare.pair import PairTask, pair_key
-from lmc_repro.compare.stored import load_pair, store_pair
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.results.pairs import load_pair, store_pair
 from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.plan import Cell
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 
@@ -32,7 +31,7 @@ NOT_DIVERGED = {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": None}}
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = tiny_dataset()
     monkeypatch.setattr(measure, "_dataset", lambda prepared, name, device: dataset)
-    monkeypatch.setattr("lmc_repro.compare.stored.dataset_info", lambda name: dataset.info)
+    monkeypatch.setattr("lmc_repro.results.pairs.dataset_info", lambda name: dataset.info)
     return dataset
 
 
@@ -52,8 +51,7 @@ def task(folders: list[RunFolder], diverged: tuple[int | None, int | None] = (No
     return PairTask("0", 0, ("a", "b"), diverged, weights, config.model, config.data, Path("unused"), 11)
 
 
-def cell() -> Cell:
-    return Cell("r--c", "r", "c", "R", "C", {"data": {"dataset": "tiny"}}, "noise", (), "resident", None)
+CONFIG = {"data": {"dataset": "tiny"}}
 
 
 def test_ends_have_the_counts_of_training(folders: list[RunFolder]) -> None:
@@ -105,12 +103,12 @@ def test_a_diverged_end_has_no_barriers_from_that_epoch_on(folders: list[RunFold
 def test_stored_pair_is_read_back_exactly(folders: list[RunFolder], tmp_path: Path) -> None:
     result = measure_pair(task(folders))
     store_pair(tmp_path, "key", result)
-    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) == result
+    assert load_pair(tmp_path, "key", CONFIG, NOT_DIVERGED) == result
 
 
 def test_stored_pair_is_judged_anew(folders: list[RunFolder], tmp_path: Path) -> None:
     store_pair(tmp_path, "key", measure_pair(task(folders)))
-    read = load_pair(tmp_path, "key", cell(), {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": 1}})
+    read = load_pair(tmp_path, "key", CONFIG, {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": 1}})
     assert isinstance(read, PairResult)
     assert [mark.status[1] for mark in read.marks][1:] == ["diverged", "diverged"]
     assert [mark.barriers for mark in read.marks][1:] == [None, None]
@@ -133,7 +131,7 @@ def test_a_file_without_the_largest_class_is_measured_again(folders: list[RunFol
     del measured["largest_class"]
     sha = hashlib.sha256(canonical_json(measured).encode()).hexdigest()
     (tmp_path / "key.json").write_text(json.dumps({"measured": measured, "sha256": sha}))
-    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "key", CONFIG, NOT_DIVERGED) is None
 
 
 def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_path: Path) -> None:
@@ -142,8 +140,8 @@ def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_p
     stored = json.loads(path.read_text())
     stored["measured"]["marks"][-1]["curves"]["test"]["wrong"][5] += 1
     path.write_text(json.dumps(stored))
-    assert load_pair(tmp_path, "key", cell(), NOT_DIVERGED) is None
-    assert load_pair(tmp_path, "other", cell(), NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "key", CONFIG, NOT_DIVERGED) is None
+    assert load_pair(tmp_path, "other", CONFIG, NOT_DIVERGED) is None
 
 
 def test_pair_key_knows_runs_points_and_numerics() -> None:

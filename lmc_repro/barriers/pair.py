@@ -1,18 +1,21 @@
-"""A pair as it is sent to be measured, named and judged; without torch, which the processes that measure have."""
+"""A pair of runs: its identity, the task of measuring it, and how each evaluation epoch is judged."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.status import endpoint_status
-from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.run import DataConfig, ModelConfig
-from lmc_repro.training.checkpoint import Checkpoint
+from lmc_repro.schemas.base import canonical_json, mark_text
+from lmc_repro.schemas.run import DataConfig, ModelConfig, RunConfig
+from lmc_repro.training.checkpoint import Checkpoint, verified
+from lmc_repro.training.run_folder import RunFolder
 
 EVALUATION_NUMERICS = 3
 """Raised by any change to the code that moves a count or a loss of an evaluation."""
@@ -35,6 +38,60 @@ class PairTask:
     prepared: Path
     points: int
     device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class PairEnd:
+    """A finished run as one end of a path: who it is, its status.json, and its weights after an epoch."""
+
+    fingerprint: str
+    config: RunConfig
+    status: Mapping[str, Any]
+    weights: Callable[[float], Checkpoint]
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> PairEnd:
+        """Return the end that a complete run folder holds."""
+        status = folder.status()
+
+        def weights(epoch: float) -> Checkpoint:
+            return verified(folder.checkpoint(epoch), status["checkpoints"][mark_text(epoch)], folder.fix)
+
+        return cls(folder.fingerprint, folder.config(), status, weights)
+
+
+def pair_task(
+    name: str,
+    ends: tuple[PairEnd, PairEnd],
+    prepared: Path,
+    points: int,
+    *,
+    epochs: Sequence[float] | None = None,
+    device: str = "cpu",
+) -> PairTask:
+    """Return the task of measuring the path between two runs, with their weights read.
+
+    Args:
+        name: The pair's name within its cell.
+        ends: The runs at alpha 0 and 1; model and data are those of the first.
+        prepared: The folder of prepared data sets.
+        points: The number of alphas, both ends included.
+        epochs: The evaluation epochs to measure; default: those of the first run.
+        device: cpu or cuda.
+    """
+    a, b = ends
+    return PairTask(
+        pair=name,
+        trainer_seed=a.config.seeds.trainer,
+        fingerprints=(a.fingerprint, b.fingerprint),
+        diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
+        weights={epoch: (a.weights(epoch), b.weights(epoch)) for epoch in epochs or a.config.evaluate_at},
+        model=a.config.model,
+        data=a.config.data,
+        prepared=prepared,
+        points=points,
+        device=device,
+    )
 
 
 def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:

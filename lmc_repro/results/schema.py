@@ -1,4 +1,8 @@
-"""A study's results as they were read back: what the tables and figures are made from."""
+"""Schema of results/<study>/: what runs.json, cells.json and curves.csv hold, as dataclasses.
+
+Fields have the names of the files' keys, with these exceptions: `cell` is `key` here, and a cell's or a pair's numbers
+under `train` and `test` are dictionaries by split here. The files hold no run ids, dates or durations.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,18 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.barriers.status import EndpointStatus
+
+VERSION = 2
+"""`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""
+
+FILES = ("runs.json", "cells.json", "curves.csv")
+CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
+
+NOT_CONVERGED = "not_converged"
+"""A flag that is added to a cell's flags when it is read, see `not_converged`."""
+
+CONVERGED_PERCENT = 0.1
+"""The train error up to which a network counts as converged: the paper speaks of about zero training loss."""
 
 CurveKey = tuple[str, str, float, SplitName]
 """Cell, pair, epoch (0.5 is the middle of the first one), split."""
@@ -64,15 +80,47 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True)
-class PairRecord:
-    """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not."""
+class RunRecord:
+    """A run: seeds, checksums, and the scores of its last epoch as shares.
+
+    `augmentation_sha256` and `stack` are absent from the file where nothing was augmented, and on a CPU.
+    """
+
+    fingerprint: str
+    cell: str
+    trainer: int
+    loader: int
+    augmentation: int | None
+    diverged_epoch: int | float | None
+    init_sha256: str | None
+    order_sha256: str
+    final_sha256: str
+    train_error: float | None
+    test_error: float | None
+    early: dict[str, Any] | None = None
+    augmentation_sha256: str | None = None
+    stack: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a pair beside its curves, see `barriers.results.PairResult`."""
 
     pair: str
     trainer_seed: int
     fingerprints: tuple[str, str]
     largest_class: int
+    distance: float | None
+    cosine: float | None
+    disagreement: dict[SplitName, float]
+
+
+@dataclass(frozen=True)
+class PairRecord(Measured):
+    """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not."""
+
     status: tuple[EndpointStatus, EndpointStatus]
-    epoch: float
+    epoch: int | float
     barriers: dict[SplitName, Barriers | None]
     errors: dict[SplitName, tuple[float, float]]
 
@@ -91,7 +139,7 @@ class CellRecord:
     n_trainer_seeds: int
     n_runs: int
     parameters: int
-    paper: Mapping[str, float] | None
+    paper: dict[str, float] | None
     pairs: tuple[PairRecord, ...]
     summary: dict[SplitName, CellSummary]
 
@@ -125,13 +173,14 @@ class StudyResults:
     evaluation_numerics: int
     rows: tuple[Axis, ...]
     columns: tuple[Axis, ...]
-    provenance: tuple[tuple[str, Any, str], ...]
+    provenance: tuple[tuple[str, Any, Any], ...]
+    runs: tuple[RunRecord, ...]
     cells: tuple[CellRecord, ...]
     curves: dict[CurveKey, Curve]
     dataset: str | None = None
     show: Show | None = None
     left_out: tuple[LeftOut, ...] = ()
-    not_run: Mapping[str, str] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
 
     def own_dataset(self, row: str, column: str) -> str | None:
         """Return the data set that the study itself names for a cell: the paper's."""
@@ -140,3 +189,27 @@ class StudyResults:
                 if entry.key == key and entry.dataset is not None:
                     return entry.dataset
         return self.dataset
+
+    def curves_by_pair(self) -> dict[tuple[str, str], dict[float, dict[SplitName, Curve]]]:
+        """Return the curves of each (cell, pair), by epoch and split."""
+        found: dict[tuple[str, str], dict[float, dict[SplitName, Curve]]] = {}
+        for (cell, pair, epoch, split), curve in self.curves.items():
+            found.setdefault((cell, pair), {}).setdefault(epoch, {})[split] = curve
+        return found
+
+
+def not_converged(cell: CellRecord) -> bool:
+    """Return whether a ReLU network under SGD on MNIST ends with a train error above 0.1 %: the paper's do not.
+
+    Ends that did not train at all are no part of it: their pairs have no verdict anyhow.
+    """
+    config = cell.config
+    relu = config["model"].get("slope") == 0.0  # logistic regression and attention have no slope
+    if not (relu and config["optimizer"]["kind"] == "sgd" and config["data"]["dataset"] == "mnist"):
+        return False
+    return any(
+        error > CONVERGED_PERCENT
+        for pair in cell.pairs
+        for status, error in zip(pair.status, pair.errors["train"], strict=True)
+        if status == "trained"
+    )

@@ -1,0 +1,136 @@
+"""Reader of results/<study>/."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.errors import LmcError
+from lmc_repro.files import read_json
+from lmc_repro.results.schema import FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
+from lmc_repro.schemas.base import parse_mark
+
+T = TypeVar("T")
+
+_STUDY = TypeAdapter(StudyResults)
+_NOT_IN_THE_FILE = ("cells", "summary", "barriers", "errors")
+
+
+def has_results(folder: Path) -> bool:
+    """Return whether a comparison has written to results/<study>/ at all."""
+    return any((folder / name).exists() for name in FILES)
+
+
+def read_study(folder: Path) -> StudyResults:
+    """Return the results of the study in results/<study>/.
+
+    Raises:
+        LmcError: A file is missing, damaged, or of another version; one line that names file, key and fix.
+    """
+    fix = f"run `lmc compare {folder.name}`"
+    runs_file, cells_file, curves_file = (folder / name for name in FILES)
+    runs, cells = read_json(runs_file, fix), read_json(cells_file, fix)
+    version = _built(runs_file, fix, lambda: runs.get("version", 1))
+    if version != VERSION:
+        raise LmcError(f"{runs_file}: version: found {version!r}, allowed: {VERSION}; {fix}")
+    values = _built(cells_file, fix, lambda: {**runs, "cells": [_cell(entry) for entry in cells], "curves": {}})
+    values["provenance"] = _built(runs_file, fix, lambda: [list(_provenance(entry)) for entry in runs["provenance"]])
+    try:
+        study = _STUDY.validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place, path = first["loc"], cells_file if first["loc"][0] == "cells" else runs_file
+        key = ".".join(str(part) for part in place if part not in _NOT_IN_THE_FILE)
+        found = "missing" if first["type"] == "missing" else f"found {first['input']!r:.60}, {first['msg']}"
+        raise LmcError(f"{path}: {key}: {found}; {fix}") from None
+    try:
+        with open(curves_file, newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise LmcError(f"{curves_file}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+    curves = _built(curves_file, fix, lambda: _curves(lines, study.points))
+    for cell in study.cells:
+        for pair in cell.pairs:
+            for split in SPLITS:
+                if (cell.key, pair.pair, pair.epoch, split) not in curves:
+                    what = f"no {split} curve of cell {cell.key}, pair {pair.pair}, epoch {pair.epoch:g}"
+                    raise LmcError(f"{curves_file}: {what}, which cells.json has; {fix}")
+
+    def flagged() -> StudyResults:
+        marked = [
+            replace(c, summary={k: replace(s, flags=(*s.flags, NOT_CONVERGED)) for k, s in c.summary.items()})
+            if not_converged(c)
+            else c
+            for c in study.cells
+        ]
+        return replace(study, cells=tuple(marked), curves=curves)
+
+    return _built(cells_file, fix, flagged)
+
+
+def _built(path: Path, fix: str, build: Callable[[], T]) -> T:
+    try:
+        return build()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        found = f"{error}: missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise LmcError(f"{path}: not the file of a comparison ({found}); {fix}") from None
+
+
+def _provenance(entry: Mapping[str, Any]) -> tuple[str, Any, str | None]:
+    return entry["key"], entry["value"], entry["source"]
+
+
+def _cell(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell of cells.json with the fields of CellRecord."""
+    pairs = [_pair(pair) for pair in entry["pairs"]]
+    return {**entry, "key": entry["cell"], "pairs": pairs, "summary": {split: entry[split] for split in SPLITS}}
+
+
+def _pair(entry: Mapping[str, Any]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {split: entry[split] for split in SPLITS}
+    return {
+        **entry,
+        "barriers": {split: found if found["barrier"] is not None else None for split, found in numbers.items()},
+        "errors": {split: (found["error_0"], found["error_1"]) for split, found in numbers.items()},
+    }
+
+
+def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
+    """Return the curves by cell, pair, epoch and split; their alphas are checked, and need no order."""
+    header = {name: place for place, name in enumerate(lines[0])}
+    cell, pair, epoch, split = (header[name] for name in ("cell", "pair", "epoch", "split"))
+    alpha, wrong, n, loss = (header[name] for name in ("alpha", "wrong", "n", "loss"))
+    paths: dict[tuple[str, str, str, str], list[list[str]]] = {}
+    for line in lines[1:]:
+        paths.setdefault((line[cell], line[pair], line[epoch], line[split]), []).append(line)
+    curves = {}
+    for names, path in paths.items():
+        path.sort(key=lambda line: float(line[alpha]))
+        curve = Curve(
+            tuple(int(line[wrong]) for line in path),
+            int(path[0][n]),
+            tuple(float(line[loss]) if line[loss] else None for line in path),
+        )
+        told = ", ".join(names)
+        if len(path) != count or any(abs(i - float(line[alpha]) * (count - 1)) > 1e-5 for i, line in enumerate(path)):
+            raise ValueError(f"{told}: {len(path)} of {count} points, or unevenly spaced")
+        if not all(0 <= found <= curve.n for found in curve.wrong) or curve.n < 1:
+            raise ValueError(f"{told}: a count that is not within 0 and {curve.n}")
+        if not all(found is None or math.isfinite(found) for found in curve.loss):
+            raise ValueError(f"{told}: a loss that is not finite; such a one is left empty")
+        curves[names[0], names[1], parse_mark(names[2]), _split(names[3])] = curve
+    return curves
+
+
+def _split(name: str) -> SplitName:
+    for split in SPLITS:
+        if name == split:
+            return split
+    raise ValueError(f"split {name!r}")
