@@ -18,7 +18,7 @@ def publish_command(study: str, profile: str | None, uri: str | None) -> None:
     plan = plan_study(params, study, Choice(profile=profile))
     begin_process(params, plan.profile, told := listener())
     from lmc_repro.studies.publish import publish_study
-    from lmc_repro.tracking.environment import TRACKING_URI
+    from lmc_repro.tracking.store import TRACKING_URI
 
     if uri is not None:
         os.environ[TRACKING_URI] = uri

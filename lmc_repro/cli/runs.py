@@ -11,25 +11,27 @@ from lmc_repro.cli.begin import prepare_dataset
 from lmc_repro.cli.progress import listener
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.errors import LmcError
-from lmc_repro.project import find_project
+from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params
 from lmc_repro.studies.expand import Choice, plan_study, validate_all
 from lmc_repro.studies.workspace import begin_process, prepared_dir
 
 if TYPE_CHECKING:
     from lmc_repro.compare.two_runs import TwoRuns
-    from lmc_repro.report.listing import ListedCell
     from lmc_repro.schemas.profile import Judgement
+    from lmc_repro.tracking.views import Present, Stranger
 
 
 def show_command(run_id: str, uri: str | None, as_json: bool) -> None:
     """Print one run of the store."""
     from lmc_repro.report.run_text import run_lines
-    from lmc_repro.report.run_view import run_view
-    from lmc_repro.tracking.reader import Reader
+    from lmc_repro.tracking.find import Reader
+    from lmc_repro.tracking.views import run_view
 
-    reader = Reader.open(find_root(uri), uri)
-    view = run_view(reader, reader.run(run_id))
+    root = find_root(uri)
+    reader = Reader.open(root, uri)
+    project = Project(root)
+    view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
     if as_json:
         _print_json(view)
     else:
@@ -40,37 +42,49 @@ def list_command(study: str, profile: str | None, uri: str | None, as_json: bool
     """Print the cells of a study: of the store, or of its results where the store has none or cannot be read."""
     project = find_project()
     plan = plan_study(load_params(project.params), study, Choice(profile=profile))
-    from lmc_repro.report.listing import cells_of_store, listing_lines
-    from lmc_repro.tracking.stored_cells import stored_cells
+    from lmc_repro.report.run_text import cells_of_results, listing_lines
+    from lmc_repro.tracking.views import stored_cells
 
+    present = present_of(project)
     try:
-        source, stored = stored_cells(project.root, uri, study, plan.profile)
-        cells = cells_of_store(stored, [cell.key for cell in plan.cells])
-        why = f"{source} has no cells of lmc/{study}/{plan.profile}"
+        (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
+    except LmcError as error:  # no matter where the store has what is asked for
+        (place, known), damage = ("", []), error
+    strangers: list[Stranger] = []
+    try:
+        source, cells, strangers = stored_cells(project.root, uri, plan, present)
+        others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
+        why = f"{source} has no cells of lmc/{study}/{plan.profile}{others}"
     except LmcError as error:
         if uri is not None:
             raise
         source, cells, why = "", [], str(error)
-    if not cells:
-        source, cells = _from_files(study, plan.profile, (project.results, project.out / plan.profile / study), why)
+    remarks = {}
+    if cells:
+        said = {cell.cell: cell.says() for cell in known}
+        apart = [cell.cell for cell in cells if cell.n and said.get(cell.cell, cell.says()) != cell.says()]
+        remarks = {key: f"{place} has other numbers; `lmc publish {study}` brings them into the store" for key in apart}
+    elif known:
+        source, cells = place, known
+    elif damage:
+        raise damage
+    else:
+        raise LmcError(f"{study}, profile {plan.profile}: {why}, and there are no results; run `lmc run {study}`")
     if as_json:
+        about = {"study": study, "profile": plan.profile, "source": source, "remarks": remarks}
         listed = [dataclasses.asdict(cell) for cell in cells]
-        _print_json({"study": study, "profile": plan.profile, "source": source, "cells": listed})
+        _print_json({**about, "cells": listed, "strangers": [dataclasses.asdict(run) for run in strangers]})
         return
     print(f"{study}, profile {plan.profile}: {len(cells)} cells of {source}")
-    print("\n".join(listing_lines(cells)))
+    print("\n".join(listing_lines(cells, strangers, remarks)))
 
 
-def _from_files(study: str, profile: str, places: tuple[Path, Path], why: str) -> tuple[str, list[ListedCell]]:
-    from lmc_repro.report.listing import cells_of_files
-    from lmc_repro.report.read import has_results
+def present_of(project: Project) -> Present:
+    """Return the present params.yaml and results of a project, which records are held against."""
+    from lmc_repro.tracking.views import Present
 
-    for folder in (places[0] / study, places[1] / "results" / study):
-        if has_results(folder):
-            found, cells = cells_of_files(folder)
-            if found == profile:
-                return str(folder), cells
-    raise LmcError(f"{study}, profile {profile}: {why}, and there are no results; run `lmc run {study}`")
+    params = load_params(project.params)
+    return Present(project, lambda study, profile: plan_study(params, study, Choice(profile=profile)))
 
 
 def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | None, as_json: bool) -> None:
@@ -81,7 +95,7 @@ def compare_runs_command(run_a: str, run_b: str, points: int | None, uri: str | 
     profile = params.profiles[params.profile]
     begin_process(params, params.profile, told := listener())
     from lmc_repro.compare.two_runs import check_fit, compare_runs, find_end
-    from lmc_repro.tracking.reader import Reader
+    from lmc_repro.tracking.find import Reader
 
     reader = Reader.open(project.root, uri)
     ends = find_end(reader, run_a), find_end(reader, run_b)

@@ -11,7 +11,7 @@ from lmc_repro.errors import Interrupted
 from lmc_repro.project import find_project
 
 if TYPE_CHECKING:
-    from lmc_repro.tracking.shown import Shown
+    from lmc_repro.tracking.views import Shown
 
 SIDE_BY_SIDE = 12
 """Pairs on the pages of the metric and of the comparison: more are neither legible nor an address of sane length."""
@@ -22,11 +22,12 @@ AT_ONCE = 100
 
 def ui_command(study: str | None, row: str | None, column: str | None, port: int) -> None:
     """Start the server, print the links, and wait for Ctrl-C; of a store behind a server only the links are printed."""
+    from lmc_repro.cli.runs import present_of
     from lmc_repro.tracking.server import HOST, free_port, mlflow_server
-    from lmc_repro.tracking.shown import find_shown
+    from lmc_repro.tracking.views import find_shown
 
     project = find_project()
-    uri, shown = find_shown(project, study, row, column)
+    uri, shown = find_shown(project, study, row, column, present_of(project))
     if uri.startswith(("http://", "https://")):
         print("\n".join(links(uri.rstrip("/"), shown, row, column)))
         return
@@ -48,14 +49,15 @@ def ui_command(study: str | None, row: str | None, column: str | None, port: int
 
 def links(base: str, shown: list[Shown], row: str | None, column: str | None) -> Iterator[str]:
     """Yield the lines that are printed."""
-    from lmc_repro.tracking.links import compare_link, metric_link, pairs_link, table_link, view_link
-    from lmc_repro.tracking.shown import narrowed
-    from lmc_repro.tracking.view import PAIRS
+    from lmc_repro.tracking.ui import PAIRS, compare_link, metric_link, pairs_link, table_link, view_link
+    from lmc_repro.tracking.views import narrowed
 
     for experiment in shown:
         key, pairs = experiment.experiment_id, experiment.pairs
         narrow = " ".join(filter(None, (row, column)))
         yield f"{experiment.name}: {len(pairs)} pairs" + (f" of {narrow}" if narrow else "")
+        for why, count in experiment.strangers.items():
+            yield f"  {count} more pairs are not among them: {why}"
         if not pairs:
             yield "  none compared yet: `lmc compare` or `lmc run` makes them"
         yield f"  view: all paths over alpha, barriers below\n    {view_link(base, key)}"

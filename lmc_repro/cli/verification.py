@@ -24,8 +24,8 @@ def reproduce_command(run_id: str, uri: str | None, as_json: bool, out: Path | N
     """Print the certificate of a run; return 0 if it is identical, 1 if it differs."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LmcError(f"--out {out}: is there already; name a new folder, so that nothing in it is taken for remade")
+    from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.names import KIND
-    from lmc_repro.tracking.reader import Reader
 
     project = Project(find_root(uri))
     reader = Reader.open(project.root, uri)

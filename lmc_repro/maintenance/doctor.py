@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lmc_repro.data.catalog import DatasetInfo
     from lmc_repro.data.remote import RemoteFile
     from lmc_repro.schemas.params import Params
-    from lmc_repro.tracking.survey import RunningRun
+    from lmc_repro.tracking.views import RunningRun
 
 PACKAGE = "lmc_repro"
 LOW_DISK = 2e9
@@ -336,8 +336,8 @@ def _fits(path: Path, file: RemoteFile) -> bool:
 
 def check_store(root: Path, fix_runs: bool) -> list[Finding]:
     """Return the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
-    from lmc_repro.tracking.environment import database_path, default_database, tracking_uri
-    from lmc_repro.tracking.survey import end_stale, survey
+    from lmc_repro.tracking.store import database_path, default_database, tracking_uri
+    from lmc_repro.tracking.views import end_stale, survey
 
     uri = tracking_uri(root)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.numerics import torch_version
-from lmc_repro.tracking.context import git_commit, versions
+from lmc_repro.tracking.content import git_commit, versions
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.verification.differences import Finding, Where, differences
 

@@ -23,10 +23,9 @@ from lmc_repro.project import Project
 from lmc_repro.schemas.base import mark_text
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
-from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.stored_run import StoredRun
+from lmc_repro.tracking.content import TABLE, pair_points, path_table
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.event import Event
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint

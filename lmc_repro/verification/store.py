@@ -13,11 +13,9 @@ from lmc_repro.execution.pool import map_tasks
 from lmc_repro.progress import part
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
-from lmc_repro.tracking.cells import cell_points
-from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.stored_run import StoredRun
+from lmc_repro.tracking.content import TABLE, cell_points, pair_points, path_table
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.run_folder import kept_marks
 from lmc_repro.verification.differences import Tally, first_difference, table_values
 from lmc_repro.verification.results import PairName, Results
@@ -36,21 +34,20 @@ class StoredStudy:
     def __init__(self, reader: Reader, results: Results) -> None:
         self.reader, self.results = reader, results
         study, profile = results.study.study, results.study.profile
-        index = reader.study(study, profile)
-        if index is None:
+        experiment = reader.study(study, profile)
+        if experiment is None:
             raise LmcError(f"{reader.uri}: has no experiment lmc/{study}/{profile}; {results.place.fix}")
         self._trainings: dict[tuple[str, str], StoredRun] = {}
         self._pairs: dict[tuple[str, str, str], list[StoredRun]] = {}
-        self._cells = {run.run_id: run for run in index.of_kind("cell") if self._is_of_results(run)}
-        for run in filter(self._is_of_results, index.of_kind("train")):
+        found = reader.runs({names.NUMERICS: results.study.numerics}, [experiment.experiment_id])
+        runs = [run for run in found if run.finished]
+        self._cells = {run.run_id: run for run in runs if run.kind == "cell"}
+        for run in (run for run in runs if run.kind == "train"):
             self._trainings[run.tags.get(names.CELL, ""), run.tags.get(names.FINGERPRINT, "")] = run
-        for run in filter(self._is_of_results, index.of_kind("pair")):
+        for run in (run for run in runs if run.kind == "pair"):
             cell, first, second = (run.tags.get(tag, "") for tag in (names.CELL, *ENDS))
             self._pairs.setdefault((cell, first, second), []).append(run)
         self._read: dict[str, StoredTraining] = {}
-
-    def _is_of_results(self, run: StoredRun) -> bool:
-        return run.finished and run.tags.get("lmc.numerics") == self.results.study.numerics
 
     def training(self, cell: str, fingerprint: str) -> StoredTraining:
         """Return a training of a cell; LmcError if MLflow lacks it or its status.json."""

@@ -13,8 +13,8 @@ from small_study import open_tracker
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker, cell_identity
-from lmc_repro.tracking.environment import tracking_uri
-from lmc_repro.tracking.provenance import TAG_LIMIT, provenance_tag
+from lmc_repro.tracking.content import TAG_LIMIT, provenance_tag
+from lmc_repro.tracking.store import tracking_uri
 
 
 def read(tracker: Tracker, run_id: str) -> Run:

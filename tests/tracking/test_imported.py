@@ -20,7 +20,7 @@ from lmc_repro.progress import Lines
 from lmc_repro.project import Project
 from lmc_repro.studies import bundle as bundle_module
 from lmc_repro.studies.bundle import Keep, bundle_study
-from lmc_repro.tracking.environment import tracking_uri
+from lmc_repro.tracking.store import tracking_uri
 from lmc_repro.training import fingerprint, trainer
 
 GPU, TORCH = "cuda:A Fake GPU", "9.8.7"

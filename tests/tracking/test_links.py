@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 from urllib.parse import parse_qs
 
-from lmc_repro.tracking.links import compare_link, metric_link, pairs_link, table_link, view_link
-from lmc_repro.tracking.shown import narrowed
-from lmc_repro.tracking.view import CELLS_KEY, SHARE_KEY
+from lmc_repro.tracking.ui import CELLS_KEY, SHARE_KEY, compare_link, metric_link, pairs_link, table_link, view_link
+from lmc_repro.tracking.views import narrowed
 
 BASE = "http://127.0.0.1:5000"
 

@@ -10,8 +10,8 @@ from small_study import open_tracker
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.tracking.shown import find_shown
-from lmc_repro.tracking.view import VIEW
+from lmc_repro.tracking.ui import VIEW
+from lmc_repro.tracking.views import find_shown
 
 
 def publish(project: Project, plan: StudyPlan) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.processes import this_process
+from lmc_repro.tracking.store import this_process
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss", "weights/distance_from_init")
 
@@ -271,7 +271,7 @@ def test_a_damaged_checkpoint_is_not_published(tracker: Tracker, cell: Cell, tmp
 
 
 def test_rows_keep_their_meaning(cell: Cell) -> None:
-    from lmc_repro.tracking.trains import training_points
+    from lmc_repro.tracking.content import training_points
 
     names = {point.name for point in training_points(make_rows(cell.runs[0], 4))}
     assert names == set(METRICS[:5])

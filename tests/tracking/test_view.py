@@ -14,7 +14,7 @@ from small_study import open_tracker
 
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.tracking.view import CELLS_VIEW, VIEW, cells_state, read_view, view_state, view_tag
+from lmc_repro.tracking.ui import CELLS_VIEW, VIEW, cells_state, read_view, view_state, view_tag
 
 
 def test_the_tag_is_what_mlflow_unpacks() -> None:

@@ -15,7 +15,7 @@ from finished_study import Finished, changed, flipped
 from lmc_repro.cli.verification import verify_command
 from lmc_repro.errors import LmcError
 from lmc_repro.files import json_bytes
-from lmc_repro.tracking.reader import Points, Reader
+from lmc_repro.tracking.find import Points, Reader
 
 Capture = pytest.CaptureFixture[str]
 
