@@ -21,6 +21,7 @@ from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.errors import LmcError
 from lmc_repro.files import read_json
 from lmc_repro.tracking import names
+from lmc_repro.tracking.content import METRICS
 from lmc_repro.tracking.find import Points, Reader, StoredExperiment, StoredRun
 from lmc_repro.tracking.store import (
     check_database,
@@ -39,10 +40,9 @@ if TYPE_CHECKING:
     from lmc_repro.project import Project
     from lmc_repro.schemas.plan import Cell, StudyPlan
 
-TRAINING = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss")
 PATH = tuple(f"path/{split}_{name}" for split in SPLITS for name in ("error", "loss"))
 OVER_TRAINING = tuple(f"barrier_over_training/{split}{end}" for split in SPLITS for end in ("", "_mean"))
-CURVES = {"train": TRAINING, "pair": (*PATH, *OVER_TRAINING), "cell": OVER_TRAINING}
+CURVES = {"train": METRICS, "pair": (*PATH, *OVER_TRAINING), "cell": OVER_TRAINING}
 """The metrics of each kind that are curves: by epoch, a path's by 1000 alpha. All others are single numbers."""
 
 _IDENTITY = (
@@ -79,7 +79,7 @@ class Present:
             return f"params.yaml has no study {study} under profile {profile}"
         cells, made = known
         if (cell := cells.get(key)) is None:
-            return f"study {study} of params.yaml has no cell {key}"
+            return f"study {study} of params.yaml has no such cell"
         own = [run.tags.get(name, "") for name in (names.DIGEST, names.NUMERICS, names.TORCH)]
         if names.cell_identity(cell, *own) != run.tags.get(names.CELL_ID):
             return "made with other settings than those of params.yaml, or by another version"
