@@ -100,13 +100,14 @@ def _several(command: list[str], root: Path, options: Options) -> dict[str, Any]
 _INDEX = """
 import sqlite3, sys
 from pathlib import Path
-from lmc_repro.tracking.glance import Glance
+from lmc_repro.tracking.find import Reader
 
 database = Path(sys.argv[1])
 store = sqlite3.connect(database)
 cells = {cell for (cell,) in store.execute("SELECT DISTINCT value FROM tags WHERE key = 'lmc.cell_id'")}
 ((experiment,),) = store.execute("SELECT DISTINCT experiment_id FROM runs").fetchall()
-assert len(Glance(database).runs_of(str(experiment), cells)) == int(sys.argv[2])
+reader = Reader(f"sqlite:///{database}")
+assert len(reader.runs({"lmc.cell_id": cells}, [str(experiment)])) == int(sys.argv[2])
 """
 
 # A process's peak begins with that of the one that started it: a small one starts the command.

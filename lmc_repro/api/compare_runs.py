@@ -16,8 +16,7 @@ from lmc_repro.models.registry import build_model, network
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking import names
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.tracking.find import Reader, TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint
 
 INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings

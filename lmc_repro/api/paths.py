@@ -18,7 +18,7 @@ from lmc_repro.compare.figure import curves_figure
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
-from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint, encode
 
 
@@ -87,5 +87,5 @@ def _file(run: Run) -> Checkpoint:
 
 def _end(run: Run) -> End:
     """Return a run as a store would hold it."""
-    there = TrackedRun(run.fingerprint, run.fingerprint, {}, {}, run.status, {}, "", "")
+    there = TrackedRun(run.fingerprint, run.fingerprint, {}, run.status, {}, "", "")
     return End(there, run.config)

@@ -33,7 +33,7 @@ def publish_command(study: str, choice: Choice, uri: str | None) -> None:
     plan = plan_study(params, study, choice)
     begin_process(params, plan.profile, told := listener())
     from lmc_repro.studies.publish import publish_carried, publish_study
-    from lmc_repro.tracking.environment import TRACKING_URI
+    from lmc_repro.tracking.store import TRACKING_URI
 
     if uri is not None:
         os.environ[TRACKING_URI] = uri

@@ -134,7 +134,7 @@ def _compare_two(run_a: str, run_b: str, points: int | None, uri: str | None, as
     from lmc_repro.api.compare_runs import check_fit, compare_runs, find_end
     from lmc_repro.barriers.curve import SPLITS
     from lmc_repro.report.path_text import path_lines
-    from lmc_repro.tracking.reader import Reader
+    from lmc_repro.tracking.find import Reader
 
     reader = Reader.open(project.root, uri)
     ends = find_end(reader, run_a), find_end(reader, run_b)

@@ -32,8 +32,8 @@ def reproduce(
     from lmc_repro.files import write_json
     from lmc_repro.numerics import choose_mode
     from lmc_repro.project import Project
+    from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.names import KIND
-    from lmc_repro.tracking.reader import Reader
 
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LmcError(f"--out {out}: exists already; name a new folder, so that nothing old counts as recomputed")

@@ -11,8 +11,8 @@ import typer
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
-    from lmc_repro.report.listing import ListedCell
-    from lmc_repro.tracking.shown import Shown
+    from lmc_repro.project import Project
+    from lmc_repro.tracking.views import Present, Shown, Stranger
 
 SIDE_BY_SIDE = 12
 """Pairs on the pages of the metric and of the comparison: more are neither legible nor an address of sane length."""
@@ -32,12 +32,14 @@ def show(
     around it. `lmc list STUDY` prints ids to begin with.
     """
     from lmc_repro.cli.session import find_root, print_json
+    from lmc_repro.project import Project
     from lmc_repro.report.run_text import run_lines
-    from lmc_repro.report.run_view import run_view
-    from lmc_repro.tracking.reader import Reader
+    from lmc_repro.tracking.find import Reader
+    from lmc_repro.tracking.views import run_view
 
-    reader = Reader.open(find_root(tracking_uri), tracking_uri)
-    view = run_view(reader, reader.run(run_id))
+    project = Project(find_root(tracking_uri))
+    reader = Reader.open(project.root, tracking_uri)
+    view = run_view(reader, reader.run(run_id), _present(project) if project.params.is_file() else None)
     if as_json:
         print_json(view)
     else:
@@ -59,40 +61,52 @@ def list_(
 
     from lmc_repro.cli.session import open_study, print_json
     from lmc_repro.errors import LmcError
-    from lmc_repro.report.listing import cells_of_store, listing_lines
-    from lmc_repro.tracking.stored_cells import stored_cells
+    from lmc_repro.report.run_text import cells_of_results, listing_lines
+    from lmc_repro.tracking.views import stored_cells
 
     project, _, plan = open_study(study, profile)
+    present = _present(project)
     try:
-        source, stored = stored_cells(project.root, tracking_uri, study, plan.profile)
-        cells = cells_of_store(stored, [cell.key for cell in plan.cells])
-        why = f"{source} has no cells of lmc/{study}/{plan.profile}"
+        (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
+    except LmcError as error:  # no matter where the store has what is asked for
+        (place, known), damage = ("", []), error
+    strangers: list[Stranger] = []
+    try:
+        source, cells, strangers = stored_cells(project.root, tracking_uri, plan, present)
+        others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
+        why = f"{source} has no cells of lmc/{study}/{plan.profile}{others}"
     except LmcError as error:
         if tracking_uri is not None:
             raise
         source, cells, why = "", [], str(error)
-    if not cells:
-        folders = project.results / study, project.out / plan.profile / study / "results" / study
-        source, cells = _from_files(study, plan.profile, folders, why)
+    remarks = {}
+    if cells:
+        said = {cell.cell: cell.says() for cell in known}
+        differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell, cell.says()) != cell.says()]
+        fix = f"`lmc publish {study}` brings them into the store"
+        remarks = {key: f"{place} has other numbers; {fix}" for key in differing}
+    elif known:
+        source, cells = place, known
+    else:
+        missing = f"{study}, profile {plan.profile}: {why}, and there are no results; run `lmc run {study}`"
+        raise damage or LmcError(missing)
     if as_json:
+        about = {"study": study, "profile": plan.profile, "source": source, "remarks": remarks}
         listed = [dataclasses.asdict(cell) for cell in cells]
-        print_json({"study": study, "profile": plan.profile, "source": source, "cells": listed})
+        print_json({**about, "cells": listed, "strangers": [dataclasses.asdict(run) for run in strangers]})
         return
     print(f"{study}, profile {plan.profile}: {len(cells)} cells of {source}")
-    print("\n".join(listing_lines(cells)))
+    print("\n".join(listing_lines(cells, strangers, remarks)))
 
 
-def _from_files(study: str, profile: str, folders: tuple[Path, ...], why: str) -> tuple[str, list[ListedCell]]:
-    """Return the first folder with results of the profile, and their cells; LmcError with `why` if there is none."""
-    from lmc_repro.errors import LmcError
-    from lmc_repro.report.listing import cells_of_files
-    from lmc_repro.results.read import has_results
+def _present(project: Project) -> Present:
+    """Return the present params.yaml and results of a project, which records are held against."""
+    from lmc_repro.schemas.load import load_params
+    from lmc_repro.studies.expand import Choice, plan_study
+    from lmc_repro.tracking.views import Present
 
-    for folder in filter(has_results, folders):
-        found, cells = cells_of_files(folder)
-        if found == profile:
-            return str(folder), cells
-    raise LmcError(f"{study}, profile {profile}: {why}, and there are no results; run `lmc run {study}`")
+    params = load_params(project.params)
+    return Present(project, lambda study, profile: plan_study(params, study, Choice(profile=profile)))
 
 
 def ui(
@@ -113,10 +127,10 @@ def ui(
     from lmc_repro.errors import Interrupted
     from lmc_repro.project import find_project
     from lmc_repro.tracking.server import HOST, free_port, mlflow_server
-    from lmc_repro.tracking.shown import find_shown
+    from lmc_repro.tracking.views import find_shown
 
     project = find_project()
-    uri, shown = find_shown(project, study, row, column)
+    uri, shown = find_shown(project, study, row, column, _present(project))
     if uri.startswith(("http://", "https://")):
         print("\n".join(links(uri.rstrip("/"), shown, row, column)))
         return
@@ -137,14 +151,15 @@ def ui(
 
 def links(base: str, shown: list[Shown], row: str | None, column: str | None) -> Iterator[str]:
     """Yield the lines that `lmc ui` prints: the pages of each experiment below the address `base`."""
-    from lmc_repro.tracking.links import compare_link, metric_link, pairs_link, table_link, view_link
-    from lmc_repro.tracking.shown import narrowed
-    from lmc_repro.tracking.view import PAIRS
+    from lmc_repro.tracking.ui import PAIRS, compare_link, metric_link, pairs_link, table_link, view_link
+    from lmc_repro.tracking.views import narrowed
 
     for experiment in shown:
         key, pairs = experiment.experiment_id, experiment.pairs
         narrow = " ".join(filter(None, (row, column)))
         yield f"{experiment.name}: {len(pairs)} pairs" + (f" of {narrow}" if narrow else "")
+        for why, count in experiment.strangers.items():
+            yield f"  {count} more pairs are not among them: {why}"
         if not pairs:
             yield "  none compared yet: `lmc compare` or `lmc run` makes them"
         yield f"  view: all paths over alpha, barriers below\n    {view_link(base, key)}"

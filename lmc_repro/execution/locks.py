@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
-from lmc_repro.tracking.processes import is_gone, this_process
+from lmc_repro.tracking.store import is_gone, this_process
 
 POLL_SECONDS = 0.2
 

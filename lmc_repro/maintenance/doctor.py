@@ -27,7 +27,7 @@ from lmc_repro.project import Project, find_project
 if TYPE_CHECKING:
     from lmc_repro.data.catalog import DatasetInfo
     from lmc_repro.schemas.params import Params
-    from lmc_repro.tracking.survey import RunningRun
+    from lmc_repro.tracking.views import RunningRun
 
 PACKAGE = "lmc_repro"
 LOW_DISK = 2e9
@@ -321,8 +321,8 @@ def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[s
 
 def check_store(root: Path, fix_runs: bool) -> list[Finding]:
     """Return the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
-    from lmc_repro.tracking.environment import database_path, default_database, tracking_uri
-    from lmc_repro.tracking.survey import end_stale, survey
+    from lmc_repro.tracking.store import database_path, default_database, tracking_uri
+    from lmc_repro.tracking.views import end_stale, survey
 
     uri = tracking_uri(root)
     try:

@@ -1,13 +1,21 @@
-"""A run as lines of text, with small curves."""
+"""The cells and runs of a store as lines of text, with small curves: what `lmc list` and `lmc show` print."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.report.run_view import values
 from lmc_repro.report.unicode_curve import plot, spark
+from lmc_repro.report.words import letter
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import StudyResults
+from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values
+
+SHOWN = 3
+"""Runs that do not belong, and are named, per reason."""
 
 ROWS = {
     "barrier (Eq. 1)": "",
@@ -27,11 +35,81 @@ CELL_ROWS = {
 }  # fmt: skip
 
 
+def cells_of_results(places: Sequence[Path], profile: str) -> tuple[str, list[ListedCell]]:
+    """Return the first of the folders results/<study>/ that is of a profile, and its cells; nothing if none is."""
+    for folder in filter(has_results, places):
+        results = read_study(folder)
+        if results.profile == profile:
+            return str(folder), _cells_of(results)
+    return "", []
+
+
+def _cells_of(results: StudyResults) -> list[ListedCell]:
+    cells = []
+    for cell in results.cells:
+        curves = {
+            split: [
+                [100.0 * error for error in results.curves[cell.key, pair.pair, pair.epoch, split].errors]
+                for pair in cell.pairs
+            ]
+            for split in SPLITS
+        }
+        listed = ListedCell(
+            cell=cell.key,
+            run_id=None,
+            status="FINISHED",
+            n=len(cell.summary["test"].values),
+            mean={split: cell.summary[split].mean for split in SPLITS},
+            line={split: cell.summary[split].line_mean for split in SPLITS},
+            verdict={split: cell.summary[split].verdict for split in SPLITS},
+            flags={split: list(cell.summary[split].flags) for split in SPLITS},
+            paper={split: (cell.paper or {}).get(split) for split in SPLITS},
+            curve={split: mean_curve(curves[split]) for split in SPLITS},
+        )
+        cells.append(listed)
+    return cells
+
+
+def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], told: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line per cell; all curves have one scale, so that a flat line is a connected cell.
+
+    `told` gives remarks by cell, `strangers` the cells of the store that do not belong to params.yaml and results.
+    """
+    width = max([len(cell.cell) for cell in cells] + [4])
+    high = max((error for cell in cells for error in cell.curve["test"]), default=0.0)
+    points = max([len(cell.curve["test"]) for cell in cells] + [5])
+    barriers = " ".join(f"{name:>6}" for name in ("test", "line", "train", "line"))
+    head = f"{'cell':{width}}  {barriers}  n  {'verdict':12} {'flags':6} {'path':{points}}"
+    yield head + ("  run" if any(cell.run_id for cell in cells) else "")
+    for cell in cells:
+        both = (values[split] for split in reversed(SPLITS) for values in (cell.mean, cell.line))
+        means = " ".join(f"{'-' if value is None else f'{value:.2f}':>6}" for value in both)
+        flags = " ".join(dict.fromkeys(letter(flag) for split in SPLITS for flag in cell.flags[split]))
+        drawn = spark(cell.curve["test"], 0.0, high)
+        line = f"{cell.cell:{width}}  {means}  {cell.n}  {_verdict(cell):12} {flags:6} {drawn:{points}}"
+        yield line + (f"  {cell.run_id}" if cell.run_id else "")
+    yield (
+        "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
+        f"path: mean test error along it, 0 to {high:.2f} points"
+    )
+    yield from (f"{key}: {remark}" for key, remark in told.items())
+    for why, group in groupby(sorted(strangers, key=lambda s: s.why), key=lambda s: s.why):
+        some = [f"{stranger.cell} {stranger.run_id}" for stranger in group]
+        more = f" and {len(some) - SHOWN} more (--json lists all)" if len(some) > SHOWN else ""
+        yield f"not shown, {why}: {', '.join(some[:SHOWN])}{more}"
+
+
+def _verdict(cell: ListedCell) -> str:
+    return cell.verdict["test"] or ("no verdict" if cell.status == "FINISHED" else "not compared")
+
+
 def run_lines(view: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of a run's view; errors and barriers in points, losses in nats."""
     place = f", study {view['study']}, profile {view['profile']}, cell {view['cell']}" if view["study"] else ""
     yield f"{view['kind']} {view['name']}: {view['status']}{place}"
     yield f"run {view['run_id']} in {view['store']}" + (f", cell's run {view['parent']}" if view["parent"] else "")
+    if view["stranger"]:
+        yield f"does not belong to the present project: {view['stranger']}"
     known = ("study", "profile", "cell", "row", "column")
     settings = {k: v for k, v in view["config"].items() if k not in known and not k.startswith("paper.")}
     for title, seeds in (("seeds", True), ("config", False)):

@@ -26,7 +26,7 @@ from lmc_repro.studies.publish import figure_title, log_result, publish_training
 from lmc_repro.studies.train import members
 from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 

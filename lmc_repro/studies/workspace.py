@@ -18,7 +18,7 @@ from lmc_repro.progress import Listener
 from lmc_repro.project import Project
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.tracking.environment import take_project_run
+from lmc_repro.tracking.store import take_project_run
 from lmc_repro.training.run_folder import Keep
 
 __all__ = [

@@ -9,7 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lmc_repro.errors import LmcError
-from lmc_repro.tracking.failures import REBUILD
+from lmc_repro.tracking.store import REBUILD
+
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's artifacts that holds its earlier weights: a logged model costs ten times what a file does."""
 
 
 def local_path(uri: str) -> Path | None:

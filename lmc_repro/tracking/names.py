@@ -1,4 +1,4 @@
-"""What things are called in the store: tags, runs, experiments, colours.
+"""Names and identities in the store: tags, runs, experiments, colours.
 
 Names hold letters, digits and `_ - . / :` and spaces only: MLflow refuses @ and =. Its run table shows the first 18
 characters of a name, so that the part that tells runs apart comes first.
@@ -27,6 +27,9 @@ PAIR_KEY = "lmc.pair_key"
 REUSED_FROM = "lmc.reused_from"
 PROJECT_RUN = "lmc.project_run"
 PROCESS = "lmc.process"
+DIGEST = "lmc.data_digest"
+NUMERICS = "lmc.numerics"
+TORCH = "lmc.version.torch"
 CONTENT = "lmc.content"
 SHA256 = "lmc.sha256"
 WEIGHTS = "lmc.weights"
@@ -36,6 +39,8 @@ NOT_KEPT = "not kept"
 LAST_KEPT = "last kept"
 
 PARENT = "mlflow.parentRunId"
+RUN_NAME = "mlflow.runName"
+SOURCE = "mlflow.source.type"
 NOTE = "mlflow.note.content"
 COLOUR = "mlflow.runColor"
 ARTIFACT_VIEWS = "mlflow.loggedArtifacts"
@@ -73,3 +78,24 @@ def cell_colour(plan: StudyPlan, cell: Cell) -> str:
     lightness = (0.36, 0.50, 0.64)[position % 3]
     red, green, blue = colorsys.hls_to_rgb(position / (len(rows) * len(columns)), lightness, 0.75)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
+    """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
+
+    The number of pairs is not in it: more pairs of a cell are added to the same run.
+    """
+    from lmc_repro.files import sha256_bytes
+    from lmc_repro.numerics import torch_version
+    from lmc_repro.schemas.base import canonical_json
+    from lmc_repro.training.fingerprint import TRAINING_NUMERICS
+
+    identity = {
+        "cell": cell.key,
+        "config": cell.config,
+        "data": data_digest,
+        "numerics": numerics,
+        "torch": torch or torch_version(),
+        "training_numerics": TRAINING_NUMERICS,
+    }
+    return sha256_bytes(canonical_json(identity).encode())[:16]

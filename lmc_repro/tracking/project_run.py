@@ -7,56 +7,49 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lmc_repro.tracking import names
+from lmc_repro.tracking.content import TAG_LIMIT, number
+from lmc_repro.tracking.find import Reader, StoredRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from lmc_repro.schemas.plan import Cell
-    from lmc_repro.tracking.context import Context
-    from lmc_repro.tracking.stored_run import StoredRun
-
-NOTE_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
+NOTE_LIMIT = TAG_LIMIT
 _REST = 200  # kept free for the last line of a note that is cut
 _HEAD = ("| cell | test | line | train | line | verdict on test | on train |", "|---|---|---|---|---|---|---|")
 
 
-def link_cells(context: Context, cells: Sequence[Cell]) -> str | None:
-    """Tag the cells with the project run that we were started by, and write its note.
+def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[StoredRun | None]) -> str | None:
+    """Tag a study's cells (None: missing) with the project run that we were started by, and write its note.
 
     The note is made from the store: it has the cells of every study that carry this project run, so that the stages of
-    one `dvc repro` add to one another's. Returns one line if the project run or a cell is not there, else None.
+    one `dvc repro` add to one another's. The caller holds the store's lock.
+
+    Returns:
+        One line if the project run or a cell is not there, else None.
     """
-    client, project_run = context.store.client, context.project_run
-    if project_run is None:
-        return None
-    missing = 0
-    with context.store.lock:
-        known = _find(context, project_run)
-        if known is None:
-            return (
-                f"{context.store.uri}: project run {project_run} is not there, and so leads to no cells; start "
-                "`mlflow run .` in the project's folder"
-            )
-        for cell in cells:
-            cell_id = context.cell_id(cell)
-            run = context.index.look_up("cell", cell_id, cell_id)
-            if run is None:
-                missing += 1
-            elif run.tags.get(names.PROJECT_RUN) != project_run:
-                client.set_tag(run.run_id, names.PROJECT_RUN, project_run)
-                run.tags[names.PROJECT_RUN] = project_run
-        note = project_note(context.index.of_project_run(project_run))
-        if note != known.data.tags.get(names.NOTE, ""):
-            client.set_tag(project_run, names.NOTE, note)
-    study = context.plan.study
+    client, known = reader.client, _find(reader, project_run)
+    if known is None:
+        return (
+            f"{reader.uri}: project run {project_run} is not there, and so leads to no cells; start "
+            "`mlflow run .` in the project's folder"
+        )
+    for run in cells:
+        if run is not None and run.tags.get(names.PROJECT_RUN) != project_run:
+            client.set_tag(run.run_id, names.PROJECT_RUN, project_run)
+            run.tags[names.PROJECT_RUN] = project_run
+    carried = reader.runs({names.PROJECT_RUN: project_run, names.KIND: "cell"})
+    note = project_note([run for run in carried if run.finished])
+    if note != known.data.tags.get(names.NOTE, ""):
+        client.set_tag(project_run, names.NOTE, note)
+    missing = sum(run is None for run in cells)
     return f"MLflow lacks {missing} cells of {study}; `lmc compare {study}` brings them back" if missing else None
 
 
-def _find(context: Context, project_run: str) -> Run | None:
+def _find(reader: Reader, project_run: str) -> Run | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        run = context.store.client.get_run(project_run)
+        run = reader.client.get_run(project_run)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
@@ -93,10 +86,6 @@ def _place(run: StoredRun) -> tuple[str, ...]:
 def _row(run: StoredRun, link: str) -> str:
     name = f"{run.tags.get(names.ROW)} {run.tags.get(names.COLUMN)}"
     kinds = [f"{split}_{mean}" for split in ("test", "train") for mean in ("mean", "line_mean")]
-    barriers = [_number(run.metrics.get(f"barrier/{kind}")) for kind in kinds]
+    barriers = [number(run.metrics.get(f"barrier/{kind}")) for kind in kinds]
     verdicts = [run.tags.get(f"lmc.verdict.{split}", "none") for split in ("test", "train")]
     return f"| [{name}]({link}) | {' | '.join(barriers + verdicts)} |"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.2f}"

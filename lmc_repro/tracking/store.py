@@ -1,28 +1,201 @@
-"""Opens the tracking store and the study's experiment, safely while other processes do the same."""
+"""The tracking store: environment, address, errors of one line, processes that write it, and opening it safely."""
 
 from __future__ import annotations
 
+import importlib
+import logging
+import os
+import socket
 import sqlite3
-from contextlib import closing
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock
+from urllib.parse import unquote
 
 from lmc_repro.errors import LmcError
+from lmc_repro.files import process_exists
 from lmc_repro.tracking import names
-from lmc_repro.tracking.environment import database_path, default_database, import_mlflow, tracking_uri
-from lmc_repro.tracking.failures import REBUILD, check_database, one_line_errors
-from lmc_repro.tracking.glance import Glance
-from lmc_repro.tracking.view import publish_view
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
     from lmc_repro.project import Project
     from lmc_repro.schemas.plan import StudyPlan
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+PROJECT_RUN = "LMC_PROJECT_RUN"
+
+
+def take_project_run() -> str | None:
+    """Return the run of the MLflow project that started us, if any, and keep it from leaking into our own runs.
+
+    `mlflow run` sets MLFLOW_RUN_ID and MLFLOW_EXPERIMENT_ID, which every MLflow call below it, in children too, would
+    take for its own. The id goes on under another name.
+    """
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    if run := os.environ.pop("MLFLOW_RUN_ID", None):
+        os.environ[PROJECT_RUN] = run
+    return os.environ.get(PROJECT_RUN)
+
+
+def default_database(root: Path) -> Path:
+    """Return the store of a project on which nothing else was wished for."""
+    return root / "mlflow.db"
+
+
+def tracking_uri(root: Path, uri: str | None = None) -> str:
+    """Return `uri`, or MLFLOW_TRACKING_URI, or the project's own store; absolute, whatever the working folder."""
+    uri = uri or os.environ.get(TRACKING_URI) or "sqlite:///mlflow.db"
+    scheme, slashes, path = uri.partition(":///")
+    if scheme == "sqlite" and slashes and not path.startswith("/"):
+        return "sqlite:///" + str(root / path).replace("%", "%25").replace("?", "%3F")
+    return uri
+
+
+def database_path(uri: str) -> Path | None:
+    """Return the file of a sqlite address, None for any other."""
+    return Path(unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
+
+
+def import_mlflow(uri: str) -> None:
+    """Import mlflow and its store for `uri`: no usage statistics, no bars, no lines about the tables of a new store."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file that a server gives
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # between mlflow and its own libraries
+        importlib.import_module("mlflow")
+        if database_path(uri):
+            importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # one_line_errors says it
+
+
+REBUILD = "delete mlflow.db and mlartifacts and compare again: they are rebuilt from runs/"
+
+_TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST"}
+
+
+def check_database(path: Path) -> None:
+    """LmcError if sqlite cannot read or write the file; MLflow itself would try again for minutes."""
+    place = path if path.exists() else path.parent
+    if not os.access(place, os.R_OK | os.W_OK):
+        raise LmcError(f"{place}: cannot be written; fix its permissions, or set MLFLOW_TRACKING_URI to another store")
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(path, timeout=60)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:
+            raise LmcError(f"{path}: not a database that sqlite can read ({error}); {REBUILD}") from None
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn what a broken, unreachable or full store raises into an LmcError with the address and what to do."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError
+
+    fix = REBUILD if uri.startswith("sqlite:") else "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in _TROUBLE:
+            raise
+        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
+    except DBAPIError as error:
+        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise LmcError(f"{error.filename}: {error.strerror}; free some space or fix the permissions") from error
+
+
+def _fix(error: Exception, fix: str) -> str:
+    """Return what to do: a store without room is a whole one."""
+    no_room = any(words in str(error) for words in ("disk is full", "disk I/O error"))
+    return "free some space, or repair the disk, and run again" if no_room else fix
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # Refused, unknown host, timeout: MLflow tells each with the whole chain of its libraries.
+    return "does not answer" if "failed with exception" in line else line[:300]
+
+
+def this_process() -> str:
+    """Return `host boot namespace pid start` of this process; `-` for what the system does not tell.
+
+    `start` is the process's start in clock ticks since boot, which a correction of the clock does not change.
+    """
+    return " ".join((*_place(), str(os.getpid()), _start(os.getpid()) or "-"))
+
+
+def is_gone(process: str | None) -> bool | None:
+    """Return whether a process named by `this_process` has ended; None where this machine cannot know.
+
+    Processes of other hosts and containers cannot be seen. A later process with the same number has another start;
+    where the start is not known, only the number counts.
+    """
+    words = (process or "").split(" ")
+    if len(words) != 5 or not words[3].isdecimal():
+        return None
+    host, boot, namespace, number, start = words
+    here = _place()
+    if host != here[0]:
+        return None
+    if boot != here[1]:
+        return True  # the machine was restarted since
+    if namespace != here[2]:
+        return None
+    if not process_exists(int(number)):
+        return True
+    now = _start(int(number))
+    return start != "-" and now is not None and now != start
+
+
+def project_run_is_gone(run_id: str) -> bool | None:
+    """Return whether no process here belongs to a run that `mlflow run` began; None where that is not known.
+
+    Processes of an MLflow project have the run's id in their environment. A living `mlflow run` of any project may
+    be about to start one.
+    """
+    import psutil
+
+    if not psutil.LINUX:
+        return None
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command, environment = process.info["cmdline"] or [], process.info["environ"]
+        if environment is None:
+            continue  # another user's
+        if run_id in (environment.get("MLFLOW_RUN_ID"), environment.get("LMC_PROJECT_RUN")):
+            return False
+        if "run" in command and any(word.endswith("mlflow") for word in command[:3]):
+            return None
+    return True
+
+
+def _place() -> tuple[str, str, str]:
+    boot = namespace = "-"
+    with suppress(OSError):  # not Linux
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() or "-"
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return socket.gethostname().replace(" ", "_") or "-", boot, namespace
+
+
+def _start(number: int) -> str | None:
+    """Return a process's start in clock ticks since boot; None where it is not known."""
+    with suppress(ImportError, OSError, RuntimeError):  # a machine that only trains has no psutil
+        import psutil
+
+        with suppress(psutil.Error):
+            seconds = psutil.Process(number).create_time() - psutil.boot_time()
+            # Elsewhere, corrections of the clock move the boot time.
+            return str(round(seconds * os.sysconf("SC_CLK_TCK"))) if psutil.LINUX else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -33,11 +206,9 @@ class Store:
     client: MlflowClient
     experiment: Experiment
     lock: FileLock
-    glance: Glance
 
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
-        self.glance.close()
         if (database := database_path(self.uri)) and database.exists():
             with closing(sqlite3.connect(database, timeout=60)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -50,6 +221,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     """
     uri = tracking_uri(project.root)
     import_mlflow(uri)
+    from filelock import FileLock
     from mlflow import MlflowClient
 
     project.working.mkdir(parents=True, exist_ok=True)
@@ -65,13 +237,12 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _commit_faster(database)
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, project, uri, plan, note)
-        publish_view(client, experiment)
         if database:
             _check_there(database)
             _write_ahead(database)
     if database == default_database(project.root):
         _check_place(experiment, project)
-    return Store(uri, client, experiment, lock, Glance(database))
+    return Store(uri, client, experiment, lock)
 
 
 def _check_there(database: Path) -> None:

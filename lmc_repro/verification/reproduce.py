@@ -23,11 +23,9 @@ from lmc_repro.progress import part
 from lmc_repro.project import Project
 from lmc_repro.studies.workspace import Listener, prepared_dir
 from lmc_repro.tracking import names
-from lmc_repro.tracking.context import git_commit, versions
-from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.stored_run import StoredRun
+from lmc_repro.tracking.content import TABLE, git_commit, pair_points, path_table, versions
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event

@@ -15,12 +15,9 @@ from lmc_repro.progress import part
 from lmc_repro.results.schema import CellRecord
 from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
-from lmc_repro.tracking.cells import cell_points
-from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.pairs import TABLE, pair_points, path_table
-from lmc_repro.tracking.points import Point
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.stored_run import StoredRun
+from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.run_folder import kept_marks
 from lmc_repro.verification.differences import Tally, explain
 from lmc_repro.verification.results import PairName, Results
@@ -36,20 +33,21 @@ class StoredStudy:
     def __init__(self, reader: Reader, results: Results) -> None:
         self.reader, self.results = reader, results
         study = results.study
-        index = reader.study(study.study, study.profile)
-        if index is None:
+        experiment = reader.study(study.study, study.profile)
+        if experiment is None:
             raise self._lacks(f"experiment lmc/{study.study}/{study.profile}")
         self._runs: dict[tuple[str, ...], StoredRun] = {}
-        for run in (run for kind in ("cell", "train", "pair") for run in index.of_kind(kind)):
-            if not run.finished or run.tags.get("lmc.numerics") != study.numerics:
-                continue
+        found = reader.runs({names.NUMERICS: study.numerics}, [experiment.experiment_id])
+        for run in (run for run in found if run.finished):
             cell, *ends = (run.tags.get(t, "") for t in (names.CELL, "lmc.fingerprint_0", "lmc.fingerprint_1"))
-            if run.tags[names.KIND] == "cell":
+            if run.kind == "cell":
                 self._runs["cell", run.run_id] = run
-            elif run.tags[names.KIND] == "train":
+            elif run.kind == "train":
                 self._runs["train", cell, run.tags.get(names.FINGERPRINT, "")] = run
             # Of several pairs, with other numbers of points, the one with that of the results.
-            elif (key := ("pair", cell, *ends)) not in self._runs or self._has_points(run, ends):
+            elif run.kind == "pair" and (
+                (key := ("pair", cell, *ends)) not in self._runs or self._has_points(run, ends)
+            ):
                 self._runs[key] = run
         self._trainings: dict[str, StoredTraining] = {}
 

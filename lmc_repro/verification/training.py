@@ -16,12 +16,9 @@ from lmc_repro.files import sha256_bytes
 from lmc_repro.schemas.base import parse_mark
 from lmc_repro.schemas.load import validate
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.tracking.failures import REBUILD
-from lmc_repro.tracking.points import Point
-from lmc_repro.tracking.reader import Reader
-from lmc_repro.tracking.stored_run import StoredRun
-from lmc_repro.tracking.tracked import TrackedRun
-from lmc_repro.tracking.trains import METRICS, training_points
+from lmc_repro.tracking.content import METRICS, Point, training_points
+from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
+from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_marks, parse_metrics
 from lmc_repro.verification.differences import Tally, Where, differences, explain
 

@@ -13,7 +13,7 @@ from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.project import Project
 from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.workspace import Listener, prepared_dir
-from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.find import Reader
 from lmc_repro.verification.differences import Check, Tally
 from lmc_repro.verification.results import Results, check_cells, check_runs, find_places
 from lmc_repro.verification.store import StoredStudy, check_pairs, check_trainings, measure_again

@@ -13,7 +13,7 @@ from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.catalog import dataset_info
 from lmc_repro.data.status import write_status
 from lmc_repro.errors import LmcError
-from lmc_repro.tracking.tracked import TrackedRun
+from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.trainer import order_sha256
 
 DIGITS = dataset_info("digits")
@@ -39,7 +39,7 @@ def end(run_id: str, loader: int = 0, augmentation: int | None = None, **changes
         status["augmentation_sha256"] = augmentation_sha256(
             config.data.augment, DIGITS, DIGITS.n_train, config.seeds, config.epochs
         )
-    return End(TrackedRun(run_id, f"fingerprint-{run_id}", {}, {}, status, {}, "", ""), config)
+    return End(TrackedRun(run_id, f"fingerprint-{run_id}", {}, status, {}, "", ""), config)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lmc_repro.barriers import measure
 from lmc_repro.barriers.barrier import mean_barrier
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.project import Project
-from lmc_repro.tracking.environment import import_mlflow
+from lmc_repro.tracking.store import import_mlflow
 
 import_mlflow("sqlite:///")
 

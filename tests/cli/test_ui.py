@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmc_repro.cli.views import links
-from lmc_repro.tracking.shown import Shown
+from lmc_repro.tracking.views import Shown
 
 
 @pytest.mark.parametrize(("pairs", "said"), [(25, 0), (26, 1), (100, 1), (101, 2)])

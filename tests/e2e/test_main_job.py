@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_project import TinyProject
 
-from lmc_repro.tracking.environment import import_mlflow
+from lmc_repro.tracking.store import import_mlflow
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from tiny_project import TinyProject
 
-from lmc_repro.tracking.environment import import_mlflow
+from lmc_repro.tracking.store import import_mlflow
 
 pytestmark = pytest.mark.slow
 

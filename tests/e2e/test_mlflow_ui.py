@@ -10,7 +10,7 @@ import pytest
 from browsing import charts, compared, names_of_rows, open_page
 from three_doors import Doors
 
-from lmc_repro.tracking.links import compare_link
+from lmc_repro.tracking.ui import compare_link
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -22,7 +22,7 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Small:
     """A project to copy: params.yaml, data, an empty store with its tables."""
-    from lmc_repro.tracking.environment import import_mlflow
+    from lmc_repro.tracking.store import import_mlflow
 
     root = tmp_path_factory.mktemp("faults") / "project"
     root.mkdir()

@@ -33,7 +33,7 @@ def preload() -> None:
     """Import what the commands use; nothing here starts a thread or computes."""
     choose_mode("portable")  # before anything imports torch
     use_one_thread()
-    from lmc_repro.tracking.environment import import_mlflow
+    from lmc_repro.tracking.store import import_mlflow
 
     import_mlflow("sqlite:///")
     from matplotlib.figure import Figure

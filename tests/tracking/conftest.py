@@ -12,7 +12,7 @@ from small_study import make_plan, open_tracker
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.environment import import_mlflow
+from lmc_repro.tracking.store import import_mlflow
 
 import_mlflow("sqlite:///")  # here, since tests import from it what would warn when imported first
 

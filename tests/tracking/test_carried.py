@@ -25,7 +25,7 @@ from lmc_repro.results import write
 from lmc_repro.studies import compare, train
 from lmc_repro.studies.expand import Choice
 from lmc_repro.studies.workspace import Workspace
-from lmc_repro.tracking.environment import tracking_uri
+from lmc_repro.tracking.store import tracking_uri
 from lmc_repro.training import fingerprint, trainer
 from lmc_repro.training.run_folder import Keep
 

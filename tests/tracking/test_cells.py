@@ -13,16 +13,16 @@ from small_study import open_tracker
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker, cell_identity
-from lmc_repro.tracking.environment import tracking_uri
-from lmc_repro.tracking.provenance import TAG_LIMIT, provenance_tag
+from lmc_repro.tracking.content import TAG_LIMIT, provenance_tag
+from lmc_repro.tracking.store import tracking_uri
 
 
 def read(tracker: Tracker, run_id: str) -> Run:
-    return MlflowClient(tracker.run_ids()["uri"]).get_run(run_id)
+    return tracker.client.get_run(run_id)
 
 
 def values(tracker: Tracker, run_id: str, metric: str) -> list[tuple[int, float]]:
-    points = MlflowClient(tracker.run_ids()["uri"]).get_metric_history(run_id, metric)
+    points = tracker.client.get_metric_history(run_id, metric)
     return [(point.step, point.value) for point in sorted(points, key=lambda p: (p.step, p.timestamp))]
 
 

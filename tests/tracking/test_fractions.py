@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlflow import MlflowClient
 from small_results import make_cell, make_pair
 from small_study import fingerprint, make_plan, open_tracker, weights, write_run
 
@@ -27,67 +26,38 @@ def plan() -> StudyPlan:
 
 
 def steps(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
-    found = MlflowClient(tracker.run_ids()["uri"]).get_metric_history(run_id, name)
+    found = tracker.client.get_metric_history(run_id, name)
     return sorted((point.step, point.value) for point in found)
 
 
-def test_a_training_has_whole_steps_and_every_mark(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
+def test_a_training_has_whole_steps_and_every_mark_once(
+    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
+) -> None:
     config = cell.runs[0]
     folder = write_run(tmp_path, config)
     run_id = tracker.sync_train(cell, config, folder)
     assert [step for step, _ in steps(tracker, run_id, "test/error")] == [0, 1, 4]
     assert steps(tracker, run_id, "test/error")[0][1] == 801 * (100.0 / 898)  # not that of 0.5
     run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     assert sorted(run.models) == [4]
     files = {file.path for file in client.list_artifacts(run_id, "checkpoints")}
     assert files == {f"checkpoints/epoch-{mark}.safetensors" for mark in ("0000", "0000.5", "0000.75", "0001")}
-    for mark in MARKS:
-        back, expected = tracker.checkpoint(run, mark).tensors(), weights(config, mark)
-        assert all(torch.equal(back[name], expected[name]) for name in expected)
-
-
-def test_a_reader_of_the_store_finds_them_and_nothing_is_published_twice(
-    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
-) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    run_id = tracker.sync_train(cell, config, folder)
     other = open_tracker(project, plan)
     assert other.sync_train(cell, config, folder) == run_id
-    client = MlflowClient(other.run_ids()["uri"])
     assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
-    run = other.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    assert torch.equal(other.checkpoint(run, 0.75).tensors()["weight"], weights(config, 0.75)["weight"])
-    assert torch.equal(other.checkpoint(run, 0).tensors()["weight"], weights(config, 0)["weight"])
-
-
-@pytest.mark.parametrize("call", ["create_logged_model", "log_outputs", "log_inputs"])
-def test_a_publication_cut_short_is_completed(
-    call: str, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def break_down(*arguments: object, **named: object) -> None:
-        raise KeyboardInterrupt
-
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(MlflowClient, call, break_down)
-        open_tracker(project, plan).sync_train(cell, config, folder)
-    tracker = open_tracker(project, plan)
-    run_id = tracker.sync_train(cell, config, folder)
-    client = MlflowClient(tracker.run_ids()["uri"])
-    outputs = client.get_run(run_id).outputs.model_outputs
-    assert sorted(output.step for output in outputs) == [4]
-    run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    assert all(torch.equal(tracker.checkpoint(run, m).tensors()["weight"], weights(config, m)["weight"]) for m in MARKS)
+    for reader in (tracker, other):
+        run = reader.runs(cell, [fingerprint(config)])[fingerprint(config)]
+        for mark in MARKS:
+            back, expected = reader.checkpoint(run, mark).tensors(), weights(config, mark)
+            assert all(torch.equal(back[name], expected[name]) for name in expected)
 
 
 def test_a_pair_keeps_the_fraction_in_a_table(tracker: Tracker, cell: Cell) -> None:
     result = make_pair(cell.pairs[0], middle=0.5)
     run_id = tracker.log_pair(cell, "a" * 16, result, dict)
     assert steps(tracker, run_id, "barrier_over_training/test") == [(0, 34.25), (4, 35.0)]  # 0.5 is in the table
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["over_training.json", "path.json"]
     table = json.loads(Path(client.download_artifacts(run_id, "over_training.json")).read_text())
     assert table["columns"] == ["epoch", "train_barrier", "test_barrier"]

@@ -9,8 +9,7 @@ from small_study import make_plan
 
 from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.tracking import names
-from lmc_repro.tracking.context import git_commit
-from lmc_repro.tracking.points import text
+from lmc_repro.tracking.content import git_commit, text
 
 
 def test_every_cell_has_a_colour_of_its_own(plan: StudyPlan) -> None:

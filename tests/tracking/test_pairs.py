@@ -27,7 +27,7 @@ def test_a_pair_is_read_back_exactly(tracker: Tracker, cell: Cell, tmp_path: Pat
     pair = cell.pairs[1]
     trains = [tracker.sync_train(cell, config, write_run(tmp_path, config)) for config in pair.runs]
     run_id = tracker.log_pair(cell, "a" * 16, make_pair(pair), lambda: FIGURES)
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "fast deep pair 1"
@@ -75,7 +75,7 @@ def test_a_pair_is_read_back_exactly(tracker: Tracker, cell: Cell, tmp_path: Pat
 
 def test_the_files_of_a_pair(tracker: Tracker, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["path.json", "path.png", "path.svg"]
     assert Path(client.download_artifacts(run_id, "path.png")).read_bytes() == b"a picture"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.run_ids()["uri"])
@@ -93,7 +93,7 @@ def test_a_pair_is_logged_once(tracker: Tracker, project: Project, plan: StudyPl
     assert tracker.log_pair(cell, "a" * 16, result, no_figures) == run_id
     other = open_tracker(project, plan)
     assert other.log_pair(cell, "a" * 16, result, no_figures) == run_id
-    client = MlflowClient(other.run_ids()["uri"])
+    client = other.client
     assert len(client.search_runs([other.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")) == 1
     assert len(history(client, run_id, "path/test_error")) == 3
     assert other.log_pair(cell, "b" * 16, make_pair(cell.pairs[1]), lambda: FIGURES) != run_id
@@ -103,7 +103,7 @@ def test_a_pair_that_is_judged_otherwise_is_replaced(tracker: Tracker, cell: Cel
     old = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
     new = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0], trained=False), lambda: FIGURES)
     assert new != old
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
     assert [run.info.run_id for run in found] == [new]
     run = client.get_run(new)
@@ -124,6 +124,6 @@ def test_a_pair_cut_short_is_made_anew(
         open_tracker(project, plan).log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
     tracker = open_tracker(project, plan)
     run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
     assert [(run.info.run_id, run.info.status) for run in found] == [(run_id, "FINISHED")]

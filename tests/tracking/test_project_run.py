@@ -10,8 +10,8 @@ from small_study import make_plan, open_tracker, write_run
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.find import StoredRun
 from lmc_repro.tracking.project_run import NOTE_LIMIT, project_note
-from lmc_repro.tracking.stored_run import StoredRun
 
 
 def start_project_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> str:

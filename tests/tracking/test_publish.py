@@ -23,7 +23,7 @@ from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.publish import Published, publish_study
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.environment import tracking_uri
+from lmc_repro.tracking.store import tracking_uri
 
 ALL = 4 + 2 + 1  # trainings, pairs, the cell
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from mlflow import MlflowClient
 from small_study import fingerprint, make_plan, open_tracker, same_cell_elsewhere, weights, write_run
 
 from lmc_repro.project import Project
@@ -12,7 +11,7 @@ from lmc_repro.tracking import Tracker
 
 
 def models_everywhere(tracker: Tracker) -> int:
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     return len(client.search_logged_models([e.experiment_id for e in client.search_experiments()]))
 
 
@@ -25,7 +24,7 @@ def test_a_run_of_another_study_is_reused(project: Project, plan: StudyPlan, cel
     reused = second.sync_train(cell, config, folder)
     assert reused != original
     assert models_everywhere(second) == 1
-    client = MlflowClient(second.run_ids()["uri"])
+    client = second.client
     old, new = client.get_run(original), client.get_run(reused)
     assert new.info.status == "FINISHED"
     assert new.info.experiment_id == second.run_ids()["experiment_id"] != old.info.experiment_id
@@ -51,7 +50,7 @@ def test_a_reuse_of_a_reuse_points_to_the_original(
     other_cell = same_cell_elsewhere(cell, "deep--slow")
     runs = [tracker.sync_train(c, config, folder) for c in (cell, other_cell)]
     assert len({original, *runs}) == 3
-    client = MlflowClient(tracker.run_ids()["uri"])
+    client = tracker.client
     assert [client.get_run(run).data.tags["lmc.reused_from"] for run in runs] == [original, original]
     assert models_everywhere(tracker) == 1
 
@@ -76,7 +75,7 @@ def test_checkpoints_come_back_when_the_original_is_deleted(
     first = open_tracker(project, plan)
     first.sync_train(cell, config, folder)
     reused = open_tracker(project, make_plan("two")).sync_train(cell, config, folder)
-    client = MlflowClient(first.run_ids()["uri"])
+    client = first.client
     client.delete_experiment(first.run_ids()["experiment_id"])
     tracker = open_tracker(project, make_plan("two"))
     assert tracker.sync_train(cell, config, folder) == reused

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 import torch
@@ -29,6 +21,7 @@ from lmc_repro.results.write import write_results
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.schemas.study import Judgement
 from lmc_repro.studies.publish import publish_study
+from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -38,40 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     """The address of a server and the folder in which it keeps artifacts."""
     root = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, root / "server.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{root}/server.db",
-        "--artifacts-destination",
-        str(root / "artifacts"),
-    ]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with open(root / "log", "w") as log:
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process, root / "log")
-        yield f"http://127.0.0.1:{port}", root / "artifacts"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(480):
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except (URLError, OSError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.25)
-    raise AssertionError(log.read_text())
+    port = free_port(5999)
+    with mlflow_server(f"sqlite:///{root}/server.db", root, port, root / "log"):
+        yield f"http://{HOST}:{port}", root / "mlartifacts"
 
 
 def test_everything_over_http(

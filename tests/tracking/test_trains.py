@@ -8,24 +8,20 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from small_study import DIGESTS, fingerprint, make_rows, open_tracker, weights, write_run
+from small_study import DIGESTS, fingerprint, make_plan, make_rows, open_tracker, weights, write_run
 
 from lmc_repro.errors import LmcError
 from lmc_repro.project import Project
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.processes import this_process
+from lmc_repro.tracking.store import this_process
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss", "weights/distance_from_init")
 
 
-def client_of(tracker: Tracker) -> MlflowClient:
-    return MlflowClient(tracker.run_ids()["uri"])
-
-
 def counts(tracker: Tracker) -> dict[str, int]:
     """Count everything that a doubled call would add to."""
-    client, experiment = client_of(tracker), tracker.run_ids()["experiment_id"]
+    client, experiment = tracker.client, tracker.run_ids()["experiment_id"]
     runs = [client.get_run(run.info.run_id) for run in client.search_runs([experiment])]
     points = [len(client.get_metric_history(run.info.run_id, name)) for run in runs for name in run.data.metrics]
     return {
@@ -44,7 +40,7 @@ def points_of(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int,
 def test_a_complete_run_is_published_with_its_numbers(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
     config = cell.runs[1]
     run_id = tracker.sync_train(cell, config, write_run(tmp_path, config))
-    client = client_of(tracker)
+    client = tracker.client
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "fast deep seeds 0-1"
@@ -76,7 +72,7 @@ def test_the_last_checkpoint_is_a_logged_model_and_earlier_ones_are_files(
     config = cell.runs[0]
     folder = write_run(tmp_path, config)
     run_id = tracker.sync_train(cell, config, folder)
-    client = client_of(tracker)
+    client = tracker.client
     [output] = client.get_run(run_id).outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert (output.step, str(model.status)) == (4, "READY")
@@ -124,7 +120,7 @@ def test_publishing_again_adds_nothing(
 def test_live_then_complete(tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
     config = cell.runs[0]
     run_id = tracker.sync_train(cell, config, write_run(tmp_path, config, last=0))
-    client = client_of(tracker)
+    client = tracker.client
     assert client.get_run(run_id).info.status == "RUNNING"
     assert points_of(client, run_id, "train/loss") == [(0, 1.0)]
     assert tracker.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
@@ -146,7 +142,7 @@ def test_an_interrupted_run_is_killed_and_goes_on(
     config = cell.runs[0]
     with open_tracker(project, plan) as tracker:
         run_id = tracker.sync_train(cell, config, write_run(tmp_path, config, last=2))
-    client = client_of(tracker)
+    client = tracker.client
     assert client.get_run(run_id).info.status == "KILLED"
     with open_tracker(project, plan) as tracker:
         assert tracker.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
@@ -162,7 +158,7 @@ def test_a_run_that_another_process_went_on_with_is_taken_over(
     config = cell.runs[0]
     first = open_tracker(project, plan)
     run_id = first.sync_train(cell, config, write_run(tmp_path, config, last=0))
-    client = client_of(first)
+    client = first.client
     client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")  # as another process leaves it
     second = open_tracker(project, plan)
     assert second.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
@@ -184,12 +180,15 @@ def test_live_syncs_are_far_between(tracker: Tracker, cell: Cell, tmp_path: Path
     assert counts(tracker)["runs"] == 2
 
 
+@pytest.mark.parametrize("marks", [(0, 2, 4), (0, 0.5, 4)])
 @pytest.mark.parametrize(
     "call", ["create_logged_model", "finalize_logged_model", "log_outputs", "log_inputs", "set_terminated"]
 )
 def test_a_publication_cut_short_is_completed(
-    call: str, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, marks: tuple[float, ...], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plan = make_plan(marks=marks)
+    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
     config = cell.runs[0]
     folder = write_run(tmp_path, config)
 
@@ -201,12 +200,12 @@ def test_a_publication_cut_short_is_completed(
         open_tracker(project, plan).sync_train(cell, config, folder)
     tracker = open_tracker(project, plan)
     run_id = tracker.sync_train(cell, config, folder)
-    assert client_of(tracker).get_run(run_id).info.status == "FINISHED"
-    assert counts(tracker) == {"runs": 2, "models": 1, "points": 17, "outputs": 1, "inputs": 1}
-    assert torch.equal(
-        tracker.checkpoint(tracker.runs(cell, [folder.fingerprint])[folder.fingerprint], 2).tensors()["weight"],
-        weights(config, 2)["weight"],
-    )
+    assert tracker.client.get_run(run_id).info.status == "FINISHED"
+    points = 17 if 2 in marks else 13  # steps are whole
+    assert counts(tracker) == {"runs": 2, "models": 1, "points": points, "outputs": 1, "inputs": 1}
+    run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
+    for mark in marks:
+        assert torch.equal(tracker.checkpoint(run, mark).tensors()["weight"], weights(config, mark)["weight"])
 
 
 def test_a_diverged_run_says_so(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
@@ -219,7 +218,7 @@ def test_a_diverged_run_says_so(tracker: Tracker, cell: Cell, tmp_path: Path) ->
     rows[-1][4] = ""  # a loss that is not finite
     (folder.path / "metrics.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
     run_id = tracker.sync_train(cell, config, folder)
-    client = client_of(tracker)
+    client = tracker.client
     assert client.get_run(run_id).data.tags["lmc.diverged_epoch"] == "3"
     assert [step for step, _ in points_of(client, run_id, "test/loss")] == [0, 2]
     assert [step for step, _ in points_of(client, run_id, "test/error")] == [0, 2, 4]
@@ -271,7 +270,7 @@ def test_a_damaged_checkpoint_is_not_published(tracker: Tracker, cell: Cell, tmp
 
 
 def test_rows_keep_their_meaning(cell: Cell) -> None:
-    from lmc_repro.tracking.trains import training_points
+    from lmc_repro.tracking.content import training_points
 
     names = {point.name for point in training_points(make_rows(cell.runs[0], 4))}
     assert names == set(METRICS[:5])

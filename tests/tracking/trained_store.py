@@ -14,7 +14,7 @@ from lmc_repro.data.status import write_status
 from lmc_repro.models.registry import build_model
 from lmc_repro.project import Project
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.tracking.environment import tracking_uri
+from lmc_repro.tracking.store import tracking_uri
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from finished_study import ENVIRONMENT, Finished, make_finished
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.tracking.environment import import_mlflow
+from lmc_repro.tracking.store import import_mlflow
 
 import_mlflow("sqlite:///")
 

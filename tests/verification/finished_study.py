@@ -19,8 +19,7 @@ from lmc_repro.studies.compare import compare_study
 from lmc_repro.studies.expand import Choice, plan_study
 from lmc_repro.studies.train import train_study
 from lmc_repro.studies.workspace import Workspace
-from lmc_repro.tracking.index import Index
-from lmc_repro.tracking.reader import Reader
+from lmc_repro.tracking.find import Reader, StoredRun
 
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
 
@@ -39,22 +38,20 @@ class Finished:
     def results(self) -> Path:
         return self.out / "results" / "one"
 
-    def index(self, study: str = "one") -> Index:
-        index = Reader.open(self.project.root).study(study, "tiny")
-        assert index is not None
-        return index
+    def runs(self, kind: str, study: str = "one") -> list[StoredRun]:
+        return Reader.open(self.project.root).runs({"lmc.kind": kind, "lmc.study": study})
 
     def trainings(self, study: str = "one") -> list[str]:
         """Return the run ids of the trainings, theta_0 first."""
-        runs = self.index(study).of_kind("train")
+        runs = self.runs("train", study)
         return [run.run_id for run in sorted(runs, key=lambda run: int(run.params["seeds.loader"]))]
 
     def pair(self) -> str:
-        (run,) = self.index().of_kind("pair")
+        (run,) = self.runs("pair")
         return run.run_id
 
     def cell(self) -> str:
-        (run,) = self.index().of_kind("cell")
+        (run,) = self.runs("cell")
         return run.run_id
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.numerics import numerics_tag
-from lmc_repro.tracking.reader import Points, Reader
+from lmc_repro.tracking.find import Points, Reader
 
 pytestmark = pytest.mark.slow  # the study is trained first
 
@@ -171,13 +171,12 @@ def test_what_cannot_be_tried_is_one_line(finished: Finished, tmp_path: Path) ->
 def test_every_run_records_its_numerics_and_versions(finished: Finished) -> None:
     import torch
 
-    index = finished.index()
-    runs = [run for kind in ("cell", "train", "pair") for run in index.of_kind(kind)]  # type: ignore[arg-type]
+    runs = [run for kind in ("cell", "train", "pair") for run in finished.runs(kind)]
     assert len(runs) == 4
     for run in runs:
         assert run.tags["lmc.numerics"] == numerics_tag()
         assert run.tags["lmc.version.torch"] == torch.__version__.split("+")[0]
-    for run in index.of_kind("train"):
+    for run in finished.runs("train"):
         status = Reader.open(finished.project.root).json_artifact(run, "status.json")
         assert (status["numerics"], status["torch"]) == (numerics_tag(), torch.__version__.split("+")[0])
     assert json.loads((finished.results / "runs.json").read_text())["numerics"] == numerics_tag()

@@ -15,7 +15,7 @@ from helpers import run_config, tiny_dataset, train
 from lmc_repro.errors import LmcError
 from lmc_repro.files import json_bytes, sha256_file, write_json
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.tracking.trains import training_points
+from lmc_repro.tracking.content import training_points
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.verification.differences import Finding, differences, explain, values
 from lmc_repro.verification.identity import likely_reasons

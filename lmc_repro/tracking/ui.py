@@ -1,8 +1,8 @@
-"""The published views of an experiment: the paths of all its pairs over one another, and the table of its cells.
+"""MLflow's pages: the published views of an experiment, and the addresses that lead to its paths and tables.
 
 MLflow keeps a shared view as an experiment tag of compressed JSON. The format is not documented: it was read off the
-tags that its own Share button writes (3.17 and 3.18). All that is known of it is in this file; `links.py` gives, beside
-the view, an address with nothing but a filter and an order.
+tags that its own Share button writes (3.17 and 3.18). All that is known of it is in this file; `pairs_link` gives,
+beside the view, an address with nothing but a filter and an order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from lmc_repro.tracking import names
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+METRIC = "path/test_error"
 SHARE_KEY, CELLS_KEY = "lmc-pairs", "lmc-cells"
 """The views' names in addresses; they stay when the views change."""
 
@@ -162,3 +165,51 @@ def _section(uuid: str, name: str) -> dict[str, Any]:
         "columns": 2,
         "cardHeight": 480,  # pixels; its own 360 leave half of it to legend and frame
     }
+
+
+def view_link(base: str, experiment_id: str) -> str:
+    """Return the address of the published view."""
+    return _runs(base, experiment_id, {"compareRunsMode": "CHART", "viewStateShareKey": SHARE_KEY})
+
+
+def pairs_link(base: str, experiment_id: str, query: str = PAIRS) -> str:
+    """Return the flat list of pairs as charts by filter and order alone, which rests on nothing undocumented."""
+    order = {"searchFilter": query, "orderByKey": ORDER, "orderByAsc": "false"}
+    return _runs(base, experiment_id, {**order, "compareRunsMode": "CHART"})
+
+
+def table_link(base: str, experiment_id: str, query: str = "") -> str:
+    """Return the table in which trainings and pairs stand below their cells: that needs the order by date.
+
+    The published one, with columns of its own, unless there is a search: MLflow does not take both.
+    """
+    if not query:
+        return _runs(base, experiment_id, {"compareRunsMode": "TABLE", "viewStateShareKey": CELLS_KEY})
+    order = {"searchFilter": query, "orderByKey": DATE, "orderByAsc": "true"}
+    return _runs(base, experiment_id, {**order, "compareRunsMode": "TABLE"})
+
+
+def metric_link(base: str, experiment_id: str, run_ids: Sequence[str], metric: str = METRIC) -> str:
+    """Return the metric's own page by step: its default axis is time, on which a path is one upright line."""
+    values = {"runs": list(run_ids), "metric": metric, "experiments": [experiment_id], "plot_metric_keys": [metric]}
+    query = {name: _compact(value) for name, value in values.items()}
+    return _page(base, "metric", {**query, "x_axis": "step"})
+
+
+def compare_link(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Return the page that sets runs side by side."""
+    return _page(base, "compare-runs", {"runs": _compact(list(run_ids)), "experiments": _compact([experiment_id])})
+
+
+def _runs(base: str, experiment_id: str, query: Mapping[str, str]) -> str:
+    return _page(base, f"experiments/{experiment_id}/runs", query)
+
+
+def _page(base: str, page: str, query: Mapping[str, str]) -> str:
+    # Without workflowType MLflow opens in its mode for language models. Last: two pages want `runs` to be the first.
+    values = {**{name: value for name, value in query.items() if value}, "workflowType": "machine_learning"}
+    return f"{base}/#/{page}?{urlencode(values, quote_via=quote, safe='')}"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,325 @@
+"""The content of runs: metric points, parameters, tags, tables and notes, from results and files alone.
+
+Errors and barriers in percentage points, losses in nats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.barriers.barrier import Barriers, excess
+from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.files import sha256_bytes
+from lmc_repro.schemas.base import canonical_json
+from lmc_repro.tracking import names
+
+if TYPE_CHECKING:
+    from lmc_repro.barriers.results import CellResult, MarkResult, PairResult
+    from lmc_repro.schemas.plan import Cell, StudyPlan
+    from lmc_repro.schemas.run import RunConfig
+    from lmc_repro.schemas.study import ProfileConfig
+    from lmc_repro.training.run_folder import MetricRow
+
+METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss")
+DISTANCE = "weights/distance_from_init"
+TAG_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
+TABLE = "path.json"
+OVER_TRAINING = "over_training.json"
+SUFFIXES = {
+    "barrier": "",
+    "normalised": "_norm_pct",
+    "normalised_own": "_norm_own_pct",
+    "normalised_chance": "_norm_chance_pct",
+    "midpoint_excess": "_mid_signed",
+    "loss_barrier": "_loss",
+    "loss_midpoint_excess": "_loss_mid_signed",
+}
+"""Ends of metric names that are not `_` and the field's name."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric; `step` is a whole epoch, or 1000 alpha on a path."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+def finite(points: Iterable[tuple[str, float | None, float]]) -> list[Point]:
+    """Return the points whose value is a finite number: MLflow would keep infinity as another number.
+
+    Points at a mark within an epoch are left out: steps are whole, and a rounded one would stand for another epoch.
+    """
+    return [
+        Point(name, value, int(step))
+        for name, value, step in points
+        if value is not None and math.isfinite(value) and step == int(step)
+    ]
+
+
+def text(value: Any) -> str:
+    """Return a parameter's value as text: strings as they are, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def training_points(rows: Sequence[MetricRow]) -> list[Point]:
+    """Return the points of metrics.csv: errors in percentage points, losses in nats, step = epoch (whole)."""
+    values: list[tuple[str, float | None, float]] = []
+    for row in rows:
+        if row.split == "batch":
+            values.append(("train/batch_loss", row.loss, row.epoch))
+        else:
+            values.append((f"{row.split}/error", None if row.wrong is None else row.wrong * (100.0 / row.n), row.epoch))
+            values.append((f"{row.split}/loss", row.loss, row.epoch))
+    return finite(values)
+
+
+def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
+    """Return what is known of a training when it is complete."""
+    if status is None:
+        return {}
+    told = {
+        "lmc.diverged_epoch": status["diverged_epoch"],
+        "lmc.init_sha256": status["init_sha256"],
+        "lmc.order_sha256": status["order_sha256"],
+        "lmc.augmentation_sha256": status.get("augmentation_sha256"),
+        "lmc.final_sha256": status["final_sha256"],
+        "lmc.training_numerics": status["training_numerics"],
+        names.NUMERICS: status["numerics"],
+        "lmc.stack": " ".join(map(str, status["stack"])) if "stack" in status else None,
+        names.TORCH: status["torch"],
+        names.WEIGHTS: None,
+    }
+    if "kept" in status:
+        told[names.WEIGHTS] = names.LAST_KEPT if status["kept"] else names.NOT_KEPT
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def pair_points(result: PairResult) -> Iterator[Point]:
+    """Yield every number that is logged of a pair: its path, barriers at all whole marks, distances."""
+    final = result.final
+    for split in SPLITS:
+        yield from _path(final, split)
+        if final.barriers is not None:
+            yield from _barriers(final.barriers[split], split)
+        over_training = [(m.epoch, m.barriers[split].barrier) for m in result.marks if m.barriers is not None]
+        yield from finite((f"barrier_over_training/{split}", barrier, epoch) for epoch, barrier in over_training)
+        yield from finite([(f"pair/disagreement_{split}", 100.0 * result.disagreement[split], 0)])
+    yield from finite([("pair/distance", result.distance, 0), ("pair/cosine", result.cosine, 0)])
+    alphas = final.curves["test"].alphas
+    yield from finite(("path/alpha", alpha, path_step(alpha)) for alpha in alphas)
+
+
+def path_step(alpha: float) -> int:
+    """Return the step at which a point of the path is logged."""
+    return round(1000 * alpha)
+
+
+def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
+    curve = mark.curves[split]
+    points = 100.0 / curve.n
+    columns: dict[str, list[float | None]] = {
+        "error": [wrong * points for wrong in curve.wrong],
+        "excess": [over * points for over in excess(curve.wrong)],
+        "loss": list(curve.loss),
+    }
+    for name, values in columns.items():
+        steps = [path_step(alpha) for alpha in curve.alphas]
+        yield from finite((f"path/{split}_{name}", value, step) for step, value in zip(steps, values, strict=True))
+
+
+def _barriers(barriers: Barriers, split: SplitName) -> list[Point]:
+    named = {SUFFIXES.get(field, f"_{field}"): value for field, value in vars(barriers).items()}
+    return finite((f"barrier/{split}{suffix}", value, 0) for suffix, value in named.items())
+
+
+def pair_tags(result: PairResult) -> dict[str, str]:
+    tags = {"lmc.pair": result.pair}
+    for i, (fingerprint, status) in enumerate(zip(result.fingerprints, result.final.status, strict=True)):
+        tags[f"lmc.fingerprint_{i}"] = fingerprint
+        tags[f"lmc.status_{i}"] = status
+    return tags
+
+
+def run_params(plan: StudyPlan, cell: Cell, config: RunConfig | None = None) -> dict[str, Any]:
+    """Return the parameters of every run: filters of the UI do not look at parents. Seeds only with `config`."""
+    flat = (config or cell.runs[0]).flat()
+    where = {"study": plan.study, "profile": plan.profile, "cell": cell.key, "row": cell.row, "column": cell.column}
+    shared = {name: value for name, value in flat.items() if config or not name.startswith("seeds.")}
+    return {**where, "pair_kind": cell.pair_kind, **shared}
+
+
+def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
+    """Return the seeds of both runs: `seeds.loader: 0 1`, one number where they are equal."""
+    runs = next(pair.runs for pair in cell.pairs if pair.name == result.pair)
+    first, second = ({k: v for k, v in run.flat().items() if k.startswith("seeds.")} for run in runs)
+    both = {k: (first.get(k), second.get(k)) for k in {**first, **second}}
+    return {"pair": result.pair, **{k: a if a == b else f"{a} {b}" for k, (a, b) in both.items()}}
+
+
+def pair_tables(result: PairResult) -> dict[str, bytes]:
+    """Return the path and, where a mark lies within an epoch and so has no step, the barriers at all marks."""
+    tables = {TABLE: path_table(result.final)}
+    if any(mark.epoch != int(mark.epoch) for mark in result.marks):
+        rows = [
+            [mark.epoch, *(mark.barriers[split].barrier if mark.barriers else None for split in SPLITS)]
+            for mark in result.marks
+        ]
+        columns = ["epoch", *(f"{split}_barrier" for split in SPLITS)]
+        tables[OVER_TRAINING] = json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+    return tables
+
+
+def path_table(mark: MarkResult) -> bytes:
+    """Return the path in the form of MLflow's tables: alpha, then wrong, n, error (points) and loss of each split."""
+    columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss")]
+    rows: list[list[float | None]] = []
+    for i, alpha in enumerate(mark.curves["test"].alphas):
+        row: list[float | None] = [alpha]
+        for split in SPLITS:
+            curve = mark.curves[split]
+            row += [curve.wrong[i], curve.n, curve.wrong[i] * (100.0 / curve.n), curve.loss[i]]
+        rows.append(row)
+    return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+
+
+def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterator[Point]:
+    """Yield every number that is logged of a cell: barriers over its pairs, in points, and the paper's."""
+    for split in SPLITS:
+        summary = result.summary[split]
+        barrier = f"barrier/{split}"
+        yield from finite(
+            [
+                (f"{barrier}_n", len(summary.values), 0),
+                (f"{barrier}_mean", summary.mean, 0),
+                (f"{barrier}_median", summary.median, 0),
+                (f"{barrier}_min", summary.min, 0),
+                (f"{barrier}_max", summary.max, 0),
+                (f"{barrier}_sd", summary.sd, 0),
+                (f"{barrier}_line_mean", summary.line_mean, 0),
+                (f"{barrier}_norm_pct_mean", summary.normalised_mean, 0),
+                *((f"barrier_over_training/{split}_mean", late.mean, late.epoch) for late in summary.late),
+                (f"paper/{split}", (paper or {}).get(split), 0),
+            ]
+        )
+
+
+def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]:
+    """Return a cell's verdicts, flags and provenance."""
+    tags = {"lmc.provenance": provenance_tag(plan.profile_config, cell)}
+    for split in SPLITS:
+        summary = result.summary[split]
+        tags[f"lmc.verdict.{split}"] = summary.verdict or "none"
+        tags[f"lmc.verdict_strict.{split}"] = summary.verdict_strict or "none"
+        tags[f"lmc.flags.{split}"] = " ".join(summary.flags) or "none"
+    return tags
+
+
+def cell_params(cell: Cell) -> dict[str, Any]:
+    """Return what the paper prints of a cell."""
+    return {f"paper.{split}": points for split, points in (cell.paper or {}).items()}
+
+
+def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:
+    """Return JSON {hyper-parameter: "source: remark"} of those that a cell has; without remarks if that is too long."""
+    sources = {leaf: profile.source(leaf) for leaf in _leaves(profile, cell)}
+    told = {leaf: source for leaf, source in sources.items() if source is not None}
+    tag = json.dumps(told, sort_keys=True)
+    if len(tag) <= TAG_LIMIT:
+        return tag
+    short = json.dumps({leaf: source.partition(":")[0] for leaf, source in told.items()}, sort_keys=True)
+    return short if len(short) <= TAG_LIMIT else "{}"
+
+
+def _leaves(profile: ProfileConfig, cell: Cell) -> list[str]:
+    optimizer = cell.config["optimizer"]
+    named = [key for key, candidate in profile.optimizers.items() if candidate.model_dump(mode="json") == optimizer]
+    # A field that the profile leaves at its default has no source of its own.
+    given = {key: [name for name in optimizer if name in profile.optimizers[key].model_fields_set] for key in named}
+    batches = [key for key, size in profile.batches.items() if size == cell.config["batch_size"]]
+    return [
+        *(f"settings.{name}" for name in profile.settings.given()),
+        *(f"optimizers.{key}.{name}" for key in named for name in given[key]),
+        *(f"batches.{key}" for key in batches),
+        "judgement.threshold",
+        "judgement.min_train_accuracy",
+    ]
+
+
+def experiment_note(plan: StudyPlan) -> str:
+    """Return what the study asks and how to read its runs."""
+    analogue = "\n\nAn analogue on other data, not a reproduction." if plan.profile_config.analogue else ""
+    return f"""**{plan.study_config.title}**, profile {plan.profile}: {plan.profile_config.title}
+
+{plan.study_config.question}{analogue}
+
+A run of kind `cell` is one entry of the table; below it stand its trainings (`train`) and their pairs (`pair`).
+Errors and barriers are in percentage points, losses in nats. `barrier/test` is the maximum of the error on the path \
+minus the mean of its ends.
+
+Filter by ``tags.`lmc.kind` = 'pair'`` and sort by a metric to lay the `path/` curves of all pairs over one another: \
+their step is 1000 alpha, and `path/alpha` is there as an x axis.
+"""
+
+
+def cell_note(cell: Cell, result: CellResult) -> str:
+    """Return a cell's summary beside the paper's number."""
+    lines = [
+        f"**{cell.row_label}, {cell.column_label}**: barriers of {len(result.pairs)} {cell.pair_kind} pairs, in points",
+        "",
+        "| split | mean | line | median | range | n | verdict | flags | paper |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for split in SPLITS:
+        s = result.summary[split]
+        spread = "-" if s.min is None or s.max is None else f"{s.min:.2f} to {s.max:.2f}"
+        cells = [split, number(s.mean), number(s.line_mean), number(s.median), spread, str(len(s.values))]
+        cells += [s.verdict or "none", ", ".join(s.flags) or "-", number((cell.paper or {}).get(split))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None) -> str:
+    """Return a number of a note: two decimals, a dash where there is none."""
+    return "-" if value is None or value != value else f"{value:.2f}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that a reader of a run asks for."""
+    from importlib.metadata import version
+
+    from lmc_repro import __version__
+
+    packages = {name: version(name) for name in ("torch", "mlflow", "numpy")}
+    return {f"lmc.version.{name}": value for name, value in {**packages, "lmc_repro": __version__}.items()}
+
+
+@cache
+def git_commit(root: Path) -> dict[str, str]:
+    """Return the commit that `root` stands at, `-dirty` if tracked files differ from it; nothing without git."""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"lmc.git_commit": commit + ("-dirty" if changed else ""), "mlflow.source.git.commit": commit}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def digest(points: Sequence[Point], tags: Mapping[str, str], more: Mapping[str, str]) -> str:
+    """Return the sha256 (hex) of what a run says: two that say the same are not logged twice."""
+    said = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags, **more}
+    return sha256_bytes(canonical_json(said).encode())

@@ -1,0 +1,449 @@
+"""Publishes a study's trainings, pairs and cells: each once, completed where it was cut off, never doubled."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from lmc_repro.numerics import torch_version
+from lmc_repro.schemas.base import parse_mark
+from lmc_repro.tracking import artifacts, content, names
+from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
+from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
+from lmc_repro.tracking.project_run import link_cells
+from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run, this_process
+from lmc_repro.tracking.ui import publish_view
+from lmc_repro.tracking.weights import distance, publish_weights
+from lmc_repro.training.run_folder import kept_marks
+
+if TYPE_CHECKING:
+    from lmc_repro.barriers.results import CellResult, PairResult
+    from lmc_repro.project import Project
+    from lmc_repro.schemas.plan import Cell, StudyPlan
+    from lmc_repro.schemas.run import RunConfig
+    from lmc_repro.tracking.names import Kind
+    from lmc_repro.training.checkpoint import Checkpoint
+    from lmc_repro.training.run_folder import RunFolder
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CHUNK = 800  # with 100 parameters and 100 tags this is the most that one call may carry
+
+
+def _one_line(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Let a method of the tracker raise an LmcError where the store cannot be read or reached."""
+
+    @wraps(method)
+    def called(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with one_line_errors(self.store.uri):
+            return method(self, *args, **kwargs)
+
+    return called
+
+
+@dataclass
+class Tracker:
+    """A study's runs in MLflow. mlflow is imported when one is opened, not before; no run is ever "active".
+
+    Every method may be repeated: what the store holds is not logged again, and what was cut off is completed. A store
+    that cannot be read or reached raises LmcError.
+    """
+
+    project: Project
+    plan: StudyPlan
+    digests: Mapping[str, str]
+    numerics: str
+    torch: str
+    store: Store
+    project_run: str | None
+    _known: dict[tuple[str, str, str], StoredRun] = field(default_factory=dict)  # by kind, cell's identity, own key
+    _logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)  # (metric, step) in the store, by run
+    _written: set[str] = field(default_factory=set)  # runs that this process completed
+    _originals: dict[str, StoredRun | None] = field(default_factory=dict)
+    _live: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.client, self.reader = self.store.client, Reader(self.store.uri, self.store.client)
+
+    @classmethod
+    def open(
+        cls, project: Project, plan: StudyPlan, digests: Mapping[str, str], numerics: str, torch: str | None = None
+    ) -> Tracker:
+        """Open the project's store, or that of MLFLOW_TRACKING_URI, and the experiment of the study.
+
+        Args:
+            project: Whose store it is.
+            plan: The study; the runs of its cells are loaded at once.
+            digests: The data digest of each data set of the plan.
+            numerics: The numerics tag of the fingerprints.
+            torch: Their version of torch, by default the installed one.
+        """
+        project_run = take_project_run()
+        store = open_store(project, plan, content.experiment_note(plan))
+        tracker = cls(project, plan, digests, numerics, torch or torch_version(), store, project_run)
+        with one_line_errors(store.uri):
+            with store.lock:
+                publish_view(store.client, store.experiment)
+            cells = {tracker.cell_id(cell) for cell in plan.cells if cell.config["data"]["dataset"] in digests}
+            for run in tracker.reader.runs({names.CELL_ID: cells}, [store.experiment.experiment_id]):
+                tracker._remember(run)
+        return tracker
+
+    def cell_id(self, cell: Cell) -> str:
+        """Return the identity of a cell's run."""
+        return names.cell_identity(cell, self._digest(cell), self.numerics, self.torch)
+
+    @_one_line
+    def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
+        """Bring the MLflow run of a training up to what its folder holds, and return its id.
+
+        While the folder is not complete the run gets new points and stays RUNNING; then its checkpoints become logged
+        models and it is FINISHED. A training that another cell or study has finished becomes a run of its own that
+        points to the original's models.
+        """
+        status = folder.status() if folder.is_complete() else None
+        with self.store.lock:
+            parent = self._cell_run(cell)
+            run = self._look_up("train", cell, folder.fingerprint)
+            if run is not None:
+                if not run.finished:
+                    self._take_over(run)
+                self._adopt(run, parent)
+                if run.finished and (status is None or self._holds_all(run, status)):
+                    return run.run_id
+            half_done = run is not None
+            if run is None:
+                original = self._original(folder.fingerprint) if status else None
+                tags = {names.PARENT: parent.run_id, names.FINGERPRINT: folder.fingerprint}
+                if original is not None:
+                    self._originals[original.run_id] = original
+                    tags[names.REUSED_FROM] = original.run_id
+                name = names.train_name(cell, config.seeds)
+                run = self._create("train", cell, name, {**tags, **content.training_tags(status)})
+            elif status:
+                run = self._remember(self.reader.whole(run.run_id))
+            self._log_rows(cell, run, config, folder, status)
+            if status is None:
+                if run.status != "RUNNING":
+                    self.client.update_run(run.run_id, status="RUNNING")
+                    run.status = "RUNNING"
+                return run.run_id
+            self._complete(cell, run, folder, status, half_done)
+            self._written.add(run.run_id)
+            return self._finish(run)
+
+    def sync_live(self, cell: Cell, config: RunConfig, folder: RunFolder, every: float = 20.0) -> None:
+        """Sync a run that is training, at most once in `every` seconds; one that is sooner over is never shown half."""
+        now = time.monotonic()
+        if now - self._live.setdefault(folder.fingerprint, now) >= every:
+            self.sync_train(cell, config, folder)
+            self._live[folder.fingerprint] = time.monotonic()
+
+    @_one_line
+    def runs(self, cell: Cell, fingerprints: Sequence[str]) -> dict[str, TrackedRun]:
+        """Return the finished trainings among these that MLflow holds for a cell, by fingerprint."""
+        found = {}
+        for fingerprint in fingerprints:
+            run = self._look_up("train", cell, fingerprint)
+            if run is not None and run.finished:
+                gone = dataclasses.replace(run, models={})  # of a reused one whose original was deleted
+                found[fingerprint] = self.reader.tracked(run, self._owner(run) or gone)
+        return found
+
+    def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
+        """Return the weights that MLflow holds; LmcError naming the file unless they have the recorded sha256."""
+        return self.reader.checkpoint(run, epoch)
+
+    @_one_line
+    def log_pair(
+        self, cell: Cell, pair_key: str, result: PairResult, figures: Callable[[], Mapping[str, bytes]]
+    ) -> str:
+        """Log a pair once, as a finished run, and return its id; one that says something else, or was cut off, goes.
+
+        The old run goes to MLflow's trash: neither points nor parameters can be taken back. `figures` (name -> bytes)
+        is called only if the run is made.
+        """
+        from mlflow.entities import LoggedModelInput
+
+        points = list(content.pair_points(result))
+        models = self._endpoints(cell, result)
+        tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}
+        if len(models) < 2:
+            tags[names.WEIGHTS] = names.NOT_KEPT
+        tables = content.pair_tables(result)
+        more = {"over_training": tables[OVER_TRAINING].decode()} if OVER_TRAINING in tables else {}  # no points say it
+        tags[names.CONTENT] = content.digest(points, tags, more)
+        with self.store.lock:
+            parent = self._cell_run(cell)
+            run = self._look_up("pair", cell, pair_key)
+            if run is not None and run.finished and run.tags.get(names.CONTENT) == tags[names.CONTENT]:
+                self._adopt(run, parent)
+                return run.run_id
+            if run is not None:
+                self.client.delete_run(run.run_id)
+                del self._known["pair", self.cell_id(cell), pair_key]
+            tags |= {
+                names.PARENT: parent.run_id,
+                names.ARTIFACT_VIEWS: json.dumps([{"path": name, "type": "table"} for name in tables]),
+            }
+            run = self._create("pair", cell, names.pair_name(cell, result.pair), tags)
+            self._log(run, points, {**content.run_params(self.plan, cell), **content.pair_params(cell, result)}, {})
+            files = {**tables, **figures()}
+            self._put(run, files)
+            if models:
+                self.client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in models])
+            return self._finish(run)
+
+    @_one_line
+    def finish_cell(self, cell: Cell, result: CellResult) -> str:
+        """Log the summary of a cell beside the paper's numbers, mark its run as finished and return its id.
+
+        Nothing is logged that stands there already. A number that the store has and the result has not (its pairs are
+        no longer judged) becomes NaN: MLflow deletes no metric.
+        """
+        points = list(content.cell_points(result, cell.paper))
+        tags = {**content.cell_tags(self.plan, cell, result), names.NOTE: content.cell_note(cell, result)}
+        tags[names.CONTENT] = content.digest(points, tags, {})
+        with self.store.lock:
+            run = self._cell_run(cell)
+            if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
+                run = self._remember(self.reader.whole(run.run_id))
+                logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
+                shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
+                wanted = {(p.name, p.step) for p in points}
+                gone = [key for key, value in shown.items() if key not in wanted and value == value]
+                new = [Point(name, math.nan, step) for name, step in gone]
+                new += [p for p in points if shown.get((p.name, p.step)) != p.value]
+                params = content.run_params(self.plan, cell) | content.cell_params(cell)
+                params = {name: value for name, value in params.items() if name not in run.params}
+                # MLflow shows the latest: these are, even if the clock was set back since the others.
+                self._log(run, new, params, tags, after=max((m.timestamp for _, m in logged), default=0))
+                run.tags.update(tags)
+                self._written.add(run.run_id)
+            return self._finish(run)
+
+    @_one_line
+    def link_project_run(self, cells: Sequence[Cell]) -> str | None:
+        """Lead from the MLflow project's run that started us, if one did, to these cells.
+
+        Returns one line that says what is missing, None if all is well.
+        """
+        if self.project_run is None:
+            return None
+        with self.store.lock:
+            runs = [self._look_up("cell", cell, self.cell_id(cell)) for cell in cells]
+            return link_cells(self.reader, self.project_run, self.plan.study, runs)
+
+    def wrote(self, run_id: str) -> bool:
+        """Return whether this process completed the run, which the store had not, or not as it is."""
+        return run_id in self._written
+
+    def run_ids(self) -> dict[str, str]:
+        """Return where the runs are: `uri`, `experiment_id` and `experiment`."""
+        experiment = self.store.experiment
+        return {"uri": self.store.uri, "experiment_id": experiment.experiment_id, "experiment": experiment.name}
+
+    @_one_line
+    def close(self) -> None:
+        """Mark trainings that this process showed as running, and did not finish, as killed; they may be resumed."""
+        for (kind, _, _), run in self._known.items():
+            if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
+                self.client.set_terminated(run.run_id, "KILLED")
+                run.status = "KILLED"
+        self.store.close()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # The look-up: from memory what is finished, from the store what another process may have made meanwhile.
+
+    def _remember(self, run: StoredRun) -> StoredRun:
+        """Keep a run by its identity; of two with one identity, a finished one wins."""
+        if run.kind in names.KEY_TAG:
+            key = (run.kind, run.tags.get(names.CELL_ID, ""), run.tags.get(names.KEY_TAG[run.kind], ""))
+            if key not in self._known or not self._known[key].finished or run.finished:
+                self._known[key] = run
+        return run
+
+    def _look_up(self, kind: Kind, cell: Cell, key: str) -> StoredRun | None:
+        """Return a run by its identity; the caller that makes one if there is none holds the store's lock."""
+        name = (kind, self.cell_id(cell), key)
+        if (known := self._known.get(name)) is None or not known.finished:
+            wanted = {names.KEY_TAG[kind]: key, names.CELL_ID: name[1], names.KIND: kind}
+            for run in self.reader.runs(wanted, [self.store.experiment.experiment_id]):
+                self._remember(run)
+        return self._known.get(name)
+
+    def _original(self, fingerprint: str) -> StoredRun | None:
+        """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
+        known = [run for (kind, _, key), run in self._known.items() if kind == "train" and key == fingerprint]
+        return _holder(known) or _holder(self.reader.runs({names.FINGERPRINT: fingerprint, names.KIND: "train"}))
+
+    def _owner(self, run: StoredRun) -> StoredRun | None:
+        """Return the run that holds a training's checkpoints: its own, or a reused one's original (None if gone)."""
+        if (wanted := run.tags.get(names.REUSED_FROM)) is None:
+            return run
+        if wanted not in self._originals:
+            asked = {r.tags[names.REUSED_FROM] for r in self._known.values() if names.REUSED_FROM in r.tags} | {wanted}
+            found = {run.run_id: run for run in self.reader.runs({}, ids=asked)}
+            self._originals |= {run_id: found.get(run_id) for run_id in asked}
+        return self._originals[wanted]
+
+    # All runs.
+
+    def _digest(self, cell: Cell) -> str:
+        return self.digests[cell.config["data"]["dataset"]]
+
+    def _create(self, kind: Kind, cell: Cell, name: str, tags: Mapping[str, str]) -> StoredRun:
+        """Create a run with all its tags at once; the caller holds the store's lock and has looked it up."""
+        shared = {
+            names.KIND: kind,
+            names.STUDY: self.plan.study,
+            names.PROFILE: self.plan.profile,
+            names.CELL: cell.key,
+            names.ROW: cell.row,
+            names.COLUMN: cell.column,
+            names.CELL_ID: self.cell_id(cell),
+            "mlflow.source.name": "lmc",
+            names.COLOUR: names.cell_colour(self.plan, cell),
+            names.DIGEST: self._digest(cell),
+            names.NUMERICS: self.numerics,
+            **content.versions(),
+            names.TORCH: self.torch,
+            **content.git_commit(self.project.root),
+            names.PROCESS: this_process(),
+        }
+        run = self.client.create_run(self.store.experiment.experiment_id, tags={**shared, **tags}, run_name=name)
+        self._logged[run.info.run_id] = set()
+        return self._remember(StoredRun.of(run))
+
+    def _log(
+        self,
+        run: StoredRun,
+        points: Sequence[Point],
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        after: int = 0,
+    ) -> None:
+        """Log everything in as few calls as the limits of MLflow allow, at a time (ms) later than `after`."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = max(time.time_ns() // 1_000_000, after + 1)
+        metrics = [Metric(p.name, p.value, now, p.step) for p in points]
+        all_params = [Param(name, content.text(value)) for name, value in params.items()]
+        all_tags = [RunTag(name, value) for name, value in tags.items()]
+        for i in range(0, max(1, len(metrics)), CHUNK):
+            rest = ([], []) if i else (all_params, all_tags)
+            self.client.log_batch(run.run_id, metrics[i : i + CHUNK], *rest)
+
+    def _put(self, run: StoredRun, files: Mapping[str, bytes]) -> None:
+        place = artifacts.place_of(run.run_id, run.artifact_uri)
+        artifacts.put(place, files, partial(self.client.log_artifacts, run.run_id))
+
+    def _adopt(self, run: StoredRun, parent: StoredRun) -> None:
+        """Put a run below `parent`, if the cell's run that it was made for is no longer there."""
+        if run.tags.get(names.PARENT) != parent.run_id:
+            self.client.set_tag(run.run_id, names.PARENT, parent.run_id)
+            run.tags[names.PARENT] = parent.run_id
+
+    def _finish(self, run: StoredRun) -> str:
+        if not run.finished:
+            self.client.set_terminated(run.run_id, "FINISHED")
+            run.status = "FINISHED"
+            self._written.add(run.run_id)
+        return run.run_id
+
+    def _cell_run(self, cell: Cell) -> StoredRun:
+        """Return the cell's run, creating it if the store has none; the caller holds the store's lock."""
+        cell_id = self.cell_id(cell)
+        if known := self._known.get(("cell", cell_id, cell_id)) or self._look_up("cell", cell, cell_id):
+            return known
+        project_run = {} if self.project_run is None else {names.PROJECT_RUN: self.project_run}
+        run = self._create("cell", cell, names.cell_name(cell), project_run)
+        self._log(run, [], content.run_params(self.plan, cell) | content.cell_params(cell), {})
+        return run
+
+    # Trainings and the ends of pairs.
+
+    def _take_over(self, run: StoredRun) -> None:
+        """Make a run ours that another process has begun or resumed; what that one logged is asked for again."""
+        if run.tags.get(names.PROCESS) != (here := this_process()):
+            self.client.set_tag(run.run_id, names.PROCESS, here)
+            run.tags[names.PROCESS] = here
+            self._logged.pop(run.run_id, None)
+
+    def _holds_all(self, run: StoredRun, status: dict[str, Any]) -> bool:
+        """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last.
+
+        A run that came without its weights has none to hold, until they come.
+        """
+        if names.WEIGHTS in run.tags and "kept" not in status:
+            return False
+        owner, last = self._owner(run), max(map(parse_mark, status["checkpoints"]))
+        return owner is not None and (last in owner.models or last not in kept_marks(status))
+
+    def _log_rows(
+        self, cell: Cell, run: StoredRun, config: RunConfig, folder: RunFolder, status: dict[str, Any] | None
+    ) -> None:
+        """Log the parameters, tags and points that the store has not: its history only grows."""
+        logged = self._logged.get(run.run_id)
+        if logged is None:
+            stored = self.reader.history(run, (*METRICS, DISTANCE))
+            logged = {(name, step) for name, points in stored.items() for step, _ in points}
+        points = content.training_points(folder.metrics())
+        if status and (DISTANCE, config.epochs) not in logged:
+            points += content.finite([(DISTANCE, distance(folder, status, config.epochs), config.epochs)])
+        points = [point for point in points if (point.name, point.step) not in logged]
+        params = {} if run.params else content.run_params(self.plan, cell, config)
+        tags = {name: v for name, v in content.training_tags(status).items() if run.tags.get(name) != v}
+        if points or params or tags:
+            self._log(run, points, params, tags)
+        self._logged[run.run_id] = logged | {(point.name, point.step) for point in points}
+        run.params.update({name: content.text(value) for name, value in params.items()})
+        run.tags.update(tags)
+
+    def _complete(self, cell: Cell, run: StoredRun, folder: RunFolder, status: dict[str, Any], half_done: bool) -> None:
+        """Publish what only a complete folder has. Each step can be repeated: a crash in between does no harm."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
+
+        client = self.client
+        files = {name: (folder.path / name).read_bytes() for name in ("config.json", "metrics.csv", "status.json")}
+        self._put(run, files)
+        owner = self._owner(run)
+        if owner is None or not self._holds_all(run, status):
+            last, model = publish_weights(client, run, status, folder, half_done)
+            if last not in run.models:
+                client.log_outputs(run.run_id, [LoggedModelOutput(model, int(last))])
+                run.models[last] = model
+            if run.tags.pop(names.REUSED_FROM, None):
+                client.delete_tag(run.run_id, names.REUSED_FROM)
+            owner = run
+        if names.WEIGHTS in run.tags and names.WEIGHTS not in content.training_tags(status):
+            client.delete_tag(run.run_id, names.WEIGHTS)
+        inputs = [] if owner is run else [model for model in owner.models.values() if model not in run.inputs]
+        name = cell.config["data"]["dataset"]
+        source = json.dumps({"uri": (self.project.prepared / name).as_uri()})
+        data = Dataset(name=name, digest=self._digest(cell)[:36], source_type="local", source=source)
+        used = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+        client.log_inputs(run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
+
+    def _endpoints(self, cell: Cell, result: PairResult) -> list[str]:
+        """Return the logged models of the two networks at the end of the path, as far as the store has them."""
+        ends = [self._look_up("train", cell, fingerprint) for fingerprint in result.fingerprints]
+        owners = [owner for end in ends if end is not None and (owner := self._owner(end)) is not None]
+        return [owner.models[result.final.epoch] for owner in owners if result.final.epoch in owner.models]
+
+
+def _holder(runs: Iterable[StoredRun]) -> StoredRun | None:
+    """Return the first finished training that holds its own checkpoints."""
+    return next((run for run in runs if run.finished and run.models and names.REUSED_FROM not in run.tags), None)

@@ -1,0 +1,441 @@
+"""Views of the store as data: what it holds, its cells and runs, and whether they belong to params.yaml and results.
+
+A record is chosen by identity: by the cell's id as it follows from params.yaml and from the data, numerics and torch of
+the results. Its name and its time say nothing: another experiment may have written it, or a clock that was set back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.errors import LmcError
+from lmc_repro.files import read_json
+from lmc_repro.tracking import names
+from lmc_repro.tracking.content import METRICS
+from lmc_repro.tracking.find import Points, Reader, StoredExperiment, StoredRun
+from lmc_repro.tracking.store import (
+    check_database,
+    database_path,
+    import_mlflow,
+    is_gone,
+    one_line_errors,
+    project_run_is_gone,
+    tracking_uri,
+)
+from lmc_repro.tracking.ui import publish_view
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+    from lmc_repro.project import Project
+    from lmc_repro.schemas.plan import Cell, StudyPlan
+
+PATH = tuple(f"path/{split}_{name}" for split in SPLITS for name in ("error", "loss"))
+OVER_TRAINING = tuple(f"barrier_over_training/{split}{end}" for split in SPLITS for end in ("", "_mean"))
+CURVES = {"train": METRICS, "pair": (*PATH, *OVER_TRAINING), "cell": OVER_TRAINING}
+"""The metrics of each kind that are curves: by epoch, a path's by 1000 alpha. All others are single numbers."""
+
+_IDENTITY = (
+    names.KIND,
+    names.STUDY,
+    names.PROFILE,
+    names.CELL,
+    names.CELL_ID,
+    names.DIGEST,
+    names.NUMERICS,
+    names.TORCH,
+)
+
+
+@dataclass
+class Present:
+    """The present params.yaml and results, against which records are held.
+
+    Args:
+        project: Whose results they are: those of DVC, or of `lmc run` where DVC has none of the profile.
+        plan_of: From study and profile to the plan of params.yaml; LmcError if it has none.
+    """
+
+    project: Project
+    plan_of: Callable[[str, str], StudyPlan]
+    _plans: dict[tuple[str, str], tuple[dict[str, Cell], dict[str, Any] | None] | None] = field(default_factory=dict)
+
+    def stranger(self, run: StoredRun) -> str | None:
+        """Return why a run of ours does not belong to params.yaml and results, None if it does."""
+        study, profile, key = (run.tags.get(name, "") for name in (names.STUDY, names.PROFILE, names.CELL))
+        if run.kind not in names.KEY_TAG:
+            return None
+        if (known := self._known(study, profile)) is None:
+            return f"params.yaml has no study {study} under profile {profile}"
+        cells, made = known
+        if (cell := cells.get(key)) is None:
+            return f"study {study} of params.yaml has no such cell"
+        own = [run.tags.get(name, "") for name in (names.DIGEST, names.NUMERICS, names.TORCH)]
+        if names.cell_identity(cell, *own) != run.tags.get(names.CELL_ID):
+            return "made with other settings than those of params.yaml, or by another version"
+        if made is None:
+            return None
+        digests = {entry["name"]: entry["digest"] for entry in made["datasets"]}
+        theirs = [digests.get(cell.config["data"]["dataset"], own[0]), made["numerics"], made["torch"]]
+        what = [name for name, a, b in zip(("data", "numerics", "torch"), own, theirs, strict=True) if a != b]
+        return f"made with other {' and '.join(what)} than the results" if what else None
+
+    def places(self, study: str, profile: str) -> tuple[Path, Path]:
+        """Return where results of a study may lie: those of DVC, those of `lmc run`."""
+        return self.project.results / study, self.project.out / profile / study / "results" / study
+
+    def _known(self, study: str, profile: str) -> tuple[dict[str, Cell], dict[str, Any] | None] | None:
+        if (study, profile) not in self._plans:
+            try:
+                cells = {cell.key: cell for cell in self.plan_of(study, profile).cells}
+            except LmcError:
+                self._plans[study, profile] = None
+            else:
+                made = None
+                for file in (place / "runs.json" for place in reversed(self.places(study, profile))):
+                    with suppress(LmcError):  # missing or damaged: whoever reads the results says so
+                        runs = read_json(file, f"run `lmc compare {study}`")
+                        made = runs if runs.get("profile") == profile else made
+                self._plans[study, profile] = cells, made
+        return self._plans[study, profile]
+
+
+@dataclass(frozen=True)
+class ListedCell:
+    """A cell: mean barriers and the paper's in points, and the mean over its pairs of the error along the path.
+
+    `mean` is that of Eq. 1, `line` that of the line barrier. `run_id` is None where the files were read; `status` is
+    that of the cell's run.
+    """
+
+    cell: str
+    run_id: str | None
+    status: str
+    n: int
+    mean: dict[SplitName, float | None]
+    line: dict[SplitName, float | None]
+    verdict: dict[SplitName, str | None]
+    flags: dict[SplitName, list[str]]
+    paper: dict[SplitName, float | None]
+    curve: dict[SplitName, list[float]]
+
+    def says(self) -> tuple[Any, ...]:
+        """Return what a judgement comes to: two that say the same are of the same pairs and rules."""
+        return self.n, self.mean, self.line, self.verdict
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A cell's run that does not belong to params.yaml and results, and why."""
+
+    cell: str
+    run_id: str
+    why: str
+
+
+def stored_cells(
+    root: Path, uri: str | None, plan: StudyPlan, present: Present
+) -> tuple[str, list[ListedCell], list[Stranger]]:
+    """Return the store's address, its cells of a plan in the plan's order, and the cells that do not belong to it.
+
+    Raises:
+        LmcError: The store is not there or cannot be read. One that has no such experiment has no cells.
+    """
+    reader = Reader.open(root, uri)
+    experiment = reader.study(plan.study, plan.profile)
+    if experiment is None:
+        return reader.uri, [], []
+    chosen: dict[str, StoredRun] = {}
+    strangers = []
+    for run in reader.runs({names.KIND: "cell"}, [experiment.experiment_id], only=_IDENTITY):
+        key = run.tags[names.CELL]
+        if why := present.stranger(run):
+            strangers.append(Stranger(key, run.run_id, why))
+        elif (known := chosen.get(key)) is None or not known.finished or run.finished:
+            chosen[key] = run
+    cells = {run.tags[names.CELL]: run for run in reader.runs({}, ids=[run.run_id for run in chosen.values()])}
+    paths = _paths(reader, experiment, plan, {run.tags[names.CELL_ID] for run in cells.values()})
+    listed = [_listed(cells[cell.key], paths.get(cell.key, [])) for cell in plan.cells if cell.key in cells]
+    return reader.uri, listed, strangers
+
+
+def _paths(
+    reader: Reader, experiment: StoredExperiment, plan: StudyPlan, cells: set[str]
+) -> dict[str, list[dict[str, list[float]]]]:
+    """Return the errors along the paths of the plan's finished pairs, by cell and metric."""
+    wanted = {cell.key: {pair.name for pair in cell.pairs} for cell in plan.cells}
+    pairs = {
+        run.run_id: run
+        for run in reader.runs({names.CELL_ID: cells, names.KIND: "pair"}, [experiment.experiment_id])
+        if run.finished and run.tags.get("lmc.pair") in wanted[run.tags[names.CELL]]
+    }
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for run_id, curves in reader.histories(pairs.values(), [f"path/{split}_error" for split in SPLITS]).items():
+        path = {name: values(points) for name, points in curves.items()}
+        if {len(line) for line in path.values()} == {plan.profile_config.points}:
+            tags = pairs[run_id].tags
+            found.setdefault(tags[names.CELL], {})[tags["lmc.pair"]] = path
+    return {key: list(paths.values()) for key, paths in found.items()}
+
+
+def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> ListedCell:
+    def number(name: str) -> float | None:
+        value = run.metrics.get(name)
+        return value if value is not None and value == value else None  # NaN: no longer judged
+
+    verdicts = {split: run.tags.get(f"lmc.verdict.{split}") for split in SPLITS}
+    flags = {split: run.tags.get(f"lmc.flags.{split}", "none") for split in SPLITS}
+    return ListedCell(
+        cell=run.tags[names.CELL],
+        run_id=run.run_id,
+        status=run.status,
+        n=int(number("barrier/test_n") or 0),
+        mean={split: number(f"barrier/{split}_mean") for split in SPLITS},
+        line={split: number(f"barrier/{split}_line_mean") for split in SPLITS},
+        verdict={split: None if verdicts[split] in (None, "none") else verdicts[split] for split in SPLITS},
+        flags={split: flags[split].split() if flags[split] != "none" else [] for split in SPLITS},
+        paper={split: number(f"paper/{split}") for split in SPLITS},
+        curve={split: mean_curve([path.get(f"path/{split}_error", []) for path in paths]) for split in SPLITS},
+    )
+
+
+def mean_curve(curves: list[list[float]]) -> list[float]:
+    """Return the mean at each point over curves of one length."""
+    whole = [curve for curve in curves if curve and len(curve) == len(curves[0])]
+    return [statistics.fmean(errors) for errors in zip(*whole, strict=True)]
+
+
+def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> dict[str, Any]:
+    """Return a run: who it is, config and seeds, numbers, curves, and the runs that belong to it.
+
+    `config` holds its parameters as values; `curves` gives [step, value] lists. A cell has `trainings` and `pairs`, a
+    pair its `ends`, a training the `pairs` that it is an end of. `stranger` says why the run does not belong to the
+    `present` params.yaml and results; null if it does, or if there are none.
+    """
+    kind = run.kind
+    curves = reader.history(run, CURVES.get(kind, ()))
+    drawn = {name for name in run.metrics if name.startswith("path/") or name in curves}
+    return {
+        "run_id": run.run_id,
+        "name": run.tags.get(names.RUN_NAME, ""),
+        "kind": kind,
+        "status": run.status,
+        "store": reader.uri,
+        "stranger": present.stranger(run) if present else None,
+        "study": run.tags.get(names.STUDY),
+        "profile": run.tags.get(names.PROFILE),
+        "cell": run.tags.get(names.CELL),
+        "parent": run.tags.get(names.PARENT),
+        "config": {name: _value(text) for name, text in sorted(run.params.items())},
+        "tags": {name: value for name, value in sorted(run.tags.items()) if name.startswith("lmc.")},
+        "numbers": {name: value for name, value in sorted(run.metrics.items()) if name not in drawn and value == value},
+        "curves": {name: [[step, value] for step, value in points] for name, points in curves.items()},
+        **_relatives(reader, run, kind),
+    }
+
+
+def _relatives(reader: Reader, run: StoredRun, kind: str) -> dict[str, Any]:
+    if kind not in names.KEY_TAG:
+        return {}
+    family = reader.siblings(run)
+    trainings = [other for other in family if other.kind == "train"]
+    pairs = [other for other in family if other.kind == "pair"]
+    if kind == "cell":
+        return {"trainings": [_training(t) for t in trainings], "pairs": [_pair(reader, pair) for pair in pairs]}
+    if kind == "pair":
+        ends = [run.tags.get(f"lmc.fingerprint_{i}") for i in (0, 1)]
+        known = {t.tags.get(names.FINGERPRINT): t for t in trainings}
+        return {
+            "ends": [
+                {**_training(known[end]), "status": run.tags.get(f"lmc.status_{i}")}
+                for i, end in enumerate(ends)
+                if end in known
+            ]
+        }
+    own = run.tags.get(names.FINGERPRINT)
+    mine = [pair for pair in pairs if own in (pair.tags.get("lmc.fingerprint_0"), pair.tags.get("lmc.fingerprint_1"))]
+    return {"pairs": [_pair(reader, pair) for pair in mine]}
+
+
+def _training(run: StoredRun) -> dict[str, Any]:
+    errors = {f"{split}_error": run.metrics.get(f"{split}/error") for split in SPLITS}
+    seeds = {name: _value(text) for name, text in run.params.items() if name.startswith("seeds.")}
+    return {"run_id": run.run_id, "name": run.tags.get(names.RUN_NAME, ""), "status": run.status, **seeds, **errors}
+
+
+def _pair(reader: Reader, run: StoredRun) -> dict[str, Any]:
+    numbers = {
+        f"{split}_{name}": run.metrics.get(f"barrier/{split}{end}")
+        for split in SPLITS
+        for name, end in (("barrier", ""), ("line", "_line"))
+    }
+    path = reader.history(run, ("path/test_error",)).get("path/test_error", [])
+    statuses = [run.tags.get(f"lmc.status_{i}") for i in (0, 1)]
+    return {
+        "run_id": run.run_id,
+        "name": run.tags.get(names.RUN_NAME, ""),
+        "ends": statuses,
+        **numbers,
+        "test_error": values(path),
+    }
+
+
+def values(points: Points | Sequence[Sequence[float]]) -> list[float]:
+    """Return the values of a curve without its steps."""
+    return [point[1] for point in points]
+
+
+def _value(text: str) -> Any:
+    """Return a parameter as it was before it became text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An experiment, and its pairs' run ids, the largest test barrier first, those without one last.
+
+    `strangers` counts the pairs that do not belong to params.yaml and results, by the reason why.
+    """
+
+    name: str
+    experiment_id: str
+    pairs: tuple[str, ...]
+    strangers: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_shown(
+    project: Project, study: str | None, row: str | None, column: str | None, present: Present | None = None
+) -> tuple[str, list[Shown]]:
+    """Return the store's address and its experiments of `study` (None: all of ours), with the pairs of a row or column.
+
+    Each experiment gets its view if it lacks it. `present` tells which pairs belong to params.yaml and results.
+
+    Raises:
+        LmcError: There is no store, or it holds nothing of that name.
+    """
+    uri = tracking_uri(project.root)
+    first = f"run `dvc repro` or `lmc run {study or 'table1'}` first"
+    if (database := database_path(uri)) is not None:
+        if not database.is_file():
+            raise LmcError(f"{database}: no MLflow store here yet; {first}")
+        check_database(database)
+    import_mlflow(uri)
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    project.working.mkdir(parents=True, exist_ok=True)
+    with one_line_errors(uri), FileLock(project.working / "mlflow.lock"):
+        client = MlflowClient(tracking_uri=uri)
+        ours = client.search_experiments(filter_string=f"name LIKE '{names.EXPERIMENT_PREFIX}%'", order_by=["name"])
+        if not ours:
+            raise LmcError(f"{uri}: holds no study; {first}")
+        chosen = [e for e in ours if study in (None, _study_of(e))]
+        if not chosen:
+            raise LmcError(f"STUDY: found {study!r}, the store holds: {', '.join(sorted(set(map(_study_of, ours))))}")
+        for experiment in chosen:
+            publish_view(client, experiment)
+        reader = Reader(uri, client)
+        found = {e: reader.runs({names.KIND: "pair"}, [e.experiment_id]) for e in chosen}
+    every = [run for runs in found.values() for run in runs]
+    for option, tag, wanted in (("--row", names.ROW, row), ("--column", names.COLUMN, column)):
+        if wanted is not None and wanted not in (there := {run.tags.get(tag, "") for run in every}):
+            raise LmcError(f"{option}: found {wanted!r}, the pairs have: {', '.join(sorted(there)) or 'none, yet'}")
+    wanted_tags = {tag: value for tag, value in ((names.ROW, row), (names.COLUMN, column)) if value is not None}
+    shown = []
+    for experiment, runs in found.items():
+        narrowed_to = sorted((run for run in runs if wanted_tags.items() <= run.tags.items()), key=_height)
+        why = {run.run_id: present.stranger(run) if present else None for run in narrowed_to}
+        pairs = tuple(run_id for run_id, reason in why.items() if reason is None)
+        strangers = Counter(reason for reason in why.values() if reason is not None)
+        shown.append(Shown(experiment.name, experiment.experiment_id, pairs, strangers))
+    return uri, shown
+
+
+def narrowed(query: str, row: str | None, column: str | None) -> str:
+    """Return a search for what `query` finds (empty: all) in a row or column."""
+    tags = ((names.ROW, row), (names.COLUMN, column))
+    return " and ".join([query] * bool(query) + [f"tags.`{tag}` = '{value}'" for tag, value in tags if value])
+
+
+def _height(run: StoredRun) -> float:
+    barrier = run.metrics.get("barrier/test", -math.inf)
+    return -barrier if barrier == barrier else math.inf
+
+
+def _study_of(experiment: Experiment) -> str:
+    return str(experiment.name).removeprefix(names.EXPERIMENT_PREFIX).rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class RunningRun:
+    """A run that counts as RUNNING. `gone`: its process has ended; None where that cannot be known from here."""
+
+    run_id: str
+    name: str
+    kind: str
+    gone: bool | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A store: `experiments` gives the number of runs of each kind (`other`: none of ours) by experiment."""
+
+    experiments: dict[str, dict[str, int]]
+    locations: dict[str, str]
+    running: tuple[RunningRun, ...]
+
+    @property
+    def stale(self) -> tuple[RunningRun, ...]:
+        """The runs whose process is known to be gone."""
+        return tuple(run for run in self.running if run.gone)
+
+
+def survey(uri: str) -> Survey | None:
+    """Return what the store at an address holds, None if it was not made yet; LmcError if it cannot be read."""
+    database = database_path(uri)
+    if database is not None and not database.exists():
+        return None
+    if database is None:  # seconds, where MLflow would try again for minutes; before the import, which reads them
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    reader = Reader(uri)
+    experiments = reader.experiments("" if database else names.EXPERIMENT_PREFIX)
+    titles = {e.experiment_id: e.name for e in experiments}
+    runs = reader.runs({}, titles, only=(names.KIND, names.PROCESS, names.RUN_NAME, names.SOURCE))
+    counts = {name: Counter[str]() for name in titles.values()}
+    for run in runs:
+        counts[titles[run.experiment_id]][run.kind] += 1
+    return Survey(
+        {name: dict(kinds) for name, kinds in counts.items()},
+        {e.name: e.location for e in experiments},
+        tuple(_running(run, local=database is not None) for run in runs if run.status == "RUNNING"),
+    )
+
+
+def end_stale(uri: str, found: Survey) -> list[str]:
+    """Mark the stale runs as killed and return their ids; a later command may still resume them."""
+    client = Reader(uri).client
+    with one_line_errors(uri):
+        for run in found.stale:
+            client.set_terminated(run.run_id, "KILLED")
+    return [run.run_id for run in found.stale]
+
+
+def _running(run: StoredRun, local: bool) -> RunningRun:
+    kind, gone = run.kind, is_gone(run.tags.get(names.PROCESS))
+    if gone is None and local and run.tags.get(names.SOURCE) == "PROJECT":
+        kind, gone = "mlflow run", project_run_is_gone(run.run_id)
+    return RunningRun(run.run_id, run.tags.get(names.RUN_NAME, ""), kind, gone)
