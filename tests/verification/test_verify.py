@@ -134,7 +134,7 @@ def test_a_loss_that_only_measuring_again_can_tell(finished: Finished) -> None:
         (lambda cells: cells[0]["pairs"][0]["test"].update(barrier=1.25), "pairs.pair 0.test.barrier is 1.25"),
         (lambda cells: cells[0]["pairs"][0].update(largest_class=92), "pairs.pair 0.largest_class is 92"),
         (lambda cells: cells[0]["pairs"][0].update(status=["trained", "diverged"]), "pairs.pair 0.status.1 is div"),
-        (lambda cells: cells[0]["train"].update(verdict="mixed"), "train.verdict is mixed"),
+        (lambda cells: cells[0]["train"].update(verdict="unequal ends"), "train.verdict is unequal ends"),
         (lambda cells: cells[0]["test"]["late"][0].update(mean=9.5), "test.late.0.mean is 9.5"),
         (lambda cells: cells[0]["pairs"][0].update(cosine=0.5), "pairs.pair 0.cosine is 0.5"),
     ],
