@@ -70,7 +70,7 @@ def _show(
 
 @cache
 def _drawing() -> tuple[Figure, Axes, Any, dict[SplitName, tuple[Any, ...]]]:
-    """Return the figure, title and lines that all pairs of a process share: making axes costs more than moving lines."""
+    """Return the figure and lines that all pairs of a process share: making axes costs more than moving lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.2))
