@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
@@ -14,8 +14,6 @@ from lmc_repro.drawing import LINES, drawing_style, render
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.text import Text
 
     from lmc_repro.barriers.barrier import Barriers
     from lmc_repro.barriers.curve import Curve, SplitName
@@ -45,70 +43,45 @@ def curves_figure(
 ) -> dict[str, bytes]:
     """Return bytes by kind: the same of one split or both, with their barriers if there are any."""
     with drawing_style():
-        drawing = _drawing()
+        figure, axes, heading, artists = _drawing()
         top = 0.0
-        for split, lines in drawing.splits.items():
-            lines.set_visible(split in curves)
+        for split, parts in artists.items():
+            for part in parts:
+                part.set_visible(split in curves)
             if split in curves:
-                top = max(top, lines.show(split, curves[split], found[split] if found is not None else None))
-        drawing.axes.set_ylim(0.0, 1.08 * top if top > 0.0 else 1.0)
-        drawing.title.set_text(title)
-        return render(drawing.figure, _DPI, kinds)
+                top = max(top, _show(split, curves[split], found[split] if found is not None else None, *parts))
+        axes.set_ylim(0.0, 1.08 * top if top > 0.0 else 1.0)
+        heading.set_text(title)
+        return render(figure, _DPI, kinds)
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """What is drawn of one split."""
-
-    path: Line2D
-    chord: Line2D
-    barrier: Line2D
-    sample: Line2D
-    name: Text
-
-    def set_visible(self, visible: bool) -> None:
-        """Show all of it, or nothing."""
-        for artist in (self.path, self.chord, self.barrier, self.sample, self.name):
-            artist.set_visible(visible)
-
-    def show(self, split: SplitName, curve: Curve, found: Barriers | None) -> float:
-        """Move the lines to a curve; return its largest error in percent."""
-        percent = [100.0 * wrong / curve.n for wrong in curve.wrong]
-        top = max(range(len(percent)), key=percent.__getitem__)
-        ends = (percent[0] + percent[-1]) / 2
-        self.path.set_data(curve.alphas, percent)
-        self.chord.set_data((0.0, 1.0), (percent[0], percent[-1]))
-        self.name.set_text(split)
-        self.barrier.set_visible(found is not None)
-        if found is not None:
-            at = curve.alphas[top] + (0.006 if split == "test" else -0.006)  # beside one another, not over
-            self.barrier.set_data((at, at), (ends, percent[top]))
-            self.name.set_text(f"{split}, barrier {found.barrier:.2f}")
-        return percent[top]
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    figure: Figure
-    axes: Axes
-    title: Text
-    splits: dict[SplitName, _Lines]
+def _show(
+    split: SplitName, curve: Curve, found: Barriers | None, path: Any, chord: Any, barrier: Any, name: Any, _: Any
+) -> float:
+    """Move a split's lines to a curve; return its largest error in percent."""
+    percent = [100.0 * wrong / curve.n for wrong in curve.wrong]
+    top = max(range(len(percent)), key=percent.__getitem__)
+    path.set_data(curve.alphas, percent)
+    chord.set_data((0.0, 1.0), (percent[0], percent[-1]))
+    name.set_text(split if found is None else f"{split}, barrier {found.barrier:.2f}")
+    barrier.set_visible(found is not None)
+    at = curve.alphas[top] + (0.006 if split == "test" else -0.006)  # beside one another, not over
+    barrier.set_data((at, at), ((percent[0] + percent[-1]) / 2, percent[top]))
+    return percent[top]
 
 
 @cache
-def _drawing() -> _Drawing:
-    """Return the figure that all pairs of a process share: making axes costs more than moving their lines."""
+def _drawing() -> tuple[Figure, Axes, Any, dict[SplitName, tuple[Any, ...]]]:
+    """Return the figure and lines that all pairs of a process share: making axes costs more than moving lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.2))
     figure.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.79)
     axes = figure.add_subplot()
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("alpha, from theta_0 to theta_1")
-    axes.set_ylabel("error, %")
+    axes.set(xlim=(-0.02, 1.02), xlabel="alpha, from theta_0 to theta_1", ylabel="error, %")
     title = figure.text(0.02, 0.975, "", fontsize=8.0, verticalalignment="top")
     places: tuple[tuple[SplitName, float], ...] = (("train", 0.55), ("test", 0.12))
-    splits = {}
+    artists: dict[SplitName, tuple[Any, ...]] = {}
     for split, left in places:
         style = LINES[split]
         (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
@@ -117,8 +90,8 @@ def _drawing() -> _Drawing:
         place = ((left, left + 0.07), (0.84, 0.84))
         (sample,) = axes.plot(*place, transform=figure.transFigure, clip_on=False, **style)
         name = figure.text(left + 0.085, 0.826, "", fontsize=7.5)
-        splits[split] = _Lines(path, chord, barrier, sample, name)
-    return _Drawing(figure, axes, title, splits)
+        artists[split] = path, chord, barrier, name, sample
+    return figure, axes, title, artists
 
 
 @dataclass(frozen=True)
