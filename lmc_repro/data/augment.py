@@ -76,7 +76,7 @@ def augment(images: Tensor, draws: Tensor, config: AugmentConfig, info: DatasetI
 def epoch_view(
     config: AugmentConfig | None, info: DatasetInfo, n: int, seeds: Sequence[Seeds], epoch: int, device: torch.device
 ) -> View:
-    """Return how C children with `seeds` see the n training images in `epoch`; draws are moved to `device` once."""
+    """Return how C runs with `seeds` see the n training images in `epoch`; draws are moved to `device` once."""
     if config is None:
         return lambda images, indices: normalise(images, info)
     draws = [drawn.to(device) for drawn in stack_draws(config, info, n, seeds, epoch)]
@@ -84,11 +84,11 @@ def epoch_view(
 
 
 def stack_draws(config: AugmentConfig, info: DatasetInfo, n: int, seeds: Sequence[Seeds], epoch: int) -> list[Tensor]:
-    """Return the draws of C children in `epoch`: int16 [C, n, 5], and float32 [C, n, 4] for each of config.steps."""
+    """Return the draws of C runs in `epoch`: int16 [C, n, 5], and float32 [C, n, 4] for each of config.steps."""
     _, height, width = info.shape
-    drawn = np.stack([epoch_draws(config, _seed(child, epoch), epoch, n, height, width) for child in seeds])
+    drawn = np.stack([epoch_draws(config, _seed(run, epoch), epoch, n, height, width) for run in seeds])
     numbers = [
-        np.stack([step_draws(step.kind, _seed(child, epoch), epoch, n) for child in seeds]) for step in config.steps
+        np.stack([step_draws(step.kind, _seed(run, epoch), epoch, n) for run in seeds]) for step in config.steps
     ]
     return [torch.from_numpy(drawn), *map(torch.from_numpy, numbers)]
 
@@ -96,7 +96,7 @@ def stack_draws(config: AugmentConfig, info: DatasetInfo, n: int, seeds: Sequenc
 def augmented(
     images: Tensor, indices: Tensor, draws: Sequence[Tensor], config: AugmentConfig, info: DatasetInfo
 ) -> Tensor:
-    """Return the inputs of a batch: images uint8 [C, b, ch, H, W] of samples [C, b] after their children's draws."""
+    """Return the inputs of a batch: images uint8 [C, b, ch, H, W] of samples [C, b] after their runs' draws."""
     chosen = [drawn.gather(1, indices.unsqueeze(2).expand(-1, -1, drawn.shape[2])).flatten(0, 1) for drawn in draws]
     inputs = augment(images.flatten(0, 1), chosen[0], config, info)
     for step, numbers in zip(config.steps, chosen[1:], strict=True):

@@ -1,1 +1,1 @@
-"""What a run, a study and a profile are, as pydantic models; a typing error is a message, never a surprise later."""
+"""Runs, studies, profiles and exhibits as pydantic models; a typing error is a message, never a surprise later."""

@@ -54,7 +54,7 @@ def find(name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise LmcError(f"{name}: {error}; mend its line in lmc_repro/schemas/registry.py, or the file") from None
+        raise LmcError(f"{name}: {error}; correct its line in lmc_repro/schemas/registry.py, or the file") from None
 
 
 def settings_class(table: Mapping[str, Kind], kind: str) -> type[BaseModel]:

@@ -150,7 +150,7 @@ def test_what_a_run_page_calls_it() -> None:
 
 def test_a_line_that_names_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "residual", dataclasses.replace(MODELS["residual"], settings="residul:ResidualConfig"))
-    with pytest.raises(LmcError, match=r"residul:ResidualConfig: No module named 'residul'; mend its line"):
+    with pytest.raises(LmcError, match=r"residul:ResidualConfig: No module named 'residul'; correct its line"):
         run_config(model=RESIDUAL)
 
 
