@@ -31,7 +31,6 @@ ORDER = (
     "results",  # files of what barriers found, written and read in one place
     "tracking",  # publishes what training and barriers made
     "execution",
-    "compare",  # finds its runs through tracking
     "report",
     "studies",  # puts all of the above to work
     "exhibits",  # made from a study's results and from its networks

@@ -14,10 +14,10 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.measure import measure_on
 from lmc_repro.barriers.pair import pair_task
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.figure import curves_figure
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
 from lmc_repro.files import write_atomic
+from lmc_repro.report.pair_figure import curves_figure
 from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint, encode
 

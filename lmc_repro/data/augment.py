@@ -87,9 +87,7 @@ def stack_draws(config: AugmentConfig, info: DatasetInfo, n: int, seeds: Sequenc
     """Return the draws of C runs in `epoch`: int16 [C, n, 5], and float32 [C, n, 4] for each of config.steps."""
     _, height, width = info.shape
     drawn = np.stack([epoch_draws(config, _seed(run, epoch), epoch, n, height, width) for run in seeds])
-    numbers = [
-        np.stack([step_draws(step.kind, _seed(run, epoch), epoch, n) for run in seeds]) for step in config.steps
-    ]
+    numbers = [np.stack([step_draws(step.kind, _seed(run, epoch), epoch, n) for run in seeds]) for step in config.steps]
     return [torch.from_numpy(drawn), *map(torch.from_numpy, numbers)]
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.compare.figure import DrawnTask, measure_and_draw
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.local import LocalEngine
 from lmc_repro.progress import part
+from lmc_repro.report.pair_figure import DrawnTask, measure_and_draw
 from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
 from lmc_repro.results.write import run_record, write_results
 from lmc_repro.schemas.plan import Cell, Pair

@@ -9,11 +9,11 @@ from typing import Any
 
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, pair_key
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.compare.figure import path_figure
 from lmc_repro.errors import LmcError
 from lmc_repro.execution.members import Member
 from lmc_repro.progress import part
 from lmc_repro.project import Project
+from lmc_repro.report.pair_figure import path_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults

@@ -21,11 +21,11 @@ from small_study import DIGESTS, make_plan  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from whole_report import report_of  # noqa: E402
 
-from lmc_repro.compare.figure import path_figure  # noqa: E402
 from lmc_repro.data.dataset import load_dataset  # noqa: E402
 from lmc_repro.data.loaders import open_loader  # noqa: E402
 from lmc_repro.data.prepare import prepare  # noqa: E402
 from lmc_repro.exhibits import batches  # noqa: E402
+from lmc_repro.report.pair_figure import path_figure  # noqa: E402
 from lmc_repro.report.write import write_report  # noqa: E402
 from lmc_repro.results.write import write_results  # noqa: E402
 from lmc_repro.schemas.run import AdamConfig, Seeds  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import MarkResult, PairResult
-from lmc_repro.compare.figure import path_figure
+from lmc_repro.report.pair_figure import path_figure
 
 
 def _pair(middle: int, status: str = "trained") -> PairResult:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import small_study
 from lmc_repro.cli.runs import list_command, present_of, show_command
-from lmc_repro.compare.files import write_results
 from small_results import make_cell, make_pair
 from small_study import DIGESTS, NUMERICS, write_run
 
 from lmc_repro.project import Project
+from lmc_repro.results.write import write_results
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.studies.expand import plan_study
