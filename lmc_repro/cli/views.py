@@ -39,7 +39,7 @@ def show(
 
     project = Project(find_root(tracking_uri))
     reader = Reader.open(project.root, tracking_uri)
-    view = run_view(reader, reader.run(run_id), _present(project) if project.params.is_file() else None)
+    view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
     if as_json:
         print_json(view)
     else:
@@ -65,7 +65,7 @@ def list_(
     from lmc_repro.tracking.views import stored_cells
 
     project, _, plan = open_study(study, profile)
-    present = _present(project)
+    present = present_of(project)
     try:
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
     except LmcError as error:  # no matter where the store has what is asked for
@@ -99,7 +99,7 @@ def list_(
     print("\n".join(listing_lines(cells, strangers, remarks)))
 
 
-def _present(project: Project) -> Present:
+def present_of(project: Project) -> Present:
     """Return the present params.yaml and results of a project, which records are held against."""
     from lmc_repro.schemas.load import load_params
     from lmc_repro.studies.expand import Choice, plan_study
@@ -130,7 +130,7 @@ def ui(
     from lmc_repro.tracking.views import find_shown
 
     project = find_project()
-    uri, shown = find_shown(project, study, row, column, _present(project))
+    uri, shown = find_shown(project, study, row, column, present_of(project))
     if uri.startswith(("http://", "https://")):
         print("\n".join(links(uri.rstrip("/"), shown, row, column)))
         return

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.base import marks_within
 from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
 from lmc_repro.schemas.run import EarlyNoise, RunConfig, Seeds
 from lmc_repro.schemas.study import PairKind, ProfileConfig, Settings, StudyConfig
 from lmc_repro.studies.configs import run_template
 from lmc_repro.studies.reported import reported_barrier
-from lmc_repro.training.schedule import marks_within
 
 V = TypeVar("V")
 NOTHING = Settings()

@@ -64,7 +64,7 @@ def train_study(workspace: Workspace) -> Counts:
         workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
         publisher.open()
     try:
-        run_stacks(LocalEngine(workspace.jobs), tasks, publisher.on_event)
+        run_stacks(workspace.engine or LocalEngine(workspace.jobs), tasks, publisher.on_event)
     finally:
         if todo:
             workspace.listener.end()

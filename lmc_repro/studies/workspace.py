@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmc_repro.data.status import read_status
 from lmc_repro.execution.devices import resolve_device
@@ -20,6 +21,9 @@ from lmc_repro.schemas.params import Params
 from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking.store import take_project_run
 from lmc_repro.training.run_folder import Keep
+
+if TYPE_CHECKING:  # its implementations import torch
+    from lmc_repro.execution.engine import Engine
 
 __all__ = [
     "Listener",
@@ -38,6 +42,7 @@ class Workspace:
     """One study under way. `tag` is the numerics tag of fingerprints; `device` cpu or cuda, never auto.
 
     Without `tracked` MLflow is neither imported nor written; `keep` names the checkpoints that stay in `runs`.
+    `engine` trains and measures; None: `jobs` processes of this machine.
     """
 
     project: Project
@@ -51,6 +56,7 @@ class Workspace:
     listener: Listener
     tracked: bool = True
     keep: Keep = "all"
+    engine: Engine | None = None
 
     @property
     def store(self) -> Path:

@@ -5,53 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from helpers import run_config
+from toy_engine import Here
 from trained_store import write_prepared
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.execution.engine import Ended, run_stacks
+from lmc_repro.execution.engine import run_stacks
 from lmc_repro.execution.local import WORKER_ENVIRONMENT, LocalEngine
-from lmc_repro.execution.task import StackTask, train_task
+from lmc_repro.execution.task import StackTask
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.project import Project
 from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
-
-
-class Here:
-    """A toy: trains in this process, one task per poll."""
-
-    def __init__(self, fail: str | None = None) -> None:
-        self.fail, self.queue, self.stopped = fail, list[StackTask](), 0
-
-    def submit(self, task: StackTask) -> None:
-        self.queue.append(task)
-
-    def poll(self, timeout: float) -> Iterator[Event | Ended]:
-        if not self.queue:
-            return
-        task = self.queue.pop(0)
-        if self.fail in task.fingerprints:
-            yield Ended(task, ValueError(self.fail))
-            return
-        events: list[Event] = []
-        train_task(task, events.append)
-        yield from events
-        yield Ended(task)
-
-    def stop(self) -> None:
-        self.queue.clear()
-        self.stopped += 1
-
-    def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        return map(function, tasks)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +51,7 @@ def files(tasks: list[StackTask]) -> dict[str, bytes]:
         f"{fingerprint}/{name}": (task.working / fingerprint / name).read_bytes()
         for task in tasks
         for fingerprint in task.fingerprints
-        for name in [*RunFolder(task.working / fingerprint).content_names(), "status.json"]
+        for name in [*RunFolder(task.working / fingerprint).status()["files"], "status.json"]
     }
 
 

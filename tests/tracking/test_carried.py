@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small_study import make_plan
+from toy_engine import Here
 from trained_store import write_params, write_prepared
 
 from lmc_repro.cli.publish import publish_command
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.errors import LmcError
-from lmc_repro.execution.task import train_task
 from lmc_repro.files import sha256_file, write_json
 from lmc_repro.progress import Lines
 from lmc_repro.project import Project
@@ -42,12 +42,10 @@ def elsewhere(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Make
     def make(keep: Keep) -> Path:
         out = other.root / keep
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "run_stacks", lambda tasks, jobs, tell: [train_task(t, tell) for t in tasks])
-            patch.setattr(compare, "map_tasks", lambda function, tasks, jobs: map(function, tasks))
             for module in (write, fingerprint, trainer):
                 patch.setattr(module, "torch_version", lambda: TORCH)
             places = (out / "runs", out / "results" / "one", other.prepared)
-            w = Workspace(other, make_plan(), *places, 1, "cpu", GPU, Lines(), tracked=False, keep=keep)
+            w = Workspace(other, make_plan(), *places, 1, "cpu", GPU, Lines(), tracked=False, keep=keep, engine=Here())
             train.train_study(w)
             compare.compare_study(w)
         torch.set_deterministic_debug_mode("default")
