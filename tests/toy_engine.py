@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lmc_repro.execution.engine import Ended
-from lmc_repro.execution.task import StackTask, train_task
+from lmc_repro.engine.protocol import Ended
+from lmc_repro.engine.task import StackTask, train_task
 from lmc_repro.training.trainer import Event
 
 

@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from lmc_repro.errors import Interrupted, LmcError
-from lmc_repro.interrupt import GO_ON, listen, received
+from lmc_repro.common.errors import Interrupted, LmcError
+from lmc_repro.common.signals import GO_ON, listen, received
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes, write_atomic
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lmc_repro.schemas.registry import SCHEDULES, find
-from lmc_repro.schemas.run import RunConfig, ScheduleConfig
+from lmc_repro.config.registry import SCHEDULES, find
+from lmc_repro.config.run import RunConfig, ScheduleConfig
 
 
 def learning_rates(configs: Sequence[RunConfig], step: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:

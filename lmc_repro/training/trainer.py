@@ -11,16 +11,16 @@ from typing import Literal
 
 import torch
 
+from lmc_repro.common.files import sha256_file, wait_for_disk, write_json
+from lmc_repro.common.numerics import torch_version
+from lmc_repro.config.base import SplitName, mark_text, marks_within
+from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import orders_sha256
-from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import SplitName, mark_text, marks_within
-from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.evaluate import Score, evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS

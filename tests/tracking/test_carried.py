@@ -16,15 +16,15 @@ from toy_engine import Here
 from trained_store import write_params, write_prepared
 
 from lmc_repro.cli.publish import publish_command
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_file, write_json
+from lmc_repro.common.progress import Lines
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import Choice
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_file, write_json
-from lmc_repro.progress import Lines
-from lmc_repro.project import Project
+from lmc_repro.pipeline import compare, train
+from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.results import write
-from lmc_repro.studies import compare, train
-from lmc_repro.studies.expand import Choice
-from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking.store import tracking_uri
 from lmc_repro.training import fingerprint, trainer
 from lmc_repro.training.run_folder import Keep

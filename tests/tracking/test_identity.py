@@ -16,11 +16,11 @@ from small_results import make_cell, make_pair
 from small_study import DIGESTS, NUMERICS, write_run
 
 from lmc_repro.cli.views import list_, present_of, show
-from lmc_repro.project import Project
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.studies.expand import plan_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.views import find_shown
 
