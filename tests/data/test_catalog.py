@@ -49,7 +49,7 @@ def test_an_unused_data_set_is_noted_without_heavy_imports(tmp_path: Path) -> No
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "import lmc_repro.cli.session\n"
+        "import lmc_repro.cli.session, lmc_repro.config.catalog\n"
         "from lmc_repro.data.status import note_unused\n"
         f"note_unused('cifar100', Path({str(tmp_path)!r}))\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)\n"
