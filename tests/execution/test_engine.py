@@ -21,7 +21,7 @@ from lmc_repro.execution.task import StackTask, train_task
 from lmc_repro.numerics import numerics_tag
 from lmc_repro.project import Project
 from lmc_repro.schemas.run import RunConfig
-from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.run_folder import RunFolder, content_names
 from lmc_repro.training.trainer import Event
 
 
@@ -80,7 +80,7 @@ def files(tasks: list[StackTask]) -> dict[str, bytes]:
         f"{fingerprint}/{name}": (task.working / fingerprint / name).read_bytes()
         for task in tasks
         for fingerprint in task.fingerprints
-        for name in [*RunFolder(task.working / fingerprint).content_names(), "status.json"]
+        for name in [*content_names([0, 2]), "status.json"]
     }
 
 
