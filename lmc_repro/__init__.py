@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmc_repro.api.paths import Picture, measure_pair, plot_path
-    from lmc_repro.api.runs import Run, load_dataset, run_config, train
     from lmc_repro.barriers.barrier import Barriers, curve_barriers
     from lmc_repro.barriers.curve import Curve
     from lmc_repro.barriers.modules import path_between
-    from lmc_repro.errors import LmcError
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
+    from lmc_repro.notebook.runs import Run, load_dataset, run_config, train
 
 __version__ = "0.1.0"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lmc_repro.schemas.base import SPLITS, SplitName
+from lmc_repro.config.base import SPLITS, SplitName
 
 __all__ = ["SPLITS", "Curve", "SplitName"]
 
@@ -21,7 +21,7 @@ class Curve:
     wrong: tuple[int, ...]
     n: int
     loss: tuple[float | None, ...]
-    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def alphas(self) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
 from lmc_repro.models.base import Forward, Weights
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from lmc_repro.data.catalog import CATALOG, dataset_info
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.config.catalog import CATALOG, dataset_info
 
 
 def test_unknown_name_lists_the_known_ones() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import shutil
@@ -13,19 +12,19 @@ from typing import Any
 
 import pytest
 import small_study
-from commands import lmc
 from small_results import make_cell, make_pair
 from small_study import DIGESTS, NUMERICS, write_run
 
-from lmc_repro.project import Project
+from lmc_repro.cli.views import list_, present_of, show
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.studies.expand import Choice, plan_study
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.views import Present, Shown, find_shown
+from lmc_repro.tracking.views import find_shown
 
+Capture = pytest.CaptureFixture[str]
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -54,16 +53,10 @@ def run_study(
     write_results(project.results / "one", plan, cells, [], {"digits": digest}, {}, NUMERICS, "cpu")
 
 
-def listed(project: Project) -> dict[str, Any]:
-    with contextlib.chdir(project.root):
-        found: dict[str, Any] = lmc("list", "one", "--json").json
-    return found
-
-
-def shown(project: Project, study: str | None) -> Shown:
-    params = load_params(project.params)
-    present = Present(project, lambda study, profile: plan_study(params, study, Choice(profile=profile)))
-    _, (found,) = find_shown(project, study, None, None, present)
+def listed(project: Project, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(project.root)
+    list_("one", as_json=True)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
@@ -91,27 +84,31 @@ OTHER, GONE = (
 BOTH = {"deep--fast": 3.0, "deep--slow": 3.0}
 
 
-def test_an_experiment_and_back(project: Project, tmp_path: Path) -> None:
+def test_an_experiment_and_back(
+    project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`dvc exp run -S ...lr=0.02`, then `git checkout` and `dvc checkout`: the cell of the settings that are here."""
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     shutil.copytree(project.results, tmp_path / "before")
     run_study(project, params_of(other_rate), 0.5, tmp_path / "other")
-    found = listed(project)
+    found = listed(project, capsys, monkeypatch)
     assert means(found) == {"deep--fast": 0.5, "deep--slow": 0.5}
     assert [(run["cell"], run["why"]) for run in found["strangers"]] == [("deep--fast", OTHER)]
     project.params.write_text(json.dumps(params_of()))
     shutil.rmtree(project.results)
     shutil.copytree(tmp_path / "before", project.results)
-    found = listed(project)
+    found = listed(project, capsys, monkeypatch)
     assert means(found) == {"deep--fast": 3.0, "deep--slow": 0.5}
     assert list(found["remarks"]) == ["deep--slow"]  # one run in both, judged last with the other experiment
     (stranger,) = found["strangers"]
-    view = shown(project, "one")
-    assert (len(view.pairs), view.strangers) == (2, {OTHER: 1})
-    with contextlib.chdir(project.root):
-        assert lmc("show", stranger["run_id"], "--json").json["stranger"] == OTHER
-        assert lmc("show", found["cells"][0]["run_id"], "--json").json["stranger"] is None
-        assert f"not shown, {OTHER}: deep--fast {stranger['run_id']}" in lmc("list", "one").out
+    show(stranger["run_id"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["stranger"] == OTHER
+    show(found["cells"][0]["run_id"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["stranger"] is None
+    _, (shown,) = find_shown(project, "one", None, None, present_of(project))
+    assert (len(shown.pairs), shown.strangers) == (2, {OTHER: 1})
+    list_("one")
+    assert f"not shown, {OTHER}: deep--fast {stranger['run_id']}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -129,10 +126,12 @@ def test_an_edited_params_yaml(
     strangers: dict[str, str],
     project: Project,
     tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     project.params.write_text(json.dumps(params_of(change)))
-    found = listed(project)
+    found = listed(project, capsys, monkeypatch)
     assert {run["cell"]: run["why"] for run in found["strangers"]} == strangers
     if left:
         assert means(found) == left and "sqlite" in found["source"]
@@ -143,12 +142,12 @@ def test_an_edited_params_yaml(
 def test_a_deleted_study_is_said_to_be(project: Project, tmp_path: Path) -> None:
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     project.params.write_text(json.dumps(params_of(lambda params: params["studies"].pop("one"))))
-    view = shown(project, None)
-    assert view.pairs == () and view.strangers == {"params.yaml has no study one under profile tiny": 2}
+    _, (shown,) = find_shown(project, None, None, None, present_of(project))
+    assert shown.pairs == () and shown.strangers == {"params.yaml has no study one under profile tiny": 2}
 
 
 def test_two_clones_on_one_store_list_their_own(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same settings on other data: the clones' results say whose cell is whose."""
     clone = Project(tmp_path / "clone")
@@ -157,26 +156,28 @@ def test_two_clones_on_one_store_list_their_own(
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     run_study(clone, params_of(), 0.5, tmp_path / "others", digest="e" * 64)
     for here, mean in ((project, 3.0), (clone, 0.5)):
-        found = listed(here)
+        found = listed(here, capsys, monkeypatch)
         assert means(found) == dict.fromkeys(BOTH, mean)
         assert {run["why"] for run in found["strangers"]} == {"made with other data than the results"}
     shutil.rmtree(project.results)  # without results, both belong to params.yaml
-    assert listed(project)["strangers"] == []
+    assert listed(project, capsys, monkeypatch)["strangers"] == []
 
 
 def test_a_clock_that_jumps_back_hides_nothing(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     now = time.time_ns
     with monkeypatch.context() as patch:
         patch.setattr(time, "time_ns", lambda: now() - 10**9 * 86_400)
         run_study(project, params_of(), 0.5, tmp_path / "runs")
-    found = listed(project)
+    found = listed(project, capsys, monkeypatch)
     assert means(found) == {"deep--fast": 0.5, "deep--slow": 0.5} and not found["remarks"]
 
 
-def test_pairs_of_another_number_of_points_are_not_mixed_in(project: Project, tmp_path: Path) -> None:
+def test_pairs_of_another_number_of_points_are_not_mixed_in(
+    project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     project.params.write_text(json.dumps(params_of(lambda params: params["profiles"]["tiny"].update(points=5))))
-    assert {tuple(cell["curve"]["test"]) for cell in listed(project)["cells"]} == {()}
+    assert {tuple(cell["curve"]["test"]) for cell in listed(project, capsys, monkeypatch)["cells"]} == {()}
