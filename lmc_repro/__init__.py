@@ -20,16 +20,16 @@ __version__ = "0.1.0"
 _PLACES = {
     "Barriers": "barriers.barrier",
     "Curve": "barriers.curve",
-    "LmcError": "errors",
-    "Picture": "api.paths",
-    "Run": "api.runs",
+    "LmcError": "common.errors",
+    "Picture": "notebook.paths",
+    "Run": "notebook.runs",
     "curve_barriers": "barriers.barrier",
-    "load_dataset": "api.runs",
-    "measure_pair": "api.paths",
+    "load_dataset": "notebook.runs",
+    "measure_pair": "notebook.paths",
     "path_between": "barriers.modules",
-    "plot_path": "api.paths",
-    "run_config": "api.runs",
-    "train": "api.runs",
+    "plot_path": "notebook.paths",
+    "run_config": "notebook.runs",
+    "train": "notebook.runs",
 }
 
 __all__ = [

@@ -50,7 +50,7 @@ def test_modules_import_nothing_heavier_than_they_need_and_an_unused_data_set_is
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "import lmc_repro.data.catalog\n"
+        "import lmc_repro.cli.session, lmc_repro.config.catalog\n"
         "from lmc_repro.data.status import note_unused\n"
         f"note_unused('cifar100', Path({str(tmp_path)!r}))\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)\n"
