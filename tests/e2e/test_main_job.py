@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_project import TinyProject
+from tiny_project import TinyProject, contents
 
 from lmc_repro.tracking.store import import_mlflow
 
@@ -51,10 +51,6 @@ def curves(folder: Path) -> dict[tuple[str, str, int, str], list[tuple[int, int]
             key = (row["cell"], row["pair"], int(row["epoch"]), row["split"])
             found[key].append((int(row["wrong"]), int(row["n"])))
     return found
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
