@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,9 +19,9 @@ PATIENCE = 300.0  # seconds; a stuck process fails the test instead of the whole
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
-    """A project of one column of longer runs, its data prepared and nothing trained; to copy."""
-    project = make_project(tmp_path_factory.mktemp("prepared"))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """A project of one column of longer runs, prepared and trained without an interruption."""
+    project = make_project(tmp_path_factory.mktemp("undisturbed"))
     params = project.params()
     settings = params["profiles"]["digits"]["settings"]
     settings |= {"epochs": EPOCHS, "evaluate_at": [0, *range(100, EPOCHS + 1, 100)]}
@@ -30,20 +29,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
     del params["studies"]["table1"]["columns"]["sgd-high"]
     project.write_params(params)
     project.ok("lmc", "prepare", "digits")
-    return project
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: TinyProject, tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
-    """The project after a training without an interruption."""
-    project = fresh(prepared, tmp_path_factory.mktemp("undisturbed"))
     assert "trained 4, reused 0, resumed 0" in project.ok("lmc", "train", "table1")
     return project
 
 
-def fresh(prepared: TinyProject, root: Path) -> TinyProject:
-    shutil.copytree(prepared.root, root, dirs_exist_ok=True)
-    return TinyProject(root)
+def fresh(project: TinyProject, root: Path) -> TinyProject:
+    copy = make_project(root)
+    copy.write_params(project.params())
+    copy.ok("lmc", "prepare", "digits")
+    return copy
 
 
 def start_and_wait_for_progress(project: TinyProject) -> subprocess.Popen[str]:
@@ -70,10 +64,19 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
-def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(
-    prepared: TinyProject, undisturbed: TinyProject, tmp_path: Path
-) -> None:
-    project = fresh(prepared, tmp_path)
+def test_killed_training_goes_on_with_the_same_bits(undisturbed: TinyProject, tmp_path: Path) -> None:
+    project = fresh(undisturbed, tmp_path)
+    process = start_and_wait_for_progress(project)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (project.root / "runs" / "table1").exists()
+    printed = project.ok("lmc", "train", "table1")
+    assert "resumed 0" not in printed.splitlines()[-1]
+    assert contents(project) == contents(undisturbed)
+
+
+def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(undisturbed: TinyProject, tmp_path: Path) -> None:
+    project = fresh(undisturbed, tmp_path)
     process = start_and_wait_for_progress(project)
     os.killpg(process.pid, signal.SIGINT)
     printed, _ = process.communicate(timeout=PATIENCE)
@@ -85,9 +88,9 @@ def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(
     assert contents(project) == contents(undisturbed)
 
 
-def test_workers_of_a_killed_parent_stop(prepared: TinyProject, undisturbed: TinyProject, tmp_path: Path) -> None:
-    """A second training must not meet a second writer: orphans end with their epoch, and it goes on with their bits."""
-    project = fresh(prepared, tmp_path)
+def test_workers_of_a_killed_parent_stop(undisturbed: TinyProject, tmp_path: Path) -> None:
+    """A second training must not meet a second writer: orphans end with their epoch."""
+    project = fresh(undisturbed, tmp_path)
     process = start_and_wait_for_progress(project)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -95,7 +98,3 @@ def test_workers_of_a_killed_parent_stop(prepared: TinyProject, undisturbed: Tin
     while workers(process) and time.monotonic() < until:
         time.sleep(0.1)
     assert workers(process) == []
-    assert not (project.root / "runs" / "table1").exists()
-    printed = project.ok("lmc", "train", "table1")
-    assert "resumed 0" not in printed.splitlines()[-1]
-    assert contents(project) == contents(undisturbed)
