@@ -13,7 +13,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test faults lint types check format docs bench readme screenshots clean
+FAST := not slow and not browser and not server
+PYTEST := .venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: help setup repro test test-all faults lint types check format docs bench readme screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,8 +27,11 @@ setup: ## Install what is missing: system packages (apt-get), .venv, the package
 repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
 	.venv/bin/dvc repro $(ARGS)
 
-test: setup ## Run the test suite, on all cores
-	.venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup ## Run the fast tests, on all cores: known answers, units, the main job once from end to end
+	$(PYTEST) -m '$(FAST)' $(ARGS)
+
+test-all: setup ## Run every test: those of `make test`, and the slow ones, servers, browsers and faults
+	$(PYTEST) $(ARGS)
 
 faults: setup ## The long fault tests: 100 kills, 1,000 generated configs; prints the figures of each group
 	LMC_FAULTS=long .venv/bin/pytest -q tests/faults tests/known_answers/test_dispatch.py $(ARGS)
@@ -36,7 +42,7 @@ lint: setup ## Check style and import order
 types: setup ## Check types, strictly
 	.venv/bin/mypy
 
-check: test lint types docs ## All that has to pass before a commit
+check: test-all lint types docs ## All that has to pass before a commit
 
 format: setup ## Mend what the linter can mend
 	.venv/bin/ruff check --fix .

@@ -1,4 +1,7 @@
-"""The main job as a user runs it: dvc repro, lmc, MLflow. The tests of this file build on one another, in order."""
+"""The main job as a user runs it: dvc repro, lmc, MLflow. The tests of this file build on one another, in order.
+
+Those without the marker `slow` are the one end-to-end test of `make test`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_project import TinyProject
+from tiny_project import TinyProject, contents
 
 from lmc_repro.tracking.store import import_mlflow
-
-pytestmark = pytest.mark.slow
 
 ROWS, COLUMNS = ("1-layer-bs1024", "2-layer-bs1024"), ("sgd-high", "adam-high")
 
@@ -52,10 +53,6 @@ def curves(folder: Path) -> dict[tuple[str, str, int, str], list[tuple[int, int]
     return found
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
     printed = tiny.ok("dvc", "repro")
     assert "trained 8, reused 0, resumed 0" in printed
@@ -65,6 +62,7 @@ def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
     assert "up to date" in again
 
 
+@pytest.mark.slow
 def test_dvc_shows_the_numbers_and_the_paths(tiny: TinyProject) -> None:
     printed = tiny.ok("dvc", "metrics", "show", "--json")
     shown = json.loads(printed[printed.index("{") :])[""]["data"]["report/metrics.json"]["data"]["table1"]
@@ -147,6 +145,7 @@ def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> No
     assert "Running stage" not in tiny.ok("dvc", "repro")
 
 
+@pytest.mark.slow
 def test_ffcv_and_resident_give_the_same_weights(tiny: TinyProject) -> None:
     """The 1-layer row streamed through FFCV; trained again elsewhere with the resident loader it has equal files."""
     other = tiny.root.parent / "resident"
@@ -162,6 +161,7 @@ def test_ffcv_and_resident_give_the_same_weights(tiny: TinyProject) -> None:
     assert contents(other / "runs" / "table1") == contents(tiny.root / "runs" / "table1")
 
 
+@pytest.mark.slow
 def test_a_lost_store_is_rebuilt_without_training(tiny: TinyProject) -> None:
     before = {kind: len(runs(tiny, kind)) for kind in ("cell", "train", "pair")}
     results = contents(tiny.root / "results")
@@ -173,6 +173,7 @@ def test_a_lost_store_is_rebuilt_without_training(tiny: TinyProject) -> None:
     assert contents(tiny.root / "results") == results
 
 
+@pytest.mark.slow
 def test_a_changed_rate_retrains_its_column_only(tiny: TinyProject) -> None:
     params = tiny.params()
     params["profiles"]["digits"]["optimizers"]["sgd-high"]["lr"] = 0.02
@@ -182,6 +183,7 @@ def test_a_changed_rate_retrains_its_column_only(tiny: TinyProject) -> None:
     assert {path.name for path in (tiny.root / "runs" / "table1").iterdir()} == changed
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_from_both_and_loses_nothing(tiny: TinyProject) -> None:
     good = (tiny.root / "params.yaml").read_text()
     kept = contents(tiny.root / "runs") | contents(tiny.root / "results")
@@ -193,6 +195,7 @@ def test_a_mistake_is_one_line_from_both_and_loses_nothing(tiny: TinyProject) ->
     (tiny.root / "params.yaml").write_text(good)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["mlartifacts", "runs"])
 def test_a_flipped_byte_of_a_stored_weight_is_named(tiny: TinyProject, place: str) -> None:
     fingerprint = next((tiny.root / "runs" / "table1").iterdir()).name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny_project import TinyProject, make_project
+from tiny_project import TinyProject, contents, make_project
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ class Bare:
 
 
 def results(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((root / OUT / "results/table1").iterdir())}
+    return contents(root / OUT / "results/table1")
 
 
 def forget(project: TinyProject) -> None:

@@ -69,6 +69,11 @@ class TinyProject:
             YAML(typ="safe", pure=True).dump(params, file)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def tiny_params() -> Any:
     """Return the repository's params.yaml with table1 cut to 2 x 2 cells, 3 epochs, 1 pair."""
     params = YAML(typ="safe", pure=True).load((REPOSITORY / "params.yaml").read_text())

@@ -118,6 +118,7 @@ print(open(f"/proc/{number}/status").read(), open(f"/proc/{number}/environ").rea
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_the_fork_server_ignores_ctrl_c_from_its_first_moment_and_there_is_one() -> None:
     done = subprocess.run([sys.executable, "-c", SERVER], capture_output=True, text=True, check=True)

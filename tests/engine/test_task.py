@@ -57,6 +57,7 @@ def test_numerics_are_recorded_in_the_run_folder(tmp_path: Path, digits: Dataset
     assert status["torch"] == torch.__version__.split("+")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["portable", "native"])
 def test_the_mode_is_what_torch_then_uses(mode: str) -> None:
     """In a process of its own: a mode is chosen once."""

@@ -68,6 +68,7 @@ def write_batches(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_files(params: Params, project: Project) -> None:
     folder = make_exhibit("figure4", params, project)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -12,6 +12,14 @@ from figures import lines
 from small import Small, Warm, small_params
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow the tests that run the study in the warm process."""
+    for item in items:
+        if "warm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     process = Warm()

@@ -52,6 +52,7 @@ def test_no_product_of_training_or_of_a_path_is_mkls() -> None:
     assert calls() == (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["native", "bypass"])
 def test_mkl_reports_products_that_are_its_own(how: str) -> None:
     inside, after = calls(how)
@@ -59,12 +60,14 @@ def test_mkl_reports_products_that_are_its_own(how: str) -> None:
 
 
 # This build of OpenBLAS has AMD's Zen as another name of Haswell's kernels: the same table, whatever CPU it finds.
+@pytest.mark.slow
 @pytest.mark.parametrize("core, l2", [("Haswell", "256"), ("Zen", "2048")])
 def test_cores_and_cache_sizes_move_no_bit(core: str, l2: str, usual: dict[str, Any]) -> None:
     found = bits(**{CORE_VARIABLE: core, L2_VARIABLE: l2})
     assert found == usual and found["core"] == "Haswell"
 
 
+@pytest.mark.slow
 def test_other_kernels_have_other_bits(usual: dict[str, Any]) -> None:
     """The test above can fail: the variable reaches the library, and kernels decide bits."""
     other = bits(**{CORE_VARIABLE: "Nehalem"})
@@ -73,6 +76,7 @@ def test_other_kernels_have_other_bits(usual: dict[str, Any]) -> None:
     assert same == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -87,6 +91,7 @@ def test_the_callers_environment_moves_no_bit(environment: dict[str, str], usual
     assert environment.items() <= ast.literal_eval(done.stdout).items()  # it is left as it was
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["numpy, sklearn.linear_model, scipy.linalg", "torch"])
 def test_whatever_was_imported_before(first: str) -> None:
     """In a notebook: numpy's OpenBLAS has its own kernels by then, and torch is imported."""
@@ -111,6 +116,7 @@ print(matmul(a, b).double().sum().item().hex())
 SUM = "-0x1.5869fd3080000p+7"
 
 
+@pytest.mark.slow
 def test_portable_after_torchs_first_operation_is_refused() -> None:
     program = """
 import torch
@@ -127,6 +133,7 @@ except LmcError:
     assert done.stdout.split() in (["AVX2"], ["refused", "AVX512"])  # a CPU without AVX-512 has nothing to refuse
 
 
+@pytest.mark.slow
 def test_workers_hold_to_the_mode_that_their_parent_chose() -> None:
     program = """
 import os

@@ -14,6 +14,7 @@ import pytest
 from lmc_repro.maintenance import probe
 
 
+@pytest.mark.slow
 def test_torch_is_imported_in_the_mode_asked_for() -> None:
     found = probe.answer(probe.start("torch", "native"))
     assert found["version"].startswith(metadata.version("torch"))

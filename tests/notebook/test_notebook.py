@@ -44,6 +44,7 @@ def test_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.0 < first < 0.2 and 0.0 < second < 0.2
 
 
+@pytest.mark.slow
 def test_models_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     picture = run(OWN_MODELS, {})
     printed = capsys.readouterr().out

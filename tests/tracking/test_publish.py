@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from commands import lmc, refused
 from mlflow import MlflowClient
 from small_results import make_pair
 from small_study import DIGESTS, NUMERICS, fingerprint, make_plan, open_tracker, write_run
 from trained_store import write_params
 
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.cli import main
 from lmc_repro.common.errors import Interrupted, LmcError
 from lmc_repro.common.files import read_json, write_json
 from lmc_repro.common.project import Project
@@ -177,27 +175,14 @@ def test_a_damaged_run_is_refused(files: Project, plan: StudyPlan, cell: Cell) -
         publish(files, plan)
 
 
-def lmc(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["lmc", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
-
-
-def test_the_command(
-    files: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(files: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(files)
     monkeypatch.chdir(files.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "kept by monkeypatch")
     (files.root / "other.db").write_bytes((files.root / "mlflow.db").read_bytes())
     uri = f"sqlite:///{files.root}/other.db"
-    assert lmc(monkeypatch, "publish", "one", "--tracking-uri", uri) == 0
-    assert capsys.readouterr().out == "published 7, there 0\n"
+    assert lmc("publish", "one", "--tracking-uri", uri)[:2] == (0, "published 7, there 0\n")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert lmc(monkeypatch, "publish", "one", "--tracking-uri", "http://127.0.0.1:9") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: http://127.0.0.1:9: does not answer; start the server")
-    assert lmc(monkeypatch, "publish", "two") == 2
-    assert f"{Path('out/tiny/two/runs')}: no finished run of two" in capsys.readouterr().err
+    assert refused("publish", "one", "--tracking-uri", "http://127.0.0.1:9").startswith("http://127.0.0.1:9: ")
+    assert refused("publish", "two").startswith(f"{files.root / 'out/tiny/two/runs'}: ")
     assert json.loads((files.results / "one/runs.json").read_text())["study"] == "one"

@@ -76,6 +76,7 @@ def tag(project: Project, run: str, value: str) -> None:
     MlflowClient(tracking_uri(project.root)).set_tag(run, "lmc.process", value)
 
 
+@pytest.mark.slow
 def test_only_runs_of_a_gone_process_are_ended(project: Project, half: str) -> None:
     from mlflow import MlflowClient
 
@@ -93,6 +94,7 @@ def test_only_runs_of_a_gone_process_are_ended(project: Project, half: str) -> N
     assert again is not None and not again.stale and len(again.running) == 1
 
 
+@pytest.mark.slow
 def test_the_doctor_tells_and_ends_them(project: Project, half: str) -> None:
     tag(project, half, ended_process())
     told = {f.name: f for f in check_store(project.root, fix_runs=False)}
@@ -103,6 +105,7 @@ def test_the_doctor_tells_and_ends_them(project: Project, half: str) -> None:
     assert "stale runs" not in {f.name for f in check_store(project.root, fix_runs=False)}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_belongs_to_the_process_that_resumes_it(
     project: Project, plan: StudyPlan, cell: Cell, half: str, tmp_path: Path
 ) -> None:

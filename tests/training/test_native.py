@@ -19,6 +19,7 @@ def native(command: list[str], **environment: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env={**ALONE, **environment})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["models/test_stacks.py", "training/test_stack_invariance.py"])
 def test_native_stacks(file: str) -> None:
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(TESTS / file)]
@@ -27,6 +28,7 @@ def test_native_stacks(file: str) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["from lmc_repro.common.numerics import choose_mode; choose_mode('native')", ""])
 def test_a_process_is_native_where_nobody_has_chosen(chosen: str) -> None:
     lines = [
