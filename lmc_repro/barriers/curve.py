@@ -21,7 +21,7 @@ class Curve:
     wrong: tuple[int, ...]
     n: int
     loss: tuple[float | None, ...]
-    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def alphas(self) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from lmc_repro.exhibits.exhibit import check_exhibits, read_exhibit
 from lmc_repro.project import Project, find_project
 from lmc_repro.schemas.load import load_params, parse_yaml, validate
 from lmc_repro.schemas.params import Params
+from lmc_repro.schemas.path import PathConfig
 from lmc_repro.schemas.plan import StudyPlan
 from lmc_repro.schemas.study import Settings
 from lmc_repro.studies.expand import Choice, plan_study, reported_table, validate_all
@@ -80,6 +81,11 @@ def parse_settings(texts: Sequence[str]) -> Settings:
             raise LmcError(f"--set {key}: given twice; give it once")
         values[key] = parse_yaml(value, f"--set {key}")
     return validate(Settings, values, "--set")
+
+
+def path_config(align: str | None) -> PathConfig:
+    """Return what a path is made with under `--align`."""
+    return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
 
 
 def prepare_dataset(project: Project, params: Params, name: str, folder: Path, told: Listener) -> None:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.errors import LmcError
+from lmc_repro.schemas.own_code import own_object
 from lmc_repro.schemas.params import Params
+from lmc_repro.schemas.path import PathConfig
 from lmc_repro.schemas.plan import Cell, Pair, StudyPlan
 from lmc_repro.schemas.run import EarlyNoise, RunConfig, Seeds
 from lmc_repro.schemas.study import PairKind, ProfileConfig, Settings, StudyConfig
@@ -65,7 +67,11 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
         else:
             choice = replace(choice, move_to=choice.dataset)
     cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row, column in places)
-    return StudyPlan(study, profile_key, config, profile, cells)
+    plan = StudyPlan(study, profile_key, config, profile, cells)
+    for name in plan.callbacks:
+        if not callable(own_object(name)):
+            raise LmcError(f"params.yaml: callbacks: {name} is no function")
+    return plan
 
 
 def validate_all(params: Params) -> None:
@@ -118,7 +124,23 @@ def _cell(
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
         uses=_uses(study, config, profile, row, column, choice),
+        path=_path(settings, where),
     )
+
+
+def _path(settings: Settings, where: str) -> PathConfig:
+    """Return how the paths of a cell are made, with all that it names found; LmcError that begins with `where`."""
+    given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
+    path = PathConfig(**given)
+    if path.given():
+        from lmc_repro.barriers.methods import path_methods  # imports torch
+
+        try:
+            path = path.pinned()
+            path_methods(path)
+        except LmcError as error:
+            raise LmcError(f"{where}: {error}") from None
+    return path
 
 
 def _uses(
