@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.data_files import find_files
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.readers import read_arrays
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
 
 
 def find_files() -> Path | None:

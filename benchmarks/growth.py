@@ -45,7 +45,7 @@ def epoch(dataset: str, width: int, children: int, samples: int | None) -> Calla
     """Return an epoch of one stack of 2-layer networks: batch 1024, digits 64."""
     from benchmarks.data import mnist
     from benchmarks.ours import epochs, run_config
-    from lmc_repro.data.catalog import dataset_info
+    from lmc_repro.config.catalog import dataset_info
     from lmc_repro.data.dataset import Dataset
     from lmc_repro.data.readers import read_arrays
 
@@ -71,7 +71,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     """Draw a panel for each thing that grows; thin dashed lines are in proportion to it, through the last point."""
     from matplotlib.figure import Figure
 
-    from lmc_repro.drawing import drawing_style, render
+    from lmc_repro.report.drawing import drawing_style, render
 
     with drawing_style():
         figure = Figure(figsize=(9.0, 3.0), layout="constrained")

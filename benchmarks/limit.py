@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from lmc_repro.numerics import use_one_thread
+from lmc_repro.common.numerics import use_one_thread
 
 
 def products(size: int, count: int) -> Callable[[], float]:

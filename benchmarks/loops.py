@@ -15,7 +15,7 @@ from torch.nn import functional
 from benchmarks.data import mnist
 from benchmarks.modules import module
 from benchmarks.networks import NETWORKS
-from lmc_repro.schemas.run import LoaderKind
+from lmc_repro.config.run import LoaderKind
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -91,10 +91,10 @@ def _epochs(network: str, children: int, batches: Callable[[], Batches]) -> Call
 def ours(network: str, batch: int, child: int, loader: LoaderKind, quick: bool) -> Callable[[], None]:
     """This project's training of one child."""
     from benchmarks.ours import epochs, run_config
+    from lmc_repro.common.files import sha256_file
     from lmc_repro.data.beton import write_beton
     from lmc_repro.data.dataset import data_digest
     from lmc_repro.data.status import write_status
-    from lmc_repro.files import sha256_file
 
     dataset = mnist(NETWORKS[network].samples, quick=quick)
     prepared = tempfile.TemporaryDirectory()

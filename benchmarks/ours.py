@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from lmc_repro.common.numerics import use_one_thread
+from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.execution.local import WORKER_ENVIRONMENT
+from lmc_repro.engine.local import WORKER_ENVIRONMENT
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import use_one_thread
-from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep

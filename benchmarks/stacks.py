@@ -14,7 +14,7 @@ HEADLINE = "2-layer"
 
 def measure(options: Options) -> dict[str, Any]:
     """Return `stack_ratio`, of 2 layers, and under `stacks` ratio and CPU seconds by depth; one process, one thread."""
-    from lmc_repro.execution.stacks import CPU_STACK_CHILDREN
+    from lmc_repro.engine.stacks import CPU_STACK_CHILDREN
 
     stacks = {}
     for depth in (2,) if options.quick else (1, 2, 4, 8):
@@ -37,7 +37,7 @@ def epochs(depth: int, children: int, size: int) -> Callable[[], None]:
     from pathlib import Path
 
     from benchmarks import ours
-    from lmc_repro.data.catalog import dataset_info
+    from lmc_repro.config.catalog import dataset_info
     from lmc_repro.data.dataset import Dataset
     from lmc_repro.data.readers import read_arrays
 

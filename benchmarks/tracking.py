@@ -80,11 +80,11 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
     import torch
 
     from benchmarks.data import mnist
+    from lmc_repro.common.numerics import numerics_tag
+    from lmc_repro.common.project import Project
+    from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.config.load import load_params
     from lmc_repro.data.dataset import data_digest
-    from lmc_repro.numerics import numerics_tag
-    from lmc_repro.project import Project
-    from lmc_repro.schemas.load import load_params
-    from lmc_repro.studies.expand import Choice, plan_study
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
     from lmc_repro.training.run_folder import RunFolder

@@ -57,7 +57,7 @@ def epoch_flops(name: str, quick: bool = False) -> float:
     """Return the FLOPs of one child's epoch: 6 a weight and sample, 4 in the first layer."""
     from benchmarks.data import QUICK
     from benchmarks.ours import run_config
-    from lmc_repro.data.catalog import dataset_info
+    from lmc_repro.config.catalog import dataset_info
     from lmc_repro.models.registry import build_model
 
     config = run_config("mnist", NETWORKS[name].model, 1)

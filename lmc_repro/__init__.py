@@ -8,28 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmc_repro.api.paths import Picture, measure_pair, plot_path
-    from lmc_repro.api.runs import Run, load_dataset, run_config, train
     from lmc_repro.barriers.barrier import Barriers, curve_barriers
     from lmc_repro.barriers.curve import Curve
     from lmc_repro.barriers.modules import path_between
-    from lmc_repro.errors import LmcError
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
+    from lmc_repro.notebook.runs import Run, load_dataset, run_config, train
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "Barriers": "barriers.barrier",
     "Curve": "barriers.curve",
-    "LmcError": "errors",
-    "Picture": "api.paths",
-    "Run": "api.runs",
+    "LmcError": "common.errors",
+    "Picture": "notebook.paths",
+    "Run": "notebook.runs",
     "curve_barriers": "barriers.barrier",
-    "load_dataset": "api.runs",
-    "measure_pair": "api.paths",
+    "load_dataset": "notebook.runs",
+    "measure_pair": "notebook.paths",
     "path_between": "barriers.modules",
-    "plot_path": "api.paths",
-    "run_config": "api.runs",
-    "train": "api.runs",
+    "plot_path": "notebook.paths",
+    "run_config": "notebook.runs",
+    "train": "notebook.runs",
 }
 
 __all__ = [

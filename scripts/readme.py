@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 from lmc_repro.report.reproduction import Part, read_parts
 from lmc_repro.report.table import study_table
 from lmc_repro.report.text import markdown_table

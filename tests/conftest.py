@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lmc_repro.numerics import choose_mode, use_one_thread
+from lmc_repro.common.numerics import choose_mode, use_one_thread
 
 # Before anything imports torch: later it would do nothing.
 choose_mode("native" if os.environ.get("LMC_TEST_NUMERICS") == "native" else "portable")

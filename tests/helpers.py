@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
+from lmc_repro.config.run import RunConfig, Seeds
 from lmc_repro.data.dataset import Dataset, Split, data_digest
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.schemas.base import mark_text, parse_mark
-from lmc_repro.schemas.run import RunConfig, Seeds
 from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lmc_repro.data.catalog import RemoteFile
+from lmc_repro.config.catalog import RemoteFile
 
 
 def gzipped_idx(array: np.ndarray) -> bytes:

@@ -15,33 +15,26 @@ PACKAGE = Path(__file__).parent.parent / "lmc_repro"
 
 # From what knows nothing of the rest to what knows all of it: a module imports from its own package and those before.
 ORDER = (
-    "errors",  # what goes wrong, in words: for everyone
-    "interrupt",  # signals that end the work in order
-    "files",  # atomic writes
-    "openblas",  # the products of portable numerics
-    "numerics",  # set before torch is there, so it comes before all that imports torch
-    "project",  # where the folders are
-    "progress",  # who is told how far long work has come
-    "drawing",  # matplotlib's settings, and files of equal bytes
-    "schemas",
+    "common",  # shared ground that knows nothing of networks
+    "config",  # params.yaml resolved to cells and runs
     "data",
     "models",
     "training",
     "barriers",  # evaluates weights with training's forward passes
     "results",  # files of what barriers found, written and read in one place
     "tracking",  # publishes what training and barriers made
-    "execution",
+    "engine",  # executes stacks and pairs
     "report",
-    "studies",  # puts all of the above to work
+    "pipeline",  # the steps over a study
     "exhibits",  # made from a study's results and from its networks
-    "api",  # trainings, pairs and weight files, for notebooks
+    "notebook",  # trainings, pairs and weight files, for notebooks
     "verification",  # trains runs again and compares them with what was stored
     "maintenance",  # doctor and cleanup: examine an installation and its project, remove unneeded working files
     "cli",
 )
 
 TRACKED, STREAMED, VERSIONED = {"mlflow"}, {"ffcv"}, {"dvc"}
-BARE = ("schemas", "data", "models", "training", "barriers", "results")
+BARE = ("common", "config", "data", "models", "training", "barriers", "results")
 """Packages that a GPU machine needs; of these only what streams imports ffcv, inside its functions."""
 STREAMS = {"data.beton"}
 
@@ -101,7 +94,7 @@ def test_and_would_be_found_if_one_did_not() -> None:
     tree = ast.parse("def f():\n    from lmc_repro.cli.app import app\n    import lmc_repro.report.words\n")
     targets = {found for name in imported(tree) if (found := ours(name))}
     assert targets == {"cli.app", "report.words"}
-    assert upward({"schemas.run": targets}, ORDER) == [f"schemas.run -> {name}" for name in targets]
+    assert upward({"config.run": targets}, ORDER) == [f"config.run -> {name}" for name in targets]
 
 
 def test_no_circles_among_modules() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.errors import LmcError
-from lmc_repro.project import find_project
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import find_project
 
 
 def test_nearest_parent_with_params(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lmc_repro.schemas.run import StepSettings
+from lmc_repro.config.run import StepSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.run import ModelSettings
 from lmc_repro.models.base import FromShapes, Weights
-from lmc_repro.schemas.run import ModelSettings
 
 if TYPE_CHECKING:  # params.yaml is read before torch is imported
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lmc_repro.schemas.base import SPLITS, SplitName
+from lmc_repro.config.base import SPLITS, SplitName
 
 __all__ = ["SPLITS", "Curve", "SplitName"]
 

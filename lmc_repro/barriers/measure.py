@@ -14,10 +14,10 @@ from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.pair import PairTask, judge_mark
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import PairResult
+from lmc_repro.common.numerics import use_one_thread
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import use_one_thread
 from lmc_repro.training.evaluate import predict
 from lmc_repro.training.stack import Layout
 

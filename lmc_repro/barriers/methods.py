@@ -16,12 +16,12 @@ from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
+from lmc_repro.common.errors import LmcError, own_code
+from lmc_repro.config.own_code import is_own, own_object, short_name
+from lmc_repro.config.path import PathConfig
+from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, find
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.errors import LmcError, own_code
 from lmc_repro.models.base import Model, Weights
-from lmc_repro.schemas.own_code import is_own, own_object, short_name
-from lmc_repro.schemas.path import PathConfig
-from lmc_repro.schemas.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, find
 from lmc_repro.training.evaluate import PathMetric, predict
 from lmc_repro.training.stack import Layout
 

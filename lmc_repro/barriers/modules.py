@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.path import as_curve
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 from lmc_repro.training.evaluate import Score, predicted
 
 Loader = Iterable[Any]

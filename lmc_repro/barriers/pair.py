@@ -12,9 +12,9 @@ from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.status import endpoint_status
-from lmc_repro.schemas.base import canonical_json, mark_text
-from lmc_repro.schemas.path import PLAIN_PATH, PathConfig
-from lmc_repro.schemas.run import DataConfig, ModelConfig, RunConfig
+from lmc_repro.config.base import canonical_json, mark_text
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.run import DataConfig, ModelConfig, RunConfig
 from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import RunFolder
 

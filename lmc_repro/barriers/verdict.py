@@ -9,7 +9,7 @@ from lmc_repro.barriers.barrier import Barriers, to_lose
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult, PairResult, StrictVerdict, Verdict
 from lmc_repro.barriers.status import minimum_accuracy
-from lmc_repro.schemas.study import Judgement
+from lmc_repro.config.study import Judgement
 
 LATE_MARKS = 5
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
-from lmc_repro.errors import Interrupted, LmcError
-from lmc_repro.interrupt import GO_ON, listen, received
+from lmc_repro.common.errors import Interrupted, LmcError
+from lmc_repro.common.signals import GO_ON, listen, received
 
 
 def main() -> None:
@@ -19,21 +21,24 @@ def main() -> None:
     try:
         app()
     except LmcError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
     except Interrupted as interrupted:
-        print(GO_ON, file=sys.stderr)
-        sys.exit(interrupted.code)
+        _end(GO_ON, interrupted.code)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        print(f"error: {error.filename or 'file system'}: {error.strerror}; fix it and run again", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error.filename or 'file system'}: {error.strerror}; fix it and run again", 2)
     except Exception:
         if (signalled := received()) is None:
             raise
-        print(GO_ON, file=sys.stderr)
-        sys.exit(signalled.code)
+        _end(GO_ON, signalled.code)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    """Print the last line and exit; a disk too full for the line itself changes neither the code nor the silence."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 def _collect_little() -> None:

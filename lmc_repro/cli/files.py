@@ -10,8 +10,8 @@ import typer
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
+    from lmc_repro.common.progress import Listener
     from lmc_repro.data.custom_dataset import Samples
-    from lmc_repro.progress import Listener
 
 THRESHOLD = 2.0
 """Points of error (Frankle et al. 2020), where no project says otherwise."""
@@ -57,12 +57,12 @@ def barrier(
     """
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import begin, path_config, print_json
-    from lmc_repro.errors import LmcError
-    from lmc_repro.files import sha256_file
-    from lmc_repro.project import find_project
-    from lmc_repro.schemas.load import load_params
-    from lmc_repro.schemas.study import Judgement
-    from lmc_repro.studies.workspace import resolve_device
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.files import sha256_file
+    from lmc_repro.common.project import find_project
+    from lmc_repro.config.load import load_params
+    from lmc_repro.config.study import Judgement
+    from lmc_repro.pipeline.workspace import resolve_device
 
     if split not in ("train", "test", "both"):
         raise LmcError(f"--split: found {split!r}, allowed: train, test, both")
@@ -75,10 +75,10 @@ def barrier(
         params = load_params(project.params)
         judgement = params.profiles[params.profile].judgement
         begin(params, params.profile)
-    from lmc_repro.api.barrier_from_files import measure_files
-    from lmc_repro.api.network import OwnModule, read_network
-    from lmc_repro.api.paths import Picture, require_picture
     from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.notebook.barrier_from_files import measure_files
+    from lmc_repro.notebook.network import OwnModule, read_network
+    from lmc_repro.notebook.paths import Picture, require_picture
 
     if plot is not None:
         require_picture(plot)
@@ -130,14 +130,14 @@ def barrier(
 
 def _samples(name: str, told: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
-    from lmc_repro.api.runs import load_dataset
     from lmc_repro.cli.progress import Parts
     from lmc_repro.cli.session import ready_dataset
-    from lmc_repro.data.catalog import CATALOG
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.project import find_project
+    from lmc_repro.config.catalog import CATALOG
+    from lmc_repro.config.load import load_params
     from lmc_repro.data.custom_dataset import of_dataset, read_unlisted
-    from lmc_repro.errors import LmcError
-    from lmc_repro.project import find_project
-    from lmc_repro.schemas.load import load_params
+    from lmc_repro.notebook.runs import load_dataset
 
     if (info := CATALOG.get(name)) is not None:
         if info.embedded:
@@ -176,7 +176,7 @@ def publish(
     """
     from lmc_repro.cli.publish import publish_command
     from lmc_repro.cli.session import parse_settings
-    from lmc_repro.studies.expand import Choice
+    from lmc_repro.config.expand import Choice
 
     settings = parse_settings(set_ or ())
     choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)

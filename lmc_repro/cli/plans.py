@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.common.files import write_json
+from lmc_repro.config.exhibit import BatchesExhibit
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.path import PathConfig
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
-from lmc_repro.files import write_json
-from lmc_repro.schemas.exhibit import BatchesExhibit
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.path import PathConfig
-from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.studies.expand import plan_study
 
 OF_THE_PROFILE = {"title", "analogue", "numerics", "device", "points", "judgement"}
 """Fields of a profile that enter the files of every study, whatever its cells are."""

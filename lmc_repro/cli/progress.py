@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lmc_repro.progress import Lines, Listener
+from lmc_repro.common.progress import Lines, Listener
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

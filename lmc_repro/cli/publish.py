@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 from lmc_repro.cli.progress import listener
-from lmc_repro.errors import LmcError
-from lmc_repro.project import find_project
-from lmc_repro.schemas.load import load_params
-from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.workspace import begin_process
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import find_project
+from lmc_repro.config.expand import Choice, plan_study
+from lmc_repro.config.load import load_params
+from lmc_repro.pipeline.workspace import begin_process
 
 
 def publish_command(study: str, choice: Choice, uri: str | None) -> None:
@@ -24,7 +24,7 @@ def publish_command(study: str, choice: Choice, uri: str | None) -> None:
     folder = Path(study)
     carried = study not in params.studies and folder.is_dir()
     if carried:
-        from lmc_repro.studies.carried import carried_study
+        from lmc_repro.pipeline.carried import carried_study
 
         found = carried_study(folder)
         if choice.profile not in (None, found.profile):
@@ -32,7 +32,7 @@ def publish_command(study: str, choice: Choice, uri: str | None) -> None:
         study, choice = found.study, dataclasses.replace(choice, profile=found.profile)
     plan = plan_study(params, study, choice)
     begin_process(params, plan.profile, told := listener())
-    from lmc_repro.studies.publish import publish_carried, publish_study
+    from lmc_repro.pipeline.publish import publish_carried, publish_study
     from lmc_repro.tracking.store import TRACKING_URI
 
     if uri is not None:

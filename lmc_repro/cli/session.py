@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.cli.progress import Parts, listener
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project, find_project
+from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
+from lmc_repro.config.load import load_params, parse_yaml, validate
+from lmc_repro.config.params import Params
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.plan import StudyPlan
+from lmc_repro.config.study import Settings
 from lmc_repro.exhibits.exhibit import check_exhibits, read_exhibit
-from lmc_repro.project import Project, find_project
-from lmc_repro.schemas.load import load_params, parse_yaml, validate
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.path import PathConfig
-from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.schemas.study import Settings
-from lmc_repro.studies.expand import Choice, plan_study, reported_table, validate_all
-from lmc_repro.studies.workspace import (
+from lmc_repro.pipeline.workspace import (
     Listener,
     Workspace,
     begin_process,
@@ -40,7 +40,8 @@ def open_project() -> tuple[Project, Params]:
     """Return the project around the working folder and its params.yaml, all of it validated."""
     project = find_project()
     params = load_params(project.params)
-    validate_all(params)
+    for path in {cell.path for plan in validate_all(params) for cell in plan.cells} - {PLAIN_PATH}:
+        check_methods(path)
     check_exhibits(params)
     return project, params
 
@@ -81,6 +82,16 @@ def parse_settings(texts: Sequence[str]) -> Settings:
             raise LmcError(f"--set {key}: given twice; give it once")
         values[key] = parse_yaml(value, f"--set {key}")
     return validate(Settings, values, "--set")
+
+
+def check_methods(path: PathConfig) -> None:
+    """LmcError unless all that paths are made with is of its kind."""
+    from lmc_repro.barriers.methods import path_methods  # imports torch
+
+    try:
+        path_methods(path)
+    except LmcError as error:
+        raise LmcError(f"params.yaml: {error}") from None
 
 
 def path_config(align: str | None) -> PathConfig:
@@ -130,8 +141,8 @@ def make_workspace(
     keep: Keep = "all",
 ) -> Workspace:
     """Return a study's workspace, its device resolved, while another process imports what workers need."""
-    from lmc_repro.execution.devices import require_precision
-    from lmc_repro.execution.local import default_jobs, worker_context
+    from lmc_repro.engine.devices import require_precision
+    from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
     resolved = resolve_device(device or plan.profile_config.device)
@@ -187,9 +198,9 @@ def show_report(
 
 def _asked(params: Params, study: str, choice: Choice) -> Asked:
     """Return what the report knows of a study besides its results; for a plan that cannot be made, the reason."""
+    from lmc_repro.config.reported import reported_claim
+    from lmc_repro.pipeline.costs import planned_cells
     from lmc_repro.report.contents import Asked
-    from lmc_repro.studies.costs import planned_cells
-    from lmc_repro.studies.reported import reported_claim
 
     config = params.studies[study]
     asked = Asked(config.title, reported_table(config), reported_claim(study), choice.profile or params.profile)

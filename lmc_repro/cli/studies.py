@@ -10,9 +10,9 @@ import typer
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
-    from lmc_repro.api.compare_runs import TwoRuns
-    from lmc_repro.schemas.plan import StudyPlan
-    from lmc_repro.schemas.study import Judgement
+    from lmc_repro.config.plan import StudyPlan
+    from lmc_repro.config.study import Judgement
+    from lmc_repro.notebook.compare_runs import TwoRuns
 
 
 def check(
@@ -27,7 +27,7 @@ def check(
     stage before it runs the stage, so mistakes have to show before.
     """
     from lmc_repro.cli.session import open_project
-    from lmc_repro.files import write_atomic
+    from lmc_repro.common.files import write_atomic
 
     project, params = open_project()
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
@@ -54,7 +54,7 @@ def prepare(
     """
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import open_project, prepare_dataset
-    from lmc_repro.data.catalog import dataset_info
+    from lmc_repro.config.catalog import dataset_info
 
     project, params = open_project()
     dataset_info(dataset)
@@ -74,10 +74,10 @@ def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
     interrupted ones from their last checkpoint. `lmc run STUDY` does this and all that follows.
     """
     from lmc_repro.cli.session import dvc_workspace, open_project
-    from lmc_repro.studies.workspace import study_lock
+    from lmc_repro.pipeline.workspace import study_lock
 
     workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.studies.train import train_study
+    from lmc_repro.pipeline.train import train_study
 
     with study_lock(workspace.project, workspace.runs, workspace.listener):
         print(train_study(workspace))
@@ -104,8 +104,8 @@ def compare(
     import re
 
     from lmc_repro.cli.session import dvc_workspace, open_project
-    from lmc_repro.errors import LmcError
-    from lmc_repro.studies.workspace import study_lock
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.pipeline.workspace import study_lock
 
     if run_b is not None:
         _compare_two(study, run_b, points, align, tracking_uri, as_json)
@@ -118,7 +118,7 @@ def compare(
     if re.fullmatch("[0-9a-f]{32}", study):
         raise LmcError(f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`")
     workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.studies.compare import compare_study
+    from lmc_repro.pipeline.compare import compare_study
 
     with study_lock(workspace.project, workspace.runs, workspace.listener):
         results = compare_study(workspace)
@@ -133,8 +133,8 @@ def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, 
     project, params = open_project()
     profile = params.profiles[params.profile]
     told = begin(params, params.profile)
-    from lmc_repro.api.compare_runs import check_fit, compare_runs, find_end
     from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.notebook.compare_runs import check_fit, compare_runs, find_end
     from lmc_repro.report.path_text import path_lines
     from lmc_repro.tracking.find import Reader
 
@@ -160,7 +160,7 @@ def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, 
 
 
 def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
-    from lmc_repro.data.catalog import dataset_info
+    from lmc_repro.config.catalog import dataset_info
     from lmc_repro.report.path_text import split_records
 
     dataset, final = found.ends[0].config.data.dataset, found.result.final
@@ -196,8 +196,8 @@ def link() -> None:
     project, params = open_project()
     for study in params.studies:
         workspace = dvc_workspace(project, params, study, None)
+        from lmc_repro.pipeline.compare import link_study
         from lmc_repro.results.read import has_results
-        from lmc_repro.studies.compare import link_study
 
         if has_results(workspace.results):
             link_study(workspace)
@@ -236,9 +236,9 @@ def run(
     from typing import cast, get_args
 
     from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
-    from lmc_repro.errors import LmcError
-    from lmc_repro.studies.expand import Choice, plan_study
-    from lmc_repro.studies.workspace import prepared_dir, study_lock
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.pipeline.workspace import prepared_dir, study_lock
     from lmc_repro.training.run_folder import Keep
 
     if keep not in get_args(Keep):
@@ -264,8 +264,8 @@ def run(
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
     )
-    from lmc_repro.studies.compare import compare_study
-    from lmc_repro.studies.train import train_study
+    from lmc_repro.pipeline.compare import compare_study
+    from lmc_repro.pipeline.train import train_study
 
     with study_lock(project, folder, told):
         counts = train_study(workspace)
@@ -281,16 +281,16 @@ def run(
 
 def _print_costs(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
     """Print runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
-    from lmc_repro.execution.costs import (
+    from lmc_repro.engine.costs import (
         PROCESS_BYTES,
         comparison_cost,
         estimate,
         measure_gflops,
         processes_that_fit,
     )
-    from lmc_repro.execution.devices import resolve_device
-    from lmc_repro.execution.local import default_jobs
-    from lmc_repro.execution.stacks import Work, plan_stacks
+    from lmc_repro.engine.devices import resolve_device
+    from lmc_repro.engine.local import default_jobs
+    from lmc_repro.engine.stacks import Work, plan_stacks
 
     device = resolve_device(device or plan.profile_config.device)
     jobs = 1 if device == "cuda" else jobs or default_jobs()

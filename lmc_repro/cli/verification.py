@@ -28,10 +28,10 @@ def reproduce(
 
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import find_root, print_json
-    from lmc_repro.errors import LmcError
-    from lmc_repro.files import write_json
-    from lmc_repro.numerics import choose_mode
-    from lmc_repro.project import Project
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.files import write_json
+    from lmc_repro.common.numerics import choose_mode
+    from lmc_repro.common.project import Project
     from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.names import KIND
 

@@ -11,7 +11,7 @@ import typer
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
-    from lmc_repro.project import Project
+    from lmc_repro.common.project import Project
     from lmc_repro.tracking.views import Present, Shown, Stranger
 
 SIDE_BY_SIDE = 12
@@ -32,14 +32,14 @@ def show(
     around it. `lmc list STUDY` prints ids to begin with.
     """
     from lmc_repro.cli.session import find_root, print_json
-    from lmc_repro.project import Project
+    from lmc_repro.common.project import Project
     from lmc_repro.report.run_text import run_lines
     from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.views import run_view
 
     project = Project(find_root(tracking_uri))
     reader = Reader.open(project.root, tracking_uri)
-    view = run_view(reader, reader.run(run_id), _present(project) if project.params.is_file() else None)
+    view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
     if as_json:
         print_json(view)
     else:
@@ -60,12 +60,12 @@ def list_(
     import dataclasses
 
     from lmc_repro.cli.session import open_study, print_json
-    from lmc_repro.errors import LmcError
+    from lmc_repro.common.errors import LmcError
     from lmc_repro.report.run_text import cells_of_results, listing_lines
     from lmc_repro.tracking.views import stored_cells
 
     project, _, plan = open_study(study, profile)
-    present = _present(project)
+    present = present_of(project)
     try:
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
     except LmcError as error:  # no matter where the store has what is asked for
@@ -99,10 +99,10 @@ def list_(
     print("\n".join(listing_lines(cells, strangers, remarks)))
 
 
-def _present(project: Project) -> Present:
+def present_of(project: Project) -> Present:
     """Return the present params.yaml and results of a project, which records are held against."""
-    from lmc_repro.schemas.load import load_params
-    from lmc_repro.studies.expand import Choice, plan_study
+    from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.config.load import load_params
     from lmc_repro.tracking.views import Present
 
     params = load_params(project.params)
@@ -124,13 +124,13 @@ def ui(
     """
     import signal
 
-    from lmc_repro.errors import Interrupted
-    from lmc_repro.project import find_project
+    from lmc_repro.common.errors import Interrupted
+    from lmc_repro.common.project import find_project
     from lmc_repro.tracking.server import HOST, free_port, mlflow_server
     from lmc_repro.tracking.views import find_shown
 
     project = find_project()
-    uri, shown = find_shown(project, study, row, column, _present(project))
+    uri, shown = find_shown(project, study, row, column, present_of(project))
     if uri.startswith(("http://", "https://")):
         print("\n".join(links(uri.rstrip("/"), shown, row, column)))
         return
@@ -187,7 +187,7 @@ def report(
     follow it. --json prints all studies, statements and cells that were not run.
     """
     from lmc_repro.cli.session import open_project, show_report
-    from lmc_repro.studies.expand import Choice, plan_study
+    from lmc_repro.config.expand import Choice, plan_study
 
     project, params = open_project()
     for study in studies or ():
@@ -235,17 +235,17 @@ def reproduction(
     folder up, is shown too.
     """
     from lmc_repro.cli.session import begin, open_project
-    from lmc_repro.errors import LmcError
-    from lmc_repro.studies.expand import Choice, plan_study
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.config.expand import Choice, plan_study
 
     project, params = open_project()
     folder = folder or project.root / "docs" / "reproduction"
     if not folder.is_dir():
         raise LmcError(f"{folder}: no such folder; name one with STUDY/PART/{{runs.json,cells.json,curves.csv}}")
     begin(params, profile)
+    from lmc_repro.config.reported import reported_claim
+    from lmc_repro.pipeline.costs import planned_cells
     from lmc_repro.report.reproduction import NOTES, Section, read_parts, read_text, reproduction_page
-    from lmc_repro.studies.costs import planned_cells
-    from lmc_repro.studies.reported import reported_claim
 
     sections = []
     for study, config in params.studies.items():

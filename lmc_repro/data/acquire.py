@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lmc_repro.data.catalog import DatasetInfo, RemoteFile
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, RemoteFile
 
 Progress = Callable[[str, int, int], None]  # what, units done, units in all
 

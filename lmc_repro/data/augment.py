@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.registry import AUGMENTATIONS, find
+from lmc_repro.config.run import AugmentConfig, Seeds
 from lmc_repro.data.dataset import normalise
-from lmc_repro.schemas.registry import AUGMENTATIONS, find
-from lmc_repro.schemas.run import AugmentConfig, Seeds
 
 View = Callable[[Tensor, Tensor], Tensor]
 """From a batch's images uint8 [C, b, ch, H, W] and sample indices int64 [C, b] to inputs float32, of images' shape."""

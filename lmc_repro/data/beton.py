@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Split
-from lmc_repro.errors import LmcError
 
 
 @contextmanager

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.acquire import Progress
-from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, Split, data_digest, normalise
 from lmc_repro.data.images import SUFFIXES, Tree, image_shape, read_images
-from lmc_repro.errors import LmcError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 

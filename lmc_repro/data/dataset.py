@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.status import require_ready
-from lmc_repro.errors import LmcError
 
 DIGEST_VERSION = b"lmc-data-1"
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.data.acquire import Progress
-from lmc_repro.errors import LmcError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")  # eight bits per channel or fewer

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_file
+from lmc_repro.config.run import LoaderKind, OrderRule, Seeds
 from lmc_repro.data.beton import open_stream, start_stream
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.order import epoch_order, epoch_orders
 from lmc_repro.data.status import require_ready
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_file
-from lmc_repro.schemas.run import LoaderKind, OrderRule, Seeds
 
 
 class Batch(NamedTuple):

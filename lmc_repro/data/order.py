@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lmc_repro.schemas.run import OrderRule
+from lmc_repro.config.run import OrderRule
 
 
 def epoch_order(n: int, loader_seed: int, epoch: int, rule: OrderRule = "philox") -> npt.NDArray[np.int64]:

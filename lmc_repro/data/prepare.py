@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_file
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.acquire import Progress, Unavailable, fetch
 from lmc_repro.data.beton import read_beton, write_beton
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.data.readers import read_arrays
 from lmc_repro.data.status import STATUS, Status, locked, new_folder, read_status, write_only, write_status
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_file
 
 
 def prepare(

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, RemoteFile
 from lmc_repro.data.acquire import AGAIN, Progress, check
-from lmc_repro.data.catalog import DatasetInfo, RemoteFile
 from lmc_repro.data.custom_dataset import read_listed
 from lmc_repro.data.dataset import Split, check_split
 from lmc_repro.data.images import Tree, read_images
-from lmc_repro.errors import LmcError
 
 Arrays = tuple[Split, Split]
 UNPACK = "unpack the publisher's archive again"

@@ -13,7 +13,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from filelock import FileLock
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 
 STATUS = "status.json"
 

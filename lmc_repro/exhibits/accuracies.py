@@ -7,15 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.data.catalog import CATALOG
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.exhibit import AccuraciesExhibit
+from lmc_repro.config.reported import reported_part
 from lmc_repro.report.agreement import NOT_COUNTED, PAPER_EPOCHS
 from lmc_repro.report.contents import Shown
 from lmc_repro.report.model import Table
 from lmc_repro.report.words import NOT_RUN, points
-from lmc_repro.schemas.exhibit import AccuraciesExhibit
-from lmc_repro.studies.reported import reported_part
 
 FAILED = "*"
 """The paper's mark where it has no accuracy; ours where every run diverged. It prints accuracies near chance."""

@@ -7,17 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.config.exhibit import BatchesExhibit
+from lmc_repro.config.params import Params
+from lmc_repro.config.run import Seeds
 from lmc_repro.data.status import read_status
-from lmc_repro.drawing import QUIET, drawing_style, render
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes
 from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.report.contents import Shown
+from lmc_repro.report.drawing import QUIET, drawing_style, render
 from lmc_repro.report.model import Figure, Table
 from lmc_repro.report.words import NONE
-from lmc_repro.schemas.exhibit import BatchesExhibit
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.run import Seeds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.data.catalog import CATALOG
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json, write_atomic, write_json
+from lmc_repro.common.project import Project
+from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit
+from lmc_repro.config.params import Params
 from lmc_repro.exhibits import accuracies, batches, parameters
-from lmc_repro.files import read_json, write_atomic, write_json
-from lmc_repro.project import Project
 from lmc_repro.report.contents import Exhibit
 from lmc_repro.report.model import WRITTEN, Block, Figure, Items, Paragraph, Section
 from lmc_repro.report.words import NOT_RUN
-from lmc_repro.schemas.exhibit import AccuraciesExhibit, BatchesExhibit
-from lmc_repro.schemas.params import Params
 
 EXHIBIT = "exhibit.json"
 IMAGES = "images.safetensors"

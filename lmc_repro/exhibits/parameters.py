@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
+from lmc_repro.config.exhibit import ParametersExhibit
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.reported import reported_part
+from lmc_repro.config.run import ModelConfig, RunConfig
 from lmc_repro.report.contents import Shown
 from lmc_repro.report.model import Table
 from lmc_repro.report.words import points
-from lmc_repro.schemas.exhibit import ParametersExhibit
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.run import ModelConfig, RunConfig
-from lmc_repro.studies.expand import plan_study
-from lmc_repro.studies.reported import reported_part
 
 
 def check(exhibit: ParametersExhibit, where: str) -> None:

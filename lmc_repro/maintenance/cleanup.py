@@ -16,14 +16,14 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.locks import is_held
-from lmc_repro.files import process_exists, read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import process_exists, read_json
+from lmc_repro.common.locks import is_held
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import Choice, NoCells, plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.run import RunConfig
 from lmc_repro.models.registry import network
-from lmc_repro.project import Project
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.expand import Choice, NoCells, plan_study
 from lmc_repro.training.run_folder import RunFolder
 
 Kind = Literal["run", "unfinished run", "measured pair", "resume file", "half-written file", "lock"]

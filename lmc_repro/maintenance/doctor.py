@@ -20,13 +20,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project, find_project
 from lmc_repro.maintenance import probe
-from lmc_repro.project import Project, find_project
 
 if TYPE_CHECKING:
-    from lmc_repro.data.catalog import DatasetInfo
-    from lmc_repro.schemas.params import Params
+    from lmc_repro.config.catalog import DatasetInfo
+    from lmc_repro.config.params import Params
     from lmc_repro.tracking.views import RunningRun
 
 PACKAGE = "lmc_repro"
@@ -97,8 +97,8 @@ def _project() -> tuple[Project | None, Params | None, list[Finding]]:
         return None, None, [Finding("project", "place", "missing", line, fix)]
     findings = [Finding("project", "place", "ok", str(project.root))]
     try:
-        from lmc_repro.schemas.load import load_params
-        from lmc_repro.studies.expand import validate_all
+        from lmc_repro.config.expand import validate_all
+        from lmc_repro.config.load import load_params
 
         params = load_params(project.params)
         validate_all(params)
@@ -109,7 +109,7 @@ def _project() -> tuple[Project | None, Params | None, list[Finding]]:
 
 
 def _mirror(params: Params | None) -> Path | None:
-    from lmc_repro.studies.workspace import mirror_of
+    from lmc_repro.pipeline.workspace import mirror_of
 
     return mirror_of(params) if params else None
 
@@ -264,7 +264,7 @@ def managers() -> list[str]:
 
 def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:
     """Return the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
-    from lmc_repro.data.catalog import CATALOG
+    from lmc_repro.config.catalog import CATALOG
 
     findings = [_data_set(project, mirror, info, info.name in used) for info in CATALOG.values()]
     if mirror is None:

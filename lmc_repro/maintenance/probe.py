@@ -45,7 +45,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _torch(wanted: str) -> dict[str, Any]:
-    from lmc_repro.numerics import choose_mode, numerics_tag
+    from lmc_repro.common.numerics import choose_mode, numerics_tag
 
     mode, remark = choose_mode("portable" if wanted == "portable" else "native")
     import torch

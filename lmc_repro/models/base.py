@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from lmc_repro.schemas.run import ModelSettings
+from lmc_repro.config.run import ModelSettings
 
 if TYPE_CHECKING:  # a network's settings may stand in one file with the network, and are read before torch is imported
     from torch import Generator, Tensor

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.run import ConvConfig
 from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
-from lmc_repro.schemas.run import ConvConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

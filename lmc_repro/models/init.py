@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from lmc_repro.schemas.run import GainKind, InitKind
+from lmc_repro.config.run import GainKind, InitKind
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.run import LocalConfig, MlpConfig
 from lmc_repro.models.base import Axes, FirstThenRest, FromShapes, Place, Weights
 from lmc_repro.models.local import Local
-from lmc_repro.schemas.run import LocalConfig, MlpConfig
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

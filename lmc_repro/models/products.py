@@ -1,7 +1,7 @@
 """The matrix product of which all networks are made: a child's bits are the same in every stack.
 
 Nothing else in training or evaluation multiplies matrices. In portable numerics, on a CPU, the products are those of
-`lmc_repro.openblas`, equal on every CPU with AVX2; otherwise torch's.
+`lmc_repro.common.openblas`, equal on every CPU with AVX2; otherwise torch's.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.numerics import is_portable
-from lmc_repro.openblas import Operand, sgemm
+from lmc_repro.common.numerics import is_portable
+from lmc_repro.common.openblas import Operand, sgemm
 
 _INT32 = 2**31  # OpenBLAS counts in 32 bits
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.registry import MODELS, find
+from lmc_repro.config.run import ModelConfig
 from lmc_repro.models.base import Model
-from lmc_repro.schemas.registry import MODELS, find
-from lmc_repro.schemas.run import ModelConfig
 
 
 def build_model(config: ModelConfig, info: DatasetInfo) -> Model:

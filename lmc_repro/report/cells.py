@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
+from lmc_repro.config.base import mark_text
 from lmc_repro.models.registry import network
 from lmc_repro.report.agreement import cell_agrees
 from lmc_repro.report.model import PAGE, Cell, Items, Paragraph, Section, Table
@@ -29,7 +30,6 @@ from lmc_repro.report.words import (
     spread,
 )
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
-from lmc_repro.schemas.base import mark_text
 from lmc_repro.tracking.names import CELL
 
 SUMMARY = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.config.exhibit import Claim
 from lmc_repro.report.model import Section, Table
 from lmc_repro.report.planned import NotRun, Planned, cells_not_run
 from lmc_repro.report.statements import Finding, findings
@@ -14,7 +15,6 @@ from lmc_repro.report.table import StudyTable, study_table
 from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PaperTable
-from lmc_repro.schemas.exhibit import Claim
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from lmc_repro.config.exhibit import Claim
 from lmc_repro.report.agreement import (
     NOTHING_COUNTED,
     OUTCOME_HEADINGS,
@@ -39,7 +40,6 @@ from lmc_repro.report.words import (
     points,
 )
 from lmc_repro.results.schema import StudyResults
-from lmc_repro.schemas.exhibit import Claim
 from lmc_repro.tracking.names import EXPERIMENT_PREFIX
 
 MLFLOW = "http://127.0.0.1:5000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.drawing import LINES, QUIET, STYLES, UNTRAINED, drawing_style, render
+from lmc_repro.report.drawing import LINES, QUIET, STYLES, UNTRAINED, drawing_style, render
 from lmc_repro.report.model import Figure
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.values import Y_LABELS, Panel, ValuePlot

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from markupsafe import Markup, escape
 
-from lmc_repro.drawing import COLOURS
+from lmc_repro.report.drawing import COLOURS
 from lmc_repro.report.model import PAGE, Block, Cell, Figure, Items, Paragraph, Section, Table, Value, cell_of
 
 _PAGE = Markup("""<!doctype html>

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.drawing import LINES, drawing_style, render
+from lmc_repro.report.drawing import LINES, drawing_style, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from lmc_repro.barriers.barrier import coarse_barrier
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.verdict import judge_pair, pair_flags
+from lmc_repro.config.study import Judgement
 from lmc_repro.report.run_text import number, path_plots, split_table
 from lmc_repro.report.words import FLAGS, NO_VERDICT
-from lmc_repro.schemas.study import Judgement
 
 ROWS = {
     "barrier (Eq. 1)": "barrier", "  at 11 points": "barrier_at_11_points", "floor": "floor", "line": "line",

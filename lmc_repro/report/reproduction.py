@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_repro.barriers.curve import SplitName
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import Claim
 from lmc_repro.report.agreement import Compared, comparable, compared
 from lmc_repro.report.cells import compared_table
 from lmc_repro.report.document import provenance_section, statements_show, statements_table, two_by_two_blocks
@@ -20,7 +21,6 @@ from lmc_repro.report.text import markdown
 from lmc_repro.report.words import FLAGS, NO_VERDICT, NONE, NOT_RUN, ORDER, heading, paper_numbers, points
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults
-from lmc_repro.schemas.exhibit import Claim
 
 MACHINE = "machine.txt"
 NOTES = "notes.md"

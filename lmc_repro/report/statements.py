@@ -11,11 +11,11 @@ from typing import Literal
 
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SplitName
+from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import comparable
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import NO_VERDICT, NOT_RUN, points
 from lmc_repro.results.schema import CellRecord
-from lmc_repro.schemas.exhibit import Claim, Statement
 
 Outcome = Literal["holds", "does not hold", "seen here", "not seen here", "not decided", "no verdict", "not run"]
 Seeds = dict[int, float]

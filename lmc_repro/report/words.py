@@ -7,7 +7,7 @@ from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary
-from lmc_repro.data.catalog import CATALOG
+from lmc_repro.config.catalog import CATALOG
 from lmc_repro.models.registry import begins_as, network
 from lmc_repro.report.table import Entry, same_for_splits, untrained
 from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, StudyResults

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.files import write_atomic, write_json
+from lmc_repro.common.files import write_atomic, write_json
 from lmc_repro.report.contents import Report
 from lmc_repro.report.document import report_document
 from lmc_repro.report.html import html_page

@@ -15,12 +15,12 @@ from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.results import DIFFERENT, CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.data.catalog import dataset_info
-from lmc_repro.files import sha256_bytes, write_json
+from lmc_repro.common.files import sha256_bytes, write_json
+from lmc_repro.config.base import canonical_json
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.own_code import short_name
+from lmc_repro.config.study import Judgement
 from lmc_repro.results.schema import Measured
-from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.own_code import short_name
-from lmc_repro.schemas.study import Judgement
 from lmc_repro.training.run_folder import RunFolder
 
 

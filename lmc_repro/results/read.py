@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.config.base import parse_mark
 from lmc_repro.results.schema import CURVE_COLUMNS, FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
-from lmc_repro.schemas.base import parse_mark
 
 T = TypeVar("T")
 

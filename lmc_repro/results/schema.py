@@ -14,7 +14,7 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.barriers.status import EndpointStatus
-from lmc_repro.schemas.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 
 VERSION = 2
 """`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""

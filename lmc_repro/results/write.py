@@ -13,11 +13,15 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.barriers.results import CellResult, CellSummary, PairResult
-from lmc_repro.data.catalog import dataset_info
-from lmc_repro.files import json_bytes, write_atomic
+from lmc_repro.common.files import json_bytes, write_atomic
+from lmc_repro.common.numerics import torch_version
+from lmc_repro.config.base import mark_text
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.run import RunConfig
+from lmc_repro.config.study import AxisEntry, StudyConfig
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import torch_version
 from lmc_repro.results.schema import (
     CURVE_COLUMNS,
     NOT_CONVERGED,
@@ -32,10 +36,6 @@ from lmc_repro.results.schema import (
     Show,
     StudyResults,
 )
-from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.schemas.study import AxisEntry, StudyConfig
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import RunFolder
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 from lmc_repro.tracking.store import REBUILD
 
 CHECKPOINTS = "checkpoints"

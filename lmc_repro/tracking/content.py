@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.barrier import Barriers, excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.files import sha256_bytes
-from lmc_repro.schemas.base import canonical_json
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.config.base import canonical_json
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
     from lmc_repro.barriers.results import CellResult, MarkResult, PairResult
-    from lmc_repro.schemas.plan import Cell, StudyPlan
-    from lmc_repro.schemas.run import RunConfig
-    from lmc_repro.schemas.study import ProfileConfig
+    from lmc_repro.config.plan import Cell, StudyPlan
+    from lmc_repro.config.run import RunConfig
+    from lmc_repro.config.study import ProfileConfig
     from lmc_repro.training.run_folder import MetricRow
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss")

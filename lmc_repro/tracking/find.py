@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.store import (
     REBUILD,
@@ -278,7 +278,7 @@ class Reader:
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
-        from lmc_repro.schemas.base import mark_text
+        from lmc_repro.config.base import mark_text
         from lmc_repro.training.checkpoint import verified
         from lmc_repro.training.run_folder import kept_marks
 

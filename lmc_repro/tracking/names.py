@@ -10,8 +10,8 @@ import colorsys
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from lmc_repro.schemas.plan import Cell, StudyPlan
-    from lmc_repro.schemas.run import Seeds
+    from lmc_repro.config.plan import Cell, StudyPlan
+    from lmc_repro.config.run import Seeds
 
 Kind = Literal["cell", "train", "pair"]
 
@@ -86,9 +86,9 @@ def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None
     What the cell's paths are made with is in it where they are not plain. The number of pairs is not: more pairs of a
     cell are added to the same run.
     """
-    from lmc_repro.files import sha256_bytes
-    from lmc_repro.numerics import torch_version
-    from lmc_repro.schemas.base import canonical_json
+    from lmc_repro.common.files import sha256_bytes
+    from lmc_repro.common.numerics import torch_version
+    from lmc_repro.config.base import canonical_json
     from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 
     identity = {

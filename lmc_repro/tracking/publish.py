@@ -11,22 +11,23 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import parse_mark
+from lmc_repro.common.numerics import torch_version
+from lmc_repro.common.processes import this_process
+from lmc_repro.config.base import parse_mark
 from lmc_repro.tracking import artifacts, content, names
 from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 from lmc_repro.tracking.project_run import link_cells
-from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run, this_process
+from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
 from lmc_repro.tracking.weights import distance, publish_weights
 from lmc_repro.training.run_folder import kept_marks
 
 if TYPE_CHECKING:
     from lmc_repro.barriers.results import CellResult, PairResult
-    from lmc_repro.project import Project
-    from lmc_repro.schemas.plan import Cell, StudyPlan
-    from lmc_repro.schemas.run import RunConfig
+    from lmc_repro.common.project import Project
+    from lmc_repro.config.plan import Cell, StudyPlan
+    from lmc_repro.config.run import RunConfig
     from lmc_repro.tracking.names import Kind
     from lmc_repro.training.checkpoint import Checkpoint
     from lmc_repro.training.run_folder import RunFolder

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 
 HOST = "127.0.0.1"
 _PATIENCE = 180.0  # seconds until it answers; about 10 on two idle cores

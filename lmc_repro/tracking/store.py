@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import socket
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import process_exists
+from lmc_repro.common.errors import LmcError
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from lmc_repro.project import Project
-    from lmc_repro.schemas.plan import StudyPlan
+    from lmc_repro.common.project import Project
+    from lmc_repro.config.plan import StudyPlan
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 PROJECT_RUN = "LMC_PROJECT_RUN"
@@ -125,37 +123,6 @@ def _first_line(error: Exception) -> str:
     return "does not answer" if "failed with exception" in line else line[:300]
 
 
-def this_process() -> str:
-    """Return `host boot namespace pid start` of this process; `-` for what the system does not tell.
-
-    `start` is the process's start in clock ticks since boot, which a correction of the clock does not change.
-    """
-    return " ".join((*_place(), str(os.getpid()), _start(os.getpid()) or "-"))
-
-
-def is_gone(process: str | None) -> bool | None:
-    """Return whether a process named by `this_process` has ended; None where this machine cannot know.
-
-    Processes of other hosts and containers cannot be seen. A later process with the same number has another start;
-    where the start is not known, only the number counts.
-    """
-    words = (process or "").split(" ")
-    if len(words) != 5 or not words[3].isdecimal():
-        return None
-    host, boot, namespace, number, start = words
-    here = _place()
-    if host != here[0]:
-        return None
-    if boot != here[1]:
-        return True  # the machine was restarted since
-    if namespace != here[2]:
-        return None
-    if not process_exists(int(number)):
-        return True
-    now = _start(int(number))
-    return start != "-" and now is not None and now != start
-
-
 def project_run_is_gone(run_id: str) -> bool | None:
     """Return whether no process here belongs to a run that `mlflow run` began; None where that is not known.
 
@@ -175,27 +142,6 @@ def project_run_is_gone(run_id: str) -> bool | None:
         if "run" in command and any(word.endswith("mlflow") for word in command[:3]):
             return None
     return True
-
-
-def _place() -> tuple[str, str, str]:
-    boot = namespace = "-"
-    with suppress(OSError):  # not Linux
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() or "-"
-    with suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
-    return socket.gethostname().replace(" ", "_") or "-", boot, namespace
-
-
-def _start(number: int) -> str | None:
-    """Return a process's start in clock ticks since boot; None where it is not known."""
-    with suppress(ImportError, OSError, RuntimeError):  # a machine that only trains has no psutil
-        import psutil
-
-        with suppress(psutil.Error):
-            seconds = psutil.Process(number).create_time() - psutil.boot_time()
-            # Elsewhere, corrections of the clock move the boot time.
-            return str(round(seconds * os.sysconf("SC_CLK_TCK"))) if psutil.LINUX else None
-    return None
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.common.processes import is_gone
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import METRICS
 from lmc_repro.tracking.find import Points, Reader, StoredExperiment, StoredRun
@@ -27,7 +28,6 @@ from lmc_repro.tracking.store import (
     check_database,
     database_path,
     import_mlflow,
-    is_gone,
     one_line_errors,
     project_run_is_gone,
     tracking_uri,
@@ -37,8 +37,8 @@ from lmc_repro.tracking.ui import publish_view
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
-    from lmc_repro.project import Project
-    from lmc_repro.schemas.plan import Cell, StudyPlan
+    from lmc_repro.common.project import Project
+    from lmc_repro.config.plan import Cell, StudyPlan
 
 PATH = tuple(f"path/{split}_{name}" for split in SPLITS for name in ("error", "loss"))
 OVER_TRAINING = tuple(f"barrier_over_training/{split}{end}" for split in SPLITS for end in ("", "_mean"))

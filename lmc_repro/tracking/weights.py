@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.schemas.base import mark_text
+from lmc_repro.config.base import mark_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.training.checkpoint import verified
 from lmc_repro.training.run_folder import checkpoint_name, kept_marks

@@ -1,20 +1,23 @@
-"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity."""
+"""Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity.
+
+torch is imported where tensors are: commands that look at a store, such as `lmc list`, need none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import safetensors.numpy
-import safetensors.torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import Tensor
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes, write_atomic
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes, write_atomic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -29,11 +32,15 @@ class Checkpoint:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the weights by name, without torch; errors as those of `tensors`."""
-        return self._loaded(safetensors.numpy.load)
+        from safetensors.numpy import load
+
+        return self._loaded(load)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name; LmcError that names the file and ends with `fix` if it holds none."""
-        return self._loaded(safetensors.torch.load)
+        from safetensors.torch import load
+
+        return self._loaded(load)
 
     def _loaded(self, load: Callable[[bytes], T]) -> T:
         try:
@@ -44,7 +51,9 @@ class Checkpoint:
 
 def encode(tensors: dict[str, Tensor]) -> bytes:
     """Return the safetensors file of contiguous CPU tensors, without metadata (whose order would not be fixed)."""
-    return safetensors.torch.save(tensors)
+    from safetensors.torch import save
+
+    return save(tensors)
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], wait: bool = True) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.data.catalog import DatasetInfo
+from lmc_repro.common.errors import LmcError, own_code
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
-from lmc_repro.errors import LmcError, own_code
 from lmc_repro.models.base import Forward, Weights
 
 # What lies between the products of eleven points stays in the caches: with 1,000 images a CNN takes twice as long. No

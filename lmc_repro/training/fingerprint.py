@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from lmc_repro.data.catalog import DatasetInfo
-from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.common.numerics import torch_version
+from lmc_repro.config.base import canonical_json
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.run import RunConfig
 
 TRAINING_NUMERICS = 2
 """Raised by any change to the code that moves a bit of a training; the golden test says when."""

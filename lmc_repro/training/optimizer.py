@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_repro.schemas.registry import OPTIMIZERS, find
-from lmc_repro.schemas.run import AdamConfig, ClipConfig, OptimizerConfig, SgdConfig
+from lmc_repro.config.registry import OPTIMIZERS, find
+from lmc_repro.config.run import AdamConfig, ClipConfig, OptimizerConfig, SgdConfig
 
 Number = Tensor | float
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import write_atomic
-from lmc_repro.schemas.base import mark_text, parse_mark
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import write_atomic
+from lmc_repro.config.base import mark_text, parse_mark
 from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import json_bytes, read_json, sha256_file, write_atomic, write_json
-from lmc_repro.schemas.base import mark_text, parse_mark
-from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import json_bytes, read_json, sha256_file, write_atomic, write_json
+from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.load import validate
+from lmc_repro.config.run import RunConfig
 
 Keep = Literal["all", "last", "none"]
 """Which checkpoints of a run are kept."""

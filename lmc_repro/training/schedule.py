@@ -1,18 +1,15 @@
-"""The steps of a run: the learning rate at each, and after which of them a run is evaluated."""
+"""The learning rate of each child at each step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import numpy.typing as npt
 
-from lmc_repro.errors import LmcError
-from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.registry import SCHEDULES, find
-from lmc_repro.schemas.run import RunConfig, ScheduleConfig
+from lmc_repro.config.registry import SCHEDULES, find
+from lmc_repro.config.run import RunConfig, ScheduleConfig
 
 
 def learning_rates(configs: Sequence[RunConfig], step: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:
@@ -36,32 +33,3 @@ def constant(done: int, steps: int) -> float:
 def cosine(done: int, steps: int) -> float:
     """Return the height of half a cosine after `done` of `steps` steps."""
     return (1.0 + math.cos(math.pi * done / steps)) / 2
-
-
-def marks_within(marks: Sequence[float], steps_per_epoch: int) -> dict[int, dict[int, float]]:
-    """Return {epoch (from 0): {steps done in it: mark}} for the marks that are no whole number of epochs.
-
-    A mark m is made after m x steps_per_epoch steps of the run, rounded half up, but at least one step after the epoch
-    began and one before it ends. LmcError where an epoch is a single step, or two marks fall on one step.
-    """
-    found: dict[int, dict[int, float]] = {}
-    for mark in marks:
-        if mark == int(mark):
-            continue
-        epoch = int(mark)
-        if steps_per_epoch < 2:
-            raise LmcError(
-                f"evaluate_at: mark {mark_text(mark)}: an epoch is one step here, there is nothing within it; give "
-                "whole epochs"
-            )
-        # Decimal: 0.145 x 100 is 14.5, though not in floating point
-        exact = (Decimal(repr(mark)) - epoch) * steps_per_epoch
-        step = min(max(int(exact.quantize(Decimal(1), ROUND_HALF_UP)), 1), steps_per_epoch - 1)
-        there = found.setdefault(epoch, {})
-        if step in there:
-            raise LmcError(
-                f"evaluate_at: marks {mark_text(there[step])} and {mark_text(mark)} both fall on step {step} of "
-                f"{steps_per_epoch} in epoch {epoch + 1}; leave one out"
-            )
-        there[step] = mark
-    return found

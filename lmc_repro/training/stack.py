@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lmc_repro.config.base import canonical_json
+from lmc_repro.config.run import RunConfig
 from lmc_repro.models.base import Model
-from lmc_repro.schemas.base import canonical_json
-from lmc_repro.schemas.run import RunConfig
 
 # float32 in 64 bytes: a matrix starts on a cache line in every stack, so kernels cannot choose by alignment.
 _ALIGN = 16

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lmc_repro.config.run import ClipConfig, Precision
 from lmc_repro.models.base import Model
-from lmc_repro.schemas.run import ClipConfig, Precision
 from lmc_repro.training.optimizer import Number, StackOptimizer, clip
 from lmc_repro.training.stack import Layout
 

@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.augment import augmented, epoch_view, stack_draws
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.data.loaders import StackLoader, count_steps, open_loader
 from lmc_repro.data.order import epoch_orders
-from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.optimizer import Number
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.step import TrainStep

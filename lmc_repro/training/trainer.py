@@ -11,23 +11,22 @@ from typing import Literal
 
 import torch
 
+from lmc_repro.common.files import sha256_file, wait_for_disk, write_json
+from lmc_repro.common.numerics import torch_version
+from lmc_repro.config.base import SplitName, mark_text, marks_within
+from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import orders_sha256
-from lmc_repro.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import torch_version
-from lmc_repro.schemas.base import SplitName, mark_text
-from lmc_repro.schemas.run import LoaderKind, RunConfig
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.evaluate import Score, evaluate
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.resume import Progress, clear_progress, load_progress, save_progress
 from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names
-from lmc_repro.training.schedule import marks_within
 from lmc_repro.training.stack import Layout, stack_key
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import open_steps
@@ -117,7 +116,7 @@ class _Training:
         numerics: str,
         device: torch.device,
         on_event: Callable[[Event], None],
-        callbacks: Sequence[Callback],
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.children = [child for child, _ in stack]
         self.progress = [progress for _, progress in stack]

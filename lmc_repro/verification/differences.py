@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 
 K = TypeVar("K")
 

@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.api.compare_runs import find_end
 from lmc_repro.barriers.measure import measure_pair
 from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.common.progress import part
+from lmc_repro.common.project import Project
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.load import validate
+from lmc_repro.config.path import PathConfig
 from lmc_repro.data.status import require_ready
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.engine import run_stacks
-from lmc_repro.execution.local import LocalEngine, default_jobs
-from lmc_repro.execution.stacks import Work, plan_stacks
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.progress import part
-from lmc_repro.project import Project
-from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.path import PathConfig
-from lmc_repro.studies.workspace import Listener, prepared_dir
+from lmc_repro.engine.local import LocalEngine, default_jobs
+from lmc_repro.engine.protocol import run_stacks
+from lmc_repro.engine.stacks import Work, plan_stacks
+from lmc_repro.notebook.compare_runs import find_end
+from lmc_repro.pipeline.workspace import Listener, prepared_dir
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, git_commit, pair_points, path_table, versions
 from lmc_repro.tracking.find import Reader, StoredRun

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.errors import LmcError
-from lmc_repro.files import read_json
-from lmc_repro.progress import part
-from lmc_repro.project import Project
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.common.progress import part
+from lmc_repro.common.project import Project
+from lmc_repro.config.study import Judgement
+from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import CellRecord, PairRecord, RunRecord
 from lmc_repro.results.write import curves_of, pair_record, results_files, run_record
-from lmc_repro.schemas.study import Judgement
-from lmc_repro.studies.workspace import Listener
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.verification.differences import Tally, explain
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from lmc_repro.barriers.measure import measure_pair
 from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.local import LocalEngine
-from lmc_repro.progress import part
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.progress import part
+from lmc_repro.config.path import PLAIN_PATH
+from lmc_repro.engine.local import LocalEngine
+from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.results.schema import CellRecord
-from lmc_repro.schemas.path import PLAIN_PATH
-from lmc_repro.studies.workspace import Listener
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
 from lmc_repro.tracking.find import Reader, StoredRun

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes
-from lmc_repro.schemas.base import parse_mark
-from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.config.base import parse_mark
+from lmc_repro.config.load import validate
+from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking.content import METRICS, Point, training_points
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 from lmc_repro.tracking.store import REBUILD

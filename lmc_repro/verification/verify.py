@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.numerics import numerics_tag, torch_version
+from lmc_repro.common.project import Project
+from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import require_ready
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.local import default_jobs
-from lmc_repro.numerics import numerics_tag, torch_version
-from lmc_repro.project import Project
-from lmc_repro.schemas.study import Judgement
-from lmc_repro.studies.workspace import Listener, prepared_dir
+from lmc_repro.engine.local import default_jobs
+from lmc_repro.pipeline.workspace import Listener, prepared_dir
 from lmc_repro.tracking.find import Reader
 from lmc_repro.verification.differences import Check, Tally
 from lmc_repro.verification.results import Results, check_cells, check_runs, find_places

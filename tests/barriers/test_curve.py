@@ -15,11 +15,11 @@ from lmc_repro.barriers import path
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.path import as_curve, path_curves, path_weights
+from lmc_repro.config.run import ConvConfig, LocalConfig, MlpConfig, ModelConfig
 from lmc_repro.data.dataset import Dataset, Split, normalise
 from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import ConvConfig, LocalConfig, MlpConfig, ModelConfig
 from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
 from lmc_repro.training.stack import Layout
 

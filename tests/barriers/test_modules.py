@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from lmc_repro.barriers.barrier import barriers, curve_barriers
 from lmc_repro.barriers.modules import path_between
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import normalise
-from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model
 
 

@@ -17,10 +17,10 @@ from lmc_repro.barriers import measure
 from lmc_repro.barriers.measure import measure_pair
 from lmc_repro.barriers.pair import PairTask, pair_key
 from lmc_repro.barriers.results import PairResult
+from lmc_repro.config.base import canonical_json
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.results.pairs import load_pair, store_pair
-from lmc_repro.schemas.base import canonical_json
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 

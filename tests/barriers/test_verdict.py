@@ -11,7 +11,7 @@ from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary, MarkResult, PairResult
 from lmc_repro.barriers.verdict import judge, judge_barrier, judge_cell, judge_strict, pair_flags
 from lmc_repro.barriers.verdict import summarise as summarise_for
-from lmc_repro.schemas.study import Judgement
+from lmc_repro.config.study import Judgement
 
 JUDGEMENT = Judgement(threshold=2.0)
 Ends = tuple[int, int]

@@ -10,10 +10,10 @@ from helpers import PARAMS
 from ruamel.yaml import YAML
 
 from lmc_repro.cli.plans import write_plans
-from lmc_repro.files import read_json
-from lmc_repro.schemas.load import read_yaml, validate
-from lmc_repro.schemas.params import Params
-from lmc_repro.studies.expand import plan_study
+from lmc_repro.common.files import read_json
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.load import read_yaml, validate
+from lmc_repro.config.params import Params
 
 PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 

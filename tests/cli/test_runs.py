@@ -15,8 +15,8 @@ from trained_store import TrainedStore, make_trained_store, network, use_real_ne
 
 from lmc_repro.barriers import measure
 from lmc_repro.barriers.barrier import mean_barrier
+from lmc_repro.common.project import Project
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.project import Project
 from lmc_repro.tracking.store import import_mlflow
 
 import_mlflow("sqlite:///")

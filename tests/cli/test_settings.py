@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lmc_repro.cli.session import parse_settings
-from lmc_repro.errors import LmcError
-from lmc_repro.schemas.study import Settings
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.study import Settings
 
 
 def test_values_are_read_as_in_params_yaml() -> None:

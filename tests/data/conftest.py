@@ -11,7 +11,7 @@ import pytest
 import torch
 from publishers import gzipped_idx, recorded
 
-from lmc_repro.data.catalog import CATALOG, DatasetInfo
+from lmc_repro.config.catalog import CATALOG, DatasetInfo
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.prepare import prepare
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from publishers import recorded, tar_gz
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.acquire import Unavailable, fetch
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
-from lmc_repro.errors import LmcError
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -12,6 +12,8 @@ import torch
 from helpers import tiny_dataset
 from torch import Tensor
 
+from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.run import AugmentConfig, EarlyNoise, Seeds
 from lmc_repro.data.augment import (
     COLUMN,
     FLIP,
@@ -23,10 +25,8 @@ from lmc_repro.data.augment import (
     epoch_draws,
     epoch_view,
 )
-from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import normalise
 from lmc_repro.data.loaders import open_loader
-from lmc_repro.schemas.run import AugmentConfig, EarlyNoise, Seeds
 
 ALL = AugmentConfig(flip=True, crop=4, cutout=16)
 CPU = torch.device("cpu")

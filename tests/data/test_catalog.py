@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from lmc_repro.data.catalog import CATALOG, dataset_info
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import CATALOG, dataset_info
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
@@ -49,7 +49,7 @@ def test_an_unused_data_set_is_noted_without_heavy_imports(tmp_path: Path) -> No
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "import lmc_repro.cli.session\n"
+        "import lmc_repro.cli.session, lmc_repro.config.catalog\n"
         "from lmc_repro.data.status import note_unused\n"
         f"note_unused('cifar100', Path({str(tmp_path)!r}))\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)\n"
@@ -61,7 +61,7 @@ def test_an_unused_data_set_is_noted_without_heavy_imports(tmp_path: Path) -> No
 def test_what_each_module_does_not_import() -> None:
     script = (
         "import sys\n"
-        "import lmc_repro.data.catalog, lmc_repro.data.status\n"
+        "import lmc_repro.config.catalog, lmc_repro.data.status\n"
         "assert not {'torch', 'numpy'} & set(sys.modules)\n"
         "import lmc_repro.data.loaders, lmc_repro.data.prepare\n"
         "assert not {'ffcv', 'numba', 'mlflow', 'dvc', 'sklearn'} & set(sys.modules)\n"

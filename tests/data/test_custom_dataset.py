@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.acquire import Unavailable, fetch
-from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.custom_dataset import Batches, of_dataset, read_unlisted
 from lmc_repro.data.dataset import Dataset, load_dataset, normalise
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.errors import LmcError
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset, normalise
-from lmc_repro.errors import LmcError
 
 
 def split(n: int = 4, value: int = 0) -> Split:

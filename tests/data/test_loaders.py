@@ -16,12 +16,12 @@ import torch
 from helpers import children
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.run import EarlyNoise, Seeds
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.loaders import StackLoader, open_loader
 from lmc_repro.data.order import epoch_order
-from lmc_repro.errors import LmcError
-from lmc_repro.schemas.run import EarlyNoise, Seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +112,7 @@ import torch
 torch.set_num_threads(1)
 from lmc_repro.data.dataset import load_dataset
 from lmc_repro.data.loaders import open_loader
-from lmc_repro.schemas.run import Seeds
+from lmc_repro.config.run import Seeds
 prepared = Path({str(prepared)!r})
 digits = load_dataset(prepared, "digits")
 seeds = [Seeds(trainer=0, loader=0), Seeds(trainer=0, loader=1)]

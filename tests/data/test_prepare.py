@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import lmc_repro.data.prepare as module
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.beton import read_beton
-from lmc_repro.data.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import stratified_half
 from lmc_repro.data.status import note_unused
-from lmc_repro.errors import LmcError
 
 DIGITS_DIGEST = "674b5104ace9494e18dc12f4b31460816d3131f8b9435cf428237fd4f9434829"
 FIELDS = ("images", "labels")

@@ -20,13 +20,13 @@ import torch
 from helpers import children
 from publishers import array, cifar_batch, gzipped_idx, jpeg, numbers, python2_dict, recorded, text, tiny_imagenet
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import CATALOG, DatasetInfo
 from lmc_repro.data.acquire import Unavailable, fetch
-from lmc_repro.data.catalog import CATALOG, DatasetInfo
 from lmc_repro.data.dataset import data_digest, load_dataset, normalise
 from lmc_repro.data.loaders import open_loader
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.errors import LmcError
 
 MIRROR = Path(os.environ.get("LMC_DATA_MIRROR", "/nonexistent"))
 

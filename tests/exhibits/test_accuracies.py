@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import AccuraciesExhibit
 from lmc_repro.exhibits.accuracies import make, show
 from lmc_repro.report.agreement import NOT_COUNTED
-from lmc_repro.schemas.exhibit import AccuraciesExhibit
 
 EXHIBIT = AccuraciesExhibit.model_validate(
     {

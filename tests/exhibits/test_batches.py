@@ -11,13 +11,13 @@ import pytest
 import torch
 from helpers import tiny_dataset
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import BatchesExhibit
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.data.order import epoch_order
-from lmc_repro.errors import LmcError
 from lmc_repro.exhibits import batches
 from lmc_repro.exhibits.batches import draw_batches, make, show
 from lmc_repro.report.agreement import NOT_COUNTED
-from lmc_repro.schemas.exhibit import BatchesExhibit
 
 
 def exhibit(**changes: Any) -> BatchesExhibit:

@@ -16,10 +16,12 @@ from rich.console import Console
 from safetensors.numpy import save
 
 from lmc_repro.cli.views import exhibit
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project
+from lmc_repro.config.load import load_params
+from lmc_repro.config.params import Params
 from lmc_repro.data.prepare import prepare
-from lmc_repro.errors import LmcError
 from lmc_repro.exhibits.exhibit import make_exhibit, read_exhibit
-from lmc_repro.project import Project
 from lmc_repro.report.contents import Report
 from lmc_repro.report.document import report_document
 from lmc_repro.report.html import html_page
@@ -27,8 +29,6 @@ from lmc_repro.report.model import Paragraph, Table
 from lmc_repro.report.terminal import print_section
 from lmc_repro.report.text import markdown
 from lmc_repro.report.write import write_report
-from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.params import Params
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from helpers import PARAMS
 
+from lmc_repro.config.exhibit import ParametersExhibit
+from lmc_repro.config.load import load_params
+from lmc_repro.config.params import Params
 from lmc_repro.exhibits.parameters import make, show
-from lmc_repro.schemas.exhibit import ParametersExhibit
-from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.params import Params
 
 OUTPUT = 64 * 128 * 10 + 10
 BY_HAND = {

@@ -10,13 +10,13 @@ import pytest
 import torch
 from helpers import contents, final_weights, folder_for, run_config, tiny_dataset, train
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.load import validate
+from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, Kind
+from lmc_repro.config.run import RunConfig, Seeds
 from lmc_repro.data.augment import epoch_view, step_draws
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model, network
-from lmc_repro.schemas.load import validate
-from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, Kind
-from lmc_repro.schemas.run import RunConfig, Seeds
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.schedule import learning_rates
 

@@ -16,7 +16,7 @@ PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^`(lmc_repro/[\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 LINES = re.findall(r"^and in `([A-Z]+)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 YAML = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-REGISTRY = "lmc_repro/schemas/registry.py"
+REGISTRY = "lmc_repro/config/registry.py"
 
 
 def test_the_files_of_the_page_are_those_of_the_examples() -> None:

@@ -19,13 +19,13 @@ from ruamel.yaml import YAML
 from lmc_repro.barriers.alignment import permuted, units
 from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.run import MlpConfig
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.errors import LmcError
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
 from lmc_repro.results.read import read_study
 from lmc_repro.results.write import results_files
-from lmc_repro.schemas.run import MlpConfig
 from lmc_repro.training.run_folder import RunFolder
 
 LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"

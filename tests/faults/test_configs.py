@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from small import small_params
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.config.expand import plan_study, validate_all
+from lmc_repro.config.load import load_params, validate
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.devices import require_precision
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.schemas.load import load_params, validate
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.expand import plan_study, validate_all
+from lmc_repro.engine.devices import require_precision
 from lmc_repro.training.resume import Progress
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Child, _Training

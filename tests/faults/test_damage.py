@@ -17,10 +17,10 @@ from publishers import cifar_batch, recorded, tar_gz
 from small import OUT, SOUND, Small, kill, store_faults
 from test_signals import wait_for_epoch
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import CATALOG
 from lmc_repro.data.acquire import fetch
-from lmc_repro.data.catalog import CATALOG
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.errors import LmcError
 from lmc_repro.results.read import read_study
 
 FOUND: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from pathlib import Path
 from figures import LONG, note
 from small import OUT, SOUND, Small, contents, kill, store_faults
 
-from lmc_repro.files import write_atomic
+from lmc_repro.common.files import write_atomic
 
 KILLS = 100 if LONG else 20
 SEED = 20231209

@@ -10,8 +10,8 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, time, weakref
-from lmc_repro.errors import Interrupted
-from lmc_repro.interrupt import listen
+from lmc_repro.common.errors import Interrupted
+from lmc_repro.common.signals import listen
 
 class Thing:
     def __del__(self):
@@ -45,7 +45,7 @@ HALF_IMPORTED = """
 import os, sys
 from lmc_repro import cli
 from lmc_repro.cli import app as module
-from lmc_repro.errors import Interrupted
+from lmc_repro.common.errors import Interrupted
 
 def command():
     if {number}:

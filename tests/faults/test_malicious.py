@@ -19,12 +19,12 @@ from harm import remove, replace
 from publishers import recorded, tar_gz
 from small import Small, contents, rows
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.config.catalog import CATALOG
 from lmc_repro.data.acquire import fetch
-from lmc_repro.data.catalog import CATALOG
 from lmc_repro.data.dataset import load_dataset
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.errors import LmcError
-from lmc_repro.files import sha256_bytes
 from lmc_repro.tracking import server
 from lmc_repro.training.checkpoint import read_checkpoint
 

@@ -12,7 +12,7 @@ from figures import note
 from small import SOUND, Small, kill, store_faults
 from test_signals import GO_ON, wait_for_epoch
 
-from lmc_repro.execution.locks import hold, holder, holder_file, is_held
+from lmc_repro.common.locks import hold, holder, holder_file, is_held
 
 
 def test_two_of_one_study(undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path) -> None:

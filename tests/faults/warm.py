@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 import lmc_repro
-from lmc_repro.numerics import choose_mode, use_one_thread
+from lmc_repro.common.numerics import choose_mode, use_one_thread
 
 OF_OTHERS = (
     "alembic.command", "email.policy", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
@@ -45,13 +45,13 @@ def preload() -> None:
     lmc_repro.data.beton.import_ffcv()  # for `lmc prepare`
     for kind in ("png", "svg"):  # the first figure of a process imports fonts and more
         Figure().savefig(io.BytesIO(), format=kind)
-    lmc_repro.studies.reported.reported_tables()
+    lmc_repro.config.reported.reported_tables()
 
 
 def child(order: dict[str, Any]) -> int:
     """Run the command as `lmc` would, but for: workers are forked, runs are shown in MLflow and saved every epoch."""
     from lmc_repro.cli import main
-    from lmc_repro.execution import local
+    from lmc_repro.engine import local
     from lmc_repro.tracking import Tracker
     from lmc_repro.training import trainer
 

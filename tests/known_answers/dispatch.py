@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lmc_repro.numerics import choose_mode, use_one_thread
+from lmc_repro.common.numerics import choose_mode, use_one_thread
 
 choose_mode("portable")
 import numpy as np  # noqa: E402
@@ -21,6 +21,7 @@ from small_study import DIGESTS, make_plan  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from whole_report import report_of  # noqa: E402
 
+from lmc_repro.config.run import AdamConfig, Seeds  # noqa: E402
 from lmc_repro.data.dataset import load_dataset  # noqa: E402
 from lmc_repro.data.loaders import open_loader  # noqa: E402
 from lmc_repro.data.prepare import prepare  # noqa: E402
@@ -28,7 +29,6 @@ from lmc_repro.exhibits import batches  # noqa: E402
 from lmc_repro.report.pair_figure import path_figure  # noqa: E402
 from lmc_repro.report.write import write_report  # noqa: E402
 from lmc_repro.results.write import write_results  # noqa: E402
-from lmc_repro.schemas.run import AdamConfig, Seeds  # noqa: E402
 from lmc_repro.training.optimizer import Adam  # noqa: E402
 from lmc_repro.training.schedule import cosine  # noqa: E402
 

@@ -11,9 +11,9 @@ from helpers import ADAM, SGD, final_weights, run_config, tiny_dataset, train
 
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.barriers.path import path_curves
-from lmc_repro.files import sha256_bytes
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.numerics import numerics_tag, torch_version
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import numerics_tag, torch_version
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 
 FILE = Path(__file__).with_name("golden.json")

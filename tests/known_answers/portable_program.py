@@ -10,15 +10,15 @@ import json
 import os
 import sys
 
-from lmc_repro.numerics import choose_mode
+from lmc_repro.common.numerics import choose_mode
 
 choose_mode("native" if "native" in sys.argv else "portable")
 import torch  # noqa: E402
 from known_answers import golden  # noqa: E402
 
-from lmc_repro import openblas  # noqa: E402
+from lmc_repro.common import openblas  # noqa: E402
+from lmc_repro.common.numerics import use_one_thread  # noqa: E402
 from lmc_repro.models import products  # noqa: E402
-from lmc_repro.numerics import use_one_thread  # noqa: E402
 
 BETWEEN = "-- a product of torch's own --"
 

@@ -13,9 +13,9 @@ from helpers import PARAMS, final_weights, read_digits, train
 
 from lmc_repro.barriers.barrier import Barriers, barriers
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.config.expand import Choice, plan_study
+from lmc_repro.config.load import load_params
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.load import load_params
-from lmc_repro.studies.expand import Choice, plan_study
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.config.run import MlpConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import MlpConfig
 
 Weights = dict[str, Tensor]
 

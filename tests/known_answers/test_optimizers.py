@@ -10,8 +10,8 @@ import torch
 from helpers import ADAM, SGD, run_config
 from torch import Tensor, nn
 
+from lmc_repro.config.run import RunConfig
 from lmc_repro.models.mlp import Mlp
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.optimizer import build_optimizer, square_root
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.stack import Layout

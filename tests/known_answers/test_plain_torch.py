@@ -16,10 +16,10 @@ from torch import Tensor
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.path import path_curves
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset, Split, data_digest
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import RunConfig
 
 # ADAM divides by the gradient's size: with its usual eps, one that is zero but for rounding decides a step.
 STEADY_ADAM = {**ADAM, "eps": 1e-5}

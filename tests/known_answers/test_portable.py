@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lmc_repro.numerics import is_portable
-from lmc_repro.openblas import CORE_VARIABLE, L2_VARIABLE
+from lmc_repro.common.numerics import is_portable
+from lmc_repro.common.openblas import CORE_VARIABLE, L2_VARIABLE
 
 pytestmark = pytest.mark.skipif(not is_portable(), reason="this CPU has no AVX2, or native numerics are tested")
 
@@ -82,7 +82,7 @@ def test_other_kernels_have_other_bits(usual: dict[str, Any]) -> None:
 )
 def test_the_callers_environment_moves_no_bit(environment: dict[str, str], usual: dict[str, Any]) -> None:
     assert bits(**environment) == usual
-    program = "import os, lmc_repro.openblas as ours; ours.loaded_core(); print(dict(os.environ))"
+    program = "import os, lmc_repro.common.openblas as ours; ours.loaded_core(); print(dict(os.environ))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**ALONE, **environment})
     assert environment.items() <= ast.literal_eval(done.stdout).items()  # it is left as it was
 
@@ -93,11 +93,11 @@ def test_whatever_was_imported_before(first: str) -> None:
     program = f"""
 import {first}
 import numpy; numpy.ones((99, 99)) @ numpy.ones((99, 99))
-from lmc_repro.numerics import choose_mode, numerics_tag
+from lmc_repro.common.numerics import choose_mode, numerics_tag
 choose_mode("portable")
 import torch
 from lmc_repro.models.products import matmul
-from lmc_repro.openblas import loaded_core
+from lmc_repro.common.openblas import loaded_core
 g = torch.Generator().manual_seed(0)
 a, b = torch.empty(2, 70, 500).uniform_(-1, 1, generator=g), torch.empty(2, 500, 33).uniform_(-1, 1, generator=g)
 print(loaded_core(), numerics_tag().split(":")[0], torch.backends.cpu.get_cpu_capability())
@@ -115,8 +115,8 @@ def test_portable_after_torchs_first_operation_is_refused() -> None:
     program = """
 import torch
 torch.ones(3) + 1
-from lmc_repro.errors import LmcError
-from lmc_repro.numerics import choose_mode
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.numerics import choose_mode
 try:
     choose_mode("portable")
     print(torch.backends.cpu.get_cpu_capability())
@@ -130,7 +130,7 @@ except LmcError:
 def test_workers_hold_to_the_mode_that_their_parent_chose() -> None:
     program = """
 import os
-from lmc_repro.numerics import numerics_tag, use_one_thread
+from lmc_repro.common.numerics import numerics_tag, use_one_thread
 use_one_thread()
 import torch
 print(numerics_tag().split(":")[0], torch.backends.cpu.get_cpu_capability())

@@ -17,11 +17,11 @@ from filelock import FileLock
 from small_study import PARAMS, make_plan, write_run
 from trained_store import write_params
 
+from lmc_repro.common.project import Project
+from lmc_repro.config.load import load_params
+from lmc_repro.config.run import RunConfig
 from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
-from lmc_repro.project import Project
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.load import load_params
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training.run_folder import RunFolder
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from commands import lmc
 
+from lmc_repro.common.project import Project
 from lmc_repro.maintenance import doctor, probe
 from lmc_repro.maintenance.doctor import check_data, check_ffcv, check_packages, check_system, check_torch
-from lmc_repro.project import Project
 
 ROOT = Path(__file__).parents[2]
 TORCH = {

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.run import ConvConfig, LocalConfig, MlpConfig
 from lmc_repro.models import dense_equivalent
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import ConvConfig, LocalConfig, MlpConfig
 
 SHAPES = [((1, 4, 4), 2), ((3, 4, 4), 2), ((3, 4, 8), 4), ((2, 6, 3), 3), ((3, 2, 5), 1), ((2, 3, 3), 3)]
 FILTERS = 3

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.run import MlpConfig
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import MlpConfig
 
 
 def config(depth: int, width: int | None = None, **more: object) -> MlpConfig:

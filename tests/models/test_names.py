@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from lmc_repro.config.run import ModelConfig
 from lmc_repro.models.registry import begins_as, network
-from lmc_repro.schemas.run import ModelConfig
 
 PATCHES = {"filters": 8, "kernel": 2}
 

@@ -13,14 +13,14 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmc_repro.data.catalog import DatasetInfo, dataset_info
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
+from lmc_repro.config.run import AttentionConfig, ConvConfig, LocalConfig, ModelConfig
 from lmc_repro.models.attention import Attention
 from lmc_repro.models.base import Model, count_parameters
 from lmc_repro.models.conv import Conv, patches
 from lmc_repro.models.local import Local
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import AttentionConfig, ConvConfig, LocalConfig, ModelConfig
 
 MNIST = dataset_info("mnist")
 SHAPES = [((1, 6, 6), 2), ((3, 4, 6), 2), ((2, 3, 6), 3), ((3, 3, 3), 3), ((2, 2, 3), 1)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lmc_repro.common.numerics import is_portable
 from lmc_repro.models.products import affine, matmul, product
-from lmc_repro.numerics import is_portable
 
 UNIT = 2.0**-24  # half a float32's spacing at 1: the relative error of one rounding
 

@@ -10,10 +10,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lmc_repro.data.catalog import dataset_info
+from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.run import ModelConfig
 from lmc_repro.models.base import Model
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import ModelConfig
 from lmc_repro.training.stack import Layout
 
 # Libraries take other kernels for a matrix and a vector, and for sums over gradients that are not contiguous.

@@ -19,6 +19,7 @@ from whole_report import (
     without_column,
 )
 
+from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
 from lmc_repro.report.cells import SUMMARY, compared_table, grid_table, summary_table
 from lmc_repro.report.contents import Asked, Report, read_report
@@ -28,7 +29,6 @@ from lmc_repro.report.model import Cell, Section
 from lmc_repro.report.overview import overview, part_outcome
 from lmc_repro.report.planned import Planned, total
 from lmc_repro.report.words import paper_name
-from lmc_repro.schemas.exhibit import Claim, Statement
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]
 CLAIM = Claim(

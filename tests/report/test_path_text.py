@@ -7,8 +7,8 @@ import pytest
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.results import MarkResult
+from lmc_repro.config.study import Judgement
 from lmc_repro.report.path_text import path_lines, split_records
-from lmc_repro.schemas.study import Judgement
 
 
 def mark(test: tuple[int, ...], train: tuple[int, ...] = (0, 0, 0)) -> MarkResult:

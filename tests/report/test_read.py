@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
 from lmc_repro.results.read import has_results, read_study
 
 

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 from whole_report import document_of, report_of
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.cells import summary_table
 from lmc_repro.report.contents import Asked, Exhibit, read_report
 from lmc_repro.report.document import report_document
@@ -24,7 +25,6 @@ from lmc_repro.report.planned import Planned
 from lmc_repro.report.terminal import print_block, print_overview, print_study
 from lmc_repro.report.text import csv_table, latex_table, markdown
 from lmc_repro.report.write import write_report
-from lmc_repro.schemas.exhibit import Claim, Statement
 
 VOID = {"meta", "br", "path", "use"}  # of those that the page uses
 LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio", "source", "image", "base"}

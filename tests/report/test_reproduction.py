@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.planned import Planned
 from lmc_repro.report.reproduction import Section, read_parts, reproduction_page
-from lmc_repro.schemas.exhibit import Claim, Statement
 
 PLANNED = tuple(
     Planned(row, column, f"{row}, {column}", paper, "4-layer MLP, width 9", 6, 1.5e14, hours)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from whole_report import make_unequal, report_of
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.exhibit import Claim, Statement
+from lmc_repro.config.load import load_params, validate
+from lmc_repro.config.reported import reported_claim, reported_tables
 from lmc_repro.report.statements import Finding, seed_values, tally
-from lmc_repro.schemas.exhibit import Claim, Statement
-from lmc_repro.schemas.load import load_params, validate
-from lmc_repro.studies.reported import reported_claim, reported_tables
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ import pytest
 import small_study
 from small_results import make_cell
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import VERSION
 from lmc_repro.results.write import results_files, run_record, write_results
-from lmc_repro.schemas.params import Params
-from lmc_repro.studies.expand import plan_study
 
 STATUS = {"diverged_epoch": None, "init_sha256": "a", "order_sha256": "b", "final_sha256": "c", "stack": [2, 2]}
 

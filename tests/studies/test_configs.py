@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from helpers import EXAMPLE, PARAMS
 
-from lmc_repro.data.catalog import CATALOG
-from lmc_repro.errors import LmcError
-from lmc_repro.schemas.load import load_params, read_yaml, validate
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.study import Settings
-from lmc_repro.studies.expand import Choice, plan_study
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.expand import Choice, plan_study
+from lmc_repro.config.load import load_params, read_yaml, validate
+from lmc_repro.config.params import Params
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.study import Settings
 
 
 def params(settings: dict[str, Any], overrides: list[dict[str, Any]] | None = None, **study: Any) -> Params:

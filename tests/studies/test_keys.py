@@ -14,9 +14,9 @@ from helpers import SGD
 from small_study import PARAMS
 
 from lmc_repro.barriers.pair import pair_key
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
-from lmc_repro.studies.expand import plan_study
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
 from lmc_repro.training.fingerprint import run_fingerprint
 
 LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from helpers import run_config
 
-from lmc_repro.project import Project
-from lmc_repro.studies.train import _short_of_disk
+from lmc_repro.common.project import Project
+from lmc_repro.pipeline.train import _short_of_disk
 
 
 def test_a_disk_without_room_for_the_checkpoints_is_told_before_hours(

@@ -12,9 +12,9 @@ SCRIPT = f"""
 import json, os
 from pathlib import Path
 from lmc_repro.cli.progress import listener
-from lmc_repro.execution.local import LocalEngine
-from lmc_repro.schemas.load import load_params
-from lmc_repro.studies.workspace import begin_process
+from lmc_repro.engine.local import LocalEngine
+from lmc_repro.config.load import load_params
+from lmc_repro.pipeline.workspace import begin_process
 
 begin_process(load_params(Path({str(EXAMPLE)!r})), "digits", listener())
 print(json.dumps(list(LocalEngine(1).map(os.getenv, {NAMES!r}))))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_study import make_plan, open_tracker
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.store import import_mlflow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from small_results import make_cell, make_pair
 from small_study import make_plan, open_tracker, write_run
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell
 
 
 def publish(project: Project, cell: Cell, runs: Path) -> str:

@@ -7,7 +7,7 @@ from small_study import fingerprint
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult, PairResult
-from lmc_repro.schemas.plan import Cell, Pair
+from lmc_repro.config.plan import Cell, Pair
 
 
 def make_mark(epoch: float, shift: int, trained: bool = True) -> MarkResult:

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from lmc_repro.files import sha256_file, write_json
-from lmc_repro.project import Project
-from lmc_repro.schemas.base import mark_text
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.run import RunConfig
-from lmc_repro.studies.expand import plan_study
+from lmc_repro.common.files import sha256_file, write_json
+from lmc_repro.common.project import Project
+from lmc_repro.config.base import mark_text
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.fingerprint import run_fingerprint

@@ -12,19 +12,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small_study import make_plan
+from toy_engine import Here
 from trained_store import write_params, write_prepared
 
 from lmc_repro.cli.publish import publish_command
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_file, write_json
+from lmc_repro.common.progress import Lines
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import Choice
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.task import train_task
-from lmc_repro.files import sha256_file, write_json
-from lmc_repro.progress import Lines
-from lmc_repro.project import Project
+from lmc_repro.pipeline import compare, train
+from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.results import write
-from lmc_repro.studies import compare, train
-from lmc_repro.studies.expand import Choice
-from lmc_repro.studies.workspace import Workspace
 from lmc_repro.tracking.store import tracking_uri
 from lmc_repro.training import fingerprint, trainer
 from lmc_repro.training.run_folder import Keep
@@ -42,12 +42,10 @@ def elsewhere(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Make
     def make(keep: Keep) -> Path:
         out = other.root / keep
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "run_stacks", lambda tasks, jobs, tell: [train_task(t, tell) for t in tasks])
-            patch.setattr(compare, "map_tasks", lambda function, tasks, jobs: map(function, tasks))
             for module in (write, fingerprint, trainer):
                 patch.setattr(module, "torch_version", lambda: TORCH)
             places = (out / "runs", out / "results" / "one", other.prepared)
-            w = Workspace(other, make_plan(), *places, 1, "cpu", GPU, Lines(), tracked=False, keep=keep)
+            w = Workspace(other, make_plan(), *places, 1, "cpu", GPU, Lines(), tracked=False, keep=keep, engine=Here())
             train.train_study(w)
             compare.compare_study(w)
         torch.set_deterministic_debug_mode("default")

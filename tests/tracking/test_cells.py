@@ -10,8 +10,8 @@ from mlflow.entities import Run
 from small_results import make_cell
 from small_study import open_tracker
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker, cell_identity
 from lmc_repro.tracking.content import TAG_LIMIT, provenance_tag
 from lmc_repro.tracking.store import tracking_uri

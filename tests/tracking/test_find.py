@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from small_results import make_cell, make_pair
 from small_study import make_plan, open_tracker, write_run
 
-from lmc_repro.errors import LmcError
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking.find import Reader, StoredRun, Wanted
 
 

@@ -11,10 +11,10 @@ import torch
 from small_results import make_cell, make_pair
 from small_study import fingerprint, make_plan, open_tracker, weights, write_run
 
-from lmc_repro.project import Project
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.results.read import read_study
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 
 MARKS = (0, 0.5, 0.75, 1, 4)

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import small_study
-from lmc_repro.cli.runs import list_command, present_of, show_command
 from small_results import make_cell, make_pair
 from small_study import DIGESTS, NUMERICS, write_run
 
-from lmc_repro.project import Project
+from lmc_repro.cli.views import list_, present_of, show
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import plan_study
+from lmc_repro.config.params import Params
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.params import Params
-from lmc_repro.schemas.plan import StudyPlan
-from lmc_repro.studies.expand import plan_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.views import find_shown
 
@@ -55,7 +55,7 @@ def run_study(
 
 def listed(project: Project, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(project.root)
-    list_command("one", None, None, True)
+    list_("one", as_json=True)
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -101,13 +101,13 @@ def test_an_experiment_and_back(
     assert means(found) == {"deep--fast": 3.0, "deep--slow": 0.5}
     assert list(found["remarks"]) == ["deep--slow"]  # one run in both, judged last with the other experiment
     (stranger,) = found["strangers"]
-    show_command(stranger["run_id"], None, True)
+    show(stranger["run_id"], as_json=True)
     assert json.loads(capsys.readouterr().out)["stranger"] == OTHER
-    show_command(found["cells"][0]["run_id"], None, True)
+    show(found["cells"][0]["run_id"], as_json=True)
     assert json.loads(capsys.readouterr().out)["stranger"] is None
     _, (shown,) = find_shown(project, "one", None, None, present_of(project))
     assert (len(shown.pairs), shown.strangers) == (2, {OTHER: 1})
-    list_command("one", None, None, False)
+    list_("one")
     assert f"not shown, {OTHER}: deep--fast {stranger['run_id']}" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_study import make_plan
 
-from lmc_repro.schemas.plan import StudyPlan
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import git_commit, text
 

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from small_results import make_pair
 from small_study import fingerprint, open_tracker, write_run
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 
 FIGURES = {"path.png": b"a picture", "path.svg": b"<svg/>"}

@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 from small_results import make_cell, make_pair
 from small_study import make_plan, open_tracker, write_run
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.find import StoredRun
 from lmc_repro.tracking.project_run import NOTE_LIMIT, project_note

@@ -15,13 +15,13 @@ from trained_store import write_params
 
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.cli import main
-from lmc_repro.errors import Interrupted, LmcError
-from lmc_repro.files import read_json, write_json
-from lmc_repro.project import Project
+from lmc_repro.common.errors import Interrupted, LmcError
+from lmc_repro.common.files import read_json, write_json
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.study import Judgement
+from lmc_repro.pipeline.publish import Published, publish_study
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.study import Judgement
-from lmc_repro.studies.publish import Published, publish_study
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.store import tracking_uri
 

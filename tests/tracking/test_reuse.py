@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from small_study import fingerprint, make_plan, open_tracker, same_cell_elsewhere, weights, write_run
 
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
 
 

@@ -15,12 +15,12 @@ from small_study import DIGESTS, NUMERICS, make_plan, open_tracker, weights, wri
 
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.cli.progress import Lines
-from lmc_repro.errors import LmcError
-from lmc_repro.project import Project
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.study import Judgement
+from lmc_repro.pipeline.publish import publish_study
 from lmc_repro.results.write import write_results
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.schemas.study import Judgement
-from lmc_repro.studies.publish import publish_study
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -11,11 +11,12 @@ import psutil
 import pytest
 from small_study import open_tracker, write_run
 
-from lmc_repro.errors import LmcError
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.processes import is_gone, this_process
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.maintenance.doctor import check_store
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
-from lmc_repro.tracking.store import is_gone, this_process, tracking_uri
+from lmc_repro.tracking.store import tracking_uri
 from lmc_repro.tracking.views import end_stale, survey
 
 

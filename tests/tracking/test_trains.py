@@ -10,11 +10,11 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from small_study import DIGESTS, fingerprint, make_plan, make_rows, open_tracker, weights, write_run
 
-from lmc_repro.errors import LmcError
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import Cell, StudyPlan
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.processes import this_process
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
-from lmc_repro.tracking.store import this_process
 
 METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss", "weights/distance_from_init")
 

@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from small_results import make_pair
 from small_study import open_tracker
 
-from lmc_repro.errors import LmcError
-from lmc_repro.project import Project
-from lmc_repro.schemas.plan import StudyPlan
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.tracking.ui import (
     CELLS_KEY,
     CELLS_VIEW,

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from small_study import PARAMS, make_plan, open_tracker, write_run
 
+from lmc_repro.common.project import Project
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.data.status import write_status
 from lmc_repro.models.registry import build_model
-from lmc_repro.project import Project
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.tracking.store import tracking_uri
 
 

@@ -12,16 +12,16 @@ import torch
 from helpers import ADAM, SGD, contents, folder_for, run_config, tiny_dataset, train, weights_at
 from torch.nn import functional
 
+from lmc_repro.common.files import sha256_file
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.augment import augment, augmentation_sha256, epoch_draws
 from lmc_repro.data.beton import write_beton
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import epoch_order
 from lmc_repro.data.status import write_status
-from lmc_repro.files import sha256_file
 from lmc_repro.models.registry import build_model
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.schemas.run import RunConfig
 from lmc_repro.training import trainer
 from lmc_repro.training.evaluate import evaluate
 from lmc_repro.training.run_folder import RunFolder

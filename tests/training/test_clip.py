@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lmc_repro.schemas.run import ClipConfig
+from lmc_repro.config.run import ClipConfig
 from lmc_repro.training.optimizer import clip
 
 INF, NAN = float("inf"), float("nan")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
 
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.order import epoch_order, epoch_orders
-from lmc_repro.execution.local import Stopped
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.engine.local import Stopped
 from lmc_repro.training import steps, trainer
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.step import TrainStep

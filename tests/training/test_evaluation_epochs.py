@@ -10,13 +10,13 @@ from helpers import ADAM, contents, run_config, tiny_dataset, train, weights_at
 from safetensors.torch import load_file
 
 from lmc_repro.barriers.status import endpoint_status
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.base import marks_within
 from lmc_repro.data.dataset import normalise
 from lmc_repro.data.loaders import open_loader
-from lmc_repro.errors import LmcError
 from lmc_repro.models.registry import build_model
 from lmc_repro.training import steps
 from lmc_repro.training.optimizer import build_optimizer
-from lmc_repro.training.schedule import marks_within
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.trainer import Evaluation

@@ -13,8 +13,8 @@ from helpers import ADAM, SGD, run_config
 from pydantic import BaseModel
 
 from lmc_repro.barriers.pair import pair_key
-from lmc_repro.schemas.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
-from lmc_repro.schemas.run import ModelSettings, OptimizerSettings, RunConfig, StepSettings
+from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
+from lmc_repro.config.run import ModelSettings, OptimizerSettings, RunConfig, StepSettings
 from lmc_repro.training.fingerprint import run_fingerprint
 
 LOCAL = {"kind": "local", "filters": 9, "kernel": 5}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from helpers import ADAM, SGD, run_config
 
-from lmc_repro import numerics
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.common import numerics
+from lmc_repro.config.run import RunConfig
 from lmc_repro.training import fingerprint
 from lmc_repro.training.fingerprint import run_fingerprint
 

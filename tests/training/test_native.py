@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.numerics import PORTABLE
+from lmc_repro.common.numerics import PORTABLE
 
 TESTS = Path(__file__).parent.parent
 ALONE = {name: value for name, value in os.environ.items() if name not in (*PORTABLE, "LMC_NUMERICS")}
@@ -27,12 +27,12 @@ def test_native_stacks(file: str) -> None:
     assert " passed" in done.stdout
 
 
-@pytest.mark.parametrize("chosen", ["from lmc_repro.numerics import choose_mode; choose_mode('native')", ""])
+@pytest.mark.parametrize("chosen", ["from lmc_repro.common.numerics import choose_mode; choose_mode('native')", ""])
 def test_a_process_is_native_where_nobody_has_chosen(chosen: str) -> None:
     lines = [
         "import os, torch",
         chosen,
-        "from lmc_repro.numerics import numerics_tag, use_one_thread",
+        "from lmc_repro.common.numerics import numerics_tag, use_one_thread",
         "use_one_thread()",
         "print(numerics_tag().split(':')[0], os.environ['LMC_NUMERICS'], os.environ['MKL_CBWR'])",
     ]

@@ -8,13 +8,13 @@ import pytest
 import torch
 from helpers import SGD, run_config, tiny_dataset
 
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.run import Precision, RunConfig
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.errors import LmcError
-from lmc_repro.execution.devices import require_precision
+from lmc_repro.engine.devices import require_precision
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.products import affine
 from lmc_repro.models.registry import build_model
-from lmc_repro.schemas.run import Precision, RunConfig
 from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep, products

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from helpers import ADAM, contents, folder_for, run_config, tiny_dataset, train
 
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.execution.local import Stopped
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.engine.local import Stopped
 from lmc_repro.training import trainer
 from lmc_repro.training.resume import Progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder, checkpoint_name

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
 
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset, data_digest
-from lmc_repro.schemas.run import RunConfig
 
 MODELS: dict[str, dict[str, Any]] = {"depth1": {"depth": 1}}
 MODELS |= {f"depth{d}-slope{s}": {"depth": d, "width": 13, "slope": s} for d in (2, 8) for s in (1.0, 0.3, 0.0)}

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from trained_store import write_params, write_prepared
 
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.common.progress import Lines
+from lmc_repro.common.project import Project
+from lmc_repro.config.expand import Choice, plan_study
+from lmc_repro.config.load import load_params
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.numerics import numerics_tag
-from lmc_repro.progress import Lines
-from lmc_repro.project import Project
-from lmc_repro.schemas.load import load_params
-from lmc_repro.studies.compare import compare_study
-from lmc_repro.studies.expand import Choice, plan_study
-from lmc_repro.studies.train import train_study
-from lmc_repro.studies.workspace import Workspace
+from lmc_repro.pipeline.compare import compare_study
+from lmc_repro.pipeline.train import train_study
+from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.tracking.find import Reader, StoredRun
 
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")

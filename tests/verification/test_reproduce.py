@@ -14,8 +14,8 @@ from commands import lmc, refused
 from finished_study import Finished, changed, flipped
 from safetensors.torch import load_file, save_file
 
+from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.data.dataset import Split, data_digest
-from lmc_repro.numerics import numerics_tag
 from lmc_repro.tracking.find import Points, Reader
 
 pytestmark = pytest.mark.slow  # the study is trained first

@@ -12,9 +12,9 @@ import pytest
 import torch
 from helpers import run_config, tiny_dataset, train
 
-from lmc_repro.errors import LmcError
-from lmc_repro.files import json_bytes, sha256_file, write_json
-from lmc_repro.schemas.run import RunConfig
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import json_bytes, sha256_file, write_json
+from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking.content import training_points
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.verification.differences import Finding, differences, explain, values

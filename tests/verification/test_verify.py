@@ -13,7 +13,7 @@ import pytest
 from commands import lmc, refused
 from finished_study import Finished, changed, flipped
 
-from lmc_repro.files import json_bytes
+from lmc_repro.common.files import json_bytes
 from lmc_repro.tracking.find import Points, Reader
 
 pytestmark = pytest.mark.slow  # the study is trained first

@@ -1,0 +1,1 @@
+"""Shared ground: errors, files, locks, signals, numerics, progress, and where a project keeps its files."""

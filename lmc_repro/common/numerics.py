@@ -1,0 +1,107 @@
+"""The numerics mode of this process: one set of bits on every CPU with AVX2 (portable), or this CPU's fastest (native).
+
+Portable products are OpenBLAS's (`lmc_repro.common.openblas`), everything else is torch's at AVX2. Native products are
+MKL's, which takes other branches on another vendor's CPU, so vendor and instruction set are part of that tag.
+
+The libraries read their variables before their first operation and never again, so the mode is set before torch
+computes anything, belongs to the whole process, and is inherited by its workers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.openblas import openblas_tag
+
+Mode = Literal["portable", "native"]
+
+PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2"}
+# Without it MKL may choose kernels by where a matrix lies in memory: a small network has other bits in another stack.
+NATIVE = {"MKL_CBWR": "AUTO"}
+_CHOSEN = "LMC_NUMERICS"
+_mode = os.environ.get(_CHOSEN)  # asked for at every product: a look into the environment takes as long as a small one
+
+# Raised when code that is faster gives other bits in native mode alone (TRAINING_NUMERICS: in both).
+NATIVE_NUMERICS = 2
+
+
+def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
+    """Set the process's mode and return it, with one line of explanation where portable cannot be had."""
+    remark = None
+    if wanted == "portable" and (reason := _not_portable()):
+        wanted, remark = "native", f"numerics: native, for {reason}; bits are this machine's own"
+    if wanted == "portable":
+        os.environ.update(PORTABLE)
+        if (torch := sys.modules.get("torch")) and (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
+            raise LmcError(
+                f"numerics: portable came too late, torch computes with {found} already; choose it before torch's "
+                "first operation, e.g. LMC_NUMERICS=portable in the environment"
+            )
+    else:
+        for name, value in NATIVE.items():
+            os.environ.setdefault(name, value)
+    global _mode
+    os.environ[_CHOSEN] = _mode = wanted
+    return wanted, remark
+
+
+def numerics_tag(device: str = "cpu") -> str:
+    """Return what of this process decides bits, for fingerprints.
+
+    portable:openblas-0.3.34.481.3:Haswell, native:AuthenticAMD:AVX2:2, cuda:<name>. On a GPU a run's bits may depend on
+    the size of its stack too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return f"cuda:{torch.cuda.get_device_name()}"
+    if is_portable():
+        return f"portable:{openblas_tag()}"
+    import torch
+
+    return f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}:{NATIVE_NUMERICS}"
+
+
+def is_portable() -> bool:
+    """Return whether this process's numerics are portable."""
+    return _mode == "portable"
+
+
+def cpu_vendor() -> str:
+    """Return the CPU's vendor as the CPU itself says, e.g. GenuineIntel or AuthenticAMD; its architecture on others."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
+    return next(found, platform.machine().lower())
+
+
+def torch_version() -> str:
+    """Return torch's version without the build suffix, and without importing it."""
+    return version("torch").split("+")[0]
+
+
+def use_one_thread() -> None:
+    """Make torch use one thread in this process; with two, a stack of one has other bits than a larger stack.
+
+    Also holds the process to its mode: workers to their parent's, a notebook to LMC_NUMERICS or else native.
+    """
+    choose_mode("portable" if is_portable() else "native")
+    import torch
+
+    torch.set_num_threads(1)
+    assert torch.get_num_threads() == 1
+
+
+def _not_portable() -> str | None:
+    if sys.platform != "linux" or platform.machine().lower() != "x86_64":
+        return f"{sys.platform} on {platform.machine()} was not tried"
+    flags = Path("/proc/cpuinfo").read_text(errors="replace").split()
+    return None if {"avx2", "fma"} <= set(flags) else "this CPU has no AVX2"

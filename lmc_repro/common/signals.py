@@ -1,0 +1,63 @@
+"""What Ctrl-C and a scheduler's SIGTERM do: work ends in order, and one line says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from lmc_repro.common.errors import Interrupted
+
+GO_ON = "interrupted: run the same command again to go on"
+IMPATIENT_SECONDS = 2.0
+"""A signal that comes sooner after the first is the same wish: a terminal and `mlflow run` each send one."""
+
+_AGAIN_SECONDS = 0.01
+
+
+_first: list[tuple[float, int]] = []  # when a signal came, and which
+
+
+def listen() -> None:
+    """Let both signals raise Interrupted, once; another one, seconds later, ends this process where it stands."""
+    _first.clear()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not _first:
+            _first.append((now, number))
+            raise Interrupted(number)
+        if now - _first[0][0] > IMPATIENT_SECONDS:
+            print(GO_ON, file=sys.stderr, flush=True)
+            os._exit(128 + number)  # workers end with their parent; what they were writing has not taken its name yet
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    _raise_what_was_lost()
+
+
+def received() -> Interrupted | None:
+    """Return the signal that came, if one did: it may have left a library half imported, which then fails otherwise."""
+    return Interrupted(_first[0][1]) if _first else None
+
+
+def _raise_what_was_lost() -> None:
+    """Raise Interrupted again a moment later where Python dropped it: in a weak reference's callback or a `__del__`."""
+    before = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Interrupted):
+            before(lost)
+            return
+        number = lost.exc_value.code - 128
+
+        def again(alarm: int, frame: FrameType | None) -> None:
+            raise Interrupted(number)
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    sys.unraisablehook = hook

@@ -1,0 +1,87 @@
+"""The base of every schema: unknown keys and wrong types are errors, values do not change after validation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from lmc_repro.common.errors import LmcError
+
+SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and does not convert types (a YAML `"60"` is not the number 60)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _whole(value: int | float) -> int | float:
+    return int(value) if value == int(value) else value  # 2.0 and 2 are one mark, and one fingerprint
+
+
+def _increasing(values: tuple[int | float, ...]) -> tuple[int | float, ...]:
+    if any(b <= a for a, b in pairwise(values)):
+        raise ValueError(f"found {list(values)}, must increase strictly")
+    return values
+
+
+# YAML has lists only; a tuple keeps a frozen model hashable.
+Mark = Annotated[int | float, Field(ge=0, allow_inf_nan=False), AfterValidator(_whole)]
+"""A moment of a run in epochs: 0 is the initialisation, 0.5 the middle of the first epoch."""
+Marks = Annotated[tuple[Mark, ...], Field(strict=False, min_length=1), AfterValidator(_increasing)]
+"""Moments at which a run is evaluated and stored, strictly increasing."""
+
+
+def mark_text(mark: float) -> str:
+    """Return a mark as files write it: 2 is `2`, 0.5 is `0.5`, never with an exponent."""
+    return str(int(mark)) if mark == int(mark) else format(Decimal(repr(mark)), "f")
+
+
+def parse_mark(text: str) -> int | float:
+    """Return the mark that a file wrote: `2` is the integer 2, `0.5` a float; ValueError for what is no mark."""
+    mark = float(text)
+    if not math.isfinite(mark) or mark < 0:
+        raise ValueError(f"found {text!r}, a mark is a number of epochs")
+    return _whole(mark)
+
+
+def marks_within(marks: Sequence[float], steps_per_epoch: int) -> dict[int, dict[int, float]]:
+    """Return {epoch (from 0): {steps done in it: mark}} for the marks that are no whole number of epochs.
+
+    A mark m is made after m x steps_per_epoch steps of the run, rounded half up, but at least one step after the epoch
+    began and one before it ends. LmcError where an epoch is a single step, or two marks fall on one step.
+    """
+    found: dict[int, dict[int, float]] = {}
+    for mark in marks:
+        if mark == int(mark):
+            continue
+        epoch = int(mark)
+        if steps_per_epoch < 2:
+            raise LmcError(
+                f"evaluate_at: mark {mark_text(mark)}: an epoch is one step here, there is nothing within it; give "
+                "whole epochs"
+            )
+        # Decimal: 0.145 x 100 is 14.5, though not in floating point
+        exact = (Decimal(repr(mark)) - epoch) * steps_per_epoch
+        step = min(max(int(exact.quantize(Decimal(1), ROUND_HALF_UP)), 1), steps_per_epoch - 1)
+        there = found.setdefault(epoch, {})
+        if step in there:
+            raise LmcError(
+                f"evaluate_at: marks {mark_text(there[step])} and {mark_text(mark)} both fall on step {step} of "
+                f"{steps_per_epoch} in epoch {epoch + 1}; leave one out"
+            )
+        there[step] = mark
+    return found
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text, and so equal hashes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,253 @@
+"""params.yaml -> cells -> runs: which configs and which seeds a study comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations
+from math import ceil, floor
+from typing import Any, TypeVar
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.base import marks_within
+from lmc_repro.config.catalog import CATALOG, DatasetInfo
+from lmc_repro.config.own_code import own_object
+from lmc_repro.config.params import Params
+from lmc_repro.config.path import PathConfig
+from lmc_repro.config.plan import Cell, Pair, StudyPlan
+from lmc_repro.config.reported import reported_barrier
+from lmc_repro.config.resolve import run_template
+from lmc_repro.config.run import EarlyNoise, RunConfig, Seeds
+from lmc_repro.config.study import PairKind, ProfileConfig, Settings, StudyConfig
+
+V = TypeVar("V")
+NOTHING = Settings()
+
+
+class NoCells(LmcError):
+    """A profile leaves out every cell of a study, or all that were chosen."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the command line narrows or changes; None leaves the file's value.
+
+    `settings` win over all that the file says of a cell; `move_to` is worked out from dataset.
+    """
+
+    profile: str | None = None
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    pairs: int | None = None
+    replicas: int | None = None
+    epochs: int | None = None
+    dataset: str | None = None
+    width: int | None = None
+    device: str | None = None
+    settings: Settings = NOTHING
+    move_to: str | None = None
+
+
+def plan_study(params: Params, study: str, choice: Choice | None = None) -> StudyPlan:
+    """Return the cells of `study` under the chosen profile; LmcError for a name or a combination that cannot be.
+
+    A data set that the command line chooses narrows a study to the cells on it; a study that has none is moved to it.
+    """
+    choice = choice or Choice()
+    profile_key = choice.profile or params.profile
+    profile = _pick(params.profiles, profile_key, "profiles", "--profile")
+    config = _pick(params.studies, study, "studies", "STUDY")
+    places = _places(study, config, profile, choice)
+    if choice.dataset is not None:
+        _pick(CATALOG, choice.dataset, "the data sets", "--dataset")
+        own = {place: _settings(study, config, profile, *place, choice).dataset for place in places}
+        on_it = [place for place in places if own[place] == choice.dataset]
+        if on_it:
+            places = on_it
+        else:
+            choice = replace(choice, move_to=choice.dataset)
+    cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row, column in places)
+    plan = StudyPlan(study, profile_key, config, profile, cells)
+    for name in plan.callbacks:
+        if not callable(own_object(name)):
+            raise LmcError(f"params.yaml: callbacks: {name} is no function")
+    return plan
+
+
+def validate_all(params: Params) -> list[StudyPlan]:
+    """Return every study under the active profile, resolved, so that a mistake shows before any work is done."""
+    return [plan_study(params, study) for study in params.studies]
+
+
+def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Choice) -> list[tuple[str, str]]:
+    """Return the (row, column) keys of the cells that there are under this profile."""
+    rows = _narrow(config.rows, choice.rows, "--row", study)
+    columns = _narrow(config.columns, choice.columns, "--column", study)
+    places = [(row, column) for row in rows for column in columns]
+    drops = [override for override in profile.overrides if override.drop]
+    dropped = {place: override for place in places for override in drops if override.covers(study, *place)}
+    if len(dropped) == len(places):
+        why = "; ".join(sorted({str(override.why) for override in dropped.values()}))
+        raise NoCells(f"studies.{study}: this profile has none of these cells ({why}); choose others or a --profile")
+    return [place for place in places if place not in dropped]
+
+
+def _cell(
+    study: str, config: StudyConfig, profile_key: str, profile: ProfileConfig, row: str, column: str, choice: Choice
+) -> Cell:
+    where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
+    settings = _settings(study, config, profile, row, column, choice)
+    if settings.dataset not in CATALOG:
+        found = "is missing; set it in the study's base" if settings.dataset is None else f"found {settings.dataset!r}"
+        raise LmcError(f"{where}: dataset: {found}, allowed: {', '.join(CATALOG)}")
+    info = CATALOG[settings.dataset]
+    if info.name not in profile.datasets:
+        raise LmcError(
+            f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
+        )
+    template = run_template(settings, profile, info, where)
+    _check_marks(template, info, where)
+    kind = settings.pair or config.pair
+    if kind == "noise":
+        _check_noise(settings, template, info, where)
+    count, replicas = choice.pairs or settings.pairs or profile.pairs, choice.replicas or profile.replicas
+    return Cell(
+        key=f"{row}--{column}",
+        row=row,
+        column=column,
+        row_label=_label(profile, study, config.rows[row].label, row=row),
+        column_label=_label(profile, study, config.columns[column].label, column=column),
+        config=template,
+        pair_kind=kind,
+        pairs=_pairs(template, kind, count, replicas, settings.share_noise_until, where),
+        loader=settings.loader or profile.loader,
+        paper=reported_table(config)[row, column],
+        uses=_uses(study, config, profile, row, column, choice),
+        path=_path(settings, where),
+    )
+
+
+def _path(settings: Settings, where: str) -> PathConfig:
+    """Return how the paths of a cell are made, with all that it names found; LmcError that begins with `where`."""
+    given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
+    try:
+        return PathConfig(**given).pinned()
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
+
+
+def _uses(
+    study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
+) -> tuple[str, ...]:
+    """Return the dotted paths of the profile's hyper-parameters that the cell resolves to."""
+    settings = _settings(study, config, profile, row, column, choice)
+    own = _settings(study, config, profile.model_copy(update={"settings": NOTHING}), row, column, choice).given()
+    kept = {f"settings.{name}" for name in profile.settings.given() if name not in own} | {f"batches.{settings.batch}"}
+    optimizer = f"optimizers.{settings.optimizer}."
+    return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
+
+
+def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
+    """LmcError where a mark within an epoch falls on no step of its own."""
+    batches = Fraction(info.n_train, template["batch_size"])
+    try:
+        marks_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
+
+
+def _check_noise(settings: Settings, template: dict[str, Any], info: DatasetInfo, where: str) -> None:
+    """LmcError where the two runs of a pair would be one and the same."""
+    if template["batch_size"] >= info.n_train and template["data"]["augment"] is None:
+        raise LmcError(
+            f"{where}: batch size {template['batch_size']} holds all {info.n_train} training images of {info.name}: "
+            "no SGD noise: same batches; choose a smaller batch"
+        )
+    if (shared := settings.share_noise_until) is not None and not 0 < shared < template["epochs"]:
+        raise LmcError(
+            f"{where}: share_noise_until: found {shared}, allowed: 1 to {template['epochs'] - 1} (no SGD noise is left "
+            f"where all {template['epochs']} epochs share it)"
+        )
+
+
+def _label(profile: ProfileConfig, study: str, label: str, **place: str) -> str:
+    for override in profile.overrides:
+        here = study in override.study and all(key in (getattr(override, axis) or ()) for axis, key in place.items())
+        if override.label is not None and here:
+            label = override.label
+    return label
+
+
+def reported_table(config: StudyConfig) -> dict[tuple[str, str], dict[str, float] | None]:
+    """Return the barriers that the paper prints, by (row, column) key: points; None where it prints nothing."""
+    return {
+        (row, column): reported_barrier(config.reported, config.rows[row].reported, config.columns[column].reported)
+        for row in config.rows
+        for column in config.columns
+    }
+
+
+def _settings(
+    study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
+) -> Settings:
+    settings = config.base.over(profile.settings)
+    settings = config.columns[column].over(config.rows[row].over(settings))
+    for override in profile.overrides:
+        if override.covers(study, row, column):
+            settings = override.set.over(settings)
+    if dataset := choice.move_to or profile.replace_dataset:
+        settings = Settings(dataset=dataset).over(settings)
+    settings = choice.settings.over(settings)
+    if choice.width is not None:
+        settings = Settings(width=choice.width).over(settings)
+    if choice.epochs is not None:
+        marks = [mark for mark in settings.evaluate_at or () if mark < choice.epochs]
+        settings = Settings(epochs=choice.epochs, evaluate_at=(*marks, choice.epochs)).over(settings)
+    return settings
+
+
+def _pairs(
+    template: dict[str, Any], kind: PairKind, count: int, replicas: int, shared: int | None, where: str
+) -> tuple[Pair, ...]:
+    """Return the pairs of each trainer seed: noise pairs share it, init pairs do not."""
+    if kind == "init" and replicas != 2:
+        raise LmcError(
+            f"{where}: replicas: found {replicas}, allowed: 2 (the runs of an init pair share no trainer seed)"
+        )
+    pairs = []
+    for j in range(count):
+        first = replicas * j
+        runs = [
+            _run(template, trainer=j if kind == "noise" else first + i, noise=first + i, early=first, until=shared)
+            for i in range(replicas)
+        ]
+        for a, b in combinations(range(replicas), 2):
+            name = f"{j}" if replicas == 2 else f"{j}-{a}-{b}"
+            pairs.append(Pair(name=name, trainer_seed=runs[a].seeds.trainer, runs=(runs[a], runs[b])))
+    return tuple(pairs)
+
+
+def _run(template: dict[str, Any], trainer: int, noise: int, early: int, until: int | None) -> RunConfig:
+    """Return a run whose loader and augmentation seeds are `noise`, and `early` before epoch `until`."""
+    augmented = template["data"]["augment"] is not None
+    # The run whose own noise is the shared one is the plain run: equal configs stay equal.
+    shared = EarlyNoise(until=until, loader=early, augmentation=early if augmented else None) if until else None
+    seeds = Seeds(
+        trainer=trainer,
+        loader=noise,
+        augmentation=noise if augmented else None,
+        early=shared if early != noise else None,
+    )
+    return RunConfig.model_validate({**template, "seeds": seeds})
+
+
+def _pick(table: dict[str, V], key: str, place: str, option: str) -> V:
+    if key not in table:
+        raise LmcError(f"{option}: found {key!r}, allowed: {', '.join(table)} (params.yaml: {place})")
+    return table[key]
+
+
+def _narrow(axis: dict[str, V], keys: tuple[str, ...], option: str, study: str) -> list[str]:
+    for key in keys:
+        _pick(axis, key, f"studies.{study}", option)
+    return [key for key in axis if not keys or key in keys]

@@ -1,0 +1,148 @@
+"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.params import Params
+from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
+from lmc_repro.config.run import ModelSettings, OptimizerSettings, StepSettings
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_params(path: Path) -> Params:
+    """Return the validated params.yaml at `path`; LmcError with one line for anything that is wrong with it."""
+    return validate(Params, read_yaml(path), path.name)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the plain values of a YAML 1.2 file, as DVC reads it (so that 1e-8 is a number)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LmcError(f"{path}: cannot be read ({error}); restore it, e.g. git checkout -- {path.name}") from None
+    return parse_yaml(text, path.name)
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return the plain values of a YAML 1.2 text; LmcError that begins with `name`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = " ".join(str(error.problem or error.context or "not YAML").split())
+        raise LmcError(f"{name}{where}: not valid YAML ({problem})") from None
+    except YAMLError as error:
+        raise LmcError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def validate(model: type[M], value: Any, name: str) -> M:
+    """Return `value` as a `model`; `name` is the file that the error line begins with."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        # A misspelled key is also a missing one: the spelling is what to tell.
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise LmcError(f"{name}: {_line(model, value, errors[0])}{more}") from None
+
+
+def _line(model: type[BaseModel], value: Any, error: Any) -> str:
+    path = error["loc"]
+    loc = [part for i, part in enumerate(path) if part != "[key]" and not _is_tag(path, i)]
+    where = ".".join(str(part) for part in loc) or "the whole file"
+    found, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = _fields_at(model, value, error["loc"][:-1])
+        close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{where}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{where}: missing; add this key"
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{where}: {message}" if loc else message
+    if kind == "union_tag_invalid":
+        return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
+    if kind == "kind_missing":
+        return f"{where}.kind: missing; allowed: {context['allowed']}"
+    if kind == "union_tag_not_found":
+        return f"{where}.kind: missing; allowed: {', '.join(map(repr, _tags(error['loc'])))}"
+    if kind == "string_pattern_mismatch":
+        return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
+    if kind == "literal_error":
+        return f"{where}: found {found!r}, allowed: {context['expected']}"
+    allowed = error["msg"].removeprefix("Input should be ")
+    return f"{where}: found {found!r}, allowed: {allowed}"
+
+
+_TABLES = {"exhibits": ("parameters", "batches", "accuracies")}
+"""Tags of the unions that stand in every entry of a table."""
+
+
+def _is_tag(loc: tuple[Any, ...], i: int) -> bool:
+    """Whether part `i` names the branch of a union, and so is no key of the file."""
+    return loc[i] in _tags(loc[:i])
+
+
+def _tags(loc: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the tags of the union at `loc`, none where there is no union."""
+    return _TABLES.get(str(("", "", *loc)[-2]), ())
+
+
+_OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
+"""What stands in an annotation for any kind of a table."""
+
+
+def _fields_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> list[str]:
+    """Return the keys allowed at `loc` of `value`, by walking the models' annotations."""
+    here: Any = model
+    for i, part in enumerate(loc):
+        options = _models(here, value)
+        if not _is_tag(loc, i):
+            value = _inside(value, part)
+        if len(options) > 1:  # a union: the location names the branch by its tag
+            here = next((o for o in options if o.model_fields["kind"].annotation == Any or _tag(o) == part), options[0])
+        elif options and part in options[0].model_fields:
+            here = options[0].model_fields[part].annotation
+        elif get_origin(here) is dict:
+            here = get_args(here)[1]
+        elif get_origin(here) is tuple:
+            here = get_args(here)[0]
+    options = _models(here, value)
+    return list(options[0].model_fields) if options else []
+
+
+def _inside(value: Any, part: Any) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
+    if get_origin(annotation) is Annotated:
+        return _models(get_args(annotation)[0], value)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [m for option in get_args(annotation) for m in _models(option, value)]
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return []
+    if table := _OPEN.get(annotation):
+        kind = _inside(value, "kind")
+        return [settings_class(table, kind)] if isinstance(kind, str) and kind in table else [annotation]
+    return [annotation]
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    return get_args(model.model_fields["kind"].annotation)[0]

@@ -1,0 +1,67 @@
+"""All of params.yaml, validated before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field, model_validator
+
+from lmc_repro.config.base import Strict
+from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
+from lmc_repro.config.study import Key, ProfileConfig, StudyConfig
+
+
+class DataPlace(Strict):
+    """Where publishers' files may lie already: a folder in torchvision's layout (LMC_DATA_MIRROR wins)."""
+
+    mirror: str | None = None
+
+
+class Params(Strict):
+    """The whole file: the active profile, all profiles, all studies, all exhibits."""
+
+    profile: Key
+    data: DataPlace = DataPlace()
+    profiles: dict[Key, ProfileConfig] = Field(min_length=1)
+    studies: dict[Key, StudyConfig] = Field(min_length=1)
+    exhibits: dict[Key, ExhibitConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _profile_exists(self) -> Params:
+        if self.profile not in self.profiles:
+            raise ValueError(f"profile: found {self.profile!r}, allowed: {', '.join(self.profiles)}")
+        for key, profile in self.profiles.items():
+            for i, override in enumerate(profile.overrides):
+                where = f"profiles.{key}.overrides.{i}"
+                _known(override.study, self.studies, f"{where}.study")
+                for study in override.study:
+                    _known(override.row or (), self.studies[study].rows, f"{where}.row")
+                    _known(override.column or (), self.studies[study].columns, f"{where}.column")
+        return self
+
+    @model_validator(mode="after")
+    def _exhibits_name_what_there_is(self) -> Params:
+        for key, exhibit in self.exhibits.items():
+            where = f"exhibits.{key}"
+            if key in self.studies:
+                raise ValueError(f"{where}: a study has this name, and both write to results/{key}; choose another")
+            if isinstance(exhibit, BatchesExhibit) or exhibit.study is None:
+                continue
+            study = self.studies.get(exhibit.study)
+            if study is None:
+                raise ValueError(f"{where}.study: found {exhibit.study!r}, allowed: {', '.join(self.studies)}")
+            if isinstance(exhibit, AccuraciesExhibit):
+                for name, wanted, there in (
+                    ("rows", exhibit.rows, study.columns),
+                    ("columns", exhibit.columns, study.rows),
+                ):
+                    for place in wanted:
+                        if place not in there:
+                            raise ValueError(f"{where}.{name}: found {place!r}, allowed: {', '.join(there)}")
+        return self
+
+
+def _known(keys: Iterable[str], there: Iterable[str], where: str) -> None:
+    for key in keys:
+        if key not in there:
+            raise ValueError(f"{where}: found {key!r}, allowed: {', '.join(there)}")

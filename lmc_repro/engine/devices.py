@@ -1,0 +1,32 @@
+"""The device that computes a study, and the numbers that it can multiply in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.run import RunConfig
+
+
+def resolve_device(wanted: str) -> str:
+    """Return cpu or cuda for auto, cpu or cuda; LmcError for another word, or if cuda is wanted and not there."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise LmcError(f"--device: found {wanted!r}, allowed: auto, cpu, cuda")
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise LmcError("--device cuda: torch sees no GPU here; use --device cpu")
+    return "cpu"
+
+
+def require_precision(configs: Iterable[RunConfig], device: str) -> None:
+    """LmcError where a CPU is asked for a GPU's products: it has no tf32, and its bf16 would be slow and other bits."""
+    found = sorted({config.precision for config in configs} - {"float32"})
+    if found and not device.startswith("cuda"):
+        raise LmcError(
+            f"precision: found {', '.join(found)}, allowed on a CPU: float32; use --device cuda, or leave precision out"
+        )

@@ -1,1 +1,0 @@
-"""Execution: from runs to stacks, from stacks to processes, and what it will cost."""

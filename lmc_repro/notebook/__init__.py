@@ -1,0 +1,1 @@
+"""Training, measuring and plotting in a notebook; barriers of one's own weights."""

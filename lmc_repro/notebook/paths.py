@@ -1,0 +1,119 @@
+"""Pairs of trainings and pictures of paths, for notebooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmc_repro.barriers.alignment import Alignment
+from lmc_repro.barriers.alignment import none as as_it_is
+from lmc_repro.barriers.barrier import curve_barriers
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.measure import measure_on
+from lmc_repro.barriers.methods import PathMethods
+from lmc_repro.barriers.pair import pair_task
+from lmc_repro.barriers.repair import Repair
+from lmc_repro.barriers.repair import none as unrepaired
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import write_atomic
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.notebook.compare_runs import End, check_pair, last_epoch
+from lmc_repro.notebook.runs import Run, one_thread
+from lmc_repro.report.pair_figure import curves_figure
+from lmc_repro.tracking.find import TrackedRun
+from lmc_repro.training.checkpoint import Checkpoint, encode
+from lmc_repro.training.evaluate import PathMetric
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that notebooks show and that `save` writes, as PNG or SVG."""
+
+    png: bytes
+    svg: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, whose name ends with .png or .svg."""
+        target = require_picture(Path(path))
+        write_atomic(target, self.png if target.suffix == ".png" else self.svg)
+
+
+def require_picture(path: Path) -> Path:
+    """Return the path of a picture; LmcError if its name ends with neither .png nor .svg."""
+    if path.suffix not in (".png", ".svg"):
+        raise LmcError(f"{path}: found {path.suffix!r}, allowed: .png, .svg")
+    return path
+
+
+def measure_pair(
+    a: Run,
+    b: Run,
+    dataset: Dataset,
+    points: int = 11,
+    *,
+    align: Alignment = as_it_is,
+    repair: Repair = unrepaired,
+    metrics: Sequence[PathMetric] = (),
+) -> PairResult:
+    """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
+
+    Args:
+        a: The run at alpha 0.
+        b: The run at alpha 1.
+        dataset: The data that both saw.
+        points: The number of alphas, both ends included.
+        align: Moves the weights of `b` before the path is drawn, without changing their function.
+        repair: Moves the weights at every inner point.
+        metrics: Each becomes a column of the curves.
+
+    Returns:
+        Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
+
+    Raises:
+        LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
+            alignment changed the function.
+    """
+    first, second = _end(a), _end(b)
+    check_pair(first, second, len(dataset.train))
+    if (seen := a.status["data_digest"]) != dataset.digest:
+        digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
+        raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
+    ends = first.with_last(_file(a)), second.with_last(_file(b))
+    task = pair_task("0", ends, Path(), points, epochs=last_epoch(first, second))
+    with one_thread():
+        return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
+
+
+def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> Picture:
+    """Return the picture of a pair, or of curves: error in percent over alpha, chords dotted, barriers upright.
+
+    Curves stand under `test`, `train` or both, and are all given a barrier: whether their ends are trained networks
+    is not asked.
+    """
+    if isinstance(path, PairResult):
+        curves, found, note = path.final.curves, path.final.barriers, ""
+        if found is None:
+            note = f"no barrier: endpoints {' and '.join(path.final.status)}"
+        return Picture(**curves_figure(curves, found, f"{title}\n{note}"))
+    if not path or set(path) - set(SPLITS):
+        raise LmcError(f"plot_path: found {', '.join(path) or 'nothing'}, allowed: a pair, or curves of test and train")
+    judged = {split: curve_barriers(curve) for split, curve in path.items()}
+    return Picture(**curves_figure(path, judged, f"{title}\n"))
+
+
+def _file(run: Run) -> Checkpoint:
+    """Return a run's weights as if they had been read."""
+    tensors = {name: tensor.contiguous() for name, tensor in run.weights.items()}
+    return Checkpoint(Path(run.fingerprint), encode(tensors), "train again")
+
+
+def _end(run: Run) -> End:
+    """Return a run as a store would hold it."""
+    there = TrackedRun(run.fingerprint, run.fingerprint, {}, run.status, {}, "", "")
+    return End(there, run.config)

@@ -1,0 +1,1 @@
+"""The steps over a study: train, compare, publish."""

@@ -1,0 +1,176 @@
+"""Compares the runs of a study: pairs them, measures the paths between their weights, judges the cells.
+
+With tracking the weights are those that MLflow holds, after publishing what it lacks; without, those of the working
+store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
+from lmc_repro.barriers.results import CellResult, PairResult
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.progress import part
+from lmc_repro.config.plan import Cell, Pair
+from lmc_repro.engine.local import LocalEngine
+from lmc_repro.pipeline.publish import figure_title, log_result, publish_trainings
+from lmc_repro.pipeline.train import members
+from lmc_repro.pipeline.workspace import Workspace
+from lmc_repro.report.pair_figure import DrawnTask, measure_and_draw
+from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
+from lmc_repro.results.write import run_record, write_results
+from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.find import TrackedRun
+from lmc_repro.training.checkpoint import Checkpoint
+from lmc_repro.training.run_folder import RunFolder
+
+Images = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A pair of a cell, its runs' fingerprints, and its key."""
+
+    cell: Cell
+    pair: Pair
+    fingerprints: tuple[str, str]
+    key: str
+
+
+def compare_study(workspace: Workspace) -> dict[str, CellResult]:
+    """Pair the runs of every cell, measure the paths, log them to MLflow if it is tracked, write the results folder.
+
+    What MLflow lacks of `runs` is published first, so a deleted store is rebuilt and nothing is trained.
+
+    Returns:
+        The result of each cell, by its key.
+
+    Raises:
+        LmcError: A run is missing or damaged in either place.
+    """
+    w = workspace
+    cells, digests, not_run = w.available()
+    runs = members(w, cells, digests)
+    folders = {member.config: RunFolder(w.runs / member.fingerprint) for member in runs}
+    for member in runs:
+        _require_whole(w, member.cell, folders[member.config])
+    statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
+    found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
+    jobs = []
+    for cell in cells:
+        for pair in cell.pairs:
+            first, second = (folders[config].fingerprint for config in pair.runs)
+            key = pair_key((first, second), w.plan.profile_config.points, w.tag, cell.path)
+            jobs.append(_Job(cell, pair, (first, second), key))
+    with ExitStack() as stack:
+        tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
+        if tracker is not None:
+            # Two cells of a study may need the same run, in a noise and in an init pair: each has it in MLflow.
+            everywhere = [member for cell in cells for member in members(w, [cell], digests)]
+            publish_trainings(tracker, everywhere, w.runs, w.listener)
+
+        def task_of(job: _Job) -> PairTask:
+            ends = _tracked_ends(tracker, job, statuses) if tracker is not None else _stored_ends(w, job)
+            points = w.plan.profile_config.points
+            return pair_task(job.pair.name, ends, w.prepared, points, device=w.device, path=job.cell.path)
+
+        with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
+            for job, result, images in _measure(w, jobs, task_of, statuses):
+                if tracker is not None:
+                    log_result(tracker, job.cell, job.key, result, images)
+                found[job.cell.key].append(result)
+                w.listener.advance(1, job.cell.key)
+        judgement = w.plan.profile_config.judgement
+        results = {cell.key: judged_cell(cell.config, judgement, found[cell.key]) for cell in cells}
+        if tracker is not None:
+            for cell in cells:
+                tracker.finish_cell(cell, results[cell.key])
+            if remark := tracker.link_project_run(cells):
+                w.listener.line(remark)
+    records = [run_record(folders[m.config], m.cell.key, m.config, statuses[m.fingerprint]) for m in runs]
+    write_results(w.results, w.plan, results, records, digests, not_run, w.tag, w.device)
+    return results
+
+
+def link_study(workspace: Workspace) -> None:
+    """Lead from the MLflow project's run that started us, if one did, to a study's cells as they stand in MLflow."""
+    cells, digests, _ = workspace.available()
+    with Tracker.open(workspace.project, workspace.plan, digests, workspace.tag) as tracker:
+        if remark := tracker.link_project_run(cells):
+            workspace.listener.line(remark)
+
+
+def _require_whole(workspace: Workspace, cell: Cell, folder: RunFolder) -> None:
+    if not folder.is_complete():
+        raise LmcError(
+            f"{folder.path}: no finished run of cell {cell.key}; run `lmc train {workspace.plan.study}` first"
+        )
+    if damage := folder.damage():
+        raise LmcError(damage)
+
+
+def _measure(
+    workspace: Workspace,
+    jobs: list[_Job],
+    task_of: Callable[[_Job], PairTask],
+    statuses: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[_Job, PairResult, Images | None]]:
+    """Yield every pair's result: measured before and still in the working store, or measured now and drawn.
+
+    The weights are read, and so checked, in either case.
+    """
+    store = workspace.project.working / "pairs"
+    known: dict[str, PairResult] = {}
+    asked: deque[_Job] = deque()
+    images: dict[tuple[str, str], Images] = {}  # of the cell that it was measured for; another may have the same pair
+
+    def tasks() -> Iterator[DrawnTask]:
+        for job in jobs:
+            task = task_of(job)
+            result = load_pair(store, job.key, job.cell.config, statuses)
+            if result is None:
+                asked.append(job)
+                yield DrawnTask(task, figure_title(job.cell, job.pair.name) if workspace.tracked else None)
+            else:
+                known[job.key] = result
+
+    jobs_here = workspace.jobs if workspace.device == "cpu" else 1  # processes would share one GPU's memory
+    measured = (workspace.engine or LocalEngine(jobs_here)).map(measure_and_draw, tasks())
+    for job in jobs:
+        while job.key not in known and (drawn := next(measured, None)) is not None:
+            done = asked.popleft()
+            known[done.key], images[done.cell.key, done.pair.name] = drawn
+            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key], done.cell.path.align):
+                raise LmcError(problem)
+            store_pair(store, done.key, known[done.key])
+        result = dataclasses.replace(known[job.key], pair=job.pair.name)
+        yield job, result, images.pop((job.cell.key, job.pair.name), None)
+
+
+def _tracked_ends(tracker: Tracker, job: _Job, statuses: Mapping[str, Mapping[str, Any]]) -> tuple[PairEnd, PairEnd]:
+    """Return a pair's runs with the weights that MLflow holds."""
+    tracked = tracker.runs(job.cell, job.fingerprints)
+    ends = []
+    for fingerprint, config in zip(job.fingerprints, job.pair.runs, strict=True):
+        if (run := tracked.get(fingerprint)) is None:
+            raise LmcError(
+                f"MLflow holds no finished run {fingerprint} of cell {job.cell.key}; delete mlflow.db and compare again"
+            )
+
+        def weights(epoch: float, run: TrackedRun = run) -> Checkpoint:
+            return tracker.checkpoint(run, epoch)
+
+        ends.append(PairEnd(fingerprint, config, statuses[fingerprint], weights))
+    return ends[0], ends[1]
+
+
+def _stored_ends(workspace: Workspace, job: _Job) -> tuple[PairEnd, PairEnd]:
+    """Return a pair's runs with the weights of the working store, which keeps all of them."""
+    first, second = (PairEnd.of(RunFolder(workspace.store / name)) for name in job.fingerprints)
+    return first, second

@@ -1,0 +1,184 @@
+"""Fills a tracking store from a study's files alone: nothing is trained, nothing measured, no data set is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc_repro.barriers.pair import EVALUATION_NUMERICS, pair_key
+from lmc_repro.barriers.results import PairResult
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.progress import part
+from lmc_repro.common.project import Project
+from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.run import RunConfig
+from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
+from lmc_repro.pipeline.runs import Member
+from lmc_repro.pipeline.workspace import Listener
+from lmc_repro.report.pair_figure import path_figure
+from lmc_repro.results.pairs import judged_cell, judged_pair
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import StudyResults
+from lmc_repro.tracking import Tracker
+from lmc_repro.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many runs of the store (trainings, pairs, cells) were made or mended, and how many stood there already."""
+
+    published: int
+    there: int
+
+    def __str__(self) -> str:
+        return f"published {self.published}, there {self.there}"
+
+
+def publish_carried(project: Project, plan: StudyPlan, folder: Path, listener: Listener) -> Published:
+    """Bring the store up to a folder that `lmc run --no-tracking` wrote anywhere, after checking all of it.
+
+    Raises:
+        LmcError: Before anything is written: a file is damaged, missing, added, or not what params.yaml asks for.
+    """
+    study = carried_study(folder)
+    check_carried(project, plan, folder, study)
+    return _publish(project, plan, folder / "runs", folder / "results" / study.study, study, listener, carried=folder)
+
+
+def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, listener: Listener) -> Published:
+    """Bring the store up to what the folders hold: trainings of `runs`, pairs and cells of `results`, the view.
+
+    What is there, by fingerprint and content, is left alone, so that a call that was cut off is completed by the next.
+
+    Raises:
+        LmcError: There are no finished runs, a file is damaged, or the results are of runs not in params.yaml.
+    """
+    study = read_study(results) if has_results(results) else None
+    published = _publish(project, plan, runs, results, study, listener)
+    if study is None:
+        listener.line(f"{results}: no results, so no pairs and cells; run `dvc pull`, or `lmc compare {plan.study}`")
+    return published
+
+
+def _publish(
+    project: Project,
+    plan: StudyPlan,
+    runs: Path,
+    results: Path,
+    study: StudyResults | None,
+    listener: Listener,
+    carried: Path | None = None,
+) -> Published:
+    folders = _folders(runs)
+    everywhere = [
+        Member(cell, config, folders[config].fingerprint)
+        for cell in plan.cells
+        for config in cell.runs
+        if config in folders
+    ]
+    known = {member.config for member in everywhere}
+    if not known:
+        what = f"{plan.study}, profile {plan.profile}"
+        raise LmcError(f"{runs}: no finished run of {what}; run `dvc pull`, `dvc repro` or `lmc run {plan.study}`")
+    if others := len(folders) - len(known):
+        listener.line(f"{runs}: {others} runs belong to no cell of params.yaml; they are not published")
+    statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
+    digests = {config.data.dataset: str(statuses[folders[config].fingerprint]["data_digest"]) for config in known}
+    numerics = str(statuses[everywhere[0].fingerprint]["numerics"])
+    pairs = _pairs(plan, results, study, folders, statuses) if study is not None else {}
+    if study is not None and carried is not None:
+        for key, found in pairs.items():
+            for result in found:
+                check_pair(plan, carried, study, key, result)
+    ids = []
+    with Tracker.open(project, plan, digests, numerics, study.torch if study and carried else None) as tracker:
+        ids += publish_trainings(tracker, everywhere, runs, listener)
+        count = sum(len(found) for found in pairs.values())
+        with part(listener, f"publishing {count} pairs", count):
+            for cell in (cell for cell in plan.cells if cell.key in pairs):
+                for result in pairs[cell.key]:
+                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path)
+                    ids.append(log_result(tracker, cell, key, result))
+                    listener.advance(1, cell.key)
+                judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
+                ids.append(tracker.finish_cell(cell, judged))
+        written = sum(tracker.wrote(run_id) for run_id in ids)
+    return Published(written, len(ids) - written)
+
+
+def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, listener: Listener) -> list[str]:
+    """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
+    ids = []
+    with part(listener, f"publishing {len(members)} runs to MLflow", len(members)):
+        for member in members:
+            ids.append(tracker.sync_train(member.cell, member.config, RunFolder(runs / member.fingerprint)))
+            listener.advance(1, member.cell.key)
+    return ids
+
+
+def log_result(
+    tracker: Tracker, cell: Cell, key: str, result: PairResult, images: Mapping[str, bytes] | None = None
+) -> str:
+    """Log a pair with its figure, drawn here if there are no `images` of it, and return its id in the store."""
+
+    def figures() -> Mapping[str, bytes]:
+        return images or path_figure(result, figure_title(cell, result.pair))
+
+    return tracker.log_pair(cell, key, result, figures)
+
+
+def figure_title(cell: Cell, pair: str) -> str:
+    """Return the title of a pair's figure, in the words of its study."""
+    return f"{cell.row_label}, {cell.column_label}, pair {pair}"
+
+
+def _folders(runs: Path) -> dict[RunConfig, RunFolder]:
+    """Return the finished runs of a folder by config, whole.
+
+    By what they are, not by fingerprints worked out here: those name the torch and the CPU that made them.
+    """
+    found = {}
+    for folder in map(RunFolder, sorted(runs.glob("*/"))):
+        if folder.is_complete():
+            if damage := folder.damage():
+                raise LmcError(damage)
+            found[folder.config()] = folder
+    return found
+
+
+def _pairs(
+    plan: StudyPlan,
+    results: Path,
+    study: StudyResults,
+    folders: dict[RunConfig, RunFolder],
+    statuses: dict[str, dict[str, Any]],
+) -> dict[str, list[PairResult]]:
+    """Return the pairs of every cell of the plan that the results hold, judged by today's rules."""
+    again = f"run `dvc repro`, or `lmc compare {plan.study}`"
+    made = (study.profile, study.points, study.evaluation_numerics)
+    here = (plan.profile, plan.profile_config.points, EVALUATION_NUMERICS)
+    if made != here:
+        names = "profile, points, evaluation numerics"
+        raise LmcError(f"{results / 'runs.json'}: {names}: found {made}, allowed: {here}; {again}")
+    cells, marks = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
+    found: dict[str, list[PairResult]] = {}
+    for cell in (cell for cell in plan.cells if cell.key in cells):
+        if (path := cells[cell.key].path) != cell.path:
+            raise LmcError(
+                f"{results / 'cells.json'}: cell {cell.key}: path: found {path.given()}, allowed: {cell.path.given()}; "
+                f"{again}"
+            )
+        planned = {pair.name: pair for pair in cell.pairs}
+        for entry in cells[cell.key].pairs:
+            pair = planned.get(entry.pair)
+            ends = tuple(folders[config].fingerprint for config in pair.runs if config in folders) if pair else ()
+            if ends != entry.fingerprints:
+                raise LmcError(
+                    f"{results / 'cells.json'}: cell {cell.key}, pair {entry.pair}, is of runs "
+                    f"{' and '.join(entry.fingerprints)}, which are not those of params.yaml; {again}"
+                )
+            judged = judged_pair(entry, marks[cell.key, entry.pair], cell.config, statuses)
+            found.setdefault(cell.key, []).append(judged)
+    return found

@@ -1,0 +1,175 @@
+"""Trains what a study still lacks, and leaves every run of it in the study's runs folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.config.plan import Cell
+from lmc_repro.config.run import RunConfig
+from lmc_repro.engine.costs import checkpoint_bytes
+from lmc_repro.engine.local import LocalEngine
+from lmc_repro.engine.protocol import run_stacks
+from lmc_repro.engine.stacks import Work, plan_stacks
+from lmc_repro.pipeline.runs import Member, members_of
+from lmc_repro.pipeline.workspace import Workspace
+from lmc_repro.tracking import Tracker
+from lmc_repro.training.resume import clear_progress, peek_epoch
+from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.trainer import Event
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the runs of a study came about."""
+
+    trained: int = 0
+    reused: int = 0
+    resumed: int = 0
+
+    def __str__(self) -> str:
+        return f"trained {self.trained}, reused {self.reused}, resumed {self.resumed}"
+
+
+def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
+    """Return the runs of the cells, each once, and their fingerprints in this workspace."""
+    return members_of(cells, digests, workspace.tag)
+
+
+def train_study(workspace: Workspace) -> Counts:
+    """Train the runs that are neither finished here nor elsewhere in the project; returns how many were what.
+
+    Every finished run is in the working store, and linked from the study's runs folder, which then holds these runs
+    and no others.
+    """
+    cells, digests, not_run = workspace.available()
+    for reason in sorted(set(not_run.values())):
+        workspace.listener.line(f"not run: {reason}")
+    todo = []
+    runs = members(workspace, cells, digests)
+    for member in runs:
+        if _find_finished(workspace, member.fingerprint):
+            continue
+        epoch = peek_epoch(RunFolder(workspace.store / member.fingerprint))
+        todo.append(Work(member.fingerprint, member.config, member.cell.loader, epoch))
+    w = workspace
+    tasks = plan_stacks(todo, w.jobs, w.store, w.prepared, w.tag, w.device, w.plan.callbacks)
+    publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
+    remaining = sum(work.config.epochs - work.epoch for work in todo)
+    if todo:
+        if short := _short_of_disk(workspace, [work.config for work in todo]):
+            workspace.listener.line(short)
+        workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
+        publisher.open()
+    try:
+        run_stacks(workspace.engine or LocalEngine(workspace.jobs), tasks, publisher.on_event)
+    finally:
+        if todo:
+            workspace.listener.end()
+        publisher.close()
+    _export(workspace, runs)
+    here = publisher.done
+    resumed = len({work.fingerprint for work in todo if work.epoch > 0} & here)
+    return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # what another process finished is reused
+
+
+class _Publisher:
+    """Keeps MLflow up to date while stacks train; what it cannot publish now, the comparison publishes later."""
+
+    def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, Member]) -> None:
+        self.workspace, self.digests, self.runs = workspace, digests, runs
+        self.tracker: Tracker | None = None  # None before it is opened, and after it failed
+        self.done: set[str] = set()
+        self.waited_for: set[str] = set()
+
+    def on_event(self, event: Event) -> None:
+        if event.kind == "epoch":
+            self.workspace.listener.advance(len(event.fingerprints))
+            return
+        if event.kind == "waiting":
+            self._say_once(event.note)
+            return
+        if event.kind == "done":
+            self.done.update(event.fingerprints)
+        for fingerprint in event.fingerprints:
+            self._publish(self.runs[fingerprint], done=event.kind == "done")
+
+    def _say_once(self, holder: str) -> None:
+        if holder not in self.waited_for:
+            self.waited_for.add(holder)
+            self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
+
+    def open(self) -> None:
+        """Import MLflow and open the store: while workers are not there yet, whose cores it would take."""
+        w = self.workspace
+        if not w.tracked:
+            return
+        with self._told():
+            self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
+
+    def close(self) -> None:
+        """Leave no run behind that looks as if it were still training."""
+        if self.tracker is not None:
+            self.tracker.close()
+
+    def _publish(self, member: Member, done: bool) -> None:
+        folder = RunFolder(self.workspace.store / member.fingerprint)
+        with self._told():
+            if self.tracker is not None and done:
+                self.tracker.sync_train(member.cell, member.config, folder)
+            elif self.tracker is not None:
+                self.tracker.sync_live(member.cell, member.config, folder)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say once that MLflow cannot be written, and leave it alone from then on."""
+        try:
+            yield
+        except Exception as error:
+            self.tracker = None
+            line = " ".join(str(error).split())[:200]
+            self.workspace.listener.line(
+                f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
+            )
+
+
+def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
+    """Return one line if the checkpoints of these runs will not fit, with MLflow's copies; to be known before hours."""
+    needed = (1 + workspace.tracked) * sum(map(checkpoint_bytes, configs))
+    free = shutil.disk_usage(workspace.project.root).free
+    if needed < free:
+        return None
+    half = ", half of them MLflow's" if workspace.tracked else ""
+    return (
+        f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {needed / 1e6:.0f} MB of checkpoints "
+        f"will be written{half}; free some space, or keep fewer marks (evaluate_at)"
+    )
+
+
+def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
+    """Whether the run is whole in the working store, after fetching it from a runs folder that has it."""
+    stored = RunFolder(workspace.store / fingerprint)
+    if stored.is_complete():
+        if not (damage := stored.damage()):
+            clear_progress(stored)  # left there if it was killed in the moment of its end
+            return True
+        workspace.listener.line(f"{damage}: it is trained again")
+        shutil.rmtree(stored.path)
+    folders = [*workspace.project.runs.glob(f"*/{fingerprint}"), *workspace.project.out.glob(f"*/*/runs/{fingerprint}")]
+    for folder in map(RunFolder, sorted(folders)):
+        if folder.is_complete() and folder.holds_all() and not folder.damage():
+            folder.export(workspace.store)
+            return True
+    return False
+
+
+def _export(workspace: Workspace, runs: list[Member]) -> None:
+    workspace.keep_runs(member.fingerprint for member in runs)
+    for member in runs:
+        stored = RunFolder(workspace.store / member.fingerprint)
+        if not stored.is_complete():
+            raise LmcError(f"{stored.path}: not complete after training; run again to go on")
+        stored.export(workspace.runs, workspace.keep)

@@ -1,1 +1,0 @@
-"""Runs, studies, profiles and exhibits as pydantic models; a typing error is a message, never a surprise later."""

@@ -1,0 +1,44 @@
+"""A mark as files write it: whole epochs as ever, fractions with a point, and back to the same number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.training.run_folder import METRIC_COLUMNS, MetricRow, RunFolder, checkpoint_name
+
+TEXTS = [(0, "0"), (2, "2"), (2.0, "2"), (200, "200"), (0.5, "0.5"), (10.25, "10.25"), (1e-5, "0.00001")]
+
+
+@pytest.mark.parametrize(("mark", "text"), TEXTS)
+def test_text_of_a_mark_and_back(mark: float, text: str) -> None:
+    assert mark_text(mark) == text
+    back = parse_mark(text)
+    assert back == mark and type(back) is (int if mark == int(mark) else float)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "half", "0.5.1"])
+def test_what_is_no_mark(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_mark(text)
+
+
+def test_names_of_checkpoints_sort_by_mark() -> None:
+    marks = [0, 0.5, 1, 2.25, 5, 10, 10.5, 1000]
+    names = [checkpoint_name(mark) for mark in marks]
+    assert names[:2] == ["epoch-0000.safetensors", "epoch-0000.5.safetensors"]
+    assert names[4:6] == ["epoch-0005.safetensors", "epoch-0010.safetensors"]
+    stems = [name.removesuffix(".safetensors") for name in names]
+    assert sorted(stems) == stems
+
+
+def test_metrics_at_a_fraction_come_back(tmp_path: Path) -> None:
+    rows = [MetricRow(0, "train", 3, 9, 2.5), MetricRow(0.5, "test", 2, 9, None), MetricRow(1, "batch", None, 9, 1.5)]
+    folder = RunFolder(tmp_path)
+    folder.write_metrics(rows)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines == [",".join(METRIC_COLUMNS), "0,train,3,9,2.5", "0.5,test,2,9,", "1,batch,,9,1.5"]
+    back = folder.metrics()
+    assert back == rows and [type(row.epoch) for row in back] == [int, float, int]

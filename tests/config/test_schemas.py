@@ -1,0 +1,78 @@
+"""What the schemas accept, refuse, and keep as it was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers import ADAM, EXAMPLE, run_config
+from pydantic import ValidationError
+
+from lmc_repro.config.base import canonical_json
+from lmc_repro.config.load import load_params
+from lmc_repro.config.run import MlpConfig, RunConfig
+from lmc_repro.config.study import Settings
+
+
+@pytest.mark.parametrize(
+    "values, why",
+    [
+        ({"depth": 2}, "give their width"),
+        ({"depth": 1, "width": 5}, "leave out width and slope"),
+        ({"depth": 1, "slope": 0.0}, "leave out width and slope"),
+        ({"depth": 0}, "greater than or equal to 1"),
+        ({"depth": 2, "width": 5, "init": "kaiming-normal"}, "gain"),
+        ({"depth": 2, "width": 5, "gain": "sqrt2"}, "gain"),
+        ({"depth": 2, "width": 5, "slope": -0.1}, "greater than or equal to 0"),
+        ({"depth": 2.0, "width": 5}, "valid integer"),
+    ],
+)
+def test_models_that_cannot_be(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        MlpConfig.model_validate({"kind": "mlp", **values})
+
+
+@pytest.mark.parametrize("marks", [[], [0, 3, 1], [1, 1, 3], [-1, 3], [0, 2], [0, 3, 4]])
+def test_marks_that_cannot_be(marks: list[int]) -> None:
+    with pytest.raises(ValidationError):
+        run_config(evaluate_at=marks)
+
+
+def test_seeds_are_three_and_augmentation_is_null_by_default() -> None:
+    config = run_config(seeds={"trainer": 4, "loader": 5})
+    assert config.seeds.model_dump() == {"trainer": 4, "loader": 5, "augmentation": None, "early": None}
+    for bad in ({"trainer": -1}, {"loader": 1.5}, {"order": 3}):
+        with pytest.raises(ValidationError):
+            run_config(seeds=bad)
+
+
+def test_a_config_survives_json_and_is_hashable() -> None:
+    config = run_config(optimizer=ADAM)
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+    assert len({config, RunConfig.model_validate(config.model_dump(mode="json"))}) == 1
+
+
+def test_flat_names_every_field() -> None:
+    flat = run_config().flat()
+    assert flat["optimizer.lr"] == 0.05 and flat["seeds.augmentation"] is None and flat["evaluate_at"] == [0, 1, 3]
+    assert flat["schedule.warmup_epochs"] == 0 and flat["data.dataset"] == "tiny"
+    assert "seeds" not in run_config().without_seeds()
+
+
+def test_canonical_json() -> None:
+    assert canonical_json({"b": 1, "a": [1.0, None]}) == '{"a":[1.0,null],"b":1}'
+    with pytest.raises(ValueError):
+        canonical_json(float("nan"))
+
+
+def test_later_settings_win() -> None:
+    lower, upper = Settings(depth=2, width=3), Settings(width=5, bias=False)
+    assert upper.over(lower).given() == {"depth": 2, "width": 5, "bias": False}
+
+
+def test_provenance_the_longest_entry_counts() -> None:
+    profile = load_params(EXAMPLE).profiles["digits"]
+    assert profile.source("optimizers.adam-high.lr").startswith("paper:")
+    assert profile.source("optimizers.adam-high.eps").startswith("ours:")
+    assert profile.source("settings.init").startswith("inferred:")
+    assert profile.source("nothing.known") is None
