@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.pair import PairTask, judge_mark
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import PairResult
@@ -28,8 +29,12 @@ def measure_pair(task: PairTask) -> PairResult:
 
 
 @torch.no_grad()
-def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
-    """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads."""
+def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = None) -> PairResult:
+    """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads.
+
+    `methods` are those that the task names, unless they are given. Distance and all else are of the aligned ends.
+    """
+    methods = methods or path_methods(task.path)
     # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
     dataset = with_label_noise(dataset, task.data.label_noise)
     device, largest_class = dataset.train.images.device, dataset.train.largest_class
@@ -37,7 +42,8 @@ def measure_on(dataset: Dataset, task: PairTask) -> PairResult:
     marks = []
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
-        curves = path_curves(model, theta_0, theta_1, dataset, task.points, device)
+        theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
+        curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
         marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
     distance, cosine = _distance(ends[0], ends[1])

@@ -13,6 +13,7 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.config.base import canonical_json, mark_text
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import DataConfig, ModelConfig, RunConfig
 from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import RunFolder
@@ -38,6 +39,7 @@ class PairTask:
     prepared: Path
     points: int
     device: str = "cpu"
+    path: PathConfig = PLAIN_PATH
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def pair_task(
     *,
     epochs: Sequence[float] | None = None,
     device: str = "cpu",
+    path: PathConfig = PLAIN_PATH,
 ) -> PairTask:
     """Return the task of measuring the path between two runs, with their weights read.
 
@@ -78,6 +81,7 @@ def pair_task(
         points: The number of alphas, both ends included.
         epochs: The evaluation epochs to measure; default: those of the first run.
         device: cpu or cuda.
+        path: The names of alignment, repair and metrics.
     """
     a, b = ends
     return PairTask(
@@ -91,16 +95,21 @@ def pair_task(
         prepared=prepared,
         points=points,
         device=device,
+        path=path,
     )
 
 
-def pair_key(fingerprints: tuple[str, str], points: int, numerics: str) -> str:
-    """Return 16 hex digits over both runs, the alphas, EVALUATION_NUMERICS and the numerics tag of the process."""
+def pair_key(fingerprints: tuple[str, str], points: int, numerics: str, path: PathConfig = PLAIN_PATH) -> str:
+    """Return 16 hex digits over both runs, the alphas, EVALUATION_NUMERICS and the numerics tag of the process.
+
+    What `path` names is part of it where it is not as on a plain path.
+    """
     identity = {
         "fingerprints": fingerprints,
         "points": points,
         "numerics": numerics,
         "evaluation_numerics": EVALUATION_NUMERICS,
+        **({"path": given} if (given := path.given()) else {}),
     }
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters
-from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
+from lmc_repro.training.evaluate import BATCH, Score, evaluate
 from lmc_repro.training.stack import Layout
+
+PLAIN = PathMethods()
 
 # Points of a path evaluated at once, and the memory that they may take: no bit depends on either.
 SIDE_BY_SIDE = 11
@@ -83,16 +86,25 @@ def path_curves(
     dataset: Dataset,
     points: int,
     device: torch.device | None = None,
-    metrics: Sequence[PathMetric] = (),
+    methods: PathMethods = PLAIN,
 ) -> dict[SplitName, Curve]:
     """Return the curve of each split between two networks (paper, Section 2; 11 points there).
 
-    Weights by name, one child each. Points are evaluated side by side on whole un-augmented splits; where the two
-    networks are one, as at an initialisation that they share, a single point is. Computed on `device`, default the CPU.
+    Points are evaluated side by side on whole un-augmented splits; where the two networks are one, as at an
+    initialisation that they share, a single point is, unless inner points are repaired.
+
+    Args:
+        model: The network of both ends.
+        theta_0: Weights at alpha 0, by name.
+        theta_1: Weights at alpha 1, aligned already.
+        dataset: The data set.
+        points: The number of alphas, both ends included.
+        device: Where it is computed, default the CPU.
+        methods: The repair of inner points and the metrics.
     """
-    layout = Layout(model)
+    layout, metrics = Layout(model), methods.metrics
     ends = layout.stack([theta_0, theta_1]).to(device)
-    if torch.equal(ends[0], ends[1]):
+    if torch.equal(ends[0], ends[1]) and not methods.repairs:
         views = layout.views(ends[:1])
         return {
             split: as_curve(evaluate(model, views, part, dataset.info, metrics) * points)
@@ -103,13 +115,36 @@ def path_curves(
     together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
     for start in range(0, points, together):
         some = range(start, min(start + together, points))
-        views = layout.views(path_weights(ends[0], ends[1], points, some))
+        weights = path_weights(ends[0], ends[1], points, some)
+        if methods.repairs:
+            _repair(weights, model, ends, dataset, points, some, methods)
+        views = layout.views(weights)
         path: Forward = model
-        if isinstance(model, AffineFirst):
+        if isinstance(model, AffineFirst) and not methods.repairs:
             path = _Path(model, layout.views(ends), points, some)
         for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
             scores[split] += evaluate(path, views, part, dataset.info, metrics)
     return {split: as_curve(scores[split]) for split in SPLITS}
+
+
+def _repair(
+    weights: Tensor,
+    model: Model,
+    ends: Tensor,
+    dataset: Dataset,
+    points: int,
+    some: range,
+    methods: PathMethods,
+) -> None:
+    """Replace the inner points among weights [len(some), size] by what stands for them."""
+    layout = Layout(model)
+    first, second = (layout.child(end.unsqueeze(0), 0) for end in ends)
+    for row, i in zip(weights, some, strict=True):
+        if i not in (0, points - 1):
+            point = layout.child(row.clone().unsqueeze(0), 0)
+            made = methods.repaired(model, point, (first, second), dataset)
+            for name, view in layout.views(row.unsqueeze(0)).items():
+                view[0].copy_(made[name])
 
 
 def as_curve(scores: Sequence[Score]) -> Curve:

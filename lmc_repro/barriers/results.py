@@ -12,6 +12,9 @@ from lmc_repro.barriers.status import EndpointStatus
 Verdict = Literal["connected", "disconnected", "unequal ends"]
 """These words, with their space, stand in cells.json, in MLflow's tags and on every page."""
 
+DIFFERENT = 1 / 1000
+"""The share of a split's images that one network may predict differently in another order of additions: near-ties."""
+
 StrictVerdict = Literal["connected", "disconnected", "unequal ends", "mixed"]
 
 

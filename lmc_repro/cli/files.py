@@ -38,6 +38,7 @@ def barrier(
         typer.Option(min=0.0, max=1.0, help="Below it an end is undertrained; default: halfway from chance to 1."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
+    align: opt.Align = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the path into this file, .png or .svg.")] = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def barrier(
     anew from the training images, batch by batch (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
     from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import begin, print_json
+    from lmc_repro.cli.session import begin, path_config, print_json
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import sha256_file
     from lmc_repro.common.project import find_project
@@ -87,12 +88,13 @@ def barrier(
         judgement = judgement.model_copy(update={"min_train_accuracy": min_train_accuracy})
     shown = [name for name in SPLITS if split in (name, "both")]
     only = shown[0] if len(shown) == 1 else None
-    result = measure_files((first, second), network, samples, points, only, batch_size, resolve_device(device))
+    ends, path = (first, second), path_config(align)
+    result = measure_files(ends, network, samples, points, only, batch_size, resolve_device(device), path)
     from lmc_repro.report.path_text import path_lines, point_lines, split_records
 
     files = [
         {"file": str(file), "sha256": sha256_file(file), "status": status}
-        for file, status in zip((first, second), result.status, strict=True)
+        for file, status in zip(ends, result.status, strict=True)
     ]
     splits = split_records(result, judgement, samples.classes, shown)
     record: dict[str, Any] = {
@@ -101,6 +103,7 @@ def barrier(
         "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
         "points": points,
         "threshold": judgement.threshold,
+        **path.given(),
         **splits,
     }
     if plot is not None:
@@ -118,6 +121,8 @@ def barrier(
         print(f"theta_{i}: {end['file']}, {end['status']}")
     if files[0]["sha256"] == files[1]["sha256"]:
         print("the two files are one and the same: the line between them is a point")
+    if align is not None:
+        print(f"theta_1 is aligned by {align}")
     print("\n".join(point_lines(splits)))
     print(f"{points} points on {samples.name}, in percentage points:")
     print("\n".join(path_lines(splits, judgement.threshold)))

@@ -26,3 +26,6 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A setting for every cell, e.g. filters=16; can be repeated."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, pairs, FLOPs, time, memory, disk; do nothing.")]
+Align = Annotated[
+    str | None, typer.Option(help="FILE.py:NAME, whose code is run: moves theta_1 without changing its function.")
+]

@@ -14,6 +14,7 @@ from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
 from lmc_repro.config.params import Params
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings
 from lmc_repro.exhibits.exhibit import check_exhibits, read_exhibit
@@ -39,7 +40,8 @@ def open_project() -> tuple[Project, Params]:
     """Return the project around the working folder and its params.yaml, all of it validated."""
     project = find_project()
     params = load_params(project.params)
-    validate_all(params)
+    for path in {cell.path for plan in validate_all(params) for cell in plan.cells} - {PLAIN_PATH}:
+        check_methods(path)
     check_exhibits(params)
     return project, params
 
@@ -80,6 +82,21 @@ def parse_settings(texts: Sequence[str]) -> Settings:
             raise LmcError(f"--set {key}: given twice; give it once")
         values[key] = parse_yaml(value, f"--set {key}")
     return validate(Settings, values, "--set")
+
+
+def check_methods(path: PathConfig) -> None:
+    """LmcError unless all that paths are made with is of its kind."""
+    from lmc_repro.barriers.methods import path_methods  # imports torch
+
+    try:
+        path_methods(path)
+    except LmcError as error:
+        raise LmcError(f"params.yaml: {error}") from None
+
+
+def path_config(align: str | None) -> PathConfig:
+    """Return what a path is made with under `--align`."""
+    return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
 
 
 def prepare_dataset(project: Project, params: Params, name: str, folder: Path, told: Listener) -> None:

@@ -87,6 +87,7 @@ def compare(
     study: Annotated[str, typer.Argument(metavar="STUDY | RUN_A", help="A study of params.yaml, or a run id.")],
     run_b: Annotated[str | None, typer.Argument(metavar="[RUN_B]", help="A second run id.")] = None,
     points: Annotated[int | None, typer.Option(min=3, help="Two runs: alphas on the path, ends included.")] = None,
+    align: opt.Align = None,
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
     jobs: opt.Jobs = None,
@@ -107,12 +108,12 @@ def compare(
     from lmc_repro.pipeline.workspace import study_lock
 
     if run_b is not None:
-        _compare_two(study, run_b, points, tracking_uri, as_json)
+        _compare_two(study, run_b, points, align, tracking_uri, as_json)
         return
-    if points is not None or tracking_uri is not None or as_json:
+    if points is not None or align is not None or tracking_uri is not None or as_json:
         raise LmcError(
-            "--points, --tracking-uri, --json: these are for two runs, `lmc compare RUN_A RUN_B`; a study has `points` "
-            "in params.yaml and MLFLOW_TRACKING_URI, and `lmc report --json` prints it"
+            "--points, --align, --tracking-uri, --json: these are for two runs, `lmc compare RUN_A RUN_B`; a study has "
+            "`points` and `align` in params.yaml and MLFLOW_TRACKING_URI, and `lmc report --json` prints it"
         )
     if re.fullmatch("[0-9a-f]{32}", study):
         raise LmcError(f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`")
@@ -124,10 +125,11 @@ def compare(
     print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
 
 
-def _compare_two(run_a: str, run_b: str, points: int | None, uri: str | None, as_json: bool) -> None:
+def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, uri: str | None, as_json: bool) -> None:
     """Measure and print the path between two trainings."""
-    from lmc_repro.cli.session import begin, open_project, print_json, ready_dataset
+    from lmc_repro.cli.session import begin, open_project, path_config, print_json, ready_dataset
 
+    path = path_config(align)
     project, params = open_project()
     profile = params.profiles[params.profile]
     told = begin(params, params.profile)
@@ -140,7 +142,8 @@ def _compare_two(run_a: str, run_b: str, points: int | None, uri: str | None, as
     ends = find_end(reader, run_a), find_end(reader, run_b)
     prepared = ready_dataset(project, params, ends[0].config.data.dataset, told)
     check_fit(*ends, prepared)
-    record = _record(compare_runs(reader, ends, prepared, points or profile.points), profile.judgement)
+    found = compare_runs(reader, ends, prepared, points or profile.points, path)
+    record = _record(found, profile.judgement) | path.given()
     if as_json:
         print_json(record)
         return
@@ -149,6 +152,8 @@ def _compare_two(run_a: str, run_b: str, points: int | None, uri: str | None, as
         print(f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}")
     other = "" if record["kind"] == "noise" else "different initialisations; "
     print(f"{other}{record['points']} points on {record['dataset']}, in percentage points:")
+    if align is not None:
+        print(f"theta_1 is aligned by {align}")
     for key, (first, second) in record["differences"].items():
         print(f"the runs differ in {key}: {first} and {second}")
     print("\n".join(path_lines({split: record[split] for split in SPLITS}, record["threshold"])))

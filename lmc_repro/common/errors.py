@@ -1,5 +1,11 @@
 """The one error that a user's mistake raises: a single line that says what is wrong, where, and what to do."""
 
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
 
 class LmcError(Exception):
     """A mistake that a user can mend; the command line prints its one line and exits with 2."""
@@ -14,3 +20,15 @@ class Interrupted(BaseException):
     def __init__(self, number: int = 2) -> None:
         super().__init__(number)
         self.code = 128 + number
+
+
+def own_code(name: str, call: Callable[[], Any]) -> Any:
+    """Call what runs a user's code; LmcError with `name`, the error and the line that raised it."""
+    try:
+        return call()
+    except LmcError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        told = " ".join(str(error).split()) or "no message"
+        raise LmcError(f"{name}: {type(error).__name__}: {told} ({where.filename}, line {where.lineno})") from None

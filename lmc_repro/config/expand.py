@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import marks_within
 from lmc_repro.config.catalog import CATALOG, DatasetInfo
+from lmc_repro.config.own_code import own_object
 from lmc_repro.config.params import Params
+from lmc_repro.config.path import PathConfig
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
 from lmc_repro.config.reported import reported_barrier
 from lmc_repro.config.resolve import run_template
@@ -65,13 +67,16 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
         else:
             choice = replace(choice, move_to=choice.dataset)
     cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row, column in places)
-    return StudyPlan(study, profile_key, config, profile, cells)
+    plan = StudyPlan(study, profile_key, config, profile, cells)
+    for name in plan.callbacks:
+        if not callable(own_object(name)):
+            raise LmcError(f"params.yaml: callbacks: {name} is no function")
+    return plan
 
 
-def validate_all(params: Params) -> None:
-    """Resolve every study under the active profile, so that a mistake shows before any work is done."""
-    for study in params.studies:
-        plan_study(params, study)
+def validate_all(params: Params) -> list[StudyPlan]:
+    """Return every study under the active profile, resolved, so that a mistake shows before any work is done."""
+    return [plan_study(params, study) for study in params.studies]
 
 
 def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Choice) -> list[tuple[str, str]]:
@@ -118,7 +123,17 @@ def _cell(
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
         uses=_uses(study, config, profile, row, column, choice),
+        path=_path(settings, where),
     )
+
+
+def _path(settings: Settings, where: str) -> PathConfig:
+    """Return how the paths of a cell are made, with all that it names found; LmcError that begins with `where`."""
+    given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
+    try:
+        return PathConfig(**given).pinned()
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
 
 
 def _uses(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.config.study import PairKind, ProfileConfig, StudyConfig
 
@@ -27,6 +28,7 @@ class Cell:
     `paper` holds the printed barriers {"test": points, "train": points}, or None where nothing is printed.
     `config` is what its runs share: RunConfig without seeds, as plain JSON values. `uses` names the profile's
     hyper-parameters that it resolves to: settings that nothing above them replaces, an optimizer, a batch size.
+    `path` says how the paths of its pairs are made, objects of one's own pinned.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Cell:
     loader: LoaderKind
     paper: dict[str, float] | None
     uses: tuple[str, ...] = ()
+    path: PathConfig = PLAIN_PATH
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:
@@ -61,6 +64,11 @@ class StudyPlan:
     def runs(self) -> tuple[RunConfig, ...]:
         """Every run that the study needs, each once."""
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
+
+    @property
+    def callbacks(self) -> tuple[str, ...]:
+        """What is called at evaluation epochs: the profile's and the study's, each once."""
+        return tuple(dict.fromkeys((*self.profile_config.callbacks, *self.study_config.callbacks)))
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return key, value and source of each hyper-parameter of the profile that a cell or a verdict rests on."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from lmc_repro.config.base import Marks, Strict
+from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, RepairName
 from lmc_repro.config.run import (
     AugmentConfig,
     BiasKind,
@@ -40,7 +41,8 @@ class Settings(Strict):
     `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
     the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
     optimizer's. `precision` is that of the matrix products of training on a GPU. `options` are settings of a network of
-    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many.
+    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many; `metrics`, `align`
+    and `repair` say how their paths are made, see PathConfig.
     """
 
     dataset: str | None = None
@@ -79,6 +81,9 @@ class Settings(Strict):
     pair: PairKind | None = None
     pairs: Annotated[int, Field(ge=1)] | None = None
     share_noise_until: int | None = None
+    metrics: MetricNames | None = None
+    align: AlignmentName | None = None
+    repair: RepairName | None = None
 
     def over(self, lower: Settings) -> Settings:
         """Return `lower` with the fields that this one gives."""
@@ -123,6 +128,7 @@ class StudyConfig(Strict):
     base: Settings
     rows: dict[Key, AxisEntry] = Field(min_length=1)
     columns: dict[Key, AxisEntry] = Field(min_length=1)
+    callbacks: OwnNames = ()
 
     @model_validator(mode="after")
     def _sources_have_settings(self) -> StudyConfig:
@@ -217,6 +223,7 @@ class ProfileConfig(Strict):
     batches: dict[Key, Annotated[int, Field(ge=1)]]
     overrides: tuple[Override, ...] = Field(default=(), strict=False)
     provenance: dict[str, Provenance]
+    callbacks: OwnNames = ()
 
     @model_validator(mode="after")
     def _every_number_has_a_source(self) -> ProfileConfig:

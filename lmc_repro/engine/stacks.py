@@ -30,7 +30,13 @@ class Work:
 
 
 def plan_stacks(
-    work: Sequence[Work], jobs: int, working: Path, prepared: Path, numerics: str, device: str
+    work: Sequence[Work],
+    jobs: int,
+    working: Path,
+    prepared: Path,
+    numerics: str,
+    device: str,
+    callbacks: tuple[str, ...] = (),
 ) -> list[StackTask]:
     """Return the stacks in the order to train them, the longest first, so that processes end together.
 
@@ -58,7 +64,7 @@ def plan_stacks(
             left = sum(costs[item.fingerprint] for item in part) + START_SECONDS.get(part[0].loader, 0.0)
             runs = tuple((item.fingerprint, item.config) for item in part)
             held = stack_bytes(config, info, len(part))
-            tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left, held))
+            tasks.append(StackTask(runs, working, prepared, part[0].loader, numerics, device, left, held, callbacks))
     return sorted(tasks, key=lambda task: -task.cost)
 
 

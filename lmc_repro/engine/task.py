@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 import torch.utils.deterministic
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.common.locks import hold
 from lmc_repro.common.numerics import use_one_thread
+from lmc_repro.config.own_code import own_object, short_name
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.trainer import Callback, Child, Evaluation, Event, train_stack
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class StackTask:
     """Runs that share a stack, by fingerprint; each trains in `working`/<fingerprint>.
 
     `cost` is the predicted time in seconds of one core, `memory` in bytes: they order tasks and limit processes.
+    `callbacks` are FILE.py:NAME, called at every evaluation epoch; they are no part of a run's identity.
     """
 
     runs: tuple[tuple[str, RunConfig], ...]
@@ -34,6 +36,7 @@ class StackTask:
     device: str
     cost: float
     memory: int = 0
+    callbacks: tuple[str, ...] = ()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
         on_event: Called after each epoch and save, and with kind `waiting` while another process has one of the runs.
 
     Raises:
-        LmcError: If a GPU has no memory for a run by itself.
+        LmcError: If a GPU has no memory for a run by itself, or a callback fails: it is named.
     """
     use_one_thread()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports its compiler: 1.5 s
@@ -74,7 +77,8 @@ def _train(children: Sequence[Child], dataset: Dataset, task: StackTask, on_even
     """Train the runs together, and in halves where a GPU has no memory for so many."""
     try:
         device = torch.device(task.device)
-        train_stack(children, dataset, task.prepared, task.loader, task.numerics, device, on_event)
+        callbacks = [_named(name) for name in task.callbacks]
+        train_stack(children, dataset, task.prepared, task.loader, task.numerics, device, on_event, callbacks)
         return
     except torch.OutOfMemoryError:
         if len(children) == 1:
@@ -87,3 +91,13 @@ def _train(children: Sequence[Child], dataset: Dataset, task: StackTask, on_even
     half = len(children) // 2
     for part in (children[:half], children[half:]):
         _train(part, dataset, task, on_event)
+
+
+def _named(name: str) -> Callback:
+    """Return a callback whose failure is an LmcError that names it; it may be out of memory, too."""
+    callback = own_object(name)
+
+    def called(evaluation: Evaluation) -> None:
+        own_code(f"callback {short_name(name)} at epoch {evaluation.epoch:g}", lambda: callback(evaluation))
+
+    return called

@@ -13,17 +13,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.methods import path_methods
 from lmc_repro.barriers.modules import path_between
 from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import MarkResult
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, own_code
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.registry import MODELS
 from lmc_repro.config.run import ModelSettings
 from lmc_repro.data.custom_dataset import Batches, Samples
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
 from lmc_repro.models.registry import network as named
-from lmc_repro.notebook.network import OwnModule, own_code
+from lmc_repro.notebook.network import OwnModule
 from lmc_repro.notebook.runs import one_thread
 
 Weights = dict[str, Tensor]
@@ -41,6 +44,7 @@ def measure_files(
     split: SplitName | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
+    path: PathConfig = PLAIN_PATH,
 ) -> MarkResult:
     """Return curves, statuses and barriers of the line between the weights in two safetensors files.
 
@@ -53,6 +57,7 @@ def measure_files(
         split: Leaves the other split out: its curve has the two ends only, since a status needs the train error.
         batch_size: Samples per batch of a module, `BATCH` by default.
         device: cpu or cuda.
+        path: What the path is made with, for a registry network.
 
     Returns:
         Barriers are None where an end is collapsed, or has a loss that is not finite.
@@ -63,11 +68,16 @@ def measure_files(
     weights = read_ends(paths)
     wanted = {each: points if split in (None, each) else 2 for each in SPLITS}
     if isinstance(network, OwnModule):
+        if path.given():
+            kinds = ", ".join(MODELS)
+            raise LmcError(
+                f"--align: module {network.name} names no units to align; allowed: a network of kind {kinds}"
+            )
         curves = _of_module(paths, weights, network, samples, wanted, batch_size or BATCH, torch.device(device))
     else:
         if batch_size is not None:
             raise LmcError(f"--batch-size: a network of kind {network.kind} has a batch of its own; leave it out")
-        curves = _of_registry(paths, weights, network, samples, points, torch.device(device))
+        curves = _of_registry(paths, weights, network, samples, points, torch.device(device), path)
     first, last = (any(curve.loss[end] is None for curve in curves.values()) for end in (0, -1))
     diverged = (0.0 if first else None, 0.0 if last else None)
     return judge_mark(0.0, curves, diverged, samples.classes, samples.train.largest_class)
@@ -80,6 +90,7 @@ def _of_registry(
     samples: Samples,
     points: int,
     device: torch.device,
+    path: PathConfig,
 ) -> dict[SplitName, Curve]:
     if samples.info is None:
         raise LmcError(
@@ -89,8 +100,10 @@ def _of_registry(
     dataset = Dataset(samples.info, samples.train, samples.test, samples.digest).to(device)
     model = build_model(network, samples.info)
     check_shapes(weights[0], model.shapes, paths[0], f"{named(network.model_dump(mode='json'))} on {samples.name}")
+    methods, (first, second) = path_methods(path), weights
     with one_thread(), torch.no_grad():
-        return path_curves(model, *weights, dataset, points, device)
+        second = dict(methods.aligned(model, first, second, dataset, seed=0))
+        return path_curves(model, first, second, dataset, points, device, methods)
 
 
 def _of_module(

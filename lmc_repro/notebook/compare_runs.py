@@ -12,6 +12,7 @@ from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.status import require_ready
 from lmc_repro.models.registry import build_model, network
@@ -97,7 +98,9 @@ def check_pair(a: End, b: End, n_train: int) -> None:
         raise LmcError(f"{who}: no SGD noise: {same} ({only}); choose runs with different loader seeds")
 
 
-def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: int) -> TwoRuns:
+def compare_runs(
+    reader: Reader, ends: tuple[End, End], prepared: Path, points: int, path: PathConfig = PLAIN_PATH
+) -> TwoRuns:
     """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
     a, b = ends
     expected = build_model(a.config.model, dataset_info(a.config.data.dataset)).shapes
@@ -107,9 +110,8 @@ def compare_runs(reader: Reader, ends: tuple[End, End], prepared: Path, points: 
         if found != expected:
             raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
     same = _same_initialisation(a, b)
-    result = measure_pair(
-        pair_task("two runs", (a.with_last(files[0]), b.with_last(files[1])), prepared, points, epochs=last_epoch(a, b))
-    )
+    pair = a.with_last(files[0]), b.with_last(files[1])
+    result = measure_pair(pair_task("two runs", pair, prepared, points, epochs=last_epoch(a, b), path=path))
     return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
 
 

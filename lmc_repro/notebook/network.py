@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.load import parse_yaml, read_yaml, validate
 from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.run import ModelSettings
@@ -69,18 +68,6 @@ def read_network(text: str) -> ModelSettings | OwnModule:
     if not callable(found):
         raise LmcError(f"--model {text}: is a {type(found).__name__}, expected a function that returns an nn.Module")
     return OwnModule(text, found)
-
-
-def own_code(name: str, call: Callable[[], Any]) -> Any:
-    """Call what runs a user's code; LmcError with `name`, the error and the line that raised it."""
-    try:
-        return call()
-    except LmcError:
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        told = " ".join(str(error).split()) or "no message"
-        raise LmcError(f"{name}: {type(error).__name__}: {told} ({where.filename}, line {where.lineno})") from None
 
 
 def _import(name: str, text: str) -> ModuleType:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmc_repro.barriers.alignment import Alignment
+from lmc_repro.barriers.alignment import none as as_it_is
 from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.measure import measure_on
+from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.pair import pair_task
+from lmc_repro.barriers.repair import Repair
+from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
@@ -20,6 +25,7 @@ from lmc_repro.notebook.runs import Run, one_thread
 from lmc_repro.report.pair_figure import curves_figure
 from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint, encode
+from lmc_repro.training.evaluate import PathMetric
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,33 @@ def require_picture(path: Path) -> Path:
     return path
 
 
-def measure_pair(a: Run, b: Run, dataset: Dataset, points: int = 11) -> PairResult:
+def measure_pair(
+    a: Run,
+    b: Run,
+    dataset: Dataset,
+    points: int = 11,
+    *,
+    align: Alignment = as_it_is,
+    repair: Repair = unrepaired,
+    metrics: Sequence[PathMetric] = (),
+) -> PairResult:
     """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
 
-    Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
-    LmcError where a line between the two asks nothing: other architectures or data, or no noise that differs.
+    Args:
+        a: The run at alpha 0.
+        b: The run at alpha 1.
+        dataset: The data that both saw.
+        points: The number of alphas, both ends included.
+        align: Moves the weights of `b` before the path is drawn, without changing their function.
+        repair: Moves the weights at every inner point.
+        metrics: Each becomes a column of the curves.
+
+    Returns:
+        Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
+
+    Raises:
+        LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
+            alignment changed the function.
     """
     first, second = _end(a), _end(b)
     check_pair(first, second, len(dataset.train))
@@ -59,7 +87,7 @@ def measure_pair(a: Run, b: Run, dataset: Dataset, points: int = 11) -> PairResu
     ends = first.with_last(_file(a)), second.with_last(_file(b))
     task = pair_task("0", ends, Path(), points, epochs=last_epoch(first, second))
     with one_thread():
-        return measure_on(dataset, task)
+        return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
 
 
 def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> Picture:

@@ -66,7 +66,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     for cell in cells:
         for pair in cell.pairs:
             first, second = (folders[config].fingerprint for config in pair.runs)
-            key = pair_key((first, second), w.plan.profile_config.points, w.tag)
+            key = pair_key((first, second), w.plan.profile_config.points, w.tag, cell.path)
             jobs.append(_Job(cell, pair, (first, second), key))
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
@@ -77,7 +77,8 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
 
         def task_of(job: _Job) -> PairTask:
             ends = _tracked_ends(tracker, job, statuses) if tracker is not None else _stored_ends(w, job)
-            return pair_task(job.pair.name, ends, w.prepared, w.plan.profile_config.points, device=w.device)
+            points = w.plan.profile_config.points
+            return pair_task(job.pair.name, ends, w.prepared, points, device=w.device, path=job.cell.path)
 
         with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
             for job, result, images in _measure(w, jobs, task_of, statuses):
@@ -145,7 +146,7 @@ def _measure(
         while job.key not in known and (drawn := next(measured, None)) is not None:
             done = asked.popleft()
             known[done.key], images[done.cell.key, done.pair.name] = drawn
-            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key]):
+            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key], done.cell.path.align):
                 raise LmcError(problem)
             store_pair(store, done.key, known[done.key])
         result = dataclasses.replace(known[job.key], pair=job.pair.name)

@@ -99,7 +99,7 @@ def _publish(
         with part(listener, f"publishing {count} pairs", count):
             for cell in (cell for cell in plan.cells if cell.key in pairs):
                 for result in pairs[cell.key]:
-                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics)
+                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path)
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
                 judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
@@ -165,6 +165,11 @@ def _pairs(
     cells, marks = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
     found: dict[str, list[PairResult]] = {}
     for cell in (cell for cell in plan.cells if cell.key in cells):
+        if (path := cells[cell.key].path) != cell.path:
+            raise LmcError(
+                f"{results / 'cells.json'}: cell {cell.key}: path: found {path.given()}, allowed: {cell.path.given()}; "
+                f"{again}"
+            )
         planned = {pair.name: pair for pair in cell.pairs}
         for entry in cells[cell.key].pairs:
             pair = planned.get(entry.pair)

@@ -55,7 +55,8 @@ def train_study(workspace: Workspace) -> Counts:
             continue
         epoch = peek_epoch(RunFolder(workspace.store / member.fingerprint))
         todo.append(Work(member.fingerprint, member.config, member.cell.loader, epoch))
-    tasks = plan_stacks(todo, workspace.jobs, workspace.store, workspace.prepared, workspace.tag, workspace.device)
+    w = workspace
+    tasks = plan_stacks(todo, w.jobs, w.store, w.prepared, w.tag, w.device, w.plan.callbacks)
     publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
     remaining = sum(work.config.epochs - work.epoch for work in todo)
     if todo:

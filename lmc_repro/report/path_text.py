@@ -39,7 +39,8 @@ def split_records(
             "barrier_at_11_points": coarse_barrier(curve) if numbers else None,
             "verdict": judge_pair(numbers[split], judgement.threshold, classes) if numbers else None,
             "flags": pair_flags(mark, split, judgement, classes),
-            "curve": {"alpha": curve.alphas, "wrong": curve.wrong, "n": curve.n, "loss": curve.loss},
+            "curve": {"alpha": curve.alphas, "wrong": curve.wrong, "n": curve.n, "loss": curve.loss}
+            | dict(curve.columns),
         }
     return records
 

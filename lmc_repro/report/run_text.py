@@ -154,6 +154,11 @@ def _pair(view: dict[str, Any]) -> Iterator[str]:
         yield "no barrier: an end diverged or collapsed"
     paths = {split: values(view["curves"].get(f"path/{split}_error", [])) for split in SPLITS}
     yield from path_plots(paths)
+    for name, points in view["curves"].items():
+        if name.startswith("path/") and not name.endswith(("_error", "_loss")):
+            means = values(points)
+            told = f"{number(min(means))} to {number(max(means))}: {spark(means, min(means), max(means))}"
+            yield f"{name.removeprefix('path/')} on the path, {told}"
     for split in SPLITS:
         if late := view["curves"].get(f"barrier_over_training/{split}"):
             highest = max(max(values(late)), 0.0)

@@ -15,7 +15,7 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.config.base import parse_mark
-from lmc_repro.results.schema import FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
+from lmc_repro.results.schema import CURVE_COLUMNS, FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
 
 T = TypeVar("T")
 
@@ -107,6 +107,7 @@ def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
     header = {name: place for place, name in enumerate(lines[0])}
     cell, pair, epoch, split = (header[name] for name in ("cell", "pair", "epoch", "split"))
     alpha, wrong, n, loss = (header[name] for name in ("alpha", "wrong", "n", "loss"))
+    metrics = {name: place for name, place in header.items() if name not in CURVE_COLUMNS}
     paths: dict[tuple[str, str, str, str], list[list[str]]] = {}
     for line in lines[1:]:
         paths.setdefault((line[cell], line[pair], line[epoch], line[split]), []).append(line)
@@ -117,6 +118,11 @@ def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
             tuple(int(line[wrong]) for line in path),
             int(path[0][n]),
             tuple(float(line[loss]) if line[loss] else None for line in path),
+            {
+                name: tuple(None if line[at] == "nan" else float(line[at]) for line in path)
+                for name, at in metrics.items()
+                if any(line[at] for line in path)
+            },
         )
         told = ", ".join(names)
         if len(path) != count or any(abs(i - float(line[alpha]) * (count - 1)) > 1e-5 for i, line in enumerate(path)):
@@ -125,6 +131,9 @@ def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
             raise ValueError(f"{told}: a count that is not within 0 and {curve.n}")
         if not all(found is None or math.isfinite(found) for found in curve.loss):
             raise ValueError(f"{told}: a loss that is not finite; such a one is left empty")
+        for name, means in curve.columns.items():
+            if not all(found is None or math.isfinite(found) for found in means):
+                raise ValueError(f"{told}: {name} that is not finite; such a one is `nan`")
         curves[names[0], names[1], parse_mark(names[2]), _split(names[3])] = curve
     return curves
 

@@ -14,12 +14,14 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.barriers.status import EndpointStatus
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 
 VERSION = 2
 """`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""
 
 FILES = ("runs.json", "cells.json", "curves.csv")
 CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
+"""After them stand the means of path metrics: empty where a cell has no such metric, `nan` where one is not finite."""
 
 NOT_CONVERGED = "not_converged"
 """A flag that is added to a cell's flags when it is read, see `not_converged`."""
@@ -127,7 +129,10 @@ class PairRecord(Measured):
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A cell: config without seeds, its pairs, the summary of each split, and the paper's number."""
+    """A cell: config without seeds, its pairs, the summary of each split, and the paper's number.
+
+    `path` is absent from the file where its paths are plain.
+    """
 
     key: str
     row: str
@@ -142,6 +147,7 @@ class CellRecord:
     paper: dict[str, float] | None
     pairs: tuple[PairRecord, ...]
     summary: dict[SplitName, CellSummary]
+    path: PathConfig = PLAIN_PATH
 
     @property
     def fingerprints(self) -> frozenset[str]:

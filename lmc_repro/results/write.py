@@ -150,6 +150,7 @@ def cell_record(cell: Cell, result: CellResult) -> CellRecord:
         paper=cell.paper,
         pairs=tuple(map(pair_record, result.pairs)),
         summary=result.summary,
+        path=cell.path,
     )
 
 
@@ -179,7 +180,9 @@ def pair_record(pair: PairResult) -> PairRecord:
 def _cell(cell: CellRecord) -> dict[str, Any]:
     """Return a cell as cells.json has it."""
     plain = {**vars(cell), "cell": cell.key, "pairs": [_pair(pair) for pair in cell.pairs]}
-    del plain["key"], plain["summary"]
+    del plain["key"], plain["summary"], plain["path"]
+    if given := cell.path.given():
+        plain["path"] = given
     return plain | {split: _summary(cell.summary[split]) for split in SPLITS}
 
 
@@ -205,12 +208,18 @@ def _without_absent(run: dict[str, Any]) -> dict[str, Any]:
 def _curves_csv(study: str, curves: Mapping[CurveKey, Curve]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
+    metrics = list(dict.fromkeys(name for curve in curves.values() for name in curve.columns))
+    writer.writerow([*CURVE_COLUMNS, *metrics])
     for (cell, pair, epoch, split), curve in curves.items():
-        for alpha, wrong, loss in zip(curve.alphas, curve.wrong, curve.loss, strict=True):
+        for i, (alpha, wrong, loss) in enumerate(zip(curve.alphas, curve.wrong, curve.loss, strict=True)):
             last = "" if loss is None else repr(loss)
-            writer.writerow([study, cell, pair, mark_text(epoch), split, alpha, wrong, curve.n, last])
+            more = [_mean(curve.columns[name][i]) if name in curve.columns else "" for name in metrics]
+            writer.writerow([study, cell, pair, mark_text(epoch), split, alpha, wrong, curve.n, last, *more])
     return text.getvalue().encode()
+
+
+def _mean(value: float | None) -> str:
+    return "nan" if value is None else repr(value)
 
 
 def _dataset(name: str, digest: str) -> DatasetRecord:

@@ -130,6 +130,7 @@ def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
         "error": [wrong * points for wrong in curve.wrong],
         "excess": [over * points for over in excess(curve.wrong)],
         "loss": list(curve.loss),
+        **{name: list(means) for name, means in curve.columns.items()},
     }
     for name, values in columns.items():
         steps = [path_step(alpha) for alpha in curve.alphas]
@@ -162,7 +163,8 @@ def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
     runs = next(pair.runs for pair in cell.pairs if pair.name == result.pair)
     first, second = ({k: v for k, v in run.flat().items() if k.startswith("seeds.")} for run in runs)
     both = {k: (first.get(k), second.get(k)) for k in {**first, **second}}
-    return {"pair": result.pair, **{k: a if a == b else f"{a} {b}" for k, (a, b) in both.items()}}
+    seeds = {k: a if a == b else f"{a} {b}" for k, (a, b) in both.items()}
+    return {"pair": result.pair, **seeds, **path_params(cell)}
 
 
 def pair_tables(result: PairResult) -> dict[str, bytes]:
@@ -179,14 +181,16 @@ def pair_tables(result: PairResult) -> dict[str, bytes]:
 
 
 def path_table(mark: MarkResult) -> bytes:
-    """Return the path in the form of MLflow's tables: alpha, then wrong, n, error (points) and loss of each split."""
-    columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss")]
+    """Return the path as one of MLflow's tables: alpha, then wrong, n, error (points), loss and metrics per split."""
+    metrics = tuple(mark.curves["test"].columns)
+    columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss", *metrics)]
     rows: list[list[float | None]] = []
     for i, alpha in enumerate(mark.curves["test"].alphas):
         row: list[float | None] = [alpha]
         for split in SPLITS:
             curve = mark.curves[split]
             row += [curve.wrong[i], curve.n, curve.wrong[i] * (100.0 / curve.n), curve.loss[i]]
+            row += [curve.columns[name][i] for name in metrics]
         rows.append(row)
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
 
@@ -224,8 +228,13 @@ def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:
-    """Return what the paper prints of a cell."""
-    return {f"paper.{split}": points for split, points in (cell.paper or {}).items()}
+    """Return what the paper prints of a cell, and how its paths are made where they are not plain."""
+    return {f"paper.{split}": points for split, points in (cell.paper or {}).items()} | path_params(cell)
+
+
+def path_params(cell: Cell) -> dict[str, Any]:
+    """Return what a cell's paths are made with: `path.align` and so on."""
+    return {f"path.{name}": value for name, value in cell.path.given().items()}
 
 
 def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:

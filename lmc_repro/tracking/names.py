@@ -83,7 +83,8 @@ def cell_colour(plan: StudyPlan, cell: Cell) -> str:
 def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
 
-    The number of pairs is not in it: more pairs of a cell are added to the same run.
+    What the cell's paths are made with is in it where they are not plain. The number of pairs is not: more pairs of a
+    cell are added to the same run.
     """
     from lmc_repro.common.files import sha256_bytes
     from lmc_repro.common.numerics import torch_version
@@ -97,5 +98,6 @@ def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None
         "numerics": numerics,
         "torch": torch or torch_version(),
         "training_numerics": TRAINING_NUMERICS,
+        **({"path": given} if (given := cell.path.given()) else {}),
     }
     return sha256_bytes(canonical_json(identity).encode())[:16]

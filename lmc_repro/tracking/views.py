@@ -223,7 +223,7 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
     `present` params.yaml and results; null if it does, or if there are none.
     """
     kind = run.kind
-    curves = reader.history(run, CURVES.get(kind, ()))
+    curves = reader.history(run, (*CURVES.get(kind, ()), *_own_metrics(run)))
     drawn = {name for name in run.metrics if name.startswith("path/") or name in curves}
     return {
         "run_id": run.run_id,
@@ -242,6 +242,12 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
         "curves": {name: [[step, value] for step, value in points] for name, points in curves.items()},
         **_relatives(reader, run, kind),
     }
+
+
+def _own_metrics(run: StoredRun) -> list[str]:
+    """Return the metrics of a pair that are means of path metrics: all of its path but what every path has."""
+    known = {*PATH, "path/alpha", *(f"path/{split}_excess" for split in SPLITS)}
+    return sorted(name for name in run.metrics if name.startswith("path/") and name not in known)
 
 
 def _relatives(reader: Reader, run: StoredRun, kind: str) -> dict[str, Any]:

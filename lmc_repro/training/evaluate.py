@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
 from lmc_repro.models.base import Forward, Weights
@@ -85,7 +86,7 @@ def evaluate(
         flat = functional.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
         losses.append(flat.view(len(logits), -1).double())
         for metric in metrics:
-            sums[metric.name].append(metric.sums(logits, labels).double())
+            sums[metric.name].append(_sums(metric, logits, labels))
     counts = torch.stack(wrong).sum(0).tolist()
     means = torch.cat(losses, 1).mean(1).tolist()
     columns = {name: (torch.stack(parts).sum(0) / len(split)).tolist() for name, parts in sums.items()}
@@ -93,6 +94,15 @@ def evaluate(
         Score(count, len(split), _finite(mean), {name: _finite(column[i]) for name, column in columns.items()})
         for i, (count, mean) in enumerate(zip(counts, means, strict=True))
     ]
+
+
+def _sums(metric: PathMetric, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return a metric's sums float64 [P] over a batch; LmcError that names it if it fails, or returns another shape."""
+    found = own_code(f"metric {metric.name}", lambda: metric.sums(logits.clone(), labels))
+    if not isinstance(found, Tensor) or found.shape != (len(logits),):
+        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise LmcError(f"metric {metric.name}: returned {told}, expected sums [{len(logits)}]")
+    return found.double()
 
 
 def _finite(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.progress import part
 from lmc_repro.common.project import Project
 from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.load import validate
+from lmc_repro.config.path import PathConfig
 from lmc_repro.data.status import require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.engine.protocol import run_stacks
@@ -119,7 +122,7 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
     if kind == "pair":
         points = sum(key.startswith("alpha ") for key in recorded)
-        path = _compare_path(reader, run, recorded, _measure(folders, points, prepared))
+        path = _compare_path(reader, run, recorded, _measure(folders, points, prepared, path_of(run)))
     likely: tuple[str, ...] = ()
     if findings := _ranked(trainings, path):
         owner = next((training for training in trainings if findings[0] in training.findings), trainings[0])
@@ -184,10 +187,17 @@ def _compare(record: StoredTraining, folder: RunFolder, tags: Mapping[str, str])
     )
 
 
-def _measure(folders: Sequence[RunFolder], points: int, prepared: Path) -> PairResult:
+def path_of(run: StoredRun) -> PathConfig:
+    """Return how the path of a pair was made, from its parameters."""
+    given = {name: run.params.get(f"path.{name}") for name in PathConfig.model_fields}
+    values = {name: json.loads(text) if name == "metrics" else text for name, text in given.items() if text is not None}
+    return validate(PathConfig, values, f"run {run.run_id}: path")
+
+
+def _measure(folders: Sequence[RunFolder], points: int, prepared: Path, path: PathConfig) -> PairResult:
     """Measure the path between the weights made again."""
     first, second = map(PairEnd.of, folders)
-    return next(LocalEngine(1).map(measure_pair, [pair_task("again", (first, second), prepared, points)]))
+    return next(LocalEngine(1).map(measure_pair, [pair_task("again", (first, second), prepared, points, path=path)]))
 
 
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:

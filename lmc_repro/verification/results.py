@@ -152,9 +152,10 @@ def check_cells(
     """
     pairs = {name: results.recomputed(name) for name in results.pairs}
     sound = {cell.key for cell in results.study.cells if cell.fingerprints <= whole}
+    aligns = {cell.key: cell.path.align for cell in results.study.cells}
     for (cell, _), pair in pairs.items():
         if cell in sound:
-            problem = ends_problem(results.place.runs, results.study.numerics, pair)
+            problem = ends_problem(results.place.runs, results.study.numerics, pair, aligns[cell])
             tally.add("ends of paths", problem and f"{results.place.results / 'curves.csv'}: cell {cell}: {problem}")
     made = {cell.key: results.judged(cell, pairs) for cell in results.study.cells if cell.key in sound}
     results.check(tally, "cells.json", cells=made)

@@ -11,6 +11,7 @@ from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
+from lmc_repro.config.path import PLAIN_PATH
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.results.schema import CellRecord
@@ -44,16 +45,17 @@ class StoredStudy:
                 self._runs["cell", run.run_id] = run
             elif run.kind == "train":
                 self._runs["train", cell, run.tags.get(names.FINGERPRINT, "")] = run
-            # Of several pairs, with other numbers of points, the one with that of the results.
+            # Of several pairs, with other numbers of points or another path, the one of the results.
             elif run.kind == "pair" and (
-                (key := ("pair", cell, *ends)) not in self._runs or self._has_points(run, ends)
+                (key := ("pair", cell, *ends)) not in self._runs or self._is_recorded(run, cell, ends)
             ):
                 self._runs[key] = run
         self._trainings: dict[str, StoredTraining] = {}
 
-    def _has_points(self, run: StoredRun, ends: list[str]) -> bool:
+    def _is_recorded(self, run: StoredRun, cell: str, ends: list[str]) -> bool:
         study = self.results.study
-        return run.tags.get(names.PAIR_KEY) == pair_key((ends[0], ends[1]), study.points, study.numerics)
+        path = next((record.path for record in study.cells if record.key == cell), PLAIN_PATH)
+        return run.tags.get(names.PAIR_KEY) == pair_key((ends[0], ends[1]), study.points, study.numerics, path)
 
     def _lacks(self, what: str) -> LmcError:
         return LmcError(f"{self.reader.uri}: no {what}; {self.results.place.fix}")
@@ -184,4 +186,5 @@ def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | Non
     if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
         return None
     first, second = (PairEnd(end.run.fingerprint, end.config, end.status, partial(load, end.run)) for end in (a, b))
-    return pair_task(pair.pair, (first, second), prepared, stored.results.study.points, epochs=epochs)
+    points, path = stored.results.study.points, stored.results.pairs[name][0].path
+    return pair_task(pair.pair, (first, second), prepared, points, epochs=epochs, path=path)

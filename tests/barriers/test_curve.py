@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lmc_repro.barriers import path
 from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.path import as_curve, path_curves, path_weights
 from lmc_repro.config.run import ConvConfig, LocalConfig, MlpConfig, ModelConfig
 from lmc_repro.data.dataset import Dataset, Split, normalise
@@ -243,7 +244,7 @@ def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:
     model = build_model(run_config(model={"depth": 1}).model, dataset.info)
     first, second = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
     margin = PathMetric("margin", lambda logits, labels: (true_logit(logits, labels) - other(logits, labels)).sum(1))
-    curves = path_curves(model, first, second, dataset, 5, metrics=[margin])
+    curves = path_curves(model, first, second, dataset, 5, methods=PathMethods(metrics=(margin,)))
     assert curves["test"].wrong == path_curves(model, first, second, dataset, 5)["test"].wrong
     x = normalise(dataset.test.images, dataset.info).flatten(1)
     for theta, found in ((first, curves["test"].columns["margin"][0]), (second, curves["test"].columns["margin"][-1])):
@@ -253,7 +254,9 @@ def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:
     values = [value or 0.0 for value in curves["test"].columns["margin"]]
     assert values == pytest.approx([values[0] + i / 4 * (values[-1] - values[0]) for i in range(5)], abs=1e-5)
     broken = PathMetric("nan", lambda logits, labels: logits.sum((1, 2)) * float("nan"))
-    assert path_curves(model, first, second, dataset, 3, metrics=[broken])["train"].columns == {"nan": (None,) * 3}
+    assert path_curves(model, first, second, dataset, 3, methods=PathMethods(metrics=(broken,)))["train"].columns == {
+        "nan": (None,) * 3
+    }
 
 
 def true_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

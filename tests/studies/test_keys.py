@@ -6,6 +6,7 @@ Every field of params.yaml is listed here; a new one fails the test until somebo
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lmc_repro.config.params import Params
 from lmc_repro.config.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
 from lmc_repro.training.fingerprint import run_fingerprint
 
+LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
 Keys = tuple[frozenset[str], frozenset[str]]
 
 
@@ -26,9 +28,9 @@ def keys(params: dict[str, Any]) -> Keys:
     plan = plan_study(Params.model_validate(params), "one")
     points = plan.profile_config.points
     runs = {config: run_fingerprint(config, "d", "portable") for config in plan.runs}
-    pairs = [pair for cell in plan.cells for pair in cell.pairs]
+    pairs = [(cell, pair) for cell in plan.cells for pair in cell.pairs]
     return frozenset(runs.values()), frozenset(
-        pair_key((runs[pair.runs[0]], runs[pair.runs[1]]), points, "portable") for pair in pairs
+        pair_key((runs[pair.runs[0]], runs[pair.runs[1]]), points, "portable", cell.path) for cell, pair in pairs
     )
 
 
@@ -76,6 +78,12 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
 MORE_RUNS = {"pairs": (3, {})}
 """Settings that add trainings and pairs, and leave those that were there as they were."""
 
+IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {})} | {
+    "repair": (f"{LAB}:nearest_end", {}),
+    "metrics": ([f"{LAB}:margin"], {}),
+}
+"""Settings of paths: another value is another pair of the same trainings."""
+
 IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {})}
 """Settings that move no bit."""
 
@@ -95,6 +103,7 @@ PROFILE: dict[str, tuple[str, Any]] = {
     "optimizers": ("training", {**PARAMS["profiles"]["tiny"]["optimizers"], "fast": {**SGD, "lr": 0.2}}),
     "batches": ("training", {"1K": 32}),
     "overrides": ("training", [{"study": "one", "set": {"width": 5}}]),
+    "callbacks": ("neither", [f"{LAB}:note_norm"]),
     "provenance": ("neither", {**PARAMS["profiles"]["tiny"]["provenance"], "settings": "ours: other"}),
 }
 """Every field of a profile: in which key it is, and another value."""
@@ -103,6 +112,7 @@ STUDY: dict[str, tuple[str, Any]] = {
     "title": ("neither", "another"),
     "question": ("neither", "another?"),
     "provenance": ("neither", {"slope": "ours: other"}),
+    "callbacks": ("neither", [f"{LAB}:note_norm"]),
     "pair": ("training", "init"),
     "reported": ("neither", None),
     "show": ("neither", {"x": "rows", "x_label": "depth"}),
@@ -128,7 +138,7 @@ def check(kind: str, before: Keys, after: Keys) -> None:
 
 
 def test_every_setting_profile_and_study_field_is_listed() -> None:
-    assert set(Settings.model_fields) == set(IN_TRAINING) | set(MORE_RUNS) | set(IN_NEITHER)
+    assert set(Settings.model_fields) == set(IN_TRAINING) | set(MORE_RUNS) | set(IN_PAIR) | set(IN_NEITHER)
     assert set(ProfileConfig.model_fields) == set(PROFILE)
     assert set(StudyConfig.model_fields) == set(STUDY)
     assert set(AxisEntry.model_fields) == set(Settings.model_fields) | set(LABELS)
@@ -137,10 +147,11 @@ def test_every_setting_profile_and_study_field_is_listed() -> None:
     assert set(Params.model_fields) == {"profile", "data", "profiles", "studies", "exhibits"}
 
 
-@pytest.mark.parametrize("name", [*IN_TRAINING, *MORE_RUNS, *IN_NEITHER])
+@pytest.mark.parametrize("name", [*IN_TRAINING, *MORE_RUNS, *IN_PAIR, *IN_NEITHER])
 def test_settings(name: str) -> None:
-    value, base = (IN_TRAINING | MORE_RUNS | IN_NEITHER)[name]
-    kind = "training" if name in IN_TRAINING else "more" if name in MORE_RUNS else "neither"
+    value, base = (IN_TRAINING | MORE_RUNS | IN_PAIR | IN_NEITHER)[name]
+    kinds = {"training": IN_TRAINING, "more": MORE_RUNS, "pair": IN_PAIR, "neither": IN_NEITHER}
+    kind = next(kind for kind, names in kinds.items() if name in names)
     params = json.loads(json.dumps(PARAMS))
     profile = params["profiles"]["tiny"]
     profile["datasets"] = ["digits", "mnist"]

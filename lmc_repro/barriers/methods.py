@@ -1,0 +1,112 @@
+"""What a path is made with: alignment, repair and metrics, of the package or of one's own, called with care."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmc_repro.barriers.alignment import Alignment
+from lmc_repro.barriers.alignment import none as as_it_is
+from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.repair import Repair
+from lmc_repro.barriers.repair import none as unrepaired
+from lmc_repro.barriers.results import DIFFERENT
+from lmc_repro.common.errors import LmcError, own_code
+from lmc_repro.config.own_code import is_own, own_object, short_name
+from lmc_repro.config.path import PathConfig
+from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, find
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.models.base import Model, Weights
+from lmc_repro.training.evaluate import PathMetric, predict
+from lmc_repro.training.stack import Layout
+
+_TAKEN = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss", "error", "excess")
+"""Names of columns and curves that are there on any path."""
+
+
+@dataclass(frozen=True)
+class PathMethods:
+    """Alignment, repair and metrics of a path, and the names that errors call the first two by."""
+
+    align: Alignment = as_it_is
+    repair: Repair = unrepaired
+    metrics: tuple[PathMetric, ...] = ()
+    align_name: str = "align"
+    repair_name: str = "repair"
+
+    def aligned(self, model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
+        """Return theta_1 aligned.
+
+        Raises:
+            LmcError: It is no longer the same function: a prediction of more than one image in 1000 changes.
+        """
+        if self.align is as_it_is:
+            return theta_1
+        layout = Layout(model)
+        stack = layout.stack([dict(theta_0), dict(theta_1)])
+        moved = own_code(
+            self.align_name, lambda: self.align(model, layout.child(stack, 0), layout.child(stack, 1), dataset, seed)
+        )
+        _check_weights(self.align_name, model, moved)
+        views = layout.views(layout.stack([dict(theta_1), dict(moved)]).to(dataset.train.images.device))
+        for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
+            before, after = predict(model, views, part, dataset.info)
+            if (changed := int((before != after).sum())) > DIFFERENT * len(part):
+                raise LmcError(
+                    f"{self.align_name}: {changed} of {len(part)} {split} images are predicted differently after it; "
+                    "an alignment must keep the network's function"
+                )
+        return dict(moved)
+
+    def repaired(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
+        """Return the weights that stand for an inner point."""
+        made = own_code(self.repair_name, lambda: self.repair(model, theta_alpha, ends, dataset))
+        _check_weights(self.repair_name, model, made)
+        return dict(made)
+
+    @property
+    def repairs(self) -> bool:
+        """Whether inner points are other weights than those on the line."""
+        return self.repair is not unrepaired
+
+
+def path_methods(config: PathConfig) -> PathMethods:
+    """Return what a config names; LmcError for an object that is none of the kind."""
+    align, repair = _object(ALIGNMENTS, config.align), _object(REPAIRS, config.repair)
+    names = f"align {short_name(config.align)}", f"repair {short_name(config.repair)}"
+    for name, found in zip(names, (align, repair), strict=True):
+        if not callable(found):
+            raise LmcError(f"{name}: is a {type(found).__name__}, expected a function")
+    metrics: dict[str, PathMetric] = {}
+    for name in config.metrics:
+        metric = _object(PATH_METRICS, name)
+        if not isinstance(metric, PathMetric):
+            raise LmcError(f"metrics {short_name(name)}: is a {type(metric).__name__}, expected a PathMetric")
+        if metric.name in (*_TAKEN, *metrics) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
+            raise LmcError(
+                f"metrics {short_name(name)}: its name is {metric.name!r}, allowed: letters, digits and _, and none of "
+                f"{', '.join((*_TAKEN, *metrics))}"
+            )
+        metrics[metric.name] = metric
+    return PathMethods(align, repair, tuple(metrics.values()), *names)
+
+
+def _object(table: Mapping[str, str], name: str) -> Any:
+    return own_object(name) if is_own(name) else find(table[name])
+
+
+def _check_weights(name: str, model: Model, weights: Any) -> None:
+    """LmcError unless an object is weights of the network, by name."""
+    if not isinstance(weights, Mapping) or set(weights) != set(model.shapes):
+        found = ", ".join(map(str, weights)) if isinstance(weights, Mapping) else f"a {type(weights).__name__}"
+        raise LmcError(f"{name}: returned {found}, expected weights by name: {', '.join(model.shapes)}")
+    for key, shape in model.shapes.items():
+        tensor = weights[key]
+        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or tensor.dtype != torch.float32:
+            found = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise LmcError(f"{name}: {key}: returned {found}, expected torch.float32 {list(shape)}")

@@ -1,0 +1,99 @@
+"""Objects of one's own, named `FILE.py:NAME` in params.yaml; a run knows the file's content, not its name alone.
+
+Validation pins a name to the content of its file, `FILE.py:NAME#<sha256>`, which stands in config.json and so enters
+the fingerprint: a changed file is another run. Paths are relative to the project's root.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.project import find_project
+
+_NAME = re.compile(r"(?P<file>[^:#]+\.py):(?P<name>[A-Za-z_]\w*)(#(?P<sha256>[0-9a-f]{16}))?")
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name has the form `FILE.py:NAME`."""
+    return _NAME.fullmatch(name) is not None
+
+
+def pinned(name: str) -> str:
+    """Return `FILE.py:NAME#<first 16 digits of the file's sha256>`.
+
+    Args:
+        name: The name as params.yaml has it, or as a config that was written earlier pins it.
+
+    Raises:
+        LmcError: If the file is missing, cannot be imported, has no such object, or has other content than the pin.
+    """
+    file, attribute, pin = _parts(name)
+    path, content = _read(file)
+    sha256 = sha256_bytes(content)[:16]
+    if pin is not None and pin != sha256:
+        raise LmcError(
+            f"{path}: changed since this run: its sha256 begins with {sha256}, recorded {pin}; restore the file, or "
+            "train anew under params.yaml"
+        )
+    _attribute(path, sha256, attribute)
+    return f"{file}:{attribute}#{sha256}"
+
+
+def own_object(name: str) -> Any:
+    """Return the object of a name; errors as those of `pinned`."""
+    file, attribute, sha256 = _parts(pinned(name))
+    return _attribute(_read(file)[0], str(sha256), attribute)
+
+
+def short_name(name: str) -> str:
+    """Return a name without its pin, for people."""
+    return name.partition("#")[0]
+
+
+def _parts(name: str) -> tuple[str, str, str | None]:
+    if (match := _NAME.fullmatch(name)) is None:
+        raise LmcError(f"found {name!r}, allowed: FILE.py:NAME")
+    return match["file"], match["name"], match["sha256"]
+
+
+def _read(file: str) -> tuple[Path, bytes]:
+    try:
+        root = find_project().root
+    except LmcError:  # a notebook
+        root = Path.cwd()
+    path = (root / file).resolve()
+    try:
+        return path, path.read_bytes()
+    except OSError as error:
+        raise LmcError(f"{path}: cannot be read ({error.strerror}); FILE.py:NAME is relative to {root}") from None
+
+
+def _attribute(path: Path, sha256: str, attribute: str) -> Any:
+    module = _module(path, sha256)
+    if not hasattr(module, attribute):
+        names = [name for name in vars(module) if not name.startswith("_")]
+        raise LmcError(f"{path}: found no {attribute}, allowed: {', '.join(names)}")
+    return getattr(module, attribute)
+
+
+@cache
+def _module(path: Path, sha256: str) -> ModuleType:
+    """Return the file as a module, imported once per content."""
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{sha256}", path)
+    assert spec is not None and spec.loader is not None  # its suffix is .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pydantic look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise LmcError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from None
+    return module
