@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -264,7 +265,8 @@ class Tracker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        with suppress(Exception) if exception[0] else nullcontext():  # a second error would hide the first
+            self.close()
 
     # The look-up: from memory what is finished, from the store what another process may have made meanwhile.
 

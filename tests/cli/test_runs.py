@@ -155,7 +155,7 @@ def test_what_is_no_training_is_refused(store: TrainedStore) -> None:
 
 
 def test_a_study_and_two_runs_have_options_of_their_own(store: TrainedStore) -> None:
-    assert refused("compare", "one", "--points", 5).startswith("--points, --tracking-uri, --json: these are for two")
+    assert refused("compare", "one", "--points", 5).startswith("--points, --align, --tracking-uri, --json: ")
     assert refused("compare", a := store.runs["deep--fast", 0]).startswith(f"{a}: a second run id is missing")
     assert refused("list", "three").startswith("STUDY: found 'three', allowed: one, two")
 

@@ -22,7 +22,7 @@ from lmc_repro.tracking.views import end_stale, survey
 
 def ended_process() -> str:
     """The tag of a process of this machine that is over."""
-    code = "from lmc_repro.tracking.store import this_process; print(this_process())"
+    code = "from lmc_repro.common.processes import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
