@@ -8,7 +8,7 @@ from typing import Any
 
 
 class LmcError(Exception):
-    """A mistake that a user can mend; the command line prints its one line and exits with 2."""
+    """A mistake that a user can fix; the command line prints its one line and exits with 2."""
 
 
 class Interrupted(BaseException):
