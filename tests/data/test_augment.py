@@ -14,17 +14,7 @@ from torch import Tensor
 
 from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.config.run import AugmentConfig, EarlyNoise, Seeds
-from lmc_repro.data.augment import (
-    COLUMN,
-    FLIP,
-    LEFT,
-    ROW,
-    TOP,
-    augment,
-    augmentation_sha256,
-    epoch_draws,
-    epoch_view,
-)
+from lmc_repro.data.augment import COLUMN, FLIP, LEFT, ROW, TOP, augment, augmentation_sha256, epoch_draws, epoch_view
 from lmc_repro.data.dataset import normalise
 from lmc_repro.data.loaders import open_loader
 

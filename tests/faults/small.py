@@ -131,8 +131,7 @@ def store_faults(root: Path) -> dict[str, Any]:
             root, "SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active' AND status != 'FINISHED'"
         ),
         "runs twice": rows(
-            root,
-            "SELECT name, count(*) FROM runs WHERE lifecycle_stage = 'active' GROUP BY name HAVING count(*) > 1",
+            root, "SELECT name, count(*) FROM runs WHERE lifecycle_stage = 'active' GROUP BY name HAVING count(*) > 1"
         ),
         "runs": len(rows(root, "SELECT 1 FROM runs WHERE lifecycle_stage = 'active'")) - (2 * (1 + 2 + 1)),
     }

@@ -19,10 +19,7 @@ CASES = [
     ({"kind": "conv", "filters": 3, "kernel": 2}, {"filters": 3}),
     (LOCAL, {f"filters.{p}": 3 for p in range(4)}),
     ({**LOCAL, "bias": "filter"}, {"filters": 3}),
-    (
-        ATTENTION,
-        {"embedding": 6, "projection": 6, "heads": 2, "keys.0": 3, "values.0": 3, "keys.1": 3, "values.1": 3},
-    ),
+    (ATTENTION, {"embedding": 6, "projection": 6, "heads": 2, "keys.0": 3, "values.0": 3, "keys.1": 3, "values.1": 3}),
 ]
 
 

@@ -105,10 +105,7 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "seeds.augmentation": (FLIP, {**FLIP, "seeds": {"augmentation": 1}}),
     "seeds.early.until": ({"seeds": {"early": EARLY}}, {"seeds": {"early": {**EARLY, "until": 2}}}),
     "seeds.early.loader": ({"seeds": {"early": EARLY}}, {"seeds": {"early": {**EARLY, "loader": 6}}}),
-    "seeds.early.augmentation": (
-        NOISY,
-        {**NOISY, "seeds": {"augmentation": 0, "early": {**EARLY, "augmentation": 6}}},
-    ),
+    "seeds.early.augmentation": (NOISY, {**NOISY, "seeds": {"augmentation": 0, "early": {**EARLY, "augmentation": 6}}}),
 }
 """Every field of a run's config: two configs that differ in it. All of them are in the training's fingerprint."""
 
