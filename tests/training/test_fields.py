@@ -13,8 +13,10 @@ from helpers import ADAM, SGD, run_config
 from pydantic import BaseModel
 
 from lmc_repro.barriers.pair import pair_key
+from lmc_repro.config.base import canonical_json
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
 from lmc_repro.config.run import ModelSettings, OptimizerSettings, RunConfig, StepSettings
+from lmc_repro.training import fingerprint
 from lmc_repro.training.fingerprint import run_fingerprint
 
 LOCAL = {"kind": "local", "filters": 9, "kernel": 5}
@@ -141,6 +143,10 @@ def options(annotation: Any) -> list[type]:
     return [option for argument in arguments for option in options(argument)]
 
 
+def both(changes: tuple[dict[str, Any], dict[str, Any]]) -> tuple[RunConfig, RunConfig]:
+    return run_config(**changes[0]), run_config(**changes[1])
+
+
 def test_every_field_of_a_run_is_listed() -> None:
     # The registry has no step of its own yet: tests/extending adds one and holds its run against a plain one.
     assert set(fields(RunConfig)) == set(RUN) | {"data.augment.steps"}
@@ -148,7 +154,7 @@ def test_every_field_of_a_run_is_listed() -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_it_moves_the_fingerprint_and_the_pairs_key(name: str) -> None:
-    before, after = (run_config(**change) for change in RUN[name])
+    before, after = both(RUN[name])
     if not name.endswith(".kind") or name == "schedule.kind":
         path = name.replace("]", "[").split("[")
         plain = path[0] + path[2] if len(path) > 1 else name
@@ -160,6 +166,29 @@ def test_it_moves_the_fingerprint_and_the_pairs_key(name: str) -> None:
     first, second = (run_fingerprint(config, "d", "portable") for config in (before, after))
     assert first != second
     assert pair_key((first, "b"), 11, "portable") != pair_key((second, "b"), 11, "portable")
+
+
+def test_every_change_of_the_config_gives_another_fingerprint() -> None:
+    tried = [config for change in RUN.values() for config in both(change)]
+    configs = {canonical_json(config.model_dump(mode="json")): config for config in tried}
+    assert len(configs) > len(RUN)
+    assert len({run_fingerprint(config, "d", "portable") for config in configs.values()}) == len(configs)
+
+
+def test_equal_configs_have_equal_fingerprints() -> None:
+    config, found = run_config(), run_fingerprint(run_config(), "d", "portable")
+    written_out = config.model_dump(mode="json")
+    shuffled = {key: written_out[key] for key in sorted(written_out, reverse=True)}
+    assert run_fingerprint(RunConfig.model_validate(shuffled), "d", "portable") == found
+    assert len(found) == 16 and int(found, 16) >= 0
+
+
+def test_data_torch_and_training_numerics_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {run_fingerprint(run_config(), data, "portable") for data in "de"}
+    monkeypatch.setattr(fingerprint, "TRAINING_NUMERICS", fingerprint.TRAINING_NUMERICS + 1)
+    found.add(run_fingerprint(run_config(), "d", "portable"))
+    monkeypatch.setattr(fingerprint, "torch_version", lambda: "0.0.0")
+    assert len({*found, run_fingerprint(run_config(), "d", "portable")}) == 4
 
 
 def test_the_numerics_tag_is_in_both_keys() -> None:

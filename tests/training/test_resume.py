@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from lmc_repro.training.resume import Progress, peek_epoch
 from lmc_repro.training.run_folder import RunFolder, checkpoint_name
 from lmc_repro.training.trainer import Event
 
+DATA = {"augment": {"flip": True, "crop": 2, "cutout": 2}, "label_noise": 0.2}
+EARLY = {"until": 3, "loader": 90, "augmentation": 91}
+SEEDS = [{"trainer": i // 2, "loader": i, "augmentation": i, "early": (None, EARLY, None)[i]} for i in range(3)]
 CONFIGS = [
-    run_config(epochs=5, evaluate_at=[0, 0.5, 2, 2.5, 5], optimizer=ADAM, seeds={"trainer": i // 2, "loader": i})
-    for i in range(3)
+    run_config(epochs=5, evaluate_at=[0, 0.5, 2, 2.5, 5], optimizer=ADAM, data=DATA, seeds=seeds) for seeds in SEEDS
 ]
 
 
@@ -40,21 +41,16 @@ def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> l
     return [contents(folder) for folder in train(CONFIGS, dataset, tmp_path_factory.mktemp("undisturbed"))]
 
 
-def kill_after(events: int) -> Callable[[Event], None]:
-    """Return a listener that kills with the `events`-th event."""
-    left = [events]
+def killed_run(configs: list[RunConfig], dataset: Dataset, root: Path, events: int) -> list[RunFolder]:
+    """Train until the `events`-th event, which kills."""
+    left = iter(range(events - 1))
 
     def listen(event: Event) -> None:
-        left[0] -= 1
-        if left[0] == 0:
+        if next(left, None) is None:
             raise Killed
 
-    return listen
-
-
-def killed_run(configs: list[RunConfig], dataset: Dataset, root: Path, events: int) -> list[RunFolder]:
     with pytest.raises(Killed):
-        train(configs, dataset, root, kill_after(events))
+        train(configs, dataset, root, listen)
     return [folder_for(config, dataset, root) for config in configs]
 
 
@@ -235,9 +231,7 @@ def test_a_damaged_resume_file_starts_the_run_again(
         path.write_bytes(content[: len(content) - 3] if damage == "progress.json" else content)
     events: list[Event] = []
     train(CONFIGS, dataset, tmp_path, events.append)
-    assert (folder.fingerprint,) in {
-        event.fingerprints for event in events if event.epoch == 1
-    }  # from the start, alone
+    assert (folder.fingerprint,) in {event.fingerprints for event in events if event.epoch == 1}  # anew, alone
     assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
 
 

@@ -1,4 +1,6 @@
-"""Steps that a CUDA graph can hold: run eagerly on the CPU they leave the bits of the loader's steps."""
+"""Steps that a CUDA graph can hold leave the bits of the loader's steps; tf32 and bf16 round products and nothing else.
+
+There is no GPU here: the steps run eagerly on the CPU, and a fake of torch.cuda records what would be captured."""
 
 from __future__ import annotations
 
@@ -11,14 +13,20 @@ import pytest
 import torch
 from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
-from lmc_repro.config.run import RunConfig
-from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.order import epoch_order, epoch_orders
+from lmc_repro.config.run import Precision, RunConfig
+from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.engine.devices import require_precision
 from lmc_repro.engine.local import Stopped
+from lmc_repro.models.mlp import Mlp
+from lmc_repro.models.products import affine
+from lmc_repro.models.registry import build_model
 from lmc_repro.training import steps, trainer
+from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.step import TrainStep
+from lmc_repro.training.stack import Layout
+from lmc_repro.training.step import TrainStep, products
 from lmc_repro.training.steps import DeviceSteps
 from lmc_repro.training.trainer import Child, Event, train_stack
 
@@ -36,6 +44,8 @@ def static(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 AUGMENT: dict[str, Any] = {"data": {"augment": {"flip": True, "crop": 1, "cutout": 2}}}
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "plain": {},
     "augmented": AUGMENT,
@@ -52,18 +62,16 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def stack(optimizer: dict[str, Any], **changes: Any) -> list[RunConfig]:
     """Three children of other seeds, rates, warm-ups and schedules; marks within epochs; a last batch of three."""
-    return [
-        run_config(
-            **{
-                "optimizer": {**optimizer, "lr": optimizer["lr"] / (1 + i)},
-                "schedule": {"kind": ("constant", "cosine", "cosine")[i], "warmup_epochs": i},
-                "seeds": {"trainer": i, "loader": 7 * i, "augmentation": i if changes == AUGMENT else None},
-                "evaluate_at": [0, 0.5, 1, 2.6, 3],
-                **changes,
-            }
-        )
-        for i in range(3)
-    ]
+    configs = []
+    for i, kind in enumerate(("constant", "cosine", "cosine")):
+        values = {
+            "optimizer": {**optimizer, "lr": optimizer["lr"] / (1 + i)},
+            "schedule": {"kind": kind, "warmup_epochs": i},
+            "seeds": {"trainer": i, "loader": 7 * i, "augmentation": i if changes == AUGMENT else None},
+            "evaluate_at": [0, 0.5, 1, 2.6, 3],
+        }
+        configs.append(run_config(**{**values, **changes}))
+    return configs
 
 
 @pytest.mark.parametrize("optimizer", [SGD, {**ADAM, "weight_decay": 0.01}], ids=["sgd", "adam"])
@@ -109,15 +117,6 @@ def test_a_step_reads_nothing_that_python_changes(
     monkeypatch.setattr(DeviceSteps, "_take", watched)
     train(stack(ADAM, **AUGMENT), tiny_dataset(), tmp_path)
     assert {size: len(seen) for size, seen in taken.items()} == {10: 1, 3: 1}
-
-
-@pytest.mark.parametrize("rule", ["philox", "ffcv"])
-def test_orders_sorted_by_torch_are_those_of_numpy(rule: Any) -> None:
-    seeds = [0, 3, 2**40]
-    found = epoch_orders(1000, seeds, 5, rule)
-    assert found.dtype == torch.int64
-    for row, seed in zip(found, seeds, strict=True):
-        assert row.tolist() == epoch_order(1000, seed, 5, rule).tolist()
 
 
 def test_eager_first_then_one_capture_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +181,79 @@ def test_the_sizes_of_a_gpu_runs_stacks_are_recorded(static: None, tmp_path: Pat
 def test_the_tag_of_a_gpu_is_its_name_whatever_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A Fake GPU")
     assert numerics_tag("cuda") == "cuda:A Fake GPU"
+
+
+CPU = torch.device("cpu")
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 3, "width": 9, "slope": 0.3},
+    "local": {"kind": "local", "filters": 2, "kernel": 5},
+    "conv": {"kind": "conv", "filters": 2, "kernel": 5},
+    "attention": {"kind": "attention", "patch": 5, "heads": 2, "head_dim": 3},
+}
+
+
+def five_steps(precision: Precision, model: dict[str, Any], dataset: Dataset) -> TrainStep:
+    """Two children after five five_steps on the whole training split."""
+    config = run_config(model=model)
+    network = build_model(config.model, dataset.info)
+    layout = Layout(network)
+    weights = layout.stack([network.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)])
+    step = TrainStep(network, layout, weights, build_optimizer(config.optimizer, weights), None, precision)
+    images, labels = normalise(dataset.train.images, dataset.info), dataset.train.labels
+    for k in range(5):
+        step(images.expand(2, *images.shape), labels.expand(2, -1), torch.full((2, 1), SGD["lr"]), k)
+    return step
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+def test_bf16_is_near_float32_and_not_it_and_all_that_is_kept_is_float32(model: dict[str, Any]) -> None:
+    dataset = tiny_dataset()
+    exact, rounded = five_steps("float32", model, dataset), five_steps("bf16", model, dataset)
+    assert rounded.weights.dtype == torch.float32 and rounded.finite.all()
+    assert {buffer.dtype for buffer in rounded.optimizer.state.values()} == {torch.float32}
+    apart = (exact.weights - rounded.weights).abs().max().item()
+    assert 0.0 < apart < 0.02
+    assert not torch.equal(rounded.weights, rounded.weights.bfloat16().float())  # the master weights are not rounded
+
+
+def test_bf16_rounds_both_factors_and_the_product() -> None:
+    x, weight = torch.randn(2, 7, 5), torch.randn(2, 3, 5)
+    with products("bf16", CPU):
+        found = affine(x, weight)
+    assert found.dtype == torch.bfloat16
+    expected = torch.bmm(x.bfloat16().double(), weight.bfloat16().double().mT)
+    assert torch.allclose(found.double(), expected, rtol=2**-7, atol=0.02)
+    assert affine(x, weight).dtype == torch.float32  # and no longer, outside
+
+
+def test_tf32_is_switched_on_inside_a_step_and_off_for_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    matmul = torch.backends.cuda.matmul
+    before, seen = matmul.fp32_precision, []
+    forward = Mlp.forward
+
+    def watched(self: Mlp, *arguments: Any) -> Any:
+        seen.append(matmul.fp32_precision)
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(Mlp, "forward", watched)
+    five_steps("tf32", MODELS["mlp"], tiny_dataset())
+    assert set(seen) == {"tf32"} and matmul.fp32_precision == before != "tf32"
+
+
+def test_a_cpu_refuses_what_only_a_gpu_has() -> None:
+    configs = [run_config(), run_config(precision="bf16")]
+    require_precision(configs, "cuda")
+    require_precision(configs[:1], "cpu")
+    with pytest.raises(LmcError, match="precision: found bf16, allowed on a CPU: float32; use --device cuda"):
+        require_precision(configs, "cpu")
+
+
+def test_float32_is_not_written_so_that_its_files_are_as_they_were() -> None:
+    plain, rounded = run_config(), run_config(precision="bf16")
+    assert "precision" not in plain.model_dump(mode="json") and "precision" not in plain.without_seeds()
+    assert rounded.without_seeds()["precision"] == "bf16"
+    assert plain.flat()["precision"] == "float32"  # but a tracker shows it
+    for config in (plain, rounded):
+        assert RunConfig.model_validate(config.model_dump(mode="json")) == config
