@@ -1,10 +1,15 @@
-"""Prints the sha256 of what this process makes of fixed inputs, as JSON: `test_dispatch.py` compares processes."""
+"""Programs that `test_portable.py` runs in processes of their own, and compares.
+
+python dispatch.py [PART ...]               # JSON: sha256 of what this process makes of fixed inputs, part by part
+python dispatch.py calls [native|bypass]    # MKL's own lines (MKL_VERBOSE=1), BETWEEN, those of one torch.mm
+"""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,26 +17,19 @@ from pathlib import Path
 
 from lmc_repro.common.numerics import choose_mode, use_one_thread
 
-choose_mode("portable")
+choose_mode("native" if "native" in sys.argv else "portable")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from known_answers import golden  # noqa: E402
-from small_results import make_cell, make_pair  # noqa: E402
-from small_study import DIGESTS, make_plan  # noqa: E402
 from torch.nn import functional  # noqa: E402
-from whole_report import report_of  # noqa: E402
 
+from lmc_repro.common import openblas  # noqa: E402
 from lmc_repro.config.run import AdamConfig, Seeds  # noqa: E402
-from lmc_repro.data.dataset import load_dataset  # noqa: E402
-from lmc_repro.data.loaders import open_loader  # noqa: E402
-from lmc_repro.data.prepare import prepare  # noqa: E402
-from lmc_repro.exhibits import batches  # noqa: E402
-from lmc_repro.report.pair_figure import path_figure  # noqa: E402
-from lmc_repro.report.write import write_report  # noqa: E402
-from lmc_repro.results.write import write_results  # noqa: E402
+from lmc_repro.models import products  # noqa: E402
 from lmc_repro.training.optimizer import Adam  # noqa: E402
 from lmc_repro.training.schedule import cosine  # noqa: E402
 
+BETWEEN = "-- a product of torch's own --"
 COUNTER = "vml_calls"
 """The counter of calls of MKL's vector functions, where a preloaded library has one."""
 
@@ -74,6 +72,10 @@ def schedules() -> dict[str, str]:
 
 def data() -> dict[str, str]:
     """Prepared digits and an epoch of FFCV's batches, through its code for numba."""
+    from lmc_repro.data.dataset import load_dataset
+    from lmc_repro.data.loaders import open_loader
+    from lmc_repro.data.prepare import prepare
+
     with tempfile.TemporaryDirectory() as root:
         prepared = Path(root, "prepared")
         prepare("digits", prepared, Path(root, "raw"), None)
@@ -85,6 +87,15 @@ def data() -> dict[str, str]:
 
 def figures() -> dict[str, str]:
     """Results, the report with its figures, the figure of a pair, and images of batches."""
+    from small_results import make_cell, make_pair
+    from small_study import DIGESTS, make_plan
+    from whole_report import report_of
+
+    from lmc_repro.exhibits import batches
+    from lmc_repro.report.pair_figure import path_figure
+    from lmc_repro.report.write import write_report
+    from lmc_repro.results.write import write_results
+
     plan = make_plan()
     with tempfile.TemporaryDirectory() as root:
         results, report = Path(root, "results"), Path(root, "report")
@@ -110,8 +121,9 @@ def controls() -> dict[str, str | int]:
         "mkl": _tensors(x @ x.mT),
         "roots": _tensors(torch.sqrt(x)),
         "numpy": hashlib.sha256(np.exp(x.double().numpy()).tobytes()).hexdigest(),
-        "openblas": hashlib.sha256(x.numpy() @ x.numpy().T).hexdigest(),
+        "numpy's openblas": hashlib.sha256(x.numpy() @ x.numpy().T).hexdigest(),
         "numba": str(cpu_target.target_context.codegen().magic_tuple()),
+        "core": openblas.loaded_core(),
         "vml, after": _calls(),
     }
 
@@ -142,6 +154,18 @@ PARTS: Mapping[str, Callable[[], Mapping[str, str | int]]] = {
 }
 
 
+def calls() -> None:
+    """Let MKL report the products of training and paths, and then that of a `torch.mm`."""
+    if "bypass" in sys.argv:  # as if attention had not been told of the one product
+        products.product = torch.bmm
+    golden.measure(golden.kernels())
+    sys.stdout.flush()
+    os.write(1, f"{BETWEEN}\n".encode())
+    torch.mm(torch.ones(4, 4), torch.ones(4, 4))
+
+
 if __name__ == "__main__":
     use_one_thread()
+    if "calls" in sys.argv:
+        sys.exit(calls())
     print(json.dumps({name: PARTS[name]() for name in sys.argv[1:] or PARTS}))

@@ -55,13 +55,11 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
         layer.load_state_dict({"weight": start[f"layers.{i}.weight"], "bias": start[f"layers.{i}.bias"]})
     o: Any = config.optimizer
     if o.kind == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            module.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
-        )
+        values: dict[str, Any] = {"momentum": o.momentum, "weight_decay": o.weight_decay}
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(module.parameters(), lr=o.lr, **values)
     else:
-        optimizer = torch.optim.Adam(
-            module.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
-        )
+        values = {"betas": (o.beta1, o.beta2), "eps": o.eps, "weight_decay": o.weight_decay}
+        optimizer = torch.optim.Adam(module.parameters(), lr=o.lr, **values)
     warmup = config.schedule.warmup_epochs * STEPS_PER_EPOCH
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS) if config.schedule.kind == "cosine" else None
     clipped = 0
@@ -87,28 +85,30 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
-@pytest.mark.parametrize(
+def assert_equal(found: list[dict[str, Tensor]], configs: list[RunConfig], within: float) -> None:
+    for child, config in enumerate(configs):
+        for name, expected in theirs(config, child).items():
+            error = (found[child][name].double() - expected.double()).norm() / expected.double().norm()
+            assert error < within, (child, name, float(error))
+
+
+RATES = pytest.mark.parametrize(
     "optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"]
 )
+
+
+@pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
+@RATES
 def test_stack_equals_torch_optim(
     optimizer: dict[str, Any], rates: tuple[float, ...], depth: int, slope: float
 ) -> None:
     model = {"depth": depth, "width": 16, "slope": slope} if depth > 1 else {"depth": 1}
+    more = {"model": model, "epochs": 10, "evaluate_at": [10]}
     configs = [
-        run_config(
-            model=model,
-            optimizer={**optimizer, "lr": rate},
-            schedule={"warmup_epochs": warmup},
-            epochs=10,
-            evaluate_at=[10],
-        )
+        run_config(optimizer={**optimizer, "lr": rate}, schedule={"warmup_epochs": warmup}, **more)
         for rate, warmup in zip(rates, (0, 4, 10), strict=True)
     ]
-    for child, (found, config) in enumerate(zip(ours(configs), configs, strict=True)):
-        for name, expected in theirs(config, child).items():
-            error = (found[name].double() - expected.double()).norm() / expected.double().norm()
-            assert error < 1e-6, (child, name, float(error))
+    assert_equal(ours(configs), configs, 1e-6)
 
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -123,30 +123,17 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
-@pytest.mark.parametrize(
-    "optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"]
-)
+@RATES
 def test_strategies_equal_torch(optimizer: dict[str, Any], rates: tuple[float, ...], strategy: dict[str, Any]) -> None:
     changes = {key: value for key, value in strategy.items() if key != "weight_decay"}
-    decay = strategy.get("weight_decay", 0.0)
-    configs = [
-        run_config(
-            model={"depth": 2, "width": 16, "slope": 0.3},
-            optimizer={**optimizer, "lr": rate, "weight_decay": decay},
-            epochs=10,
-            evaluate_at=[10],
-            **changes,
-        )
-        for rate in rates
-    ]
-    plain = run_config(model={"depth": 2, "width": 16, "slope": 0.3}, optimizer={**optimizer, "lr": rates[0]})
-    within = 1e-5 if "norm" in strategy.get("clip", {}) else 1e-6  # torch adds 1e-6 to the norm that it divides by
-    for child, (found, config) in enumerate(zip(ours(configs), configs, strict=True)):
-        for name, expected in theirs(config, child).items():
-            error = (found[name].double() - expected.double()).norm() / expected.double().norm()
-            assert error < within, (child, name, float(error))
-    unlike = theirs(plain, 0)
-    assert all((unlike[name] - tensor).norm() > 1e-3 for name, tensor in ours(configs)[0].items())
+    more = {"model": {"depth": 2, "width": 16, "slope": 0.3}, "epochs": 10, "evaluate_at": [10]}
+    settings = {**optimizer, "weight_decay": strategy.get("weight_decay", 0.0)}
+    configs = [run_config(optimizer={**settings, "lr": rate}, **more, **changes) for rate in rates]
+    found = ours(configs)
+    # torch adds 1e-6 to the norm that it divides by
+    assert_equal(found, configs, 1e-5 if "norm" in strategy.get("clip", {}) else 1e-6)
+    unlike = theirs(run_config(optimizer={**optimizer, "lr": rates[0]}, **more), 0)
+    assert all((unlike[name] - tensor).norm() > 1e-3 for name, tensor in found[0].items())
 
 
 def test_roots_are_correctly_rounded() -> None:

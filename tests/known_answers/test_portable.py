@@ -1,10 +1,13 @@
-"""Portable numerics: no product is MKL's, and kernels, caches and the caller's environment move no bit."""
+"""One set of bits on every CPU: kernels, caches, other code of the libraries and the caller's environment move none.
+
+Switches of the libraries tell each process another CPU; a control shows of each switch that it does something."""
 
 from __future__ import annotations
 
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,40 +15,72 @@ from typing import Any
 
 import pytest
 
-from lmc_repro.common.numerics import is_portable
+from lmc_repro.common.numerics import cpu_vendor, is_portable
 from lmc_repro.common.openblas import CORE_VARIABLE, L2_VARIABLE
+from lmc_repro.report.drawing import drawing_style
 
 pytestmark = pytest.mark.skipif(not is_portable(), reason="this CPU has no AVX2, or native numerics are tested")
 
+
+PROGRAM = Path(__file__).with_name("dispatch.py")
 BETWEEN = "-- a product of torch's own --"
-TESTS = Path(__file__).parent.parent
-CHOSEN = ("LMC_", "MKL_", "ATEN_", "OPENBLAS_")
+
+
+INTEL, AVX512 = cpu_vendor() == "GenuineIntel", " avx512vl" in Path("/proc/cpuinfo").read_text()
+COMPILER, EMULATOR = shutil.which("cc"), shutil.which("qemu-x86_64")
+
+
+NO_AVX512 = {
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    "OPENBLAS_CORETYPE": "Haswell",  # of numpy's own copy, which multiplies matplotlib's matrices of 3 x 3
+    "NUMBA_CPU_NAME": "haswell",
+}
+
+
+VML = (
+    *("Acos", "Asin", "Atan", "Cos", "Erf", "Erfc", "ErfInv", "Exp"),
+    *("Ln", "Log10", "Log2", "Sin", "Sqrt", "Tan", "Tanh", "Trunc"),
+)
+"""The functions of MKL that torch calls in its own place (ATen/cpu/vml.h)."""
+
+
+CHOSEN = ("LMC_NUMERICS", "MKL_", "ATEN_", "OPENBLAS_", "GLIBC_", "NPY_", "NUMBA_CPU")
 ALONE = {name: value for name, value in os.environ.items() if not name.startswith(CHOSEN)}
+ALONE["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
 
-def run(*words: str, **environment: str) -> str:
-    command = [sys.executable, "-m", "known_answers.portable_program", *words]
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    done = subprocess.run(command, capture_output=True, text=True, env={**ALONE, "PYTHONPATH": path, **environment})
-    assert done.returncode == 0, done.stderr[-2000:]
+Parts = dict[str, dict[str, Any]]
+
+
+def run(*words: str | Path, python: tuple[str, ...] = (sys.executable,), **environment: str) -> str:
+    """Return what Python prints, run with these words under these switches alone."""
+    done = subprocess.run([*python, *words], capture_output=True, text=True, env={**ALONE, **environment})
+    assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-def bits(**environment: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run("bits", **environment))
-    return found
+def parts(*names: str, **environment: str) -> Parts:
+    return dict(json.loads(run(PROGRAM, *names, **environment)))
+
+
+def assert_same(found: Parts, expected: Parts) -> None:
+    """Every digest but those of the controls, by name."""
+    for part in expected.keys() - {"controls"}:
+        other = [name for name, digest in expected[part].items() if found[part][name] != digest]
+        assert not other and found[part].keys() == expected[part].keys(), (part, other)
 
 
 @pytest.fixture(scope="module")
-def usual() -> dict[str, Any]:
-    return bits()
+def here() -> Parts:
+    return parts()
 
 
 def calls(*words: str) -> tuple[int, int]:
     """Return how many products MKL reports in training and paths, and in one torch.mm after them."""
-    before, after = run("calls", *words, MKL_VERBOSE="1").split(BETWEEN)
-    lines = [[line for line in part.splitlines() if "GEMM" in line] for part in (before, after)]
-    return len(lines[0]), len(lines[1])
+    before, after = run(PROGRAM, "calls", *words, MKL_VERBOSE="1").split(BETWEEN)
+    return before.count("GEMM"), after.count("GEMM")
 
 
 def test_no_product_of_training_or_of_a_path_is_mkls() -> None:
@@ -62,18 +97,18 @@ def test_mkl_reports_products_that_are_its_own(how: str) -> None:
 # This build of OpenBLAS has AMD's Zen as another name of Haswell's kernels: the same table, whatever CPU it finds.
 @pytest.mark.slow
 @pytest.mark.parametrize("core, l2", [("Haswell", "256"), ("Zen", "2048")])
-def test_cores_and_cache_sizes_move_no_bit(core: str, l2: str, usual: dict[str, Any]) -> None:
-    found = bits(**{CORE_VARIABLE: core, L2_VARIABLE: l2})
-    assert found == usual and found["core"] == "Haswell"
+def test_cores_and_cache_sizes_move_no_bit(core: str, l2: str, here: Parts) -> None:
+    found = parts("training", "controls", **{CORE_VARIABLE: core, L2_VARIABLE: l2})
+    assert found["training"] == here["training"] and found["controls"]["core"] == "Haswell"
 
 
 @pytest.mark.slow
-def test_other_kernels_have_other_bits(usual: dict[str, Any]) -> None:
+def test_other_kernels_have_other_bits(here: Parts) -> None:
     """The test above can fail: the variable reaches the library, and kernels decide bits."""
-    other = bits(**{CORE_VARIABLE: "Nehalem"})
-    assert other["core"] == "Nehalem"
-    same = [name for name in usual["sha256"] if other["sha256"][name]["weights"] == usual["sha256"][name]["weights"]]
-    assert same == []
+    other = parts("training", "controls", **{CORE_VARIABLE: "Nehalem"})
+    assert other["controls"]["core"] == "Nehalem"
+    weights = [name for name in here["training"] if name.endswith(" weights")]
+    assert weights and [name for name in weights if other["training"][name] == here["training"][name]] == []
 
 
 @pytest.mark.slow
@@ -84,11 +119,10 @@ def test_other_kernels_have_other_bits(usual: dict[str, Any]) -> None:
         {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
     ],
 )
-def test_the_callers_environment_moves_no_bit(environment: dict[str, str], usual: dict[str, Any]) -> None:
-    assert bits(**environment) == usual
+def test_the_callers_environment_moves_no_bit(environment: dict[str, str], here: Parts) -> None:
+    assert parts("training", **environment)["training"] == here["training"]
     program = "import os, lmc_repro.common.openblas as ours; ours.loaded_core(); print(dict(os.environ))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**ALONE, **environment})
-    assert environment.items() <= ast.literal_eval(done.stdout).items()  # it is left as it was
+    assert environment.items() <= ast.literal_eval(run("-c", program, **environment)).items()  # it is left as it was
 
 
 @pytest.mark.slow
@@ -108,12 +142,7 @@ a, b = torch.empty(2, 70, 500).uniform_(-1, 1, generator=g), torch.empty(2, 500,
 print(loaded_core(), numerics_tag().split(":")[0], torch.backends.cpu.get_cpu_capability())
 print(matmul(a, b).double().sum().item().hex())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=ALONE)
-    assert done.stdout.split()[:3] == ["Haswell", "portable", "AVX2"], done.stderr
-    assert done.stdout.split()[3] == SUM
-
-
-SUM = "-0x1.5869fd3080000p+7"
+    assert run("-c", program).split() == ["Haswell", "portable", "AVX2", "-0x1.5869fd3080000p+7"]
 
 
 @pytest.mark.slow
@@ -129,8 +158,10 @@ try:
 except LmcError:
     print("refused", torch.backends.cpu.get_cpu_capability())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=ALONE)
-    assert done.stdout.split() in (["AVX2"], ["refused", "AVX512"])  # a CPU without AVX-512 has nothing to refuse
+    assert run("-c", program).split() in (
+        ["AVX2"],
+        ["refused", "AVX512"],
+    )  # a CPU without AVX-512 has nothing to refuse
 
 
 @pytest.mark.slow
@@ -142,6 +173,63 @@ use_one_thread()
 import torch
 print(numerics_tag().split(":")[0], torch.backends.cpu.get_cpu_capability())
 """
-    chosen = {**ALONE, "LMC_NUMERICS": "portable", "ATEN_CPU_CAPABILITY": "default"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=chosen)
-    assert done.stdout.split() == ["portable", "AVX2"], done.stderr
+    chosen = {"LMC_NUMERICS": "portable", "ATEN_CPU_CAPABILITY": "default"}
+    assert run("-c", program, **chosen).split() == ["portable", "AVX2"]
+
+
+@pytest.fixture
+def other_vendor(tmp_path: Path) -> Path:
+    """A library to preload: MKL takes the CPU for another vendor's, and calls of its vector functions are counted."""
+    counted = "".join(f"void vm{kind}{name}(void) {{ vml_calls++; }}\n" for name in VML for kind in "sd")
+    source, library = tmp_path / "vendor.c", tmp_path / "vendor.so"
+    source.write_text(f"int vml_calls;\nint mkl_serv_intel_cpu_true(void) {{ return {int(not INTEL)}; }}\n{counted}")
+    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+def test_another_vendor(here: Parts, other_vendor: Path) -> None:
+    found = parts(LD_PRELOAD=str(other_vendor), NUMBA_CPU_NAME="znver2")
+    assert found["controls"]["vml, before"] == 0  # in all of the program's work
+    assert found["controls"]["vml, after"] > 0
+    assert found["controls"]["numba"] != here["controls"]["numba"]
+    assert not INTEL or found["controls"]["mkl"] != here["controls"]["mkl"]
+    assert_same(found, here)
+
+
+@pytest.mark.slow
+def test_no_avx512(here: Parts) -> None:
+    found = parts(**NO_AVX512)
+    known = {"numba": True, "mkl": INTEL, "roots": INTEL, "numpy": AVX512, "numpy's openblas": AVX512}
+    for control, seen in known.items():
+        assert not seen or found["controls"][control] != here["controls"][control], control
+    assert_same(found, here)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(EMULATOR is None, reason="needs qemu-x86_64 of qemu-user, which can be other CPUs")
+@pytest.mark.skipif(os.environ.get("LMC_FAULTS") != "long", reason="takes minutes: make faults runs it")
+def test_an_emulated_epyc(here: Parts) -> None:
+    emulated = (str(EMULATOR), "-0", sys.executable, "-cpu", "EPYC-Rome", os.path.realpath(sys.executable))
+    found: Parts = json.loads(run(PROGRAM, python=emulated))
+    assert "znver2" in found["controls"]["numba"]
+    assert_same(found, here)
+
+
+def test_the_switch_of_the_c_library() -> None:
+    """Its functions have variants with other bits for CPUs without FMA, which have no AVX2; for AVX-512 it has none."""
+    command = [sys.executable, "-c", "import math; print([math.exp(i / 7) for i in range(2000)])"]
+    tunables = ("", NO_AVX512["GLIBC_TUNABLES"], "glibc.cpu.hwcaps=-FMA")
+    plain, no_avx512, no_fma = (
+        subprocess.check_output(command, env={**os.environ, "GLIBC_TUNABLES": tunable}) for tunable in tunables
+    )
+    assert plain == no_avx512 != no_fma
+
+
+def test_letters_are_matplotlibs_own() -> None:
+    from matplotlib import font_manager, get_data_path
+
+    with drawing_style():
+        found = font_manager.findfont(font_manager.FontProperties())
+    assert Path(found).is_relative_to(get_data_path())
