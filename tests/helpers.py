@@ -119,6 +119,7 @@ def weights_at(folder: RunFolder, mark: float) -> dict[str, Tensor]:
     return read_checkpoint(folder.checkpoint(mark), folder.status()["checkpoints"][mark_text(mark)], folder.fix)
 
 
-def contents(folder: RunFolder) -> dict[str, bytes]:
-    """Return every file of a run folder, by name."""
-    return {str(p.relative_to(folder.path)): p.read_bytes() for p in sorted(folder.path.rglob("*")) if p.is_file()}
+def contents(folder: RunFolder | Path) -> dict[str, bytes]:
+    """Return every file below a folder, by name."""
+    root = folder.path if isinstance(folder, RunFolder) else folder
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

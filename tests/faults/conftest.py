@@ -6,10 +6,11 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from figures import lines
-from small import Small, Warm, small_params
+from small import FIGURES, Small, Warm, small_params
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def warm() -> Iterator[Warm]:
     process = Warm()
     yield process
-    process.close()
+    process.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +47,21 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Small:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(fresh: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Small, float]:
-    """The project after `lmc run one`, and the seconds that took; for tests that read."""
-    small = fresh.copy(tmp_path_factory.mktemp("undisturbed") / "project")
-    begun = time.monotonic()
-    small.study()
-    return small, time.monotonic() - begun
+def whole(fresh: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The project after `lmc run one`, undisturbed; for tests that read."""
+    small, begun = fresh.copy(tmp_path_factory.mktemp("undisturbed") / "project"), time.monotonic()
+    small.run("run", "one", "--jobs", "2")
+    return replace(small, seconds=time.monotonic() - begun)
+
+
+@pytest.fixture
+def small(fresh: Small, tmp_path: Path) -> Small:
+    """A project of the test's own, nothing run in it yet."""
+    return fresh.copy(tmp_path / "project")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures of the groups that ran."""
-    if figures := lines():
+    if FIGURES:
         terminalreporter.section("faults")
-        terminalreporter.write_line("\n".join(figures))
+        terminalreporter.write_line("\n".join(f"{group}: {figures}" for group, figures in FIGURES.items()))

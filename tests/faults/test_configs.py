@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from figures import LONG, note
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
-from small import small_params
+from small import FIGURES, LONG, small_params
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
@@ -39,10 +40,7 @@ many = settings(
 )
 
 junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 99),
-    st.floats(-2.0, 2.0),
+    *(st.none(), st.booleans(), st.integers(-3, 99), st.floats(-2.0, 2.0)),
     st.sampled_from([float("nan"), float("inf"), 1e300, 2**70]),
     st.sampled_from(["", "a", "1e-3", "ä\n", "../..", "${x}", "mlp", "digits"]),
     st.lists(st.integers(-1, 9), max_size=3),
@@ -59,14 +57,19 @@ def first_step(configs: list[RunConfig], dataset: Dataset, root: Path) -> None:
     assert next(iter(training.steps.epoch(0))) == 1
 
 
-def judged(kind: str, error: LmcError | None) -> None:
-    """Count a config, and look at the line where it was refused."""
-    if error is not None:
-        line = str(error)
+@contextmanager
+def judged(kind: str) -> Iterator[None]:
+    """Count a config, and look at the line where it is refused."""
+    error: LmcError | None = None
+    try:
+        yield
+    except LmcError as refusal:
+        error = refusal
+        line = str(refusal)
         assert line and "\n" not in line and len(line) < 2000, line
         assert "Traceback" not in line and "pydantic" not in line, line
     COUNT[f"{kind} {'refused' if error else 'stepped'}"] += 1
-    note("generated configs", ", ".join(f"{count} {name}" for name, count in sorted(COUNT.items())))
+    FIGURES["generated configs"] = ", ".join(f"{count} {name}" for name, count in sorted(COUNT.items()))
 
 
 def harmed(draw: DrawFn, values: Any) -> None:
@@ -108,17 +111,14 @@ def run_values(draw: DrawFn) -> dict[str, Any]:
     """Draw the values of a run of any kind, half of the time with one key harmed."""
     slope = draw(st.sampled_from([0.0, 0.1, 1.0]))
     patches = {"filters": draw(st.integers(1, 5)), "kernel": draw(st.sampled_from([1, 2, 4, 8, 3])), "slope": slope}
-    model = draw(
-        st.sampled_from(
-            [
-                {"kind": "mlp", "depth": draw(st.integers(2, 4)), "width": draw(st.integers(1, 9)), "slope": slope},
-                {"kind": "mlp", "depth": 1},
-                {"kind": "local", "bias": draw(st.sampled_from(["unit", "filter"])), **patches},
-                {"kind": "conv", **patches},
-                {"kind": "attention", "patch": draw(st.sampled_from([2, 4, 5])), "heads": 2, "head_dim": 3},
-            ]
-        )
-    )
+    models = [
+        {"kind": "mlp", "depth": draw(st.integers(2, 4)), "width": draw(st.integers(1, 9)), "slope": slope},
+        {"kind": "mlp", "depth": 1},
+        {"kind": "local", "bias": draw(st.sampled_from(["unit", "filter"])), **patches},
+        {"kind": "conv", **patches},
+        {"kind": "attention", "patch": draw(st.sampled_from([2, 4, 5])), "heads": 2, "head_dim": 3},
+    ]
+    model = draw(st.sampled_from(models))
     if draw(st.booleans()):
         model |= {"init": "kaiming-normal", "gain": draw(st.sampled_from(["slope", "sqrt2"]))}
     rate, epochs = draw(st.sampled_from([0.0, 1e-3, 0.1, 1e30])), draw(st.integers(1, 5))
@@ -127,25 +127,21 @@ def run_values(draw: DrawFn) -> dict[str, Any]:
     augment = draw(st.sampled_from([None, {"flip": True}, {"crop": 2, "cutout": 3}]))
     values: dict[str, Any] = {
         "data": {
-            "dataset": "digits",
-            "order": draw(st.sampled_from(["philox", "ffcv"])),
-            "drop_last": draw(st.booleans()),
-            "augment": augment,
-            "label_noise": draw(st.sampled_from([0.0, 0.2])),
+            "dataset": "digits", "order": draw(st.sampled_from(["philox", "ffcv"])), "drop_last": draw(st.booleans()),
+            "augment": augment, "label_noise": draw(st.sampled_from([0.0, 0.2])),
         },
         "model": model,
         "optimizer": optimizer,
         "clip": draw(st.sampled_from([None, {"norm": 1.0}, {"value": 0.1}])),
         "schedule": {
-            "kind": draw(st.sampled_from(["constant", "cosine"])),
-            "warmup_epochs": draw(st.integers(0, epochs)),
+            "kind": draw(st.sampled_from(["constant", "cosine"])), "warmup_epochs": draw(st.integers(0, epochs)),
             "warmup_rule": draw(st.sampled_from(["from-zero", "from-first-step"])),
         },
         "batch_size": draw(st.sampled_from([1, 7, 64, 899, 5000])),
         "epochs": epochs,
         "evaluate_at": draw(st.sampled_from([[0, epochs], [epochs], [0, 0.5, epochs]])),
         "seeds": {"trainer": draw(st.integers(0, 3)), "loader": draw(st.integers(0, 2**31))},
-    }
+    }  # fmt: skip
     if augment:
         values["seeds"]["augmentation"] = 1
     if draw(st.booleans()):
@@ -156,13 +152,8 @@ def run_values(draw: DrawFn) -> dict[str, Any]:
 @many
 @given(values=run_values())
 def test_runs(values: dict[str, Any], digits: Dataset, tmp_path: Path) -> None:
-    try:
-        config = validate(RunConfig, values, "config.json")
-        first_step([config], digits, tmp_path)
-    except LmcError as error:
-        judged("runs", error)
-    else:
-        judged("runs", None)
+    with judged("runs"):
+        first_step([validate(RunConfig, values, "config.json")], digits, tmp_path)
 
 
 @st.composite
@@ -179,16 +170,12 @@ def files(draw: DrawFn) -> dict[str, Any]:
 def test_files(values: dict[str, Any], digits: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(json.dumps(values).replace("NaN", ".nan").replace("Infinity", ".inf"))
-    try:
+    with judged("files"):
         params = load_params(path)
         validate_all(params)
         plans = [plan_study(params, study) for study in params.studies]
         for cell in [cell for plan in plans for cell in plan.cells][:1]:
             first_step(list(cell.pairs[0].runs)[:1], digits, tmp_path)
-    except LmcError as error:
-        judged("files", error)
-    else:
-        judged("files", None)
 
 
 def test_both_kinds_came_up() -> None:

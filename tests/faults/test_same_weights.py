@@ -1,46 +1,33 @@
-"""However a study is trained, its run folders have the same bytes: final weights, marks, metrics, checksums."""
+"""However a study is trained, its run folders have the same bytes: weights, evaluation epochs, metrics, sha256."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from figures import note
-from small import OUT, Small, contents, rows
+from helpers import contents
+from small import OUT, Small, rows
 
 WAYS = {  # the undisturbed study: two jobs, stacks of two, resident data
-    "1 job, all in one stack": {"jobs": 1},
-    "4 jobs, each run alone": {"jobs": 4},
-    "ffcv, 1 worker": {"jobs": 2, "loader": "ffcv", "workers": 1},
-    "ffcv, 4 workers": {"jobs": 2, "loader": "ffcv", "workers": 4},
+    "1 job, all in one stack": (1, "resident", {}),
+    "4 jobs, each run alone": (4, "resident", {}),
+    "ffcv, 1 worker": (2, "ffcv", {"workers": 1}),
+    "ffcv, 4 workers": (2, "ffcv", {"workers": 4}),
 }
-SAME: list[str] = []
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_same_run_folders(way: str, undisturbed: tuple[Small, float], fresh: Small, tmp_path: Path) -> None:
-    how = WAYS[way]
-    small = fresh.copy(tmp_path / "project")
-    if "loader" in how:
-        params = small.root / "params.yaml"
-        params.write_text(params.read_text().replace('"loader": "resident"', f'"loader": "{how["loader"]}"'))
-    said = small.run("train", "one", "--jobs", str(how["jobs"]), **{k: how[k] for k in ("workers",) if k in how})
-    assert "trained 4" in said
-    stacks = {1: 1, 2: 2, 4: 4}[int(how["jobs"])]
-    assert f"training 4 runs in {stacks} stacks" in said
-    expected = contents(undisturbed[0].root / OUT / "runs")
+@pytest.mark.parametrize("jobs, loader, more", WAYS.values(), ids=WAYS)
+def test_same_run_folders(jobs: int, loader: str, more: dict[str, int], whole: Small, small: Small) -> None:
+    params = small.root / "params.yaml"
+    params.write_text(params.read_text().replace('"loader": "resident"', f'"loader": "{loader}"'))
+    printed = small.run("train", "one", "--jobs", str(jobs), **more)
+    assert "trained 4" in printed and f"training 4 runs in {jobs} stacks" in printed
+    expected = contents(whole.root / OUT / "runs")
     assert sum(name.endswith("epoch-0004.safetensors") for name in expected) == 4
     assert contents(small.root / "runs" / "one") == expected
-    SAME.append(way)
-    note("same weights", f"as with 2 jobs, stacks of 2, resident data: {', '.join(SAME)}")
 
 
-def test_re_made(undisturbed: tuple[Small, float]) -> None:
+def test_re_made(whole: Small) -> None:
     """From MLflow alone, in a fresh folder."""
-    small = undisturbed[0]
-    ((run,), *_) = rows(small.root, "SELECT run_uuid FROM tags WHERE key = 'lmc.kind' AND value = 'train'")
-    printed = small.run("reproduce", run)
+    ((run,), *_) = rows(whole.root, "SELECT run_uuid FROM tags WHERE key = 'lmc.kind' AND value = 'train'")
+    printed = whole.run("reproduce", run)
     assert "trained 1 in " in printed and "checkpoints        3 of 3 identical" in printed
     assert printed.splitlines()[-1] == "identical: every recorded bit was made again"
-    SAME.append("re-made")
-    note("same weights", f"as with 2 jobs, stacks of 2, resident data: {', '.join(SAME)}")

@@ -3,6 +3,10 @@
 It reads one JSON object a line: `{"root", "argv", "log", ...}` starts `lmc ARGV` in the folder ROOT and answers with
 its pid; `{"wait": pid}` answers with its exit code (negative: the signal), `{"poll": pid}` with null while it runs.
 The child is the leader of a process group of its own; what it prints goes to ROOT/LOG.
+
+The children differ from `lmc` in how long things take and in nothing that is tested: workers are forked from this
+process, epochs may be slow, and every epoch is saved and shown in MLflow, as it is where epochs take seconds. tests/e2e
+runs the commands as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +19,11 @@ import math
 import multiprocessing
 import os
 import pkgutil
+import resource
+import signal
 import sys
+import time
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -49,11 +57,11 @@ def preload() -> None:
 
 
 def child(order: dict[str, Any]) -> int:
-    """Run the command as `lmc` would, but for: workers are forked, runs are shown in MLflow and saved every epoch."""
+    """Run the command as `lmc` would, but for the times: see above."""
     from lmc_repro.cli import main
     from lmc_repro.engine import local
     from lmc_repro.tracking import Tracker
-    from lmc_repro.training import trainer
+    from lmc_repro.training import steps, trainer
 
     os.chdir(order["root"])
     for name in [name for name in os.environ if name.startswith("MLFLOW_TRACKING")]:
@@ -66,49 +74,20 @@ def child(order: dict[str, Any]) -> int:
     local.worker_context = lambda: multiprocessing.get_context("fork")  # no thread has been started in this process
     trainer.SAVE_EVERY_SECONDS, trainer.SAVING_SHARE = -1.0, math.inf
     Tracker.sync_live.__defaults__ = (0.0,)
-    limit(order.get("file_bytes"))
-    slow(order.get("slow", 0.0))
-    if number := order.get("workers"):
-        stream_with(number)
+    if size := order.get("file_bytes"):  # no file grows beyond it, as on a file system that is full
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write fails with EFBIG
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    if seconds := order.get("slow"):  # something can happen within a training
+        train = trainer._Training._train_epoch
+        trainer._Training._train_epoch = lambda training: (time.sleep(seconds), train(training))
+    if workers := order.get("workers"):
+        steps.open_loader = functools.partial(steps.open_loader, workers=workers)
     sys.argv = ["lmc", *order["argv"]]
     try:
         main()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
-
-
-def limit(file_bytes: int | None) -> None:
-    """Let no file grow beyond so many bytes, as on a file system that is full."""
-    if file_bytes is not None:
-        import resource
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write fails with EFBIG
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-
-
-def slow(seconds: float) -> None:
-    """Let each epoch take longer, so that something can happen within a training."""
-    if seconds:
-        import time
-
-        from lmc_repro.training import trainer
-
-        train = trainer._Training._train_epoch
-
-        def slowly(self: Any) -> None:
-            time.sleep(seconds)
-            train(self)
-
-        trainer._Training._train_epoch = slowly
-
-
-def stream_with(workers: int) -> None:
-    """Let FFCV decode in so many threads."""
-    from lmc_repro.training import steps
-
-    steps.open_loader = functools.partial(steps.open_loader, workers=workers)
 
 
 def fork(order: dict[str, Any]) -> int:
@@ -119,8 +98,6 @@ def fork(order: dict[str, Any]) -> int:
             os.setpgid(0, 0)
             code = child(order)
         except BaseException:
-            import traceback
-
             traceback.print_exc()
         finally:
             with suppress(Exception):
