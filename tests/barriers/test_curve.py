@@ -14,14 +14,13 @@ from torch import Tensor
 from lmc_repro.barriers import path
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.methods import PathMethods
-from lmc_repro.barriers.path import as_curve, path_curves, path_weights
+from lmc_repro.barriers.path import path_curves, path_weights
 from lmc_repro.config.run import ConvConfig, LocalConfig, MlpConfig, ModelConfig
 from lmc_repro.data.dataset import Dataset, Split, normalise
 from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.registry import build_model
-from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
-from lmc_repro.training.stack import Layout
+from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate, predict
 
 
 def network(dataset: Dataset, seed: int) -> tuple[Mlp, dict[str, Tensor]]:
@@ -37,15 +36,9 @@ def test_ends_are_the_endpoints_own_bits() -> None:
     exact = torch.stack([(1 - i / 10) * a.double() + i / 10 * b.double() for i in range(11)])
     torch.testing.assert_close(path.double(), exact, rtol=1e-6, atol=1e-8)
 
-
-def test_between_equal_weights_nothing_moves() -> None:
-    a = torch.randn(999, generator=torch.Generator().manual_seed(0))
-    assert all(torch.equal(row, a) for row in path_weights(a, a, 11))
-
-
-def test_a_network_that_is_not_finite_does_not_spread_to_the_other_end() -> None:
-    a, b = torch.ones(3), torch.tensor([1.0, float("inf"), 1.0])
-    assert torch.equal(path_weights(a, b, 11)[0], a)
+    assert all(torch.equal(row, a) for row in path_weights(a, a, 11))  # between equal weights nothing moves
+    b[3] = float("inf")
+    assert torch.equal(path_weights(a, b, 11)[0], a)  # it does not spread to the other end
 
 
 def test_points_are_the_networks_at_each_alpha() -> None:
@@ -66,17 +59,11 @@ def test_train_and_test_are_not_swapped() -> None:
     # Test labels are all wrong for a network that is right on train.
     dataset = tiny_dataset(n_train=40, n_test=40)
     model, theta = network(dataset, 0)
-    labels = labels_of(model, theta, dataset)
+    stacked = {name: weight.unsqueeze(0) for name, weight in theta.items()}
+    labels = predict(model, stacked, dataset.train, dataset.info)[0]
     train, test = Split(dataset.train.images, labels), Split(dataset.train.images, (labels + 1) % 4)
     curves = path_curves(model, theta, theta, replace(dataset, train=train, test=test), 3)
     assert curves["train"].wrong == (0, 0, 0) and curves["test"].wrong == (40, 40, 40)
-
-
-def labels_of(model: Mlp, theta: dict[str, Tensor], dataset: Dataset) -> Tensor:
-    from lmc_repro.training.evaluate import predict
-
-    predictions = predict(model, {name: w.unsqueeze(0) for name, w in theta.items()}, dataset.train, dataset.info)
-    return predictions[0]
 
 
 def test_whole_split_is_counted_over_several_batches() -> None:
@@ -85,13 +72,9 @@ def test_whole_split_is_counted_over_several_batches() -> None:
     model, theta = network(dataset, 0)
     whole = path_curves(model, theta, theta, dataset, 2)["train"]
     assert whole.n == 2345
-    parts = [
-        evaluate(model, Layout(model).views(Layout(model).stack([theta])), part, dataset.info)[0]
-        for part in (
-            Split(dataset.train.images[:1000], dataset.train.labels[:1000]),
-            Split(dataset.train.images[1000:], dataset.train.labels[1000:]),
-        )
-    ]
+    stacked = {name: weight.unsqueeze(0) for name, weight in theta.items()}
+    halves = [Split(dataset.train.images[cut], dataset.train.labels[cut]) for cut in (slice(1000), slice(1000, None))]
+    parts = [evaluate(model, stacked, half, dataset.info)[0] for half in halves]
     assert whole.wrong[0] == sum(part.wrong for part in parts)
     assert abs(whole.loss[0] - (1000 * parts[0].loss + 1345 * parts[1].loss) / 2345) < 1e-9
 
@@ -106,11 +89,6 @@ def test_nan_is_wrong_and_not_class_0() -> None:
     curve = path_curves(model, theta, broken, dataset, 11)["train"]
     assert curve.wrong[1:] == (53,) * 10 and curve.loss[1:] == (None,) * 10
     assert curve.wrong[0] == 0 and curve.loss[0] is not None
-
-
-def test_as_curve_drops_infinite_losses() -> None:
-    assert as_curve([Score(1, 4, 0.5), Score(2, 4, None), Score(4, 4, None)]).loss == (0.5, None, None)
-    assert as_curve([Score(1, 4, 0.5)] * 2).errors == (0.25, 0.25)
 
 
 def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +221,7 @@ def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:
     dataset = tiny_dataset(classes=2)
     model = build_model(run_config(model={"depth": 1}).model, dataset.info)
     first, second = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    margin = PathMetric("margin", lambda logits, labels: (true_logit(logits, labels) - other(logits, labels)).sum(1))
+    margin = PathMetric("margin", lambda logits, y: ((logits[..., 0] - logits[..., 1]) * (1 - 2 * y)).sum(1))
     curves = path_curves(model, first, second, dataset, 5, methods=PathMethods(metrics=(margin,)))
     assert curves["test"].wrong == path_curves(model, first, second, dataset, 5)["test"].wrong
     x = normalise(dataset.test.images, dataset.info).flatten(1)
@@ -257,11 +235,3 @@ def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:
     assert path_curves(model, first, second, dataset, 3, methods=PathMethods(metrics=(broken,)))["train"].columns == {
         "nan": (None,) * 3
     }
-
-
-def true_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return logits.gather(2, labels.expand(len(logits), -1).unsqueeze(2)).squeeze(2)
-
-
-def other(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return true_logit(logits, 1 - labels)

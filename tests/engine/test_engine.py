@@ -1,4 +1,4 @@
-"""The engine seam: the policy on a toy engine from outside, and this machine's processes."""
+"""The engine seam: the policy on a toy engine from outside, this machine's processes, and the task that they train."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from helpers import run_config
+from helpers import run_config, tiny_dataset
 from toy_engine import Here
 from trained_store import write_prepared
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.engine import task as task_module
 from lmc_repro.engine.local import WORKER_ENVIRONMENT, LocalEngine
 from lmc_repro.engine.protocol import run_stacks
-from lmc_repro.engine.task import StackTask
+from lmc_repro.engine.task import StackTask, train_task
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Event
+from lmc_repro.training.step import TrainStep
+from lmc_repro.training.trainer import Event, train_stack
 
 
 @pytest.fixture(autouse=True)
@@ -31,19 +35,16 @@ def _torch_as_before() -> Iterator[None]:
     torch.set_deterministic_debug_mode("default")
 
 
+Stacks = Callable[[str], list[StackTask]]
+
+
 @pytest.fixture
-def stacks(tmp_path: Path, digits: Dataset) -> Callable[[str], list[StackTask]]:
+def stacks(tmp_path: Path, digits: Dataset) -> Stacks:
+    """Three tasks of one run each."""
     write_prepared(Project(tmp_path), digits)
     config = run_config(data={"dataset": "digits"}, epochs=2, evaluate_at=[0, 2], batch_size=300)
-    prepared = tmp_path / "data" / "prepared"
-
-    def make(place: str) -> list[StackTask]:
-        return [
-            StackTask(((str(i) * 16, config),), tmp_path / place, prepared, "resident", numerics_tag(), "cpu", 1.0)
-            for i in range(3)
-        ]
-
-    return make
+    how = (tmp_path / "data" / "prepared", "resident", numerics_tag(), "cpu", 1.0)
+    return lambda place: [StackTask(((str(i) * 16, config),), tmp_path / place, *how) for i in range(3)]  # type: ignore[arg-type]
 
 
 def files(tasks: list[StackTask]) -> dict[str, bytes]:
@@ -55,7 +56,7 @@ def files(tasks: list[StackTask]) -> dict[str, bytes]:
     }
 
 
-def test_an_engine_from_outside_makes_the_same_files(stacks: Callable[[str], list[StackTask]]) -> None:
+def test_an_engine_from_outside_makes_the_same_files(stacks: Stacks) -> None:
     found: dict[str, dict[str, bytes]] = {}
     for place, engine in (("local", LocalEngine(2)), ("toy", toy := Here())):
         events: list[Event] = []
@@ -69,7 +70,7 @@ def test_an_engine_from_outside_makes_the_same_files(stacks: Callable[[str], lis
     assert toy.stopped == 1
 
 
-def test_a_failure_ends_the_others_and_is_raised(stacks: Callable[[str], list[StackTask]]) -> None:
+def test_a_failure_ends_the_others_and_is_raised(stacks: Stacks) -> None:
     tasks, engine = stacks("fail"), Here(fail="1" * 16)
     with pytest.raises(ValueError, match="1" * 16):
         run_stacks(engine, tasks, lambda event: None)
@@ -78,7 +79,7 @@ def test_a_failure_ends_the_others_and_is_raised(stacks: Callable[[str], list[St
     assert complete == [True, False, False]
 
 
-def test_an_interruption_here_stops_the_engine(stacks: Callable[[str], list[StackTask]]) -> None:
+def test_an_interruption_here_stops_the_engine(stacks: Stacks) -> None:
     engine = Here()
 
     def interrupt(event: Event) -> None:
@@ -94,9 +95,6 @@ def test_tasks_are_computed_in_order_by_other_processes() -> None:
     assert list(LocalEngine(2).map(abs, [])) == []
     config = run_config(data={"dataset": "digits"})
     assert list(LocalEngine(1).map(RunConfig.model_copy, [config])) == [config]
-
-
-def test_a_failing_task_raises_its_own_error() -> None:
     with pytest.raises(TypeError):
         list(LocalEngine(1).map(abs, ["not a number"]))
 
@@ -140,3 +138,78 @@ def test_workers_have_their_variables_and_this_process_keeps_its_own() -> None:
     before = dict(os.environ)
     assert list(LocalEngine(1).map(os.getenv, WORKER_ENVIRONMENT)) == list(WORKER_ENVIRONMENT.values())
     assert dict(os.environ) == before
+
+
+def test_an_operation_with_random_order_is_an_error_within_a_step(
+    stacks: Stacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TrainStep.__call__
+
+    def with_put(self: TrainStep, *arguments: Any) -> torch.Tensor:
+        torch.zeros(4).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))  # which of the two is left?
+        return step(self, *arguments)
+
+    torch.zeros(4).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))  # torch lets it pass by itself
+    monkeypatch.setattr(TrainStep, "__call__", with_put)
+    with pytest.raises(RuntimeError, match="put_"):
+        train_task(stacks("put")[0], lambda event: None)
+
+
+def test_numerics_are_recorded_in_the_run_folder(stacks: Stacks) -> None:
+    stack = stacks("numerics")[0]
+    train_task(stack, lambda event: None)
+    status = RunFolder(stack.working / stack.fingerprints[0]).status()
+    assert status["numerics"] == numerics_tag()
+    assert status["torch"] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_the_mode_is_what_torch_then_uses(mode: str) -> None:
+    """In a process of its own: a mode is chosen once."""
+    program = (
+        "from lmc_repro.common.numerics import choose_mode, numerics_tag\n"
+        f"chosen, remark = choose_mode('{mode}')\n"
+        "import torch\n"
+        "print(chosen, numerics_tag(), torch.backends.cpu.get_cpu_capability())\n"
+    )
+    unset = ("LMC_NUMERICS", "ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
+    command = ["env", *(f"--unset={name}" for name in unset), sys.executable, "-c", program]
+    chosen, tag, capability = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert tag.split(":")[0] == chosen
+    if chosen == "portable":
+        assert capability == "AVX2"
+    else:
+        assert tag.split(":")[2] == capability
+
+
+def prepare_task(children: int, fits: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StackTask, list[int]]:
+    """Return a task on the CPU, and the sizes that are tried; more than `fits` children raise what CUDA raises."""
+    tried: list[int] = []
+
+    def tight(stack: list[Any], *arguments: Any) -> None:
+        tried.append(len(stack))
+        if len(stack) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        train_stack(stack, *arguments)
+
+    monkeypatch.setattr(task_module, "train_stack", tight)
+    monkeypatch.setattr(task_module, "load_dataset", lambda prepared, name: tiny_dataset())
+    runs = tuple((f"run{i}", run_config(seeds={"loader": i})) for i in range(children))
+    return StackTask(runs, root, root, "resident", "portable", "cpu", 0.0), tried
+
+
+def test_a_stack_that_the_gpu_has_no_memory_for_is_trained_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, tried = prepare_task(5, 2, tmp_path, monkeypatch)
+    train_task(task, lambda event: None)
+    assert tried == [5, 2, 3, 1, 2]
+    assert all((tmp_path / fingerprint / "status.json").is_file() for fingerprint in task.fingerprints)
+
+
+def test_one_that_does_not_fit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, tried = prepare_task(2, 0, tmp_path, monkeypatch)
+    with pytest.raises(LmcError, match="no memory for run run0 alone"):
+        train_task(task, lambda event: None)
+    assert tried == [2, 1]
