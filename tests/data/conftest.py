@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from publishers import gzipped_idx, recorded
 
 from lmc_repro.config.catalog import CATALOG, DatasetInfo
-from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.prepare import prepare
 
 FOLDER = "Tiny/raw"
@@ -35,18 +32,8 @@ def tiny(mirror: Path) -> DatasetInfo:
     """The data set in `mirror`; its addresses lead nowhere."""
     folder, nowhere = mirror / FOLDER, (mirror / "nowhere").as_uri()
     files = tuple(recorded(folder / listed.name, urls=(nowhere,)) for listed in CATALOG["mnist"].files)
-    return replace(
-        CATALOG["mnist"],
-        name="tiny",
-        title="Tiny",
-        shape=(1, 5, 4),
-        classes=3,
-        n_train=7,
-        n_test=5,
-        digest="",
-        folder=FOLDER,
-        files=files,
-    )
+    facts = {"shape": (1, 5, 4), "classes": 3, "n_train": 7, "n_test": 5, "digest": "", "folder": FOLDER}
+    return replace(CATALOG["mnist"], name="tiny", title="Tiny", files=files, **facts)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +42,3 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("digits")
     prepare("digits", root / "prepared", root / "raw", None)
     return root / "prepared"
-
-
-@pytest.fixture(scope="session")
-def digits(prepared: Path) -> Dataset:
-    return load_dataset(prepared, "digits")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

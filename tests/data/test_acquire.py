@@ -7,15 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import contents
 from publishers import recorded, tar_gz
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.data.acquire import Unavailable, fetch
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
 def below(folder: Path) -> set[str]:

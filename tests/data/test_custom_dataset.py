@@ -234,10 +234,9 @@ def test_npz_files_that_are_not_the_catalogs(tmp_path: Path, change: dict[str, i
     assert told in refused(lambda: read_arrays(replace(LISTED, **change), path), path)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04" + b"\0" * 40])
-def test_no_npz_at_all(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "mine.npz"
-    path.write_bytes(content)
-    assert "not an .npz of plain arrays" in refused(lambda: read_unlisted(path), path)
+def test_no_npz_at_all(tmp_path: Path) -> None:
+    for content in (b"", b"text", b"PK\x03\x04" + b"\0" * 40):
+        (path := tmp_path / "mine.npz").write_bytes(content)
+        assert "not an .npz of plain arrays" in refused(lambda: read_unlisted(path), path)
     (tmp_path / "empty").mkdir()
     assert "0 classes" in refused(lambda: read_unlisted(tmp_path / "empty"), tmp_path / "empty")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import contents
 
 import lmc_repro.data.prepare as module
 from lmc_repro.common.errors import LmcError
@@ -21,10 +22,6 @@ from lmc_repro.data.status import note_unused
 DIGITS_DIGEST = "674b5104ace9494e18dc12f4b31460816d3131f8b9435cf428237fd4f9434829"
 FIELDS = ("images", "labels")
 FILES = {"status.json", "train.beton", "test.beton", "train.safetensors", "test.safetensors"}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def folders(prepared: Path) -> list[str]:
@@ -62,6 +59,7 @@ def test_equal_bytes_on_repeat_and_equal_arrays_in_both_forms(prepared: Path, di
     assert set(first) == FILES and first == second
     assert json.loads(second["status.json"]) == status
     assert str(tmp_path) not in second["status.json"].decode()
+    assert load_dataset(prepared, "digits").digest == digits.digest
     streamed = [read_beton(prepared / "digits" / f"{split}.beton") for split in ("train", "test")]
     assert data_digest(*streamed) == digits.digest
 
@@ -79,12 +77,10 @@ def test_ready_is_left_alone_and_damage_is_fixed(tiny: DatasetInfo, mirror: Path
     assert prepare("tiny", out, raw, mirror, info=tiny) == status
     assert {path.name: path.stat().st_mtime_ns for path in (out / "tiny").iterdir()} == times
     damaged = out / "tiny" / "test.beton"
-    for damage in (
-        lambda: damaged.write_bytes(damaged.read_bytes()[:-1]),
-        lambda: damaged.unlink(),
-        lambda: (out / "tiny" / "status.json").write_text("{"),
-    ):
-        damage()
+    for damage in ("truncated", "missing", "status"):
+        if damage == "status":
+            damaged = out / "tiny" / "status.json"
+        damaged.unlink() if damage == "missing" else damaged.write_bytes(damaged.read_bytes()[:-5])
         assert prepare("tiny", out, raw, mirror, info=tiny) == status
         assert contents(out / "tiny") == before and folders(out) == ["tiny"]
 

@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_project import TinyProject, make_project
+from tiny_project import TinyProject, contents, make_project
+
+from lmc_repro.common.signals import GO_ON
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = 2000  # so that a state is saved on the way
+
+
 PATIENCE = 300.0  # seconds; a stuck process fails the test instead of the whole run
 
 
@@ -33,9 +37,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
     return project
 
 
-def fresh(project: TinyProject, root: Path) -> TinyProject:
-    copy = make_project(root)
-    copy.write_params(project.params())
+@pytest.fixture
+def project(undisturbed: TinyProject, tmp_path: Path) -> TinyProject:
+    """The same project, prepared and not trained."""
+    copy = make_project(tmp_path)
+    copy.write_params(undisturbed.params())
     copy.ok("lmc", "prepare", "digits")
     return copy
 
@@ -52,11 +58,6 @@ def start_and_wait_for_progress(project: TinyProject) -> subprocess.Popen[str]:
     pytest.fail(f"no progress before the end: {process.communicate()[0]}")
 
 
-def contents(project: TinyProject) -> dict[str, bytes]:
-    runs = project.root / "runs"
-    return {str(path.relative_to(runs)): path.read_bytes() for path in sorted(runs.rglob("*")) if path.is_file()}
-
-
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """Return the processes of a process group that are still alive."""
     listed = subprocess.run(["ps", "-eo", "pid,pgid,stat"], capture_output=True, text=True, check=True).stdout
@@ -64,33 +65,24 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
-def test_killed_training_goes_on_with_the_same_bits(undisturbed: TinyProject, tmp_path: Path) -> None:
-    project = fresh(undisturbed, tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_interrupted_training_goes_on_with_the_same_bits(
+    number: signal.Signals, project: TinyProject, undisturbed: TinyProject
+) -> None:
     process = start_and_wait_for_progress(project)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    os.killpg(process.pid, number)
+    printed, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    if number == signal.SIGINT:
+        assert printed.count(GO_ON) == 1 and "Traceback" not in printed and workers(process) == []
     assert not (project.root / "runs" / "table1").exists()
     printed = project.ok("lmc", "train", "table1")
     assert "resumed 0" not in printed.splitlines()[-1]
-    assert contents(project) == contents(undisturbed)
+    assert contents(project.root / "runs") == contents(undisturbed.root / "runs")
 
 
-def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(undisturbed: TinyProject, tmp_path: Path) -> None:
-    project = fresh(undisturbed, tmp_path)
-    process = start_and_wait_for_progress(project)
-    os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert "interrupted: run the same command again to go on" in printed
-    assert "Traceback" not in printed
-    assert workers(process) == []
-    project.ok("lmc", "train", "table1")
-    assert contents(project) == contents(undisturbed)
-
-
-def test_workers_of_a_killed_parent_stop(undisturbed: TinyProject, tmp_path: Path) -> None:
+def test_workers_of_a_killed_parent_stop(project: TinyProject) -> None:
     """A second training must not meet a second writer: orphans end with their epoch."""
-    project = fresh(undisturbed, tmp_path)
     process = start_and_wait_for_progress(project)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

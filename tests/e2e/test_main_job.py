@@ -38,6 +38,16 @@ def runs(project: TinyProject, kind: str) -> list[Any]:
     return list(store.search_runs([experiment.experiment_id], f"tags.`lmc.kind` = '{kind}'", max_results=1000))
 
 
+def logged_weights(project: TinyProject, fingerprint: str) -> Path:
+    """Return MLflow's file of a run's last weights; its folder also holds copies that a lost store left behind."""
+    store = client(project)
+    experiment = store.get_experiment_by_name("lmc/table1/digits").experiment_id
+    models = store.search_logged_models([experiment], max_results=200)
+    (model,) = [m for m in models if m.tags["lmc.fingerprint"] == fingerprint and m.params["epoch"] == "3"]
+    (path,) = Path(model.artifact_location.removeprefix("file://")).rglob("*.safetensors")
+    return path
+
+
 def cells(folder: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((folder / "cells.json").read_text())
     return found
@@ -111,20 +121,16 @@ def test_barriers_recomputed_from_the_curves_equal_files_and_mlflow(tiny: TinyPr
 
 def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> None:
     """Without any of our code but the data: interpolate the logged weights and count wrong predictions."""
-    store = client(tiny)
     data = load_file(tiny.root / "data" / "prepared" / "digits" / "test.safetensors")
     # The catalog's normalisation, written out.
     scale, shift = 1.0 / (16 * 0.3764), -0.3049 / 0.3764
     images = data["images"].flatten(1).double() * scale + shift
     along = curves(tiny.root / "results" / "table1")
-    experiment = store.get_experiment_by_name("lmc/table1/digits").experiment_id
-    models = store.search_logged_models([experiment], max_results=200)
     (cell,) = [c for c in cells(tiny.root / "results" / "table1") if c["cell"] == "2-layer-bs1024--adam-high"]
     weights = []
     for fingerprint in cell["pairs"][0]["fingerprints"]:
-        (model,) = [m for m in models if m.tags["lmc.fingerprint"] == fingerprint and m.params["epoch"] == "3"]
-        (path,) = Path(model.artifact_location.removeprefix("file://")).rglob("*.safetensors")
-        weights.append({name: tensor.double() for name, tensor in load_file(path).items()})
+        logged = load_file(logged_weights(tiny, fingerprint))
+        weights.append({name: tensor.double() for name, tensor in logged.items()})
     wrong = []
     for i in range(11):
         w = {name: (1 - i / 10) * weights[0][name] + i / 10 * weights[1][name] for name in weights[0]}
@@ -200,12 +206,8 @@ def test_a_mistake_is_one_line_from_both_and_loses_nothing(tiny: TinyProject) ->
 def test_a_flipped_byte_of_a_stored_weight_is_named(tiny: TinyProject, place: str) -> None:
     fingerprint = next((tiny.root / "runs" / "table1").iterdir()).name
     victim = tiny.root / "runs" / "table1" / fingerprint / "checkpoints" / "epoch-0003.safetensors"
-    if place == "mlartifacts":  # the folder also holds copies that a lost store left behind
-        store = client(tiny)
-        experiment = store.get_experiment_by_name("lmc/table1/digits").experiment_id
-        models = store.search_logged_models([experiment], max_results=200)
-        (model,) = [m for m in models if m.tags["lmc.fingerprint"] == fingerprint and m.params["epoch"] == "3"]
-        (victim,) = Path(model.artifact_location.removeprefix("file://")).rglob("*.safetensors")
+    if place == "mlartifacts":
+        victim = logged_weights(tiny, fingerprint)
     content = victim.read_bytes()
     victim.unlink()  # not in place: the file may be a hard link to another good copy
     victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -1,8 +1,9 @@
-"""MLflow's pages behind the links that `lmc ui` prints, in a browser."""
+"""`dvc repro`, `mlflow run .` and MLflow's UI, one after another on one project; its pages in a browser."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,40 @@ from lmc_repro.tracking.ui import compare_link
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.browser]
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+in_a_browser = pytest.mark.browser
 
 ALPHAS = [i / 10 for i in range(11)]
+
+
+def test_the_first_trains_and_the_second_reuses(doors: Doors) -> None:
+    assert "trained 24, reused 0, resumed 0" in doors.repro
+    assert "trained 0, reused 24, resumed 0" in doors.mlflow_run
+    assert "Running stage" not in doors.project.ok("dvc", "repro")
+
+
+def test_the_server_answers_with_complete_cells(doors: Doors) -> None:
+    cells = {cell["cell"]: cell for cell in json.loads((doors.results / "cells.json").read_text())}
+    runs = {kind: doors.search(kind) for kind in ("cell", "train", "pair")}
+    assert {kind: len(found) for kind, found in runs.items()} == {"cell": 4, "train": 24, "pair": 12}
+    assert {run["status"] for found in runs.values() for run in found} == {"FINISHED"}
+    parents = {run["tags"]["lmc.cell"]: run["run_id"] for run in runs["cell"]}
+    assert parents.keys() == cells.keys()
+    for run in runs["train"] + runs["pair"]:
+        assert run["tags"]["mlflow.parentRunId"] == parents[run["tags"]["lmc.cell"]]
+    for run in runs["train"]:
+        assert {"train/error", "test/error", "train/loss", "test/loss", "train/batch_loss"} <= run["metrics"].keys()
+    for run in runs["pair"]:
+        (pair,) = (p for p in cells[run["tags"]["lmc.cell"]]["pairs"] if p["pair"] == run["params"]["pair"])
+        assert {"path/alpha", "path/train_error", "path/test_error", "path/test_excess"} <= run["metrics"].keys()
+        for split in ("train", "test"):
+            assert run["metrics"][f"barrier/{split}"] == pytest.approx(pair[split]["barrier"], abs=1e-9)
+            assert run["metrics"][f"barrier/{split}_norm_pct"] == pytest.approx(pair[split]["normalised"], abs=1e-9)
+    for run in runs["cell"]:
+        cell = cells[run["tags"]["lmc.cell"]]
+        assert run["metrics"]["barrier/test_mean"] == pytest.approx(cell["test"]["mean"], abs=1e-9)
+        assert run["tags"]["lmc.verdict.test"] == cell["test"]["verdict"]
 
 
 def paths(doors: Doors) -> dict[str, list[float]]:
@@ -32,6 +64,7 @@ def paths(doors: Doors) -> dict[str, list[float]]:
     return {ids[key]: errors for key, errors in found.items()}
 
 
+@in_a_browser
 def test_the_view_draws_the_path_of_every_pair_over_alpha(browser: Browser, doors: Doors) -> None:
     page = open_page(browser)
     page.goto(doors.links["view"])
@@ -51,6 +84,7 @@ def test_the_view_draws_the_path_of_every_pair_over_alpha(browser: Browser, door
     assert len(colours) == len({colour for _, colour in colours}) == 4  # one each
 
 
+@in_a_browser
 def test_bars_below_are_the_barriers(browser: Browser, doors: Doors) -> None:
     page = open_page(browser)
     page.goto(doors.links["view"])
@@ -62,6 +96,7 @@ def test_bars_below_are_the_barriers(browser: Browser, doors: Doors) -> None:
         }
 
 
+@in_a_browser
 def test_trainings_and_pairs_stand_below_their_cell(browser: Browser, doors: Doors) -> None:
     page = open_page(browser)
     page.goto(doors.links["table"])
@@ -76,6 +111,7 @@ def test_trainings_and_pairs_stand_below_their_cell(browser: Browser, doors: Doo
     assert sorted(below[2:-2]) == sorted([*trainings, *(f"{cells[1]} pair {i}" for i in range(3))])
 
 
+@in_a_browser
 def test_chosen_pairs_are_compared_by_their_barriers(browser: Browser, doors: Doors) -> None:
     chosen = [run for run in doors.search("pair") if run["params"]["column"] == "adam-high"][1:4]
     page = open_page(browser)
@@ -85,6 +121,7 @@ def test_chosen_pairs_are_compared_by_their_barriers(browser: Browser, doors: Do
         assert shown == pytest.approx([run["metrics"][metric] for run in chosen], abs=1e-3), metric
 
 
+@in_a_browser
 def test_the_printed_comparison_and_metric_are_of_all_pairs(browser: Browser, doors: Doors) -> None:
     page = open_page(browser)
     page.goto(doors.links["side by side"])

@@ -12,7 +12,7 @@ import pytest
 from small_study import open_tracker, write_run
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.processes import is_gone, this_process
+from lmc_repro.common.locks import is_gone, this_process
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.maintenance.doctor import check_store
@@ -22,7 +22,7 @@ from lmc_repro.tracking.views import end_stale, survey
 
 def ended_process() -> str:
     """The tag of a process of this machine that is over."""
-    code = "from lmc_repro.common.processes import this_process; print(this_process())"
+    code = "from lmc_repro.common.locks import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -11,7 +11,7 @@ from mlflow.artifacts import download_artifacts
 from small_study import DIGESTS, fingerprint, make_plan, make_rows, open_tracker, weights, write_run
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.processes import this_process
+from lmc_repro.common.locks import this_process
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
