@@ -81,7 +81,7 @@ def _library() -> ctypes.CDLL:
     """Return our copy, which is loaded with the first product of a process."""
     asked = os.environ.get(CORE_VARIABLE, _CORE)
     chosen = {"OPENBLAS_CORETYPE": asked, "OPENBLAS_NUM_THREADS": "1", "OPENBLAS_L2_SIZE": os.environ.get(L2_VARIABLE)}
-    with _environment(chosen):
+    with environment(chosen):
         library = ctypes.CDLL(str(_path()))
     library.scipy_openblas_get_corename.restype = ctypes.c_char_p
     core, threads = library.scipy_openblas_get_corename().decode(), library.scipy_openblas_get_num_threads()
@@ -102,19 +102,15 @@ def _path() -> Path:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset them) for a moment: OpenBLAS reads them while it is loaded."""
-    before = {name: os.environ.get(name) for name in values}
+def environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: unset them) for a moment, in which a library or a process is started that reads them."""
+    before = os.environ.copy()
     try:
-        _put(values)
+        for name in [name for name, value in values.items() if value is None]:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in values.items() if value is not None})
         yield
     finally:
-        _put(before)
-
-
-def _put(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
+        for name in values:
             os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        os.environ.update({name: before[name] for name in values if name in before})

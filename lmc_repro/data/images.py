@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def read_images(
     """
     images = np.empty((len(paths), *shape), np.uint8)
     for i, path in enumerate(paths, 1):
-        images[i - 1] = _decode(tree.read(path), shape, tree.where(path))
+        images[i - 1] = _decode(tree, path, shape)
         if on_progress and (i % REPORT_EVERY == 0 or i == len(paths)):
             on_progress(title, i, len(paths))
     return torch.from_numpy(images)
@@ -91,26 +92,29 @@ def read_images(
 
 def image_shape(tree: Tree, path: str) -> tuple[int, int, int]:
     """Return (channels, height, width) of an image file: one channel if it is grey, else three."""
-    try:
-        with Image.open(io.BytesIO(tree.read(path)), formats=("JPEG", "PNG")) as image:
-            (width, height), grey = image.size, image.mode in ("1", "L", "LA")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise LmcError(f"{tree.where(path)}: cannot be decoded ({' '.join(str(error).split())}); {FIX}") from None
-    return 1 if grey else 3, height, width
+    with _opened(tree, path) as image:
+        return 1 if image.mode in ("1", "L", "LA") else 3, image.height, image.width
 
 
-def _decode(content: bytes, shape: tuple[int, int, int], where: str) -> np.ndarray:
+def _decode(tree: Tree, path: str, shape: tuple[int, int, int]) -> np.ndarray:
     channels, height, width = shape
+    with _opened(tree, path) as image:
+        if image.size != (width, height) or image.mode not in MODES:  # before it is decoded: it may be huge
+            found = f"{image.width} x {image.height} pixels of kind {image.mode}"
+            raise LmcError(f"{tree.where(path)}: {found}, expected {width} x {height} of 8 bits per channel; {FIX}")
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(tree: Tree, path: str) -> Iterator[Image.Image]:
+    """Open an image file; LmcError, naming it, for what cannot be decoded."""
+    content = tree.read(path)
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-            size, mode = image.size, image.mode
-            # Before it is decoded: a file of other size may be huge.
-            fits = size == (width, height) and mode in MODES
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB")) if fits else None
+            yield image
+    except LmcError:
+        raise
     except Exception as error:  # a corrupt file can raise anything, and does
         found = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        raise LmcError(f"{where}: cannot be decoded ({found}); {FIX}") from None
-    if pixels is None:
-        found = f"{size[0]} x {size[1]} pixels of kind {mode}"
-        raise LmcError(f"{where}: {found}, expected {width} x {height} of 8 bits per channel; {FIX}")
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+        raise LmcError(f"{tree.where(path)}: cannot be decoded ({found}); {FIX}") from None

@@ -38,11 +38,11 @@ def read_arrays(info: DatasetInfo, place: Path, on_progress: Progress | None = N
 def read_idx_files(info: DatasetInfo, folder: Path, on_progress: Progress | None = None) -> Arrays:
     """Read MNIST's four gzipped IDX files: train images, train labels, test images, test labels."""
     arrays = [_decoded(folder / file.name, file, _idx) for file in info.files]
-    splits = [
-        Split(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
-        for images, labels in (arrays[:2], arrays[2:])
-    ]
-    return splits[0], splits[1]
+    return _split(arrays[0][:, None], arrays[1]), _split(arrays[2][:, None], arrays[3])
+
+
+def _split(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Split:
+    return Split(torch.tensor(images), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _idx(content: bytes) -> npt.NDArray[np.uint8]:
@@ -60,12 +60,9 @@ def read_cifar(info: DatasetInfo, folder: Path, on_progress: Progress | None = N
     Of CIFAR-100's two labels, the fine ones.
     """
     decode = partial(_cifar_batch, info.shape)
-    batches = [_decoded(folder / file.name, file, decode) for file in info.files]
-    splits = [
-        Split(*(torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*part, strict=True)))
-        for part in (batches[:-1], batches[-1:])
-    ]
-    return splits[0], splits[1]
+    *train, test = (_decoded(folder / file.name, file, decode) for file in info.files)
+    images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
+    return _split(images, labels), _split(*test)
 
 
 def _cifar_batch(shape: tuple[int, int, int], content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -142,10 +139,8 @@ def read_digits(info: DatasetInfo, folder: Path, on_progress: Progress | None = 
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = torch.from_numpy(bunch.images.astype(np.uint8)[:, None])
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    in_train = torch.from_numpy(stratified_half(labels.numpy(), seed=0))
-    return Split(images[in_train], labels[in_train]), Split(images[~in_train], labels[~in_train])
+    images, in_train = bunch.images.astype(np.uint8)[:, None], stratified_half(bunch.target, seed=0)
+    return _split(images[in_train], bunch.target[in_train]), _split(images[~in_train], bunch.target[~in_train])
 
 
 def stratified_half(labels: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.openblas import environment
 from lmc_repro.engine.costs import processes_that_fit
 from lmc_repro.engine.protocol import Ended
 from lmc_repro.engine.task import StackTask, train_task
@@ -67,17 +68,11 @@ def worker_context() -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc_repro.training.trainer"])
-    own = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(WORKER_ENVIRONMENT)
     try:
-        forkserver.ensure_running()
+        with environment(WORKER_ENVIRONMENT):
+            forkserver.ensure_running()
     finally:
-        for name, value in own.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         signal.signal(signal.SIGINT, before)
     return context
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
-from lmc_repro.common.processes import this_process
 from lmc_repro.config.base import parse_mark
 from lmc_repro.tracking import artifacts, content, names
 from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
-from lmc_repro.common.processes import is_gone
+from lmc_repro.common.locks import is_gone
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import METRICS
 from lmc_repro.tracking.find import Points, Reader, StoredExperiment, StoredRun
