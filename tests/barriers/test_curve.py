@@ -91,39 +91,6 @@ def test_nan_is_wrong_and_not_class_0() -> None:
     assert curve.wrong[0] == 0 and curve.loss[0] is not None
 
 
-def test_a_point_does_not_depend_on_how_many_are_evaluated_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = tiny_dataset()
-    (model, a), (_, b) = network(dataset, 0), network(dataset, 1)
-    together = path_curves(model, a, b, dataset, points=21)
-    monkeypatch.setattr(path, "SIDE_BY_SIDE", 4)
-    assert path_curves(model, a, b, dataset, points=21) == together
-    eleven = path_curves(model, a, b, dataset, points=11)
-    for split in SPLITS:
-        assert together[split].wrong[::2] == eleven[split].wrong
-
-
-@pytest.mark.parametrize("fits, groups", [(0, [1] * 11), (3.5, [3, 3, 3, 2]), (100, [11])])
-@pytest.mark.parametrize("slope", [0.0, 1.0])
-def test_a_point_does_not_depend_on_how_many_stay_in_the_caches(
-    fits: float, groups: list[int], slope: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = tiny_dataset(n_train=BATCH, n_test=BATCH)
-    model = build_model(MlpConfig(kind="mlp", depth=3, width=16, slope=slope), dataset.info)
-    a, b = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    expected = path_curves(model, a, b, dataset, 11)
-    seen: list[int] = []
-    rest = type(model).rest
-
-    def counted(self: Any, weights: Weights, first: Tensor) -> Tensor:
-        seen.append(len(first))
-        return rest(self, weights, first)
-
-    monkeypatch.setattr(type(model), "rest", counted)
-    monkeypatch.setattr(path, "CACHED_BYTES", int(fits * 4 * BATCH * 16))
-    assert path_curves(model, a, b, dataset, 11) == expected
-    assert seen == groups * 2  # a batch of each split
-
-
 class Whole:
     """A model that does not say where its first layer ends."""
 
@@ -170,22 +137,60 @@ def test_a_network_with_itself_is_evaluated_once(monkeypatch: pytest.MonkeyPatch
     assert len(whole["train"].wrong) == 11
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"kind": "local", "filters": 3, "kernel": 2},
-        {"kind": "conv", "filters": 3, "kernel": 2},
-        {"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3},
-    ],
-    ids=lambda values: values["kind"],
-)
-def test_points_of_large_networks_are_evaluated_a_few_at_a_time(
-    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"kind": "mlp", "depth": 3, "width": 16, "slope": 0.0},
+    "linear": {"kind": "mlp", "depth": 3, "width": 16, "slope": 1.0},
+    "local": {"kind": "local", "filters": 3, "kernel": 2},
+    "conv": {"kind": "conv", "filters": 3, "kernel": 2},
+    "attention": {"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3},
+}
+
+
+def made(kind: str, dataset: Dataset) -> tuple[Model, list[dict[str, Tensor]]]:
+    """Return a network and two ends."""
+    model = build_model(TypeAdapter(ModelConfig).validate_python(MODELS[kind]), dataset.info)
+    return model, [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_no_count_depends_on_how_the_work_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_dataset(n_train=203, n_test=101, shape=(2, 4, 4))
+    model, ends = made(kind, dataset)
+    expected = path_curves(model, *ends, dataset, 21)
+    eleven = path_curves(model, *ends, dataset, 11)
+    assert all(expected[split].wrong[::2] == eleven[split].wrong for split in SPLITS)
+    for name, value in (("SIDE_BY_SIDE", 4), ("SIDE_BY_SIDE_BYTES", 1), ("CACHED_BYTES", 0), ("CACHED_BYTES", 2**40)):
+        with monkeypatch.context() as patch:
+            patch.setattr(path, name, value)
+            assert path_curves(model, *ends, dataset, 21) == expected
+    for batch in (1, 50, 202):  # images at once: the order of a loss's sum
+        monkeypatch.setattr("lmc_repro.training.evaluate.BATCH", batch)
+        found = path_curves(model, *ends, dataset, 11)
+        for split in SPLITS:
+            assert found[split].wrong == eleven[split].wrong
+            assert found[split].loss == pytest.approx(eleven[split].loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("fits, groups", [(0, [1] * 11), (3.5, [3, 3, 3, 2]), (100, [11])])
+def test_as_many_points_as_stay_in_the_caches(fits: float, groups: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tiny_dataset(n_train=BATCH, n_test=BATCH)
+    model, ends = made("mlp", dataset)
+    expected, seen, rest = path_curves(model, *ends, dataset, 11), list[int](), type(model).rest
+
+    def counted(self: Any, weights: Weights, first: Tensor) -> Tensor:
+        seen.append(len(first))
+        return rest(self, weights, first)
+
+    monkeypatch.setattr(type(model), "rest", counted)
+    monkeypatch.setattr(path, "CACHED_BYTES", int(fits * 4 * BATCH * 16))
+    assert path_curves(model, *ends, dataset, 11) == expected
+    assert seen == groups * 2  # a batch of each split
+
+
+@pytest.mark.parametrize("kind", ["local", "conv", "attention"])
+def test_points_of_large_networks_are_evaluated_a_few_at_a_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = tiny_dataset(shape=(2, 4, 4))
-    model = build_model(TypeAdapter(ModelConfig).validate_python(values), dataset.info)
-    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    at_once = path_curves(model, ends[0], ends[1], dataset, 11)
+    model, ends = made(kind, dataset)
     sizes: list[int] = []
 
     def counted(model: Any, weights: dict[str, Tensor], *rest: Any) -> list[Score]:
@@ -196,24 +201,9 @@ def test_points_of_large_networks_are_evaluated_a_few_at_a_time(
     one = 4 * (count_parameters(model) + BATCH * model.activations())
     for limit, together in ((5 * one, 5), (1, 1)):
         monkeypatch.setattr(path, "SIDE_BY_SIDE_BYTES", limit)
-        assert path_curves(model, ends[0], ends[1], dataset, 11) == at_once
+        path_curves(model, *ends, dataset, 11)
         assert max(sizes) == together
         sizes.clear()
-
-
-@pytest.mark.parametrize("kind", ["mlp", "conv"])
-def test_no_count_depends_on_how_many_images_are_evaluated_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = tiny_dataset(n_train=203, n_test=101, shape=(2, 4, 4))
-    values = {"mlp": {"depth": 3, "width": 20, "slope": 0.0}, "conv": {"filters": 5, "kernel": 2, "slope": 0.0}}[kind]
-    model = build_model(TypeAdapter(ModelConfig).validate_python({"kind": kind, **values}), dataset.info)
-    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    at_once = path_curves(model, ends[0], ends[1], dataset, 11)
-    for batch in (1, 50, 202):
-        monkeypatch.setattr("lmc_repro.training.evaluate.BATCH", batch)
-        found = path_curves(model, ends[0], ends[1], dataset, 11)
-        for split in SPLITS:
-            assert found[split].wrong == at_once[split].wrong
-            assert found[split].loss == pytest.approx(at_once[split].loss, rel=1e-6)
 
 
 def test_a_metric_from_outside_is_a_column_of_the_curve() -> None:

@@ -60,16 +60,17 @@ def test_nowhere_to_be_had(tiny: DatasetInfo, mirror: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["raw", "mirror", "web"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "flipped"])
 def test_wrong_content_is_refused(tiny: DatasetInfo, mirror: Path, tmp_path: Path, place: str, damage: str) -> None:
     raw, web, file = tmp_path / "raw", tmp_path / "web", tiny.files[1]
     folder = {"raw": raw / tiny.folder, "mirror": mirror / tiny.folder, "web": web}[place]
     if place != "mirror":
         shutil.copytree(mirror / tiny.folder, folder)
     good = (folder / file.name).read_bytes()
-    (folder / file.name).write_bytes(good[:-1] if damage == "truncated" else good[:-1] + bytes([good[-1] ^ 1]))
+    bad = {"truncated": good[:-1], "emptied": b"", "flipped": good[:-1] + bytes([good[-1] ^ 1])}[damage]
+    (folder / file.name).write_bytes(bad)
     line = refused(served(tiny, web), raw, mirror if place == "mirror" else None)
-    expected = [f"{len(good) - 1} bytes", str(len(good))] if damage == "truncated" else ["sha256", file.checksum]
+    expected = ["sha256", file.checksum] if damage == "flipped" else [f"{len(bad)} bytes", str(len(good))]
     assert all(part in line for part in [file.name, *expected]), line
     # What came before is complete, what failed is not there, and nothing is left half-written.
     whole = {file.name for file in tiny.files} if place == "raw" else {tiny.files[0].name}

@@ -108,22 +108,6 @@ def test_with_all_weights_nothing_is_left_to_train(both: tuple[TinyProject, dict
     assert results(project.root) == expected
 
 
-def test_a_damaged_file_is_one_line_and_changes_nothing(
-    both: tuple[TinyProject, dict[str, bytes], Bare], tmp_path: Path
-) -> None:
-    project, _, bare = both
-    forget(project)
-    shutil.copytree(bare.root / OUT, tmp_path / "carried")
-    path = sorted(tmp_path.glob("carried/runs/*/metrics.csv"))[0]
-    content = bytearray(path.read_bytes())
-    content[40] ^= 1
-    path.unlink()
-    path.write_bytes(content)
-    printed = project.fails("lmc", "publish", str(tmp_path / "carried"), "--pairs", "2")
-    assert str(path) in printed and printed.count("\n") == 1
-    assert not (project.root / "out").exists() and not (project.root / "mlflow.db").exists()
-
-
 def test_mistakes_are_one_line(both: tuple[TinyProject, dict[str, bytes], Bare], tmp_path: Path) -> None:
     project, _, bare = both
     done = bare.run("--keep", "some")

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tarfile
 from collections.abc import Iterator
-from dataclasses import replace as with_fields
 from pathlib import Path
 
-import numpy as np
 import pytest
-from publishers import cifar_batch, recorded, tar_gz
 from small import HARM, LONG, OUT, Small, flip, kill, remove, replace
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.config.catalog import CATALOG
-from lmc_repro.data.acquire import fetch
-from lmc_repro.data.readers import read_arrays
 from lmc_repro.results.read import read_study
 
 REBUILD = "delete mlflow.db and mlartifacts"
@@ -147,36 +140,6 @@ def test_params(done: Small, whole: Small) -> None:
         assert done.results() == whole.results()
         replace(path, content)
     assert "trained 0, reused 4" in done.finish(whole)
-
-
-def test_raw_archives(tmp_path: Path) -> None:
-    raw, shape = tmp_path / "raw", (3, 4, 2)
-    raw.mkdir()
-    images = (np.arange(72) * 7 % 256).astype(np.uint8).reshape(3, *shape)
-    batches = {"data_batch_1": cifar_batch(images, [0, 1, 2]), "test_batch": cifar_batch(images, [2, 1, 0])}
-    made = [(tarfile.TarInfo(f"cifar-10-batches-py/{name}"), content) for name, content in batches.items()]
-    archive = tar_gz(raw / "cifar-10-python.tar.gz", made)
-    for name, content in batches.items():
-        (tmp_path / name).write_bytes(content)
-    facts = {"shape": shape, "classes": 3, "n_train": 3, "n_test": 3, "digest": "", "archive": recorded(archive)}
-    info = with_fields(CATALOG["cifar10"], **facts, files=tuple(recorded(tmp_path / name) for name in batches))
-    first = raw / info.folder / "data_batch_1"  # what is taken out of it
-    for path in (archive, first):
-        content = path.read_bytes()
-        for harm in HARM.values():
-            harm(path)
-            with pytest.raises(LmcError) as error:
-                fetch(info, raw, None)
-            assert holds(str(error.value), f"{path}: ", "delete it and get it again")
-            assert path == first or [path.name for path in raw.iterdir()] == [archive.name]
-            remove(path)
-            if path == archive:
-                path.write_bytes(content)
-            else:
-                fetch(info, raw, None)
-            assert path.read_bytes() == content
-        train, _ = read_arrays(info, fetch(info, raw, None))
-        assert train.images.numpy().tolist() == images.tolist()
 
 
 @pytest.fixture

@@ -7,24 +7,18 @@ import os
 import pickle
 import shutil
 import sqlite3
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import contents
-from publishers import recorded, tar_gz
 from small import LONG, Small, remove, replace, rows
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
-from lmc_repro.config.catalog import CATALOG
-from lmc_repro.data.acquire import fetch
 from lmc_repro.data.dataset import load_dataset
-from lmc_repro.data.readers import read_arrays
 from lmc_repro.tracking import server
 from lmc_repro.training.checkpoint import read_checkpoint
 
@@ -79,29 +73,6 @@ def test_pickles_in_a_study(whole: Small, tmp_path: Path, bomb: bytes) -> None:
         replace(pair, bomb)
     small.forget_store()
     assert "epoch-0004.safetensors: not a safetensors file" in small.refused()
-
-
-def test_a_tar_with_paths_that_lead_out(tmp_path: Path, bomb: bytes) -> None:
-    raw = tmp_path / "deep" / "raw"
-    raw.mkdir(parents=True)
-    folder = CATALOG["cifar10"].folder
-    link = tarfile.TarInfo(f"{folder}/data_batch_1")
-    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "elsewhere")
-    out = [(tarfile.TarInfo(name), b"evil") for name in ("../evil", f"{folder}/../../evil", str(tmp_path / "evil"))]
-    archive = tar_gz(raw / "cifar-10-python.tar.gz", [*out, (link, b"")])
-    (tmp_path / "data_batch_1").write_bytes(bomb)
-    files = (recorded(tmp_path / "data_batch_1"),)
-    info = with_fields(CATALOG["cifar10"], digest="", files=files, archive=recorded(archive))
-    with pytest.raises(LmcError, match="data_batch_1 is no regular file"):
-        fetch(info, raw, None)
-    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["raw", archive.name]
-    (raw / folder).mkdir()
-    for name in ("data_batch_1", "test_batch"):
-        shutil.copy(tmp_path / "data_batch_1", raw / folder / name)
-    files = tuple(recorded(raw / folder / name) for name in ("data_batch_1", "test_batch"))
-    with pytest.raises(LmcError, match="cannot be decoded"):
-        read_arrays(info, fetch(with_fields(info, files=files), raw, None))
-    assert not (tmp_path / "evil").exists()
 
 
 EVIL = ("../../../evil", "x' OR '1'='1", "/tmp/lmc-evil\n..", "") if LONG else ("../../../evil' OR '1'='1",)

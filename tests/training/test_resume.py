@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,12 @@ def killed_run(configs: list[RunConfig], dataset: Dataset, root: Path, events: i
     return [folder_for(config, dataset, root) for config in configs]
 
 
-def finish(dataset: Dataset, root: Path) -> list[RunFolder]:
+def finish(dataset: Dataset, root: Path, configs: Sequence[RunConfig] = CONFIGS) -> list[RunFolder]:
     """Go on as the next process would: with the runs that are not complete."""
-    left = [config for config in CONFIGS if not folder_for(config, dataset, root).is_complete()]
+    left = [config for config in configs if not folder_for(config, dataset, root).is_complete()]
     if left:
         train(left, dataset, root)
-    return [folder_for(config, dataset, root) for config in CONFIGS]
+    return [folder_for(config, dataset, root) for config in configs]
 
 
 @pytest.fixture(autouse=True)
@@ -179,15 +180,15 @@ def test_killed_at_any_write(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", counted)
-    train(CONFIGS, dataset, tmp_path / "count")
+    train(CONFIGS[:2], dataset, tmp_path / "count")
     writes = count
-    assert writes > 30
+    assert writes > 25
     for limit in range(1, writes + 1):
         count, root = 0, tmp_path / str(limit)
         with pytest.raises(Killed):
-            train(CONFIGS, dataset, root)
+            train(CONFIGS[:2], dataset, root)
         count = -(10**9)
-        for folder, expected in zip(finish(dataset, root), undisturbed, strict=True):
+        for folder, expected in zip(finish(dataset, root, CONFIGS[:2]), undisturbed[:2], strict=True):
             assert contents(folder) == expected, f"killed at write {limit} of {writes}"
 
 
