@@ -49,7 +49,7 @@ junk = st.one_of(
 
 
 def first_step(configs: list[RunConfig], dataset: Dataset, root: Path) -> None:
-    """Train the configs, which may share a stack, for one step."""
+    """Train the configs, which may share a stack, for one step: an epoch of batches of one would take too long."""
     require_precision(configs, "cpu")
     tag, cpu = numerics_tag(), torch.device("cpu")
     stack = [(Child(config, RunFolder(root / str(i))), Progress()) for i, config in enumerate(configs)]
