@@ -56,7 +56,7 @@ def barrier(
     anew from the training images, batch by batch (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
     from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import begin, path_config, print_json
+    from lmc_repro.cli.session import begin, path_config, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import sha256_file
     from lmc_repro.common.project import find_project
@@ -115,7 +115,7 @@ def barrier(
         Picture(**curves_figure(curves, result.barriers, f"{title}\n{note}")).save(plot)
         typer.echo(f"plot: {plot}", err=True)
     if as_json:
-        print_json(record)
+        say(record, (), as_json)
         return
     for i, end in enumerate(files):
         print(f"theta_{i}: {end['file']}, {end['status']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +210,6 @@ def _asked(params: Params, study: str, choice: Choice) -> Asked:
         return dataclasses.replace(asked, unplanned=str(error))
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON value, NaN refused."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+def say(record: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print what a command found: as JSON, NaN refused, or as lines."""
+    print(json.dumps(record, indent=2, allow_nan=False) if as_json else "\n".join(lines))

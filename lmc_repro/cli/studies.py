@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,6 @@ from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
     from lmc_repro.config.plan import StudyPlan
-    from lmc_repro.config.study import Judgement
-    from lmc_repro.notebook.compare_runs import TwoRuns
 
 
 def check(
@@ -127,66 +125,20 @@ def compare(
 
 def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, uri: str | None, as_json: bool) -> None:
     """Measure and print the path between two trainings."""
-    from lmc_repro.cli.session import begin, open_project, path_config, print_json, ready_dataset
+    from lmc_repro.cli.session import begin, open_project, path_config, ready_dataset, say
 
     path = path_config(align)
     project, params = open_project()
     profile = params.profiles[params.profile]
     told = begin(params, params.profile)
-    from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.notebook.compare_runs import check_fit, compare_runs, find_end
-    from lmc_repro.report.path_text import path_lines
+    from lmc_repro.notebook.compare_runs import StoredTraining, compare_runs, comparison_lines
     from lmc_repro.tracking.find import Reader
 
     reader = Reader.open(project.root, uri)
-    ends = find_end(reader, run_a), find_end(reader, run_b)
-    prepared = ready_dataset(project, params, ends[0].config.data.dataset, told)
-    check_fit(*ends, prepared)
-    found = compare_runs(reader, ends, prepared, points or profile.points, path)
-    record = _record(found, profile.judgement) | path.given()
-    if as_json:
-        print_json(record)
-        return
-    for i, end in enumerate(record["runs"]):
-        seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
-        print(f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}")
-    other = "" if record["kind"] == "noise" else "different initialisations; "
-    print(f"{other}{record['points']} points on {record['dataset']}, in percentage points:")
-    if align is not None:
-        print(f"theta_1 is aligned by {align}")
-    for key, (first, second) in record["differences"].items():
-        print(f"the runs differ in {key}: {first} and {second}")
-    print("\n".join(path_lines({split: record[split] for split in SPLITS}, record["threshold"])))
-
-
-def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
-    from lmc_repro.config.catalog import dataset_info
-    from lmc_repro.report.path_text import split_records
-
-    dataset, final = found.ends[0].config.data.dataset, found.result.final
-    runs = [
-        {
-            "run_id": end.run.run_id,
-            "name": end.name,
-            "fingerprint": end.run.fingerprint,
-            "status": status,
-            "epoch": end.config.epochs,
-            "seeds": {k.removeprefix("seeds."): v for k, v in end.config.flat().items() if k.startswith("seeds.")},
-        }
-        for end, status in zip(found.ends, final.status, strict=True)
-    ]
-    return {
-        "runs": runs,
-        "kind": found.kind,
-        "differences": found.differences,
-        "dataset": dataset,
-        "points": found.points,
-        "threshold": judgement.threshold,
-        "distance": found.result.distance,
-        "cosine": found.result.cosine,
-        "disagreement": found.result.disagreement,
-        **split_records(final, judgement, dataset_info(dataset).classes),
-    }
+    runs = StoredTraining.find(reader, run_a), StoredTraining.find(reader, run_b)
+    prepared = ready_dataset(project, params, runs[0].end.config.data.dataset, told)
+    record = compare_runs(runs, prepared, points or profile.points, profile.judgement, path)
+    say(record, comparison_lines(record), as_json)
 
 
 def link() -> None:

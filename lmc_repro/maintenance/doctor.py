@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -34,6 +34,7 @@ LOW_DISK = 2e9
 """Bytes; an environment or a study of the paper's profile needs more."""
 
 State = Literal["ok", "info", "warning", "missing"]
+LABELS: dict[State, str] = {"ok": "ok", "info": "-", "warning": "WARN", "missing": "MISSING"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ def examine(fix_runs: bool = False) -> list[Finding]:
     for finding in installed:  # a package that is not installed cannot be imported either: one line
         once.setdefault((finding.section, finding.name), finding)
     return [*once.values(), *about]
+
+
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the findings by section, each with its fix, and the answer."""
+    managers = [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
+    for section in dict.fromkeys(finding.section for finding in findings):
+        yield section
+        for finding in (f for f in findings if f.section == section):
+            yield f"  {LABELS[finding.state]:7} {finding.name}: {finding.detail}"
+            commands = [f"{name}: {finding.install[name]}" for name in managers if name in finding.install]
+            fixes = (finding.fix, *(commands if finding.state != "info" else ()))
+            yield from (f"          -> {fix}" for fix in fixes if fix)
+    missing, warnings = (sum(f.state == state for f in findings) for state in ("missing", "warning"))
+    yield f"{missing} missing, {warnings} to fix" if missing or warnings else "all that is needed is here"
 
 
 def _guarded(section: str, check: Callable[[], list[Finding]]) -> list[Finding]:
@@ -255,11 +270,6 @@ def check_system(ffcv_works: bool) -> list[Finding]:
         install = {m: command.format(name) for (m, command), name in zip(COMMANDS.items(), names, strict=True)}
         findings.append(Finding("system", need.name, state, f"not found; for {need.purpose}", install=install))
     return findings
-
-
-def managers() -> list[str]:
-    """Return the package managers of this machine, whose commands are shown; all if there is none."""
-    return [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
 
 
 def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:

@@ -20,8 +20,8 @@ from trained_store import write_params
 from lmc_repro.common.project import Project
 from lmc_repro.config.load import load_params
 from lmc_repro.config.run import RunConfig
-from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
-from lmc_repro.results.write import write_results
+from lmc_repro.maintenance.cleanup import find_leftovers, remove
+from lmc_repro.results.write import run_record, write_results
 from lmc_repro.training.run_folder import RunFolder
 
 
@@ -131,13 +131,11 @@ def test_what_dvc_or_lmc_run_hold_is_named(place: str, project: Project) -> None
 
 def test_what_results_speak_of_is_named(project: Project) -> None:
     folder = stored(project, other_config())
-    plan = make_plan()
-    file = project.out / "x" / "one" / "results" / "one" / "runs.json"
-    write_results(file.parent, plan, {}, [], small_study.DIGESTS, {}, "portable", "cpu")
-    runs = json.loads(file.read_text())
-    file.write_text(json.dumps({**runs, "runs": [{"fingerprint": folder.fingerprint}]}))
+    results = project.out / "x" / "one" / "results" / "one"
+    run = run_record(folder, "deep--fast", folder.config(), folder.status())
+    write_results(results, make_plan(), {}, [run], small_study.DIGESTS, {}, "portable", "cpu")
     assert listed(project)["leftovers"] == []
-    file.write_text("{")
+    (results / "runs.json").write_text("{")
     assert "runs.json: cannot be read" in refused("gc", "--yes")  # what it names is not known
     assert folder.is_complete()
 
@@ -157,8 +155,8 @@ def test_a_run_that_begins_after_the_listing_stays(project: Project) -> None:
     folder = stored(project, other_config())
     found = find_leftovers(project, load_params(project.params))
     with FileLock(project.working / "runs" / f"{folder.fingerprint}.lock"):
-        told = {leftover.path.name: why for leftover, why in remove(found.leftovers)}
-    assert told == {folder.fingerprint: "under way now", f"{folder.fingerprint}.lock": "under way now"}
+        stayed = {Path(path).name: why for path, why in remove(found.leftovers).items()}
+    assert stayed == {folder.fingerprint: "under way now", f"{folder.fingerprint}.lock": "under way now"}
     assert folder.is_complete()
 
 
@@ -223,7 +221,7 @@ def test_links_are_not_followed(project: Project, tmp_path: Path) -> None:
     inside = stored(project, other_config(78))
     (inside.path / "more").symlink_to(precious.path)
     found = find_leftovers(project, load_params(project.params))
-    assert sum(sizes(found.leftovers)[0]) < 50_000
+    assert sum(item.size for item in found.leftovers) < 50_000
     listed(project, "--yes")
     assert not inside.path.exists() and precious.damage() is None
 

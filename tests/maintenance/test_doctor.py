@@ -70,7 +70,7 @@ def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
 ) -> None:
     no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
     monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo " * 4),))
-    monkeypatch.setattr(doctor, "managers", lambda: ["apt"])
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "apt-get" else None)
     code, out, _ = lmc("doctor")
     lines = [line.strip() for line in out.splitlines()]
     assert code == 1
