@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lmc_repro.cli import options as opt
-
-if TYPE_CHECKING:
-    from lmc_repro.config.plan import StudyPlan
 
 
 def check(
@@ -71,13 +68,11 @@ def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
     A stage of DVC, into runs/STUDY. Reuses finished runs, whichever study or command trained them, and resumes
     interrupted ones from their last checkpoint. `lmc run STUDY` does this and all that follows.
     """
-    from lmc_repro.cli.session import dvc_workspace, open_project
-    from lmc_repro.pipeline.workspace import study_lock
+    from lmc_repro.cli.session import dvc_stage
 
-    workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.pipeline.train import train_study
+    with dvc_stage(study, jobs) as workspace:
+        from lmc_repro.pipeline.train import train_study
 
-    with study_lock(workspace.project, workspace.runs, workspace.listener):
         print(train_study(workspace))
 
 
@@ -101,9 +96,8 @@ def compare(
     """
     import re
 
-    from lmc_repro.cli.session import dvc_workspace, open_project
+    from lmc_repro.cli.session import dvc_stage
     from lmc_repro.common.errors import LmcError
-    from lmc_repro.pipeline.workspace import study_lock
 
     if run_b is not None:
         _compare_two(study, run_b, points, align, tracking_uri, as_json)
@@ -115,12 +109,12 @@ def compare(
         )
     if re.fullmatch("[0-9a-f]{32}", study):
         raise LmcError(f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`")
-    workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.pipeline.compare import compare_study
+    with dvc_stage(study, jobs) as workspace:
+        from lmc_repro.pipeline.compare import compare_study
 
-    with study_lock(workspace.project, workspace.runs, workspace.listener):
         results = compare_study(workspace)
-    print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
+    pairs = sum(len(result.pairs) for result in results.values())
+    print(f"compared {pairs} pairs in {len(results)} cells: {workspace.results}")
 
 
 def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, uri: str | None, as_json: bool) -> None:
@@ -147,7 +141,7 @@ def link() -> None:
 
     project, params = open_project()
     for study in params.studies:
-        workspace = dvc_workspace(project, params, study, None)
+        workspace = dvc_workspace(project, params, study)
         from lmc_repro.pipeline.compare import link_study
         from lmc_repro.results.read import has_results
 
@@ -203,7 +197,9 @@ def run(
     plan = plan_study(params, study, choice)
     told = begin(params, plan.profile)
     if dry_run:
-        _print_costs(plan, jobs, device)
+        from lmc_repro.pipeline.costs import cost_lines
+
+        print("\n".join(cost_lines(plan, jobs, device)))
         return
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
@@ -229,35 +225,3 @@ def run(
         whole = dataclasses.replace(choice, rows=(), columns=())
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,))
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
-
-
-def _print_costs(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
-    """Print runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
-    from lmc_repro.engine.costs import (
-        PROCESS_BYTES,
-        comparison_cost,
-        estimate,
-        measure_gflops,
-        processes_that_fit,
-    )
-    from lmc_repro.engine.devices import resolve_device
-    from lmc_repro.engine.local import default_jobs
-    from lmc_repro.engine.stacks import Work, plan_stacks
-
-    device = resolve_device(device or plan.profile_config.device)
-    jobs = 1 if device == "cuda" else jobs or default_jobs()
-    gflops = measure_gflops()
-    cost = estimate(plan.runs, gflops)
-    minutes = cost.seconds / jobs / 60
-    print(f"{plan.study}, profile {plan.profile}: {len(plan.cells)} cells, {cost.runs} runs")
-    print(f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)")
-    pairs, flops, seconds = comparison_cost(plan, gflops)
-    print(f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min")
-    work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
-    tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
-    needs = sorted((task.memory for task in tasks), reverse=True)
-    at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1
-    held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
-    print(f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB")
-    print(f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache")

@@ -16,7 +16,7 @@ from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.results import MarkResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
 from lmc_repro.data.dataset import Dataset
@@ -95,14 +95,18 @@ def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> 
     is not asked.
     """
     if isinstance(path, PairResult):
-        curves, found, note = path.final.curves, path.final.barriers, ""
-        if found is None:
-            note = f"no barrier: endpoints {' and '.join(path.final.status)}"
-        return Picture(**curves_figure(curves, found, f"{title}\n{note}"))
+        return picture_of(path.final, title)
     if not path or set(path) - set(SPLITS):
         raise LmcError(f"plot_path: found {', '.join(path) or 'nothing'}, allowed: a pair, or curves of test and train")
     judged = {split: curve_barriers(curve) for split, curve in path.items()}
     return Picture(**curves_figure(path, judged, f"{title}\n"))
+
+
+def picture_of(mark: MarkResult, title: str, splits: Sequence[SplitName] = SPLITS) -> Picture:
+    """Return the picture of some splits of a measured path; it says why there is no barrier."""
+    note = "" if mark.barriers else f"no barrier: endpoints {' and '.join(mark.status)}"
+    curves = {split: mark.curves[split] for split in splits}
+    return Picture(**curves_figure(curves, mark.barriers, f"{title}\n{note}"))
 
 
 def _end(run: Run) -> PairEnd:

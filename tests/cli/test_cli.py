@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import lmc, refused
 
-from lmc_repro.cli.progress import Lines, Parts
+from lmc_repro.cli.progress import Lines, parts
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
@@ -75,10 +75,9 @@ def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_parts_of_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
-    parts = Parts(Lines())
-    for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
-        parts.on_progress(what, done, 80)
-    parts.end()
+    with parts(Lines()) as on_progress:
+        for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
+            on_progress(what, done, 80)
     lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == ["download", "download: 50%", "download: 100%", "decoding", "decoding: 50%", "decoding: 100%"]
 
