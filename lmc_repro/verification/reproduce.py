@@ -20,6 +20,7 @@ from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PathConfig
 from lmc_repro.data.status import require_ready
+from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.stacks import Work, plan_stacks
@@ -70,13 +71,6 @@ _CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
         "the evaluation in lmc_repro/barriers or lmc_repro/training/evaluate.py (EVALUATION_NUMERICS)",
     ),
 }
-
-
-def training_identity(fingerprint: str, status: Mapping[str, Any], tags: Mapping[str, str]) -> Identity:
-    """Return what a training's status.json and the tags of its run, or of this process, say."""
-    said = {**tags, **status}
-    parts = {part: str(said[key]) if key in said else None for part, (_, key) in PARTS.items()}
-    return {"fingerprint": fingerprint, **parts}
 
 
 def likely_reasons(first: Finding, recorded: Identity, here: Identity) -> tuple[str, ...]:
@@ -204,11 +198,8 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
 
 def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, listener: Listener) -> list[RunFolder]:
     """Train all records from nothing and return their complete folders."""
-    device = "cpu"
-    if str(records[0].run.status["numerics"]).startswith("cuda:"):  # on a GPU only what a GPU trained
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_gpu = str(records[0].run.status["numerics"]).startswith("cuda:")  # on a GPU only what a GPU trained
+    device = resolve_device("auto" if on_gpu else "cpu")
     tag, work, jobs = numerics_tag(device), [], default_jobs()
     for record in records:
         info, config = dataset_info(record.end.config.data.dataset), record.end.config
@@ -231,9 +222,15 @@ def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, lis
 
 
 def _compare(record: RecordedTraining, folder: RunFolder, tags: Mapping[str, str]) -> Comparison:
+    """Compare a recorded training with its second making; `tags` are those of this process."""
+
+    def identity(fingerprint: str, said: Mapping[str, Any]) -> Identity:
+        parts = {part: str(said[key]) if key in said else None for part, (_, key) in PARTS.items()}
+        return {"fingerprint": fingerprint, **parts}
+
     tally, run = compare_training(record, folder), record.stored
-    recorded = training_identity(record.end.fingerprint, record.run.status, run.tags)
-    here = training_identity(folder.fingerprint, folder.status(), tags)
+    recorded = identity(record.end.fingerprint, {**run.tags, **record.run.status})
+    here = identity(folder.fingerprint, {**tags, **folder.status()})
     return Comparison(run.run_id, record.name, tally.checks, tally.findings, recorded, here)
 
 
@@ -246,9 +243,8 @@ def path_of(run: StoredRun) -> PathConfig:
 
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
     """Return the values of a pair's path.json by column and alpha."""
-    _, content = reader.artifact(run, TABLE)
     try:
-        found = values(TABLE, content)
+        found = values(TABLE, reader.artifact(run, TABLE)[1])
         if sum(key.startswith("alpha ") for key in found) < 2:
             raise ValueError("fewer than two points")
         return found
@@ -258,8 +254,8 @@ def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
 
 def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], result: PairResult) -> Comparison:
     """Compare a pair's stored path and numbers with those of the path between the weights made again."""
-    tally, made = Tally(), values(TABLE, path_table(result.final))
-    for key, here in made.items():
+    tally = Tally()
+    for key, here in values(TABLE, path_table(result.final)).items():
         kind = "error counts" if "_wrong at" in key else "losses" if "_loss at" in key else None
         if kind is not None:
             there = recorded.get(key)
