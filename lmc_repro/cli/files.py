@@ -91,7 +91,7 @@ def barrier(
     if plot is not None:
         picture_of(mark, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
         typer.echo(f"plot: {plot}", err=True)
-    record = files_record(ends, network, samples, mark, judgement, points, path, shown)
+    record = files_record(ends, network, samples, mark, judgement, path, shown)
     say(record, files_lines(record), as_json)
 
 

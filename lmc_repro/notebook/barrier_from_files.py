@@ -94,7 +94,6 @@ def files_record(
     samples: Samples,
     mark: MarkResult,
     judgement: Judgement,
-    points: int,
     path: PathConfig,
     splits: Sequence[SplitName],
 ) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def files_record(
         ],
         "model": {"name": network.name} if isinstance(network, OwnModule) else network.model_dump(mode="json"),
         "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
-        "points": points,
+        "points": len(mark.curves[splits[0]].wrong),
         "threshold": judgement.threshold,
         **path.given(),
         **split_records(mark, judgement, samples.classes, splits),

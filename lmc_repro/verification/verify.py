@@ -98,7 +98,8 @@ def verify_study(
                 found.remove(place)
                 continue
             examined = _Place(place, *places[place], recorded, judgement, tally, listener)
-            left_out |= dict.fromkeys(examined.check(project, reader, quick))
+            examined.check(project, reader, quick)
+            left_out |= dict.fromkeys(examined.left_out)
         except LmcError as error:
             tally.find(str(error))  # a file that all the rest of the place needs
     if not found:
@@ -131,10 +132,11 @@ class _Place:
             self.made[name] = judged_pair(pair, self.curves[name], cell.config, statuses)
         self.stored: dict[tuple[str, ...], StoredRun] = {}
         self.trainings: dict[str, RecordedTraining] = {}
+        self.left_out: list[str] = []
         self.seen = set[str]()  # artifacts whose checkpoints were checked
 
-    def check(self, project: Project, reader: Reader | None, quick: bool) -> Iterator[str]:
-        """Check everything; yield what is left out and why."""
+    def check(self, project: Project, reader: Reader | None, quick: bool) -> None:
+        """Check everything, the paths between MLflow's weights last."""
         intact = self._check_run_folders()
         for name, pair in self.made.items():
             if intact.issuperset(pair.fingerprints):
@@ -142,7 +144,7 @@ class _Place:
                 self.tally.add("ends of paths", problem and f"{self.results / 'curves.csv'}: cell {name[0]}: {problem}")
         cells = self._judge(self.made)
         if reader is None:
-            yield "MLflow and the paths between its weights: there is no store that can be read"
+            self.left_out.append("MLflow and the paths between its weights: there is no store that can be read")
             return
         self._find_runs(reader)
         with part(self.listener, f"checking {len(cells)} cells in MLflow", len(cells)):
@@ -160,15 +162,14 @@ class _Place:
         }
         others = [f"{name} {there}, here {here}" for name, (there, here) in conditions.items() if there != here]
         if why := "--quick" if quick else others and f"they were made with {' and '.join(others)}":
-            yield f"paths measured again: {why}"
+            self.left_out.append(f"paths measured again: {why}")
             return
         prepared = prepared_dir(project, [entry.name for entry in self.study.datasets])
         for entry in self.study.datasets:
             if (digest := str(require_ready(prepared, entry.name).get("digest"))) != entry.digest:
                 recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
                 raise LmcError(f"{prepared / entry.name}: {recorded}; run `lmc prepare {entry.name}`, or {self.fix}")
-        again = dict(self.made)
-        yield from self._measure(prepared, again)
+        again = self.made | self._measure(prepared)
         of_cell = {cell.key: [again[cell.key, pair.pair] for pair in cell.pairs] for cell in self.study.cells}
         self._same("curves.csv", replace(self.study, curves=curves_of(of_cell)))
         self._judge(again)
@@ -272,14 +273,10 @@ class _Place:
         logged |= logged_points(self.reader, run, curves)
         return points_problem(run, {key: value for key, value in logged.items() if value == value}, expected)
 
-    def _measure(self, prepared: Path, again: dict[PairName, PairResult]) -> Iterator[str]:
-        """Measure every pair from MLflow's weights into `again`; yield the pairs whose weights were not kept.
-
-        A pair with weights that cannot be read is a problem.
-        """
+    def _measure(self, prepared: Path) -> dict[PairName, PairResult]:
+        """Measure every pair from MLflow's weights: left out if these were not kept, a problem if they are damaged."""
         asked: list[PairName] = []
-        left_out: list[str] = []
-        count = "paths measured again"
+        measured, count = {}, "paths measured again"
 
         def tasks() -> Iterator[PairTask]:
             for name in self.pairs:
@@ -289,7 +286,7 @@ class _Place:
                         asked.append(name)
                         yield task
                         continue
-                    left_out.append(f"{pair}, measured again: its weights were not kept")
+                    self.left_out.append(f"{pair}, measured again: its weights were not kept")
                 except LmcError as error:
                     self.tally.add(count, f"{pair}: not measured again: {error}")
                 self.listener.advance(1)
@@ -297,9 +294,9 @@ class _Place:
         with part(self.listener, f"measuring {len(self.pairs)} paths again", len(self.pairs)):
             for i, result in enumerate(LocalEngine(default_jobs()).map(measure_pair, tasks())):
                 self.tally.add(count, None)
-                again[asked[i]] = result
+                measured[asked[i]] = result
                 self.listener.advance(1, asked[i][0])
-        yield from left_out
+        return measured
 
     def _task(self, name: PairName, prepared: Path) -> PairTask | None:
         """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
