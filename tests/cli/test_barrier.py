@@ -87,6 +87,9 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
     assert (tmp_path / "flat.png").read_bytes().startswith(b"\x89PNG")
     found = lmc(*barrier("--json", model=model)).json
     assert found["test"]["barrier"] is None and found["train"]["verdict"] is None
+    assert (
+        found["test"]["curve"]["wrong"] == [2] * 11 and [end["status"] for end in found["files"]] == ["collapsed"] * 2
+    )
 
 
 @pytest.mark.parametrize(
