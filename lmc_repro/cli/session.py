@@ -33,6 +33,7 @@ from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
+    from lmc_repro.tracking.find import Reader
 
 OPTIONS = {"dataset": "--dataset", "epochs": "--epochs", "pairs": "--pairs"}
 """Settings that have an option of their own, which does more than set them."""
@@ -66,14 +67,17 @@ def begin(params: Params, profile: str) -> Listener:
     return told
 
 
-def find_root(uri: str | None) -> Path:
-    """Return the project's folder; a store that is named by its URI needs no project."""
+def open_store(uri: str | None) -> tuple[Project, Reader]:
+    """Return the project and its store; a store that is named by its URI needs no project."""
+    from lmc_repro.tracking.find import Reader
+
     try:
-        return find_project().root
+        project = find_project()
     except LmcError:
         if uri is None:
             raise
-        return Path.cwd()
+        project = Project(Path.cwd())
+    return project, Reader.open(project.root, uri)
 
 
 def parse_settings(texts: Sequence[str]) -> Settings:

@@ -28,18 +28,15 @@ def reproduce(
     from dataclasses import asdict
 
     from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import find_root, say
+    from lmc_repro.cli.session import open_store, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_json
     from lmc_repro.common.numerics import choose_mode
-    from lmc_repro.common.project import Project
-    from lmc_repro.tracking.find import Reader
 
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LmcError(f"--out {out}: exists already; name a new folder, so that nothing old counts as recomputed")
-    project, told = Project(find_root(tracking_uri)), listener()
-    reader = Reader.open(project.root, tracking_uri)
-    run = reader.run(run_id)
+    project, reader = open_store(tracking_uri)
+    told, run = listener(), reader.run(run_id)
     if run.kind not in ("train", "pair"):
         found = "not of this project" if run.kind == "other" else f"of kind {run.kind}"
         raise LmcError(f"run {run_id} is {found}: give a training or a pair; `lmc show {run_id}` lists those of a cell")

@@ -31,14 +31,11 @@ def show(
     Prints config, seeds, status, errors at the evaluation epochs, barriers, a small curve, and the ids of the runs
     around it. `lmc list STUDY` prints ids to begin with.
     """
-    from lmc_repro.cli.session import find_root, say
-    from lmc_repro.common.project import Project
+    from lmc_repro.cli.session import open_store, say
     from lmc_repro.report.run_text import run_lines
-    from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.views import run_view
 
-    project = Project(find_root(tracking_uri))
-    reader = Reader.open(project.root, tracking_uri)
+    project, reader = open_store(tracking_uri)
     view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
     say(view, run_lines(view), as_json)
 
