@@ -19,24 +19,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(studies.check)
-app.command()(studies.prepare)
-app.command()(studies.train)
-app.command()(studies.compare)
-app.command()(files.barrier)
-app.command()(views.exhibit)
-app.command(hidden=True)(studies.link)
-app.command()(views.show)
-app.command("list")(views.list_)
-app.command()(verification.reproduce)
-app.command()(verification.verify)
-app.command()(views.report)
-app.command()(studies.run)
-app.command()(maintenance.doctor)
-app.command()(maintenance.gc)
-app.command()(files.publish)
-app.command()(views.ui)
-app.command()(views.reproduction)
+_COMMANDS = (
+    (studies.check, studies.prepare, studies.train, studies.compare, files.barrier, views.exhibit, studies.link),
+    (views.show, views.list_, verification.reproduce, verification.verify, views.report, studies.run),
+    (maintenance.doctor, maintenance.gc, files.publish, views.ui, views.reproduction),
+)
+for _command in (command for group in _COMMANDS for command in group):
+    app.command(_command.__name__.rstrip("_"), hidden=_command is studies.link)(_command)
 
 
 @app.callback(invoke_without_command=True)

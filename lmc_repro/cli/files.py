@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,9 +56,8 @@ def barrier(
     anew from the training images, batch by batch (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
     from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import begin, path_config, print_json
+    from lmc_repro.cli.session import begin, path_config, say
     from lmc_repro.common.errors import LmcError
-    from lmc_repro.common.files import sha256_file
     from lmc_repro.common.project import find_project
     from lmc_repro.config.load import load_params
     from lmc_repro.config.study import Judgement
@@ -76,61 +75,29 @@ def barrier(
         judgement = params.profiles[params.profile].judgement
         begin(params, params.profile)
     from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.notebook.barrier_from_files import measure_files
-    from lmc_repro.notebook.network import OwnModule, read_network
-    from lmc_repro.notebook.paths import Picture, require_picture
+    from lmc_repro.notebook.barrier_from_files import files_lines, files_record, measure_files
+    from lmc_repro.notebook.network import read_network
+    from lmc_repro.notebook.paths import picture_of, require_picture
 
     if plot is not None:
         require_picture(plot)
-    network = read_network(model)
-    samples = _samples(data, listener())
+    network, samples = read_network(model), _samples(data, listener())
     if min_train_accuracy is not None:
         judgement = judgement.model_copy(update={"min_train_accuracy": min_train_accuracy})
     shown = [name for name in SPLITS if split in (name, "both")]
     only = shown[0] if len(shown) == 1 else None
     ends, path = (first, second), path_config(align)
-    result = measure_files(ends, network, samples, points, only, batch_size, resolve_device(device), path)
-    from lmc_repro.report.path_text import path_lines, point_lines, split_records
-
-    files = [
-        {"file": str(file), "sha256": sha256_file(file), "status": status}
-        for file, status in zip(ends, result.status, strict=True)
-    ]
-    splits = split_records(result, judgement, samples.classes, shown)
-    record: dict[str, Any] = {
-        "files": files,
-        "model": {"name": network.name} if isinstance(network, OwnModule) else network.model_dump(mode="json"),
-        "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
-        "points": points,
-        "threshold": judgement.threshold,
-        **path.given(),
-        **splits,
-    }
+    mark = measure_files(ends, network, samples, points, only, batch_size, resolve_device(device), path)
     if plot is not None:
-        from lmc_repro.report.pair_figure import curves_figure
-
-        title = f"{first.name} and {second.name} on {samples.name}"
-        note = "" if result.barriers else f"no barrier: endpoints {' and '.join(result.status)}"
-        curves = {name: result.curves[name] for name in shown}
-        Picture(**curves_figure(curves, result.barriers, f"{title}\n{note}")).save(plot)
+        picture_of(mark, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
         typer.echo(f"plot: {plot}", err=True)
-    if as_json:
-        print_json(record)
-        return
-    for i, end in enumerate(files):
-        print(f"theta_{i}: {end['file']}, {end['status']}")
-    if files[0]["sha256"] == files[1]["sha256"]:
-        print("the two files are one and the same: the line between them is a point")
-    if align is not None:
-        print(f"theta_1 is aligned by {align}")
-    print("\n".join(point_lines(splits)))
-    print(f"{points} points on {samples.name}, in percentage points:")
-    print("\n".join(path_lines(splits, judgement.threshold)))
+    record = files_record(ends, network, samples, mark, judgement, path, shown)
+    say(record, files_lines(record), as_json)
 
 
 def _samples(name: str, told: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
-    from lmc_repro.cli.progress import Parts
+    from lmc_repro.cli.progress import parts
     from lmc_repro.cli.session import ready_dataset
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.project import find_project
@@ -147,11 +114,8 @@ def _samples(name: str, told: Listener) -> Samples:
     if not (place := Path(name)).exists():
         allowed = f"one of {', '.join(sorted(CATALOG))}, an .npz, or a folder of images"
         raise LmcError(f"--data: found {name!r}, allowed: {allowed}")
-    parts = Parts(told)
-    try:
-        return read_unlisted(place, parts.on_progress)
-    finally:
-        parts.end()
+    with parts(told) as on_progress:
+        return read_unlisted(place, on_progress)
 
 
 def publish(
@@ -174,10 +138,39 @@ def publish(
     its runs are those of params.yaml under the options given here. Runs and pairs without weights get the tag
     lmc.weights: they can be looked at, not compared with others.
     """
-    from lmc_repro.cli.publish import publish_command
-    from lmc_repro.cli.session import parse_settings
-    from lmc_repro.config.expand import Choice
+    import dataclasses
+    import os
+
+    from lmc_repro.cli.session import begin, parse_settings
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.project import find_project
+    from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.config.load import load_params
 
     settings = parse_settings(set_ or ())
     choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
-    publish_command(study, choice, tracking_uri)
+    project, carried = find_project(), None
+    params = load_params(project.params)
+    if study not in params.studies and Path(study).is_dir():
+        from lmc_repro.pipeline.carried import carried_study
+
+        carried = Path(study)
+        found = carried_study(carried)
+        if profile not in (None, found.profile):
+            raise LmcError(f"--profile {profile}: {carried} is of profile {found.profile}; leave --profile out")
+        study, choice = found.study, dataclasses.replace(choice, profile=found.profile)
+    plan = plan_study(params, study, choice)
+    told = begin(params, plan.profile)
+    from lmc_repro.pipeline.publish import publish_carried, publish_study
+    from lmc_repro.tracking.store import TRACKING_URI
+
+    if tracking_uri is not None:
+        os.environ[TRACKING_URI] = tracking_uri
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seconds; by default minutes
+    if carried is not None:
+        print(publish_carried(project, plan, carried.resolve(), told))
+        return
+    runs, results, out = project.runs / study, project.results / study, project.out / plan.profile / study
+    if plan.profile != params.profile or not any(runs.glob("*/status.json")):
+        runs, results = out / "runs", out / "results" / study
+    print(publish_study(project, plan, runs, results, told))

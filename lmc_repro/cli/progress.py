@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from lmc_repro.common.progress import Lines, Listener
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 
 class Bars:
@@ -16,7 +17,6 @@ class Bars:
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
-        self._task: TaskID | None = None
 
     def line(self, text: str) -> None:
         """Say one line above the bar."""
@@ -27,55 +27,43 @@ class Bars:
 
     def begin(self, title: str, total: float) -> None:
         """Show a bar of `total` units."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        self._progress = Progress(
-            *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True)
-        )
-        self._task = self._progress.add_task(title, total=total, note="")
+        columns = (*Progress.get_default_columns(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress.add_task(title, total=total, note="")
         self._progress.start()
 
     def advance(self, units: float, note: str = "") -> None:
         """Move the bar on."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=units, note=note)
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], advance=units, note=note)
 
     def end(self) -> None:
         """Leave the bar as it stands."""
         if self._progress is not None:
             self._progress.stop()
-        self._progress = self._task = None
+        self._progress = None
 
 
-class Parts:
-    """Tells a listener of work that reports as (what, units done, units in all): a part for each `what`."""
+@contextmanager
+def parts(told: Listener) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what takes (what, units done, units in all) and tells a listener of a part of the work for each `what`."""
+    under_way, before = "", 0
 
-    def __init__(self, told: Listener) -> None:
-        self._told, self._what, self._done = told, "", 0
+    def on_progress(what: str, done: int, total: int) -> None:
+        nonlocal under_way, before
+        if what != under_way:
+            if under_way:
+                told.end()
+            told.begin(what, total)
+            under_way, before = what, 0
+        told.advance(done - before)
+        before = done
 
-    def on_progress(self, what: str, done: int, total: int) -> None:
-        """Begin a part, or move on in it."""
-        if what != self._what:
-            self.end()
-            self._told.begin(what, total)
-            self._what = what
-        self._told.advance(done - self._done)
-        self._done = done
-
-    def end(self) -> None:
-        """End the part that is under way, if any."""
-        if self._what:
-            self._told.end()
-        self._what, self._done = "", 0
+    try:
+        yield on_progress
+    finally:
+        if under_way:
+            told.end()
 
 
 def listener() -> Bars | Lines:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.cli.progress import Parts, listener
+from lmc_repro.cli.progress import listener, parts
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
@@ -26,11 +27,13 @@ from lmc_repro.pipeline.workspace import (
     prepared_dir,
     process_tag,
     resolve_device,
+    study_lock,
 )
 from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
+    from lmc_repro.tracking.find import Reader
 
 OPTIONS = {"dataset": "--dataset", "epochs": "--epochs", "pairs": "--pairs"}
 """Settings that have an option of their own, which does more than set them."""
@@ -41,7 +44,12 @@ def open_project() -> tuple[Project, Params]:
     project = find_project()
     params = load_params(project.params)
     for path in {cell.path for plan in validate_all(params) for cell in plan.cells} - {PLAIN_PATH}:
-        check_methods(path)
+        from lmc_repro.barriers.methods import path_methods  # imports torch
+
+        try:
+            path_methods(path)
+        except LmcError as error:
+            raise LmcError(f"params.yaml: {error}") from None
     check_exhibits(params)
     return project, params
 
@@ -59,14 +67,17 @@ def begin(params: Params, profile: str) -> Listener:
     return told
 
 
-def find_root(uri: str | None) -> Path:
-    """Return the project's folder; a store that is named by its URI needs no project."""
+def open_store(uri: str | None) -> tuple[Project, Reader]:
+    """Return the project and its store; a store that is named by its URI needs no project."""
+    from lmc_repro.tracking.find import Reader
+
     try:
-        return find_project().root
+        project = find_project()
     except LmcError:
         if uri is None:
             raise
-        return Path.cwd()
+        project = Project(Path.cwd())
+    return project, Reader.open(project.root, uri)
 
 
 def parse_settings(texts: Sequence[str]) -> Settings:
@@ -84,16 +95,6 @@ def parse_settings(texts: Sequence[str]) -> Settings:
     return validate(Settings, values, "--set")
 
 
-def check_methods(path: PathConfig) -> None:
-    """LmcError unless all that paths are made with is of its kind."""
-    from lmc_repro.barriers.methods import path_methods  # imports torch
-
-    try:
-        path_methods(path)
-    except LmcError as error:
-        raise LmcError(f"params.yaml: {error}") from None
-
-
 def path_config(align: str | None) -> PathConfig:
     """Return what a path is made with under `--align`."""
     return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
@@ -103,11 +104,8 @@ def prepare_dataset(project: Project, params: Params, name: str, folder: Path, t
     """Prepare a data set below `folder`, from the raw folder, the mirror or a download."""
     from lmc_repro.data.prepare import prepare
 
-    parts = Parts(told)
-    try:
-        status = prepare(name, folder, project.raw, mirror_of(params), parts.on_progress)
-    finally:
-        parts.end()
+    with parts(told) as on_progress:
+        status = prepare(name, folder, project.raw, mirror_of(params), on_progress)
     if status["state"] != "ready":
         told.line(f"data set {name}: {status['state']}: {status.get('reason')}")
 
@@ -120,12 +118,20 @@ def ready_dataset(project: Project, params: Params, name: str, told: Listener) -
     return prepared
 
 
-def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None) -> Workspace:
+def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None = None) -> Workspace:
     """Return the workspace of a DVC stage: runs/ and results/ of the project, the active profile."""
     plan = plan_study(params, study)
     told = begin(params, plan.profile)
     runs, results = project.runs / study, project.results / study
     return make_workspace(project, plan, runs, results, project.prepared, jobs, None, told)
+
+
+@contextmanager
+def dvc_stage(study: str, jobs: int | None) -> Iterator[Workspace]:
+    """Hold the lock of a study's folders, and yield the workspace of its DVC stage."""
+    workspace = dvc_workspace(*open_project(), study, jobs)
+    with study_lock(workspace.project, workspace.runs, workspace.listener):
+        yield workspace
 
 
 def make_workspace(
@@ -210,6 +216,6 @@ def _asked(params: Params, study: str, choice: Choice) -> Asked:
         return dataclasses.replace(asked, unplanned=str(error))
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON value, NaN refused."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+def say(record: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print what a command found: as JSON, NaN refused, or as lines."""
+    print(json.dumps(record, indent=2, allow_nan=False) if as_json else "\n".join(lines))

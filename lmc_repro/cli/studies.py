@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lmc_repro.cli import options as opt
-
-if TYPE_CHECKING:
-    from lmc_repro.config.plan import StudyPlan
-    from lmc_repro.config.study import Judgement
-    from lmc_repro.notebook.compare_runs import TwoRuns
 
 
 def check(
@@ -73,13 +68,11 @@ def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
     A stage of DVC, into runs/STUDY. Reuses finished runs, whichever study or command trained them, and resumes
     interrupted ones from their last checkpoint. `lmc run STUDY` does this and all that follows.
     """
-    from lmc_repro.cli.session import dvc_workspace, open_project
-    from lmc_repro.pipeline.workspace import study_lock
+    from lmc_repro.cli.session import dvc_stage
 
-    workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.pipeline.train import train_study
+    with dvc_stage(study, jobs) as workspace:
+        from lmc_repro.pipeline.train import train_study
 
-    with study_lock(workspace.project, workspace.runs, workspace.listener):
         print(train_study(workspace))
 
 
@@ -103,9 +96,8 @@ def compare(
     """
     import re
 
-    from lmc_repro.cli.session import dvc_workspace, open_project
+    from lmc_repro.cli.session import dvc_stage
     from lmc_repro.common.errors import LmcError
-    from lmc_repro.pipeline.workspace import study_lock
 
     if run_b is not None:
         _compare_two(study, run_b, points, align, tracking_uri, as_json)
@@ -117,76 +109,30 @@ def compare(
         )
     if re.fullmatch("[0-9a-f]{32}", study):
         raise LmcError(f"{study}: a second run id is missing; `lmc compare RUN_A RUN_B`, ids from `lmc show`")
-    workspace = dvc_workspace(*open_project(), study, jobs)
-    from lmc_repro.pipeline.compare import compare_study
+    with dvc_stage(study, jobs) as workspace:
+        from lmc_repro.pipeline.compare import compare_study
 
-    with study_lock(workspace.project, workspace.runs, workspace.listener):
         results = compare_study(workspace)
-    print(f"compared {sum(len(r.pairs) for r in results.values())} pairs in {len(results)} cells: {workspace.results}")
+    pairs = sum(len(result.pairs) for result in results.values())
+    print(f"compared {pairs} pairs in {len(results)} cells: {workspace.results}")
 
 
 def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, uri: str | None, as_json: bool) -> None:
     """Measure and print the path between two trainings."""
-    from lmc_repro.cli.session import begin, open_project, path_config, print_json, ready_dataset
+    from lmc_repro.cli.session import begin, open_project, path_config, ready_dataset, say
 
     path = path_config(align)
     project, params = open_project()
     profile = params.profiles[params.profile]
     told = begin(params, params.profile)
-    from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.notebook.compare_runs import check_fit, compare_runs, find_end
-    from lmc_repro.report.path_text import path_lines
+    from lmc_repro.notebook.compare_runs import StoredTraining, compare_runs, comparison_lines
     from lmc_repro.tracking.find import Reader
 
     reader = Reader.open(project.root, uri)
-    ends = find_end(reader, run_a), find_end(reader, run_b)
-    prepared = ready_dataset(project, params, ends[0].config.data.dataset, told)
-    check_fit(*ends, prepared)
-    found = compare_runs(reader, ends, prepared, points or profile.points, path)
-    record = _record(found, profile.judgement) | path.given()
-    if as_json:
-        print_json(record)
-        return
-    for i, end in enumerate(record["runs"]):
-        seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
-        print(f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}")
-    other = "" if record["kind"] == "noise" else "different initialisations; "
-    print(f"{other}{record['points']} points on {record['dataset']}, in percentage points:")
-    if align is not None:
-        print(f"theta_1 is aligned by {align}")
-    for key, (first, second) in record["differences"].items():
-        print(f"the runs differ in {key}: {first} and {second}")
-    print("\n".join(path_lines({split: record[split] for split in SPLITS}, record["threshold"])))
-
-
-def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
-    from lmc_repro.config.catalog import dataset_info
-    from lmc_repro.report.path_text import split_records
-
-    dataset, final = found.ends[0].config.data.dataset, found.result.final
-    runs = [
-        {
-            "run_id": end.run.run_id,
-            "name": end.name,
-            "fingerprint": end.run.fingerprint,
-            "status": status,
-            "epoch": end.config.epochs,
-            "seeds": {k.removeprefix("seeds."): v for k, v in end.config.flat().items() if k.startswith("seeds.")},
-        }
-        for end, status in zip(found.ends, final.status, strict=True)
-    ]
-    return {
-        "runs": runs,
-        "kind": found.kind,
-        "differences": found.differences,
-        "dataset": dataset,
-        "points": found.points,
-        "threshold": judgement.threshold,
-        "distance": found.result.distance,
-        "cosine": found.result.cosine,
-        "disagreement": found.result.disagreement,
-        **split_records(final, judgement, dataset_info(dataset).classes),
-    }
+    runs = StoredTraining.find(reader, run_a), StoredTraining.find(reader, run_b)
+    prepared = ready_dataset(project, params, runs[0].end.config.data.dataset, told)
+    record = compare_runs(runs, prepared, points or profile.points, profile.judgement, path)
+    say(record, comparison_lines(record), as_json)
 
 
 def link() -> None:
@@ -195,7 +141,7 @@ def link() -> None:
 
     project, params = open_project()
     for study in params.studies:
-        workspace = dvc_workspace(project, params, study, None)
+        workspace = dvc_workspace(project, params, study)
         from lmc_repro.pipeline.compare import link_study
         from lmc_repro.results.read import has_results
 
@@ -251,7 +197,9 @@ def run(
     plan = plan_study(params, study, choice)
     told = begin(params, plan.profile)
     if dry_run:
-        _print_costs(plan, jobs, device)
+        from lmc_repro.pipeline.costs import cost_lines
+
+        print("\n".join(cost_lines(plan, jobs, device)))
         return
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
@@ -277,35 +225,3 @@ def run(
         whole = dataclasses.replace(choice, rows=(), columns=())
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,))
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
-
-
-def _print_costs(plan: StudyPlan, jobs: int | None, device: str | None) -> None:
-    """Print runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
-    from lmc_repro.engine.costs import (
-        PROCESS_BYTES,
-        comparison_cost,
-        estimate,
-        measure_gflops,
-        processes_that_fit,
-    )
-    from lmc_repro.engine.devices import resolve_device
-    from lmc_repro.engine.local import default_jobs
-    from lmc_repro.engine.stacks import Work, plan_stacks
-
-    device = resolve_device(device or plan.profile_config.device)
-    jobs = 1 if device == "cuda" else jobs or default_jobs()
-    gflops = measure_gflops()
-    cost = estimate(plan.runs, gflops)
-    minutes = cost.seconds / jobs / 60
-    print(f"{plan.study}, profile {plan.profile}: {len(plan.cells)} cells, {cost.runs} runs")
-    print(f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)")
-    pairs, flops, seconds = comparison_cost(plan, gflops)
-    print(f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min")
-    work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
-    tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
-    needs = sorted((task.memory for task in tasks), reverse=True)
-    at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1
-    held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
-    print(f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB")
-    print(f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache")

@@ -25,23 +25,20 @@ def reproduce(
     """
     import tempfile
     from contextlib import ExitStack
+    from dataclasses import asdict
 
     from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import find_root, print_json
+    from lmc_repro.cli.session import open_store, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_json
     from lmc_repro.common.numerics import choose_mode
-    from lmc_repro.common.project import Project
-    from lmc_repro.tracking.find import Reader
-    from lmc_repro.tracking.names import KIND
 
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LmcError(f"--out {out}: exists already; name a new folder, so that nothing old counts as recomputed")
-    project, told = Project(find_root(tracking_uri)), listener()
-    reader = Reader.open(project.root, tracking_uri)
-    run = reader.run(run_id)
-    if (kind := run.tags.get(KIND)) not in ("train", "pair"):
-        found = f"of kind {kind}" if kind else "not of this project"
+    project, reader = open_store(tracking_uri)
+    told, run = listener(), reader.run(run_id)
+    if run.kind not in ("train", "pair"):
+        found = "not of this project" if run.kind == "other" else f"of kind {run.kind}"
         raise LmcError(f"run {run_id} is {found}: give a training or a pair; `lmc show {run_id}` lists those of a cell")
     # The run's own mode, before anything imports torch.
     _, remark = choose_mode("portable" if run.tags.get("lmc.numerics", "").startswith("portable") else "native")
@@ -53,11 +50,8 @@ def reproduce(
         fresh = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmc-reproduce-")))
         certificate = reproduce_run(reader, run, project, fresh, told)
         if out is not None:
-            write_json(out / "certificate.json", certificate.record())
-    if as_json:
-        print_json(certificate.record())
-    else:
-        print("\n".join(certificate.lines()))
+            write_json(out / "certificate.json", asdict(certificate))
+    say(asdict(certificate), certificate.lines(), as_json)
     raise typer.Exit(0 if certificate.identical else 1)
 
 
@@ -74,17 +68,14 @@ def verify(
     three files byte for byte. Exit code 0, or 1 with one line per problem that names the file, the first key that
     differs and the fix.
     """
-    import dataclasses
+    from dataclasses import asdict
 
-    from lmc_repro.cli.session import begin, open_study, print_json
+    from lmc_repro.cli.session import begin, open_study, say
 
     project, params, plan = open_study(study, profile)
     told = begin(params, plan.profile)
     from lmc_repro.verification.verify import verify_study
 
     found = verify_study(project, study, plan.profile, plan.profile_config.judgement, quick, told)
-    if as_json:
-        print_json({"ok": not found.problems, **dataclasses.asdict(found)})
-    else:
-        print("\n".join(found.lines()))
+    say({"ok": not found.problems, **asdict(found)}, found.lines(), as_json)
     raise typer.Exit(1 if found.problems else 0)

@@ -31,19 +31,13 @@ def show(
     Prints config, seeds, status, errors at the evaluation epochs, barriers, a small curve, and the ids of the runs
     around it. `lmc list STUDY` prints ids to begin with.
     """
-    from lmc_repro.cli.session import find_root, print_json
-    from lmc_repro.common.project import Project
+    from lmc_repro.cli.session import open_store, say
     from lmc_repro.report.run_text import run_lines
-    from lmc_repro.tracking.find import Reader
     from lmc_repro.tracking.views import run_view
 
-    project = Project(find_root(tracking_uri))
-    reader = Reader.open(project.root, tracking_uri)
+    project, reader = open_store(tracking_uri)
     view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
-    if as_json:
-        print_json(view)
-    else:
-        print("\n".join(run_lines(view)))
+    say(view, run_lines(view), as_json)
 
 
 def list_(
@@ -59,7 +53,7 @@ def list_(
     """
     import dataclasses
 
-    from lmc_repro.cli.session import open_study, print_json
+    from lmc_repro.cli.session import open_study, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.report.run_text import cells_of_results, listing_lines
     from lmc_repro.tracking.views import stored_cells
@@ -90,13 +84,16 @@ def list_(
     else:
         missing = f"{study}, profile {plan.profile}: {why}, and there are no results; run `lmc run {study}`"
         raise damage or LmcError(missing)
-    if as_json:
-        about = {"study": study, "profile": plan.profile, "source": source, "remarks": remarks}
-        listed = [dataclasses.asdict(cell) for cell in cells]
-        print_json({**about, "cells": listed, "strangers": [dataclasses.asdict(run) for run in strangers]})
-        return
-    print(f"{study}, profile {plan.profile}: {len(cells)} cells of {source}")
-    print("\n".join(listing_lines(cells, strangers, remarks)))
+    record = {
+        "study": study,
+        "profile": plan.profile,
+        "source": source,
+        "remarks": remarks,
+        "cells": list(map(dataclasses.asdict, cells)),
+        "strangers": list(map(dataclasses.asdict, strangers)),
+    }
+    title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
+    say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
 
 
 def present_of(project: Project) -> Present:

@@ -11,19 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.files import process_exists, read_json
+from lmc_repro.common.files import process_exists
 from lmc_repro.common.locks import is_held
 from lmc_repro.common.project import Project
 from lmc_repro.config.expand import Choice, NoCells, plan_study
 from lmc_repro.config.params import Params
 from lmc_repro.config.run import RunConfig
 from lmc_repro.models.registry import network
+from lmc_repro.results.read import read_study
 from lmc_repro.training.run_folder import RunFolder
 
 Kind = Literal["run", "unfinished run", "measured pair", "resume file", "half-written file", "lock"]
@@ -34,6 +37,8 @@ SETTLED_SECONDS = 600.0
 """Age from which a half-written file counts: its process may be of another container, with numbers of its own."""
 REMOVING = ".removing-"
 """Prefix of a run folder that is being removed, so that no process ever sees half of a run."""
+SHOWN = 20
+"""Leftovers of one kind that are listed for people."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,21 @@ class Leftover:
     what: str
     lock: Path | None = None
 
-    def files(self) -> Iterator[Path]:
-        """Yield its files; links are not followed."""
+    @cached_property
+    def files(self) -> list[os.stat_result]:
+        """What the file system says of its files; links are not followed."""
+        found = [self.path]
         if self.path.is_dir() and not self.path.is_symlink():
-            for folder, _, names in os.walk(self.path):
-                yield from (Path(folder) / name for name in names)
-        else:
-            yield self.path
+            found = [Path(folder, name) for folder, _, names in os.walk(self.path) for name in names]
+        stats = []
+        for file in found:
+            with suppress(OSError):  # gone meanwhile
+                stats.append(file.lstat())
+        return stats
+
+    @property
+    def size(self) -> int:
+        return sum(stat.st_size for stat in self.files)
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,50 @@ class Found:
     leftovers: tuple[Leftover, ...]
     kept: int
     under_way: tuple[Path, ...]
+
+    @property
+    def freed(self) -> int:
+        """The bytes that removing all leftovers frees: of files with no link elsewhere."""
+        stats = {(stat.st_dev, stat.st_ino): stat for item in self.leftovers for stat in item.files}
+        links = Counter((stat.st_dev, stat.st_ino) for item in self.leftovers for stat in item.files)
+        return sum(stat.st_size for inode, stat in stats.items() if links[inode] >= stat.st_nlink)
+
+    def record(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        return {
+            "leftovers": [
+                {"path": str(item.path), "kind": item.kind, "what": item.what, "bytes": item.size}
+                for item in self.leftovers
+            ],
+            "bytes": sum(item.size for item in self.leftovers),
+            "bytes_freed": self.freed,
+            "kept_runs": self.kept,
+            "under_way": list(map(str, self.under_way)),
+        }
+
+    def lines(self, root: Path) -> Iterator[str]:
+        """Yield the leftovers by kind, paths relative to `root`, and the bytes that their removal frees."""
+        for kind, items in groupby(sorted(self.leftovers, key=lambda item: item.kind), key=lambda item: item.kind):
+            group = list(items)
+            yield f"{kind}s: {len(group)}, {_megabytes(sum(item.size for item in group))}"
+            for item in group[:SHOWN]:
+                yield f"  {_megabytes(item.size):>9}  {item.path.relative_to(root)}  {item.what}"
+            if len(group) > SHOWN:
+                yield f"  and {len(group) - SHOWN} more; --json lists all"
+        if self.under_way:
+            yield f"kept: all {self.kept} runs: {len(self.under_way)} training now; ask again when it is over"
+        else:
+            yield f"kept: {self.kept} runs that a study of params.yaml, runs/ or out/ names"
+        if not self.leftovers:
+            yield "nothing is left over"
+            return
+        total = sum(item.size for item in self.leftovers)
+        linked = "" if self.freed == total else f", {_megabytes(self.freed)} of it freed: the rest has links elsewhere"
+        yield f"left over: {_megabytes(total)}{linked}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size} B"
 
 
 def find_leftovers(project: Project, params: Params) -> Found:
@@ -88,38 +145,26 @@ def find_leftovers(project: Project, params: Params) -> Found:
             config = run.config()
         if run.fingerprint in fingerprints or config in configs:
             kept.add(run.fingerprint)
-            leftovers += _resume_files(run)
+            if run.is_complete():  # killed in the moment of its end
+                for path in sorted([*run.path.glob("state-*.safetensors"), *run.path.glob("progress.json")]):
+                    leftovers.append(Leftover(path, "resume file", "its run is finished", _lock(run.path)))
         else:
             kind: Kind = "run" if run.is_complete() and config else "unfinished run"
             leftovers.append(Leftover(run.path, kind, _described(config), _lock(run.path)))
     leftovers += _pairs(project.working / "pairs", kept | fingerprints)
     leftovers += _half_written(project, [item.path for item in leftovers])
-    leftovers += _locks(store, kept)
+    # Last, since a run is removed under its lock. A holder's name may lie beside the lock.
+    for path in sorted(store.glob("*.lock*")):
+        lock = _lock(run_path := store / path.name.partition(".")[0])
+        if FINGERPRINT.fullmatch(run_path.name) and run_path.name not in kept and not is_held(lock):
+            held = lock if lock.exists() else None
+            leftovers.append(Leftover(path, "lock", "its run is not here, or goes too", held))
     return Found(tuple(leftovers), len(kept), ())
 
 
-def sizes(leftovers: Sequence[Leftover]) -> tuple[list[int], int]:
-    """Return the bytes of each leftover, and the bytes that removing all frees: of files with no link elsewhere."""
-    each, links, last = [], Counter[tuple[int, int]](), dict[tuple[int, int], tuple[int, int]]()
-    for leftover in leftovers:
-        total = 0
-        for file in leftover.files():
-            with suppress(OSError):  # gone meanwhile
-                stat = file.lstat()
-                total += stat.st_size
-                inode = (stat.st_dev, stat.st_ino)
-                links[inode] += 1
-                last[inode] = (stat.st_nlink, stat.st_size)
-        each.append(total)
-    return each, sum(size for inode, (count, size) in last.items() if links[inode] >= count)
-
-
-def remove(leftovers: Iterable[Leftover]) -> Iterator[tuple[Leftover, str | None]]:
-    """Remove leftovers, each under its run's lock.
-
-    Yields:
-        Each leftover with None, or with the reason why it stays: a run that has begun since, or an error.
-    """
+def remove(leftovers: Iterable[Leftover]) -> dict[str, str]:
+    """Remove leftovers, each under its run's lock; return why the others stay, by path: begun since, or an error."""
+    stayed = {}
     for leftover in leftovers:
         try:
             with ExitStack() as held:
@@ -127,11 +172,10 @@ def remove(leftovers: Iterable[Leftover]) -> Iterator[tuple[Leftover, str | None
                     held.enter_context(FileLock(leftover.lock, timeout=0))
                 _remove(leftover.path)
         except Timeout:
-            yield leftover, "under way now"
+            stayed[str(leftover.path)] = "under way now"
         except OSError as error:
-            yield leftover, f"{error.filename or leftover.path}: {error.strerror}"
-        else:
-            yield leftover, None
+            stayed[str(leftover.path)] = f"{error.filename or leftover.path}: {error.strerror}"
+    return stayed
 
 
 def _remove(path: Path) -> None:
@@ -158,12 +202,8 @@ def _fingerprints(project: Project) -> Iterator[str]:
     for folder in (*project.runs.glob("*/*"), *project.out.glob("*/*/runs/*")):
         if FINGERPRINT.fullmatch(folder.name):
             yield folder.name
-    fix = "compare the study again, or remove the folder"
     for file in (*project.results.glob("*/runs.json"), *project.out.glob("*/*/results/*/runs.json")):
-        try:
-            yield from [str(run["fingerprint"]) for run in read_json(file, fix)["runs"]]
-        except (KeyError, TypeError):
-            raise LmcError(f"{file}: not the file of a comparison; {fix}") from None
+        yield from (run.fingerprint for run in read_study(file.parent).runs)
 
 
 def _lock(run: Path) -> Path:
@@ -175,13 +215,6 @@ def _described(config: RunConfig | None) -> str:
         return "its config.json cannot be read"
     kind, seeds = network(config.model.model_dump(mode="json")), config.seeds
     return f"{kind} on {config.data.dataset}, {config.epochs} epochs, {seeds.trainer}-{seeds.loader}"
-
-
-def _resume_files(run: RunFolder) -> Iterator[Leftover]:
-    """Yield what a run that was killed in the moment of its end needs no more."""
-    if run.is_complete():
-        for path in sorted([*run.path.glob("state-*.safetensors"), *run.path.glob("progress.json")]):
-            yield Leftover(path, "resume file", "its run is finished", _lock(run.path))
 
 
 def _pairs(folder: Path, kept: set[str]) -> Iterator[Leftover]:
@@ -206,12 +239,3 @@ def _half_written(project: Project, spared: Sequence[Path]) -> Iterator[Leftover
                 path = Path(place) / match[0]
                 if not process_exists(int(match[1])) and time.time() - path.lstat().st_mtime > SETTLED_SECONDS:
                     yield Leftover(path, "half-written file", f"process {match[1]} is gone")
-
-
-def _locks(store: Path, kept: set[str]) -> Iterator[Leftover]:
-    """Yield the lock files of runs that are not here or go too, last: a run is removed under its lock."""
-    for path in sorted(store.glob("*.lock*")):  # a holder's name may lie beside the lock
-        run = store / path.name.partition(".")[0]
-        lock = _lock(run)
-        if FINGERPRINT.fullmatch(run.name) and run.name not in kept and not is_held(lock):
-            yield Leftover(path, "lock", "its run is not here, or goes too", lock if lock.exists() else None)

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -34,6 +34,7 @@ LOW_DISK = 2e9
 """Bytes; an environment or a study of the paper's profile needs more."""
 
 State = Literal["ok", "info", "warning", "missing"]
+LABELS: dict[State, str] = {"ok": "ok", "info": "-", "warning": "WARN", "missing": "MISSING"}
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,41 @@ def examine(fix_runs: bool = False) -> list[Finding]:
         fix_runs: End the runs of the store that count as RUNNING though their process is gone.
     """
     project, params, about = _project()
-    root = project.root if project else None
-    profile = params.profiles[params.profile] if params else None
+    root, profile = project.root if project else None, params.profiles[params.profile] if params else None
     torch, ffcv = probe.start("torch", profile.numerics if profile else "native"), probe.start("ffcv")
-    installed = _guarded("python", lambda: check_packages(root))
+    installed = _guarded("python", check_packages, root)
     if project is not None:
-        about += _guarded("project", lambda: [_disk(project.root)])
-        about += _guarded("data", lambda: check_data(project, _mirror(params), profile.datasets if profile else ()))
-    about += _guarded("store", lambda: check_store(root or Path.cwd(), fix_runs))
+        free = shutil.disk_usage(project.root).free
+        about.append(Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free"))
+        about += _guarded("data", check_data, project, params, profile.datasets if profile else ())
+    about += _guarded("store", check_store, root or Path.cwd(), fix_runs)
     of_torch, of_ffcv = probe.answer(torch), probe.answer(ffcv)
-    installed += _guarded("python", lambda: check_torch(of_torch, root))
-    installed += _guarded("python", lambda: [check_ffcv(of_ffcv, root)])
-    installed += _guarded("system", lambda: check_system("error" not in of_ffcv))
+    installed += _guarded("python", check_torch, of_torch, root)
+    installed += _guarded("python", check_ffcv, of_ffcv, root)
+    installed += _guarded("system", check_system, "error" not in of_ffcv)
     once: dict[tuple[str, str], Finding] = {}
     for finding in installed:  # a package that is not installed cannot be imported either: one line
         once.setdefault((finding.section, finding.name), finding)
     return [*once.values(), *about]
 
 
-def _guarded(section: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the findings by section, each with its fix, and the answer."""
+    managers = [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
+    for section in dict.fromkeys(finding.section for finding in findings):
+        yield section
+        for finding in (f for f in findings if f.section == section):
+            yield f"  {LABELS[finding.state]:7} {finding.name}: {finding.detail}"
+            commands = [f"{name}: {finding.install[name]}" for name in managers if name in finding.install]
+            fixes = (finding.fix, *(commands if finding.state != "info" else ()))
+            yield from (f"          -> {fix}" for fix in fixes if fix)
+    missing, warnings = (sum(f.state == state for f in findings) for state in ("missing", "warning"))
+    yield f"{missing} missing, {warnings} to fix" if missing or warnings else "all that is needed is here"
+
+
+def _guarded(section: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> list[Finding]:
     try:
-        return check()
+        return list(check(*arguments))
     except Exception as error:  # whatever breaks in a check is its finding
         return [Finding(section, "check", "warning", f"could not be made: {_line(error)}")]
 
@@ -108,25 +123,15 @@ def _project() -> tuple[Project | None, Params | None, list[Finding]]:
     return project, params, [*findings, Finding("project", "params.yaml", "ok", detail)]
 
 
-def _mirror(params: Params | None) -> Path | None:
-    from lmc_repro.pipeline.workspace import mirror_of
-
-    return mirror_of(params) if params else None
-
-
-def _disk(root: Path) -> Finding:
-    free = shutil.disk_usage(root).free
-    return Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free")
-
-
-def check_packages(root: Path | None) -> list[Finding]:
-    """Return the interpreter, and every package of pyproject.toml that is missing or of another version."""
-    install = _install(root)
+def check_packages(root: Path | None) -> Iterator[Finding]:
+    """Yield the interpreter, and every package of pyproject.toml that is missing or of another version."""
+    finding, install = partial(Finding, "python"), _install(root)
     try:
         from packaging.requirements import Requirement
         from packaging.specifiers import SpecifierSet
     except ImportError:
-        return [Finding("python", "packaging", "missing", "not installed; other packages were not examined", install)]
+        yield finding("packaging", "missing", "not installed; other packages were not examined", install)
+        return
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"] if root else {}
     except (OSError, ValueError, KeyError):
@@ -135,28 +140,26 @@ def check_packages(root: Path | None) -> list[Finding]:
         pythons, lines = project["requires-python"], project["dependencies"]
     else:
         pythons, lines = metadata.metadata(PACKAGE)["Requires-Python"] or "", metadata.requires(PACKAGE) or []
-    version = platform.python_version()
-    findings, others = [Finding("python", "python", "ok", f"{version}, {sys.executable}")], 0
-    if not SpecifierSet(pythons).contains(version, prereleases=True):
-        fix = "make setup PYTHON=/path/to/python3"
-        findings = [Finding("python", "python", "missing", f"{version}, needed: {pythons}", fix)]
+    version, others = platform.python_version(), 0
+    if SpecifierSet(pythons).contains(version, prereleases=True):
+        yield finding("python", "ok", f"{version}, {sys.executable}")
+    else:
+        yield finding("python", "missing", f"{version}, needed: {pythons}", "make setup PYTHON=/path/to/python3")
     for needed in map(Requirement, lines):
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
             continue
         try:
             found = metadata.version(needed.name)
         except metadata.PackageNotFoundError:
-            detail = f"not installed, needed: {needed.specifier or 'any'}"
-            findings.append(Finding("python", needed.name, "missing", detail, install))
+            yield finding(needed.name, "missing", f"not installed, needed: {needed.specifier or 'any'}", install)
             continue
         if not needed.specifier.contains(found, prereleases=True):
-            detail = f"{found}, needed: {needed.specifier}"
-            findings.append(Finding("python", needed.name, "warning", detail, install))
+            yield finding(needed.name, "warning", f"{found}, needed: {needed.specifier}", install)
         elif needed.name in ("mlflow", "dvc"):
-            findings.append(Finding("python", needed.name, "ok", found))
+            yield finding(needed.name, "ok", found)
         else:
             others += 1
-    return [*findings, Finding("python", "other packages", "ok", f"{others} as needed")]
+    yield finding("other packages", "ok", f"{others} as needed")
 
 
 def _install(root: Path | None) -> str:
@@ -166,30 +169,33 @@ def _install(root: Path | None) -> str:
     return f"{python} -m pip install -c constraints.txt -e ."
 
 
-def check_torch(found: dict[str, Any], root: Path | None) -> list[Finding]:
-    """Return the answer of torch's probe: version, CPU, GPU, and the numerics mode that runs would have."""
+def check_torch(found: dict[str, Any], root: Path | None) -> Iterator[Finding]:
+    """Yield the answer of torch's probe: version, CPU, GPU, and the numerics mode that runs would have."""
+    finding = partial(Finding, "python")
     if error := found.get("error"):
-        return [Finding("python", "torch", "missing", f"cannot be imported: {error}", _install(root))]
+        yield finding("torch", "missing", f"cannot be imported: {error}", _install(root))
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = f"{found['version']}, {found['capability']}, {found['threads']} threads by default, {cores} cores"
-    gpu: tuple[State, str] = ("info", "none; everything runs on the CPU")
+    yield finding("torch", "ok", cpu)
     if found["gpus"]:
-        gpu = "ok", "; ".join(found["gpus"])
+        yield finding("GPU", "ok", "; ".join(found["gpus"]))
     elif shutil.which("nvidia-smi"):
         build = f"CUDA {found['cuda_build']}" if found["cuda_build"] else "CPUs"
-        gpu = "warning", f"nvidia-smi is here, but torch sees no GPU; this torch is built for {build}"
+        yield finding("GPU", "warning", f"nvidia-smi is here, but torch sees no GPU; this torch is built for {build}")
+    else:
+        yield finding("GPU", "info", "none; everything runs on the CPU")
     remark = f": {found['remark'].removeprefix('numerics: native, ')}" if found["remark"] else ""
-    numerics = f"{found['mode']} (runs are tagged {found['tag']}){remark}"
-    states = {"torch": ("ok", cpu), "GPU": gpu, "numerics": ("ok", numerics)}
-    return [Finding("python", name, *told) for name, told in states.items()]
+    yield finding("numerics", "ok", f"{found['mode']} (runs are tagged {found['tag']}){remark}")
 
 
-def check_ffcv(found: dict[str, Any], root: Path | None) -> Finding:
-    """Return whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since."""
+def check_ffcv(found: dict[str, Any], root: Path | None) -> Iterator[Finding]:
+    """Yield whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since."""
     if error := found.get("error"):
         detail = f"cannot be loaded: {error}; it is compiled against the system packages below"
-        return Finding("python", "ffcv", "missing", detail, _install(root))
-    return Finding("python", "ffcv", "ok", f"{found['version']}, its compiled library loads")
+        yield Finding("python", "ffcv", "missing", detail, _install(root))
+    else:
+        yield Finding("python", "ffcv", "ok", f"{found['version']}, its compiled library loads")
 
 
 COMMANDS = {
@@ -241,38 +247,33 @@ NEEDS = (
 )
 
 
-def check_system(ffcv_works: bool) -> list[Finding]:
-    """Return a finding per need; what only builds ffcv is not missing where ffcv works."""
-    findings = []
+def check_system(ffcv_works: bool) -> Iterator[Finding]:
+    """Yield a finding per need; what only builds ffcv is not missing where ffcv works."""
     for need in NEEDS:
         if there := need.find():
-            findings.append(Finding("system", need.name, "ok", there))
+            yield Finding("system", need.name, "ok", there)
             continue
         missing = need.needed == "always" or (need.needed == "without ffcv" and not ffcv_works)
-        state: State = "missing" if missing else "info"
         packages = need.packages.split()
         names = packages if len(packages) > 1 else packages * len(COMMANDS)
         install = {m: command.format(name) for (m, command), name in zip(COMMANDS.items(), names, strict=True)}
-        findings.append(Finding("system", need.name, state, f"not found; for {need.purpose}", install=install))
-    return findings
+        detail = f"not found; for {need.purpose}"
+        yield Finding("system", need.name, "missing" if missing else "info", detail, install=install)
 
 
-def managers() -> list[str]:
-    """Return the package managers of this machine, whose commands are shown; all if there is none."""
-    return [name for name in COMMANDS if shutil.which("apt-get" if name == "apt" else name)] or list(COMMANDS)
-
-
-def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:
-    """Return the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
+def check_data(project: Project, params: Params | None, used: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
     from lmc_repro.config.catalog import CATALOG
+    from lmc_repro.pipeline.workspace import mirror_of
 
-    findings = [_data_set(project, mirror, info, info.name in used) for info in CATALOG.values()]
-    if mirror is None:
-        return findings
-    if mirror.is_dir():
-        return [Finding("data", "mirror", "ok", str(mirror)), *findings]
-    fix = "set LMC_DATA_MIRROR (or data.mirror in params.yaml) to a folder that exists, or unset it"
-    return [Finding("data", "mirror", "warning", f"{mirror}: no such folder", fix), *findings]
+    mirror = mirror_of(params) if params else None
+    if mirror is not None and mirror.is_dir():
+        yield Finding("data", "mirror", "ok", str(mirror))
+    elif mirror is not None:
+        fix = "set LMC_DATA_MIRROR (or data.mirror in params.yaml) to a folder that exists, or unset it"
+        yield Finding("data", "mirror", "warning", f"{mirror}: no such folder", fix)
+    for info in CATALOG.values():
+        yield _data_set(project, mirror, info, info.name in used)
 
 
 def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bool) -> Finding:
@@ -319,43 +320,42 @@ def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[s
     return ["an installed package holds it"] if info.embedded else found
 
 
-def check_store(root: Path, fix_runs: bool) -> list[Finding]:
-    """Return the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
+def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
+    """Yield the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
     from lmc_repro.tracking.store import database_path, default_database, tracking_uri
     from lmc_repro.tracking.views import end_stale, survey
 
-    uri = tracking_uri(root)
+    finding, uri = partial(Finding, "store"), tracking_uri(root)
     try:
-        found = survey(uri)
-        if found is None:
-            return [Finding("store", "place", "info", f"{database_path(uri)}: not there yet, the first run makes it")]
-        findings = [Finding("store", "place", "ok", uri)]
-        filled = {name: kinds for name, kinds in found.experiments.items() if kinds}
-        findings += [Finding("store", name, "ok", f"runs: {_counts(kinds)}") for name, kinds in filled.items()]
-        if not filled:
-            findings.append(Finding("store", "experiments", "info", "no runs yet"))
-        here = (root / "mlartifacts").as_uri()
-        away = [place for name, place in found.locations.items() if name.startswith("lmc/") and here not in place]
-        if away and database_path(uri) == default_database(root):
-            fix = "delete mlflow.db and mlartifacts, then `lmc compare STUDY`: they are rebuilt from runs/"
-            detail = f"at {min(away)}: the project was moved or copied"
-            findings.append(Finding("store", "artifacts", "warning", detail, fix))
-        if fix_runs and (stale := found.stale):
-            ended = f"ended {len(end_stale(uri, found))}: {_listed(stale)}"
-            findings.append(Finding("store", "stale runs", "ok", ended))
-            found = survey(uri) or found
+        if (found := survey(uri)) is None:
+            yield finding("place", "info", f"{database_path(uri)}: not there yet, the first run makes it")
+            return
+        ended = end_stale(uri, found) if fix_runs and found.stale else []
     except LmcError as error:
         line, _, fix = str(error).rpartition("; ")
-        return [Finding("store", "place", "warning", line or str(error), fix or None)]
+        yield finding("place", "warning", line or str(error), fix or None)
+        return
+    yield finding("place", "ok", uri)
+    filled = {name: kinds for name, kinds in found.experiments.items() if kinds}
+    yield from (finding(name, "ok", f"runs: {_counts(kinds)}") for name, kinds in filled.items())
+    if not filled:
+        yield finding("experiments", "info", "no runs yet")
+    here = (root / "mlartifacts").as_uri()
+    away = [place for name, place in found.locations.items() if name.startswith("lmc/") and here not in place]
+    if away and database_path(uri) == default_database(root):
+        fix = "delete mlflow.db and mlartifacts, then `lmc compare STUDY`: they are rebuilt from runs/"
+        yield finding("artifacts", "warning", f"at {min(away)}: the project was moved or copied", fix)
     titles: tuple[tuple[bool | None, str, State, str, str | None], ...] = (
         (True, "stale runs", "warning", "count as RUNNING, but their process is gone", "lmc doctor --fix-runs"),
         (False, "running", "ok", "of processes that live", None),
         (None, "running", "info", "of processes that cannot be seen from here", None),
     )
     for gone, name, state, detail, command in titles:
-        if runs := [run for run in found.running if run.gone is gone]:
-            findings.append(Finding("store", name, state, f"{len(runs)} {detail}: {_listed(runs)}", command))
-    return findings
+        runs = [run for run in found.running if run.gone is gone]
+        if runs and gone and ended:
+            yield finding(name, "ok", f"ended {len(ended)}: {_listed(runs)}")
+        elif runs:
+            yield finding(name, state, f"{len(runs)} {detail}: {_listed(runs)}", command)
 
 
 def _counts(kinds: Mapping[str, int]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,15 +20,19 @@ from lmc_repro.barriers.pair import judge_mark
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.common.errors import LmcError, own_code
+from lmc_repro.common.files import sha256_file
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.registry import MODELS
 from lmc_repro.config.run import ModelSettings
+from lmc_repro.config.study import Judgement
 from lmc_repro.data.custom_dataset import Batches, Samples
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.registry import build_model
 from lmc_repro.models.registry import network as named
 from lmc_repro.notebook.network import OwnModule
 from lmc_repro.notebook.runs import one_thread
+from lmc_repro.report.path_text import path_lines, point_lines, split_records
 
 Weights = dict[str, Tensor]
 Ends = tuple[Path, Path]
@@ -81,6 +86,43 @@ def measure_files(
     first, last = (any(curve.loss[end] is None for curve in curves.values()) for end in (0, -1))
     diverged = (0.0 if first else None, 0.0 if last else None)
     return judge_mark(0.0, curves, diverged, samples.classes, samples.train.largest_class)
+
+
+def files_record(
+    ends: Ends,
+    network: ModelSettings | OwnModule,
+    samples: Samples,
+    mark: MarkResult,
+    judgement: Judgement,
+    path: PathConfig,
+    splits: Sequence[SplitName],
+) -> dict[str, Any]:
+    """Return what `measure_files` found of `splits`, and of what, for JSON."""
+    return {
+        "files": [
+            {"file": str(file), "sha256": sha256_file(file), "status": status}
+            for file, status in zip(ends, mark.status, strict=True)
+        ],
+        "model": {"name": network.name} if isinstance(network, OwnModule) else network.model_dump(mode="json"),
+        "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
+        "points": len(mark.curves[splits[0]].wrong),
+        "threshold": judgement.threshold,
+        **path.given(),
+        **split_records(mark, judgement, samples.classes, splits),
+    }
+
+
+def files_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of what `files_record` returned."""
+    for i, end in enumerate(record["files"]):
+        yield f"theta_{i}: {end['file']}, {end['status']}"
+    if len({end["sha256"] for end in record["files"]}) == 1:
+        yield "the two files are one and the same: the line between them is a point"
+    if align := record.get("align"):
+        yield f"theta_1 is aligned by {short_name(align)}"
+    yield from point_lines(record)
+    yield f"{record['points']} points on {record['data']['name']}, in percentage points:"
+    yield from path_lines(record, record["threshold"])
 
 
 def _of_registry(

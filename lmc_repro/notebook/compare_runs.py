@@ -2,127 +2,167 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lmc_repro.barriers.measure import measure_pair
-from lmc_repro.barriers.pair import PairEnd, pair_task
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_task
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import RunConfig
+from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import require_ready
 from lmc_repro.models.registry import build_model, network
-from lmc_repro.tracking import names
-from lmc_repro.tracking.find import Reader, TrackedRun
-from lmc_repro.training.checkpoint import Checkpoint
+from lmc_repro.report.path_text import path_lines, split_records
+from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 
-INITIALISATION = ("init", "gain", "start_from_conv", "start_from_local")  # of a model's settings
+INITIALISATION = {"init", "gain", "start_from_conv", "start_from_local"}  # of a model's settings
+Ends = tuple[PairEnd, PairEnd]
 
 
 @dataclass(frozen=True)
-class End:
-    """One end of the path: a finished training."""
+class StoredTraining:
+    """A finished training in MLflow; LmcError where what it should hold cannot be read."""
 
-    run: TrackedRun
-    config: RunConfig
+    reader: Reader
+    stored: StoredRun
+
+    @classmethod
+    def find(cls, reader: Reader, run_id: str) -> Self:
+        """Return a training by its run's id; LmcError if it is none, or not finished."""
+        run = reader.run(run_id)
+        if run.kind != "train":
+            found = "not of this project" if run.kind == "other" else f"of kind {run.kind}"
+            raise LmcError(f"run {run_id} is {found}, not a training; `lmc show CELL_ID` lists the trainings of a cell")
+        if not run.finished:
+            raise LmcError(f"run {run_id} is {run.status}: it has no final checkpoint; train it to its end first")
+        return cls(reader, run)
+
+    @cached_property
+    def run(self) -> TrackedRun:
+        """The run with its status.json and the places of its weights."""
+        return self.reader.tracked(self.stored)
 
     @property
     def name(self) -> str:
-        return str(self.run.tags.get("mlflow.runName", self.run.run_id))
+        return self.stored.tags.get("mlflow.runName", self.stored.run_id)
 
-    def with_last(self, weights: Checkpoint) -> PairEnd:
-        """Return the end of a path from its last weights, at whatever epoch."""
-        return PairEnd(self.run.fingerprint, self.config, self.run.status, lambda epoch: weights)
-
-
-@dataclass(frozen=True)
-class TwoRuns:
-    """Path between two runs. `differences` are the settings, seeds aside, in which the runs differ: (of a, of b)."""
-
-    ends: tuple[End, End]
-    kind: str
-    differences: dict[str, tuple[Any, Any]]
-    points: int
-    result: PairResult
+    @cached_property
+    def end(self) -> PairEnd:
+        """The training as one end of a path."""
+        read = self.reader.json_artifact(self.stored, "config.json")
+        config = validate(RunConfig, read, f"run {self.stored.run_id}: config.json")
+        return PairEnd(self.run.fingerprint, config, self.run.status, partial(self.reader.checkpoint, self.run))
 
 
-def find_end(reader: Reader, run_id: str) -> End:
-    """Return a training by its run's id; LmcError if it is none, or not finished."""
-    run = reader.run(run_id)
-    kind = run.tags.get(names.KIND)
-    if kind != "train":
-        found = f"of kind {kind}" if kind else "not of this project"
-        raise LmcError(f"run {run_id} is {found}, not a training; `lmc show CELL_ID` lists the trainings of a cell")
-    if not run.finished:
-        raise LmcError(f"run {run_id} is {run.status}: it has no final checkpoint; train it to its end first")
-    config = validate(RunConfig, reader.json_artifact(run, "config.json"), f"run {run_id}: config.json")
-    return End(reader.tracked(run), config)
-
-
-def check_fit(a: End, b: End, prepared: Path) -> None:
+def check_fit(ends: Ends, prepared: Path, who: str) -> None:
     """LmcError unless the two make a pair, and the data that they saw are those prepared here."""
-    name, seen = a.config.data.dataset, str(a.run.status["data_digest"])
-    check_pair(a, b, dataset_info(name).n_train)
+    name, seen = ends[0].config.data.dataset, str(ends[0].status["data_digest"])
+    check_pair(ends, dataset_info(name).n_train, who)
     here = str(require_ready(prepared, name).get("digest"))
     if here != seen:
         found = f"digest {here[:12]}, but the runs saw {seen[:12]}"
         raise LmcError(f"{prepared / name}: {found}; prepare the data that they saw")
 
 
-def check_pair(a: End, b: End, n_train: int) -> None:
-    """LmcError unless a straight line between the two is a question about SGD noise or initialisation.
+def check_pair(ends: Ends, n_train: int, who: str) -> None:
+    """LmcError, beginning with `who`, unless a line between the two asks about SGD noise or initialisation.
 
     They must be networks of one form, trained on the same data; and something random must differ: equal
     initialisations with equal batches leave nothing to connect.
     """
-    who = f"runs {a.run.run_id} and {b.run.run_id}"
-    if a.run.fingerprint == b.run.fingerprint:
-        raise LmcError(f"{who}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
-    forms = [end.config.model.model_dump(mode="json", exclude=set(INITIALISATION)) for end in (a, b)]
-    if changed := _differences(forms[0], forms[1]):
+    if ends[0].fingerprint == ends[1].fingerprint:
+        raise LmcError(f"{who}: no SGD noise: the same training, {ends[0].fingerprint}; choose two trainings")
+    forms = [end.config.model.model_dump(mode="json", exclude=INITIALISATION) for end in ends]
+    if changed := _differences(*forms):
         told = " and ".join(map(network, forms)) if "kind" in changed else _told(changed)
         raise LmcError(f"{who}: other architectures: {told}; choose two of one architecture")
-    data = [(end.config.data.dataset, str(end.run.status["data_digest"])) for end in (a, b)]
+    data = [(end.config.data.dataset, str(end.status["data_digest"])) for end in ends]
     if data[0] != data[1]:
         found = " and ".join(f"{name} {digest[:12]}" for name, digest in data)
         raise LmcError(f"{who}: other data: {found}; choose two that saw the same")
-    if changed := _differences(_seen(a.config), _seen(b.config)):
+    if changed := _differences(*(_seen(end.config) for end in ends)):
         raise LmcError(f"{who}: trained on other labels or images: {_told(changed)}; choose two with one setting")
-    if _same_initialisation(a, b) and _same_batches(a, b, n_train):
-        only = f"they differ in: {_told(settings_that_differ(a, b)) or 'nothing'}"
+    if _same_initialisation(ends) and _same_batches(ends, n_train):
+        only = f"they differ in: {_told(settings_that_differ(ends)) or 'nothing'}"
         same = "same initialisation, same batches"
         raise LmcError(f"{who}: no SGD noise: {same} ({only}); choose runs with different loader seeds")
 
 
+def last_pair(ends: Ends, prepared: Path, points: int, path: PathConfig = PLAIN_PATH) -> PairTask:
+    """Return the task of the path between the last weights of two runs, at whatever epochs."""
+
+    def last(end: PairEnd) -> PairEnd:
+        return replace(end, weights=lambda epoch: end.weights(end.config.epochs))
+
+    epochs = (max(end.config.epochs for end in ends),)
+    return pair_task("two runs", (last(ends[0]), last(ends[1])), prepared, points, epochs=epochs, path=path)
+
+
 def compare_runs(
-    reader: Reader, ends: tuple[End, End], prepared: Path, points: int, path: PathConfig = PLAIN_PATH
-) -> TwoRuns:
-    """Measure the path between the last checkpoints of two runs that fit, on the prepared data, at `points` alphas."""
-    a, b = ends
-    expected = build_model(a.config.model, dataset_info(a.config.data.dataset)).shapes
-    files = [reader.checkpoint(end.run, end.config.epochs) for end in ends]
-    for end, file in zip(ends, files, strict=True):
+    runs: tuple[StoredTraining, StoredTraining], prepared: Path, points: int, judgement: Judgement, path: PathConfig
+) -> dict[str, Any]:
+    """Measure the path between the last weights of two trainings on the prepared data; return its record, for JSON.
+
+    `differences` are the settings, seeds aside, in which the runs differ: (of a, of b).
+    """
+    ends = runs[0].end, runs[1].end
+    check_fit(ends, prepared, f"runs {' and '.join(run.stored.run_id for run in runs)}")
+    task, info = last_pair(ends, prepared, points, path), dataset_info(ends[0].config.data.dataset)
+    expected = build_model(task.model, info).shapes
+    for run, file in zip(runs, *task.weights.values(), strict=True):
         found = {name: tuple(tensor.shape) for name, tensor in file.tensors().items()}
         if found != expected:
-            raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
-    same = _same_initialisation(a, b)
-    pair = a.with_last(files[0]), b.with_last(files[1])
-    result = measure_pair(pair_task("two runs", pair, prepared, points, epochs=last_epoch(a, b), path=path))
-    return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
+            raise LmcError(f"run {run.stored.run_id}: its checkpoint holds {found}, its architecture has {expected}")
+    result = measure_pair(task)
+    return {
+        "runs": [
+            {
+                "run_id": run.stored.run_id,
+                "name": run.name,
+                "fingerprint": end.fingerprint,
+                "status": status,
+                "epoch": end.config.epochs,
+                "seeds": {k.removeprefix("seeds."): v for k, v in end.config.flat().items() if k.startswith("seeds.")},
+            }
+            for run, end, status in zip(runs, ends, result.final.status, strict=True)
+        ],
+        "kind": "noise" if _same_initialisation(ends) else "init",
+        "differences": settings_that_differ(ends),
+        "dataset": info.name,
+        "points": points,
+        "threshold": judgement.threshold,
+        "distance": result.distance,
+        "cosine": result.cosine,
+        "disagreement": result.disagreement,
+        **split_records(result.final, judgement, info.classes),
+        **path.given(),
+    }
 
 
-def last_epoch(a: End, b: End) -> tuple[int]:
-    """Return the one epoch at which the path between two last checkpoints is judged."""
-    return (max(a.config.epochs, b.config.epochs),)
+def comparison_lines(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of what `compare_runs` returned."""
+    for i, end in enumerate(record["runs"]):
+        seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
+        yield f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}"
+    other = "" if record["kind"] == "noise" else "different initialisations; "
+    yield f"{other}{record['points']} points on {record['dataset']}, in percentage points:"
+    if align := record.get("align"):
+        yield f"theta_1 is aligned by {short_name(align)}"
+    for key, (first, second) in record["differences"].items():
+        yield f"the runs differ in {key}: {first} and {second}"
+    yield from path_lines(record, record["threshold"])
 
 
-def settings_that_differ(a: End, b: End) -> dict[str, tuple[Any, Any]]:
+def settings_that_differ(ends: Ends) -> dict[str, tuple[Any, Any]]:
     """Return the settings, seeds and marks aside, that the runs do not share."""
-    apart = _differences(a.config.flat(), b.config.flat())
+    apart = _differences(*(end.config.flat() for end in ends))
     return {key: pair for key, pair in apart.items() if not key.startswith(("seeds.", "evaluate_at"))}
 
 
@@ -137,22 +177,20 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, A
     return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
 
 
-def _same_initialisation(a: End, b: End) -> bool:
-    first, second = a.run.status["init_sha256"], b.run.status["init_sha256"]
+def _same_initialisation(ends: Ends) -> bool:
+    first, second = (end.status["init_sha256"] for end in ends)
     if first is not None and second is not None:
         return bool(first == second)
-    told = [end.config.model.model_dump(include=set(INITIALISATION)) for end in (a, b)]
-    return told[0] == told[1] and a.config.seeds.trainer == b.config.seeds.trainer
+    told = [(end.config.model.model_dump(include=INITIALISATION), end.config.seeds.trainer) for end in ends]
+    return told[0] == told[1]
 
 
-def _same_batches(a: End, b: End, n: int) -> bool:
+def _same_batches(ends: Ends, n: int) -> bool:
     """Whether both see the same images in the same batches: of all n images at once, there is only one batch."""
-    draws = [end.run.status.get("augmentation_sha256") for end in (a, b)]
-    if draws[0] != draws[1]:
-        return False
-    if a.config.batch_size >= n and b.config.batch_size >= n:
-        return True
-    cut = [(end.config.batch_size, end.config.data.drop_last, end.run.status["order_sha256"]) for end in (a, b)]
+    draws = [end.status.get("augmentation_sha256") for end in ends]
+    if draws[0] != draws[1] or all(end.config.batch_size >= n for end in ends):
+        return bool(draws[0] == draws[1])
+    cut = [(end.config.batch_size, end.config.data.drop_last, end.status["order_sha256"]) for end in ends]
     return cut[0] == cut[1]
 
 

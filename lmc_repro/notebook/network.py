@@ -71,28 +71,24 @@ def read_network(text: str) -> ModelSettings | OwnModule:
 
 
 def _import(name: str, text: str) -> ModuleType:
-    if not name.endswith(".py"):
-        _first_on_path(Path.cwd())
+    """Return a module by its name or its file, whose folder is on Python's path from now on."""
+    path = Path(name).resolve() if name.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise LmcError(f"--model {text}: {name}: no such file")
+    if (folder := str(path.parent if path else Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    if path is None:
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
-            raise LmcError(f"--model {text}: no module {error.name} in {Path.cwd()}, nor is one installed") from None
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise LmcError(f"--model {text}: {name}: no such file")
-    _first_on_path(path.parent)
+            raise LmcError(f"--model {text}: no module {error.name} in {folder}, nor is one installed") from None
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None  # of a name that ends with .py
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _first_on_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
 
 
 def _of_file(path: Path) -> ModelSettings:

@@ -13,17 +13,16 @@ from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.measure import measure_on
 from lmc_repro.barriers.methods import PathMethods
-from lmc_repro.barriers.pair import pair_task
+from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.results import MarkResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.notebook.compare_runs import End, check_pair, last_epoch
+from lmc_repro.notebook.compare_runs import check_pair, last_pair
 from lmc_repro.notebook.runs import Run, one_thread
 from lmc_repro.report.pair_figure import curves_figure
-from lmc_repro.tracking.find import TrackedRun
 from lmc_repro.training.checkpoint import Checkpoint, encode
 from lmc_repro.training.evaluate import PathMetric
 
@@ -79,13 +78,12 @@ def measure_pair(
         LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
             alignment changed the function.
     """
-    first, second = _end(a), _end(b)
-    check_pair(first, second, len(dataset.train))
+    ends = _end(a), _end(b)
+    check_pair(ends, len(dataset.train), f"runs {a.fingerprint} and {b.fingerprint}")
     if (seen := a.status["data_digest"]) != dataset.digest:
         digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
         raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
-    ends = first.with_last(_file(a)), second.with_last(_file(b))
-    task = pair_task("0", ends, Path(), points, epochs=last_epoch(first, second))
+    task = last_pair(ends, Path(), points)
     with one_thread():
         return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
 
@@ -97,23 +95,22 @@ def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> 
     is not asked.
     """
     if isinstance(path, PairResult):
-        curves, found, note = path.final.curves, path.final.barriers, ""
-        if found is None:
-            note = f"no barrier: endpoints {' and '.join(path.final.status)}"
-        return Picture(**curves_figure(curves, found, f"{title}\n{note}"))
+        return picture_of(path.final, title)
     if not path or set(path) - set(SPLITS):
         raise LmcError(f"plot_path: found {', '.join(path) or 'nothing'}, allowed: a pair, or curves of test and train")
     judged = {split: curve_barriers(curve) for split, curve in path.items()}
     return Picture(**curves_figure(path, judged, f"{title}\n"))
 
 
-def _file(run: Run) -> Checkpoint:
-    """Return a run's weights as if they had been read."""
+def picture_of(mark: MarkResult, title: str, splits: Sequence[SplitName] = SPLITS) -> Picture:
+    """Return the picture of some splits of a measured path; it says why there is no barrier."""
+    note = "" if mark.barriers else f"no barrier: endpoints {' and '.join(mark.status)}"
+    curves = {split: mark.curves[split] for split in splits}
+    return Picture(**curves_figure(curves, mark.barriers, f"{title}\n{note}"))
+
+
+def _end(run: Run) -> PairEnd:
+    """Return a run in memory as one end of a path."""
     tensors = {name: tensor.contiguous() for name, tensor in run.weights.items()}
-    return Checkpoint(Path(run.fingerprint), encode(tensors), "train again")
-
-
-def _end(run: Run) -> End:
-    """Return a run as a store would hold it."""
-    there = TrackedRun(run.fingerprint, run.fingerprint, {}, run.status, {}, "", "")
-    return End(there, run.config)
+    file = Checkpoint(Path(run.fingerprint), encode(tensors), "train again")
+    return PairEnd(run.fingerprint, run.config, run.status, lambda epoch: file)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, use_one_thread
 from lmc_repro.common.project import find_project
-from lmc_repro.config.base import mark_text
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.run import RunConfig
@@ -24,7 +24,6 @@ from lmc_repro.data import dataset as prepared_data
 from lmc_repro.data.dataset import Dataset, data_digest
 from lmc_repro.data.readers import read_arrays
 from lmc_repro.pipeline.workspace import prepared_dir
-from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
 from lmc_repro.training.stack import stack_key
@@ -124,17 +123,14 @@ def train(
                 stacks.setdefault(stack_key(child.config), []).append(child)
         for group in stacks.values():
             train_stack(group, dataset, root, "resident", tag, torch.device(device), on_event)
-        return [_finished(children[name]) for name in names]
+        return [_finished(children[name].folder) for name in names]
 
 
-def _finished(child: Child) -> Run:
-    config, folder = child.config, child.folder
+def _finished(folder: RunFolder) -> Run:
     if damage := folder.damage():
         raise LmcError(damage)
-    status = folder.status()
-    sha256 = status["checkpoints"][mark_text(config.epochs)]
-    weights = read_checkpoint(folder.checkpoint(config.epochs), sha256, folder.fix)
-    return Run(config, folder.fingerprint, weights, tuple(folder.metrics()), status)
+    end, metrics = PairEnd.of(folder), tuple(folder.metrics())
+    return Run(end.config, end.fingerprint, end.weights(end.config.epochs).tensors(), metrics, end.status)
 
 
 @contextmanager

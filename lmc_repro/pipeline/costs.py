@@ -1,9 +1,15 @@
-"""What the cells of a study would cost: for those that were not run."""
+"""What a study would cost from the start: its cells, for those that were not run; all of it, for `--dry-run`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from lmc_repro.config.plan import StudyPlan
-from lmc_repro.engine.costs import estimate
+from lmc_repro.engine.costs import PROCESS_BYTES, comparison_cost, estimate, measure_gflops, processes_that_fit
+from lmc_repro.engine.devices import resolve_device
+from lmc_repro.engine.local import default_jobs
+from lmc_repro.engine.stacks import Work, plan_stacks
 from lmc_repro.models.registry import network
 from lmc_repro.report.planned import GFLOPS, Planned
 
@@ -27,3 +33,24 @@ def planned_cells(plan: StudyPlan) -> tuple[Planned, ...]:
             )
         )
     return tuple(planned)
+
+
+def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterator[str]:
+    """Yield runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
+    device = resolve_device(device or plan.profile_config.device)
+    jobs = 1 if device == "cuda" else jobs or default_jobs()
+    gflops = measure_gflops()
+    cost = estimate(plan.runs, gflops)
+    minutes = cost.seconds / jobs / 60
+    yield f"{plan.study}, profile {plan.profile}: {len(plan.cells)} cells, {cost.runs} runs"
+    yield f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)"
+    pairs, flops, seconds = comparison_cost(plan, gflops)
+    yield f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min"
+    work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
+    # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
+    tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
+    needs = sorted((task.memory for task in tasks), reverse=True)
+    at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1
+    held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
+    yield f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB"
+    yield f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache"

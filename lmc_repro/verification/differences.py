@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from lmc_repro.common.errors import LmcError
 
@@ -15,7 +15,6 @@ K = TypeVar("K")
 Where = Literal["stored", "data", "init", "order", "augmentation", "training", "path"]
 """Where a difference lies, causes before effects; `stored`: a stored copy is damaged."""
 
-ORDER: tuple[Where, ...] = ("stored", "data", "init", "order", "augmentation", "training", "path")
 CSV_KEYS = ("cell", "pair", "epoch", "split", "alpha")
 """Columns of metrics.csv and curves.csv that name a row."""
 
@@ -31,7 +30,7 @@ class Finding:
     @property
     def rank(self) -> tuple[int, float]:
         """Sorts causes before effects, and earlier epochs before later ones."""
-        return ORDER.index(self.where), -1.0 if self.epoch is None else self.epoch
+        return get_args(Where).index(self.where), -1.0 if self.epoch is None else self.epoch
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,16 @@ class Check:
 
 
 class Tally:
-    """Counts comparisons by kind and keeps a finding per problem, an equal one once."""
+    """Counts comparisons by kind, in the order of their first one, and keeps each finding once."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, list[int]] = {}
+        self._checks: dict[str, Check] = {}
         self._findings: dict[Finding, None] = {}
 
     def count(self, name: str, equal: int, total: int = 1) -> None:
         """Count comparisons of one kind without a finding."""
-        count = self._counts.setdefault(name, [0, 0])
-        count[0] += equal
-        count[1] += total
+        known = self._checks.get(name, Check(name, 0, 0))
+        self._checks[name] = Check(name, known.equal + equal, known.total + total)
 
     def find(self, text: str, where: Where = "stored", epoch: float | None = None) -> None:
         """Keep a finding that belongs to no count."""
@@ -76,8 +74,7 @@ class Tally:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """All counts, in the order of their first comparison."""
-        return tuple(Check(name, good, total) for name, (good, total) in self._counts.items())
+        return tuple(self._checks.values())
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -118,7 +115,7 @@ def values(name: str, content: bytes) -> dict[str, Any]:
         return found
     read = json.loads(content)
     if name != "path.json":
-        return dict(_leaves("", read))
+        return _leaves("", read)
     columns = {str(title): [row[i] for row in read["data"]] for i, title in enumerate(read["columns"])}
     return {
         f"{title} at alpha {alpha:g}": value
@@ -127,16 +124,15 @@ def values(name: str, content: bytes) -> dict[str, Any]:
     }
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        entries: Iterable[tuple[str, Any]] = value.items()
-    elif isinstance(value, list):
-        entries = ((_entry_name(entry, i), entry) for i, entry in enumerate(value))
-    else:
-        yield key, value
-        return
-    for name, entry in entries:
-        yield from _leaves(f"{key}.{name}" if key else name, entry)
+def _leaves(key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        value = {_entry_name(entry, i): entry for i, entry in enumerate(value)}
+    if not isinstance(value, dict):
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, entry in value.items():
+        found |= _leaves(f"{key}.{name}" if key else name, entry)
+    return found
 
 
 def _entry_name(entry: Any, index: int) -> str:

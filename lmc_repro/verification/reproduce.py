@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,17 @@ from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
-from lmc_repro.common.progress import part
+from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PathConfig
 from lmc_repro.data.status import require_ready
+from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.stacks import Work, plan_stacks
-from lmc_repro.notebook.compare_runs import find_end
-from lmc_repro.pipeline.workspace import Listener, prepared_dir
+from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, git_commit, pair_points, path_table, versions
 from lmc_repro.tracking.find import Reader, StoredRun
@@ -32,9 +32,56 @@ from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
-from lmc_repro.verification.differences import Check, Finding, Tally, values
-from lmc_repro.verification.identity import Identity, identity_line, likely_reasons, training_identity
-from lmc_repro.verification.training import StoredTraining, compare_training, logged_points
+from lmc_repro.verification.differences import Check, Finding, Tally, Where, differences, values
+from lmc_repro.verification.training import RecordedTraining, compare_training, logged_points
+
+Identity = Mapping[str, str | None]
+"""The fingerprint, and values by the keys of PARTS; None where one was not recorded."""
+
+PARTS = {
+    "torch": ("torch", "torch"),
+    "numerics": ("numerics (mode and kind of CPU)", "numerics"),
+    "training_numerics": ("TRAINING_NUMERICS", "training_numerics"),
+    "data": ("data digest", "data_digest"),
+    "commit": ("commit", "lmc.git_commit"),
+    "numpy": ("numpy", "lmc.version.numpy"),
+    "lmc_repro": ("lmc_repro", "lmc.version.lmc_repro"),
+}
+"""The name of each part for people, and its key of status.json or its tag; the likeliest cause of other bits first."""
+
+_CODE = ("training_numerics", "commit", "lmc_repro")
+# Per kind of difference the parts that can cause it (a CPU does not change an order), and the code to look at.
+_CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
+    "stored": (
+        (),
+        "a disk, a copy or a hand has changed MLflow's files after they were written; delete mlflow.db and "
+        "mlartifacts and compare again: they are rebuilt from runs/",
+    ),
+    "data": (("data",), "the data were prepared from other files; compare them with the publisher's"),
+    "init": (("torch", *_CODE), "the initialisation in lmc_repro/models"),
+    "order": (("data", "numpy", *_CODE), "the order in lmc_repro/data/order.py"),
+    "augmentation": (("data", "numpy", *_CODE), "the draws in lmc_repro/data/augment.py"),
+    "training": (
+        tuple(PARTS),
+        "the same start and the same batches: the arithmetic of a step, of torch or of lmc_repro/training; in native "
+        "mode another CPU with the same tag",
+    ),
+    "path": (
+        tuple(PARTS),
+        "the evaluation in lmc_repro/barriers or lmc_repro/training/evaluate.py (EVALUATION_NUMERICS)",
+    ),
+}
+
+
+def likely_reasons(first: Finding, recorded: Identity, here: Identity) -> tuple[str, ...]:
+    """Return what may be behind the first difference, the likeliest first; at least one line."""
+    causes, look_at = _CAUSES[first.where]
+    if not causes:
+        return (look_at,)
+    changed = {name: f"recorded {there}, here {now}" for name, there, now in differences(recorded, here)}
+    reasons = [f"{title}: {changed[name]}" for name, (title, _) in PARTS.items() if name in changed and name in causes]
+    nothing = "of all that was recorded nothing that could do this has changed; an uncommitted change, or a machine"
+    return (*(reasons or [nothing]), look_at)
 
 
 @dataclass(frozen=True)
@@ -48,22 +95,37 @@ class Comparison:
     recorded: Identity | None = None
     here: Identity | None = None
 
-    def lines(self) -> list[str]:
-        """Return the comparison for people."""
-        lines = [f"{'training' if self.recorded else 'path'} {self.name}, run {self.run_id}"]
+    def lines(self) -> Iterator[str]:
+        """Yield the comparison for people."""
+        yield f"{'training' if self.recorded else 'path'} {self.name}, run {self.run_id}"
         if self.recorded and self.here:
-            there, here = identity_line(self.recorded), identity_line(self.here)
-            lines += [f"  recorded: {there}", f"  here:     {'the same' if here == there else here}"]
+            there, here = map(_identity_line, (self.recorded, self.here))
+            yield f"  recorded: {there}"
+            yield f"  here:     {'the same' if here == there else here}"
         for check in self.checks:
             state = f"{check.equal} of {check.total} identical" if check.total else "none recorded"
-            lines.append(f"  {check.name:<18} {state}" + ("" if check.equal == check.total else "  DIFFERS"))
-        return lines
+            yield f"  {check.name:<18} {state}" + ("" if check.equal == check.total else "  DIFFERS")
+
+
+def _identity_line(identity: Identity) -> str:
+    commit = identity["commit"] or "no commit"
+    return (
+        f"torch {identity['torch']}, {identity['numerics']}, TRAINING_NUMERICS {identity['training_numerics']}, data "
+        f"{(identity['data'] or 'unknown')[:12]}, commit {commit[:12]}{'-dirty' if commit.endswith('-dirty') else ''}, "
+        f"fingerprint {identity['fingerprint']}"
+    )
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Answer of `lmc reproduce`. `likely` names possible reasons of the first difference, likeliest first."""
+    """Answer of `lmc reproduce`.
 
+    `first` is the first of all differences, causes before effects; `likely` names possible reasons of it, likeliest
+    first.
+    """
+
+    identical: bool
+    first: Finding | None
     kind: str
     run_id: str
     trainings: tuple[Comparison, ...]
@@ -72,35 +134,25 @@ class Certificate:
     trained: int
     seconds: float
 
-    @property
-    def findings(self) -> list[Finding]:
-        """All differences, causes before effects."""
-        return _ranked(self.trainings, self.path)
-
-    @property
-    def identical(self) -> bool:
-        return not self.findings
-
-    def record(self) -> dict[str, Any]:
-        """Return the certificate for JSON."""
-        first = asdict(self.findings[0]) if self.findings else None
-        return {"identical": self.identical, "first": first, **asdict(self)}
-
-    def lines(self) -> list[str]:
-        """Return the certificate for people: a block per training, one for the path, and the answer at the end."""
-        lines = [line for one in (*self.trainings, self.path) if one for line in one.lines()]
-        lines.append(f"trained {self.trained} in {self.seconds:.0f} s")
+    def lines(self) -> Iterator[str]:
+        """Yield the certificate for people: a block per training, one for the path, and the answer at the end."""
+        for comparison in filter(None, (*self.trainings, self.path)):
+            yield from comparison.lines()
+        yield f"trained {self.trained} in {self.seconds:.0f} s"
         if self.identical:
-            return [*lines, "identical: every recorded bit was made again"]
-        first, *others = self.findings
-        lines += [f"differs: {first.text}", *(f"  also: {finding.text}" for finding in others[:4])]
+            yield "identical: every recorded bit was made again"
+            return
+        first, *others = _ranked(self.trainings, self.path)
+        yield f"differs: {first.text}"
+        yield from (f"  also: {finding.text}" for finding in others[:4])
         if len(others) > 4:
-            lines.append(f"  and {len(others) - 4} more; --json lists all")
-        return lines + [f"likely: {reason}" for reason in self.likely]
+            yield f"  and {len(others) - 4} more; --json lists all"
+        yield from (f"likely: {reason}" for reason in self.likely)
 
 
 def _ranked(trainings: Sequence[Comparison], path: Comparison | None) -> list[Finding]:
-    return sorted((f for one in (*trainings, path) if one for f in one.findings), key=lambda finding: finding.rank)
+    compared = (*trainings, path) if path else trainings
+    return sorted((f for one in compared for f in one.findings), key=lambda finding: finding.rank)
 
 
 def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, listener: Listener) -> Certificate:
@@ -111,34 +163,32 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     Raises:
         LmcError: It cannot be tried: a run of another kind or one that is not finished, or data that are not prepared.
     """
-    begun = time.monotonic()
-    kind = "pair" if run.tags.get(names.KIND) == "pair" else "train"
-    ids = _ends(reader, run) if kind == "pair" else [run.run_id]
-    records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in ids]
-    recorded = _stored_path(reader, run) if kind == "pair" else {}
-    prepared = prepared_dir(project, [records[0].config.data.dataset])
+    begun, tags = time.monotonic(), versions() | git_commit(project.root)
+    ids = _ends(reader, run) if run.kind == "pair" else [run.run_id]
+    records = [RecordedTraining.find(reader, run_id) for run_id in ids]
+    recorded = _stored_path(reader, run) if run.kind == "pair" else {}
+    prepared = prepared_dir(project, [records[0].end.config.data.dataset])
     folders = _train(records, fresh, prepared, listener)
-    tags = versions() | git_commit(project.root)
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
-    if kind == "pair":
+    if run.kind == "pair":
         points = sum(key.startswith("alpha ") for key in recorded)
-        path = _compare_path(reader, run, recorded, _measure(folders, points, prepared, path_of(run)))
+        ends = PairEnd.of(folders[0]), PairEnd.of(folders[1])
+        result = measure_pair(pair_task("again", ends, prepared, points, path=path_of(run)))
+        path = _compare_path(reader, run, recorded, result)
     likely: tuple[str, ...] = ()
     if findings := _ranked(trainings, path):
         owner = next((training for training in trainings if findings[0] in training.findings), trainings[0])
         likely = likely_reasons(findings[0], owner.recorded or {}, owner.here or {})
-    return Certificate(kind, run.run_id, trainings, path, likely, len(records), time.monotonic() - begun)
+    first, seconds = findings[0] if findings else None, time.monotonic() - begun
+    return Certificate(first is None, first, run.kind, run.run_id, trainings, path, likely, len(records), seconds)
 
 
 def _ends(reader: Reader, run: StoredRun) -> list[str]:
     """Return the ids of a pair's two finished trainings."""
     if not run.finished:
         raise LmcError(f"run {run.run_id} is {run.status}: nothing complete to compare with; compare the study again")
-    trainings = {
-        other.tags.get(names.FINGERPRINT): other.run_id
-        for other in reader.siblings(run)
-        if other.tags.get(names.KIND) == "train" and other.finished
-    }
+    family = (other for other in reader.siblings(run) if other.kind == "train" and other.finished)
+    trainings = {other.tags.get(names.FINGERPRINT): other.run_id for other in family}
     ends = [run.tags.get(f"lmc.fingerprint_{i}") for i in (0, 1)]
     for end in ends:
         if end not in trainings:
@@ -146,23 +196,19 @@ def _ends(reader: Reader, run: StoredRun) -> list[str]:
     return [trainings[end] for end in ends]
 
 
-def _train(records: Sequence[StoredTraining], fresh: Path, prepared: Path, listener: Listener) -> list[RunFolder]:
+def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, listener: Listener) -> list[RunFolder]:
     """Train all records from nothing and return their complete folders."""
-    device = "cpu"
-    if str(records[0].status["numerics"]).startswith("cuda:"):  # on a GPU only what a GPU trained
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    tag, work = numerics_tag(device), []
+    on_gpu = str(records[0].run.status["numerics"]).startswith("cuda:")  # on a GPU only what a GPU trained
+    device = resolve_device("auto" if on_gpu else "cpu")
+    tag, work, jobs = numerics_tag(device), [], default_jobs()
     for record in records:
-        info = dataset_info(record.config.data.dataset)
+        info, config = dataset_info(record.end.config.data.dataset), record.end.config
         identity = data_identity(info, str(require_ready(prepared, info.name).get("digest")))
-        fingerprint = run_fingerprint(record.config, identity, tag)
-        if fingerprint != (was := record.run.fingerprint):
+        fingerprint = run_fingerprint(config, identity, tag)
+        if fingerprint != (was := record.end.fingerprint):
             listener.line(f"fingerprint {fingerprint}, recorded {was}: other conditions than recorded")
         assert not (fresh / fingerprint).exists()
-        work.append(Work(fingerprint, record.config, "resident"))  # both loaders give the same bits
-    jobs = default_jobs()
+        work.append(Work(fingerprint, config, "resident"))  # both loaders give the same bits
 
     def on_event(event: Event) -> None:
         if event.kind == "epoch":
@@ -175,16 +221,17 @@ def _train(records: Sequence[StoredTraining], fresh: Path, prepared: Path, liste
     return [RunFolder(fresh / item.fingerprint) for item in work]
 
 
-def _compare(record: StoredTraining, folder: RunFolder, tags: Mapping[str, str]) -> Comparison:
-    tally = compare_training(record, folder)
-    return Comparison(
-        record.stored.run_id,
-        record.name,
-        tally.checks,
-        tally.findings,
-        training_identity(record.run.fingerprint, record.status, record.stored.tags),
-        training_identity(folder.fingerprint, folder.status(), tags),
-    )
+def _compare(record: RecordedTraining, folder: RunFolder, tags: Mapping[str, str]) -> Comparison:
+    """Compare a recorded training with its second making; `tags` are those of this process."""
+
+    def identity(fingerprint: str, said: Mapping[str, Any]) -> Identity:
+        parts = {part: str(said[key]) if key in said else None for part, (_, key) in PARTS.items()}
+        return {"fingerprint": fingerprint, **parts}
+
+    tally, run = compare_training(record, folder), record.stored
+    recorded = identity(record.end.fingerprint, {**run.tags, **record.run.status})
+    here = identity(folder.fingerprint, {**tags, **folder.status()})
+    return Comparison(run.run_id, record.name, tally.checks, tally.findings, recorded, here)
 
 
 def path_of(run: StoredRun) -> PathConfig:
@@ -194,17 +241,10 @@ def path_of(run: StoredRun) -> PathConfig:
     return validate(PathConfig, values, f"run {run.run_id}: path")
 
 
-def _measure(folders: Sequence[RunFolder], points: int, prepared: Path, path: PathConfig) -> PairResult:
-    """Measure the path between the weights made again."""
-    first, second = map(PairEnd.of, folders)
-    return next(LocalEngine(1).map(measure_pair, [pair_task("again", (first, second), prepared, points, path=path)]))
-
-
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
     """Return the values of a pair's path.json by column and alpha."""
-    _, content = reader.artifact(run, TABLE)
     try:
-        found = values(TABLE, content)
+        found = values(TABLE, reader.artifact(run, TABLE)[1])
         if sum(key.startswith("alpha ") for key in found) < 2:
             raise ValueError("fewer than two points")
         return found
@@ -214,8 +254,8 @@ def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:
 
 def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], result: PairResult) -> Comparison:
     """Compare a pair's stored path and numbers with those of the path between the weights made again."""
-    tally, made = Tally(), values(TABLE, path_table(result.final))
-    for key, here in made.items():
+    tally = Tally()
+    for key, here in values(TABLE, path_table(result.final)).items():
         kind = "error counts" if "_wrong at" in key else "losses" if "_loss at" in key else None
         if kind is not None:
             there = recorded.get(key)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from safetensors.torch import load
@@ -14,10 +11,9 @@ from torch import Tensor
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.base import parse_mark
-from lmc_repro.config.load import validate
-from lmc_repro.config.run import RunConfig
+from lmc_repro.notebook.compare_runs import StoredTraining
 from lmc_repro.tracking.content import METRICS, Point, training_points
-from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
+from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_marks, parse_metrics
 from lmc_repro.verification.differences import Tally, Where, differences, explain
@@ -33,44 +29,24 @@ KEYS: tuple[tuple[str, str, Where], ...] = (
 )
 """Keys of status.json besides the checksums of files: name, key, and where a difference lies."""
 
-
 Points = dict[tuple[str, int], float]
 """Values by metric and step."""
 
 
-@dataclass(frozen=True)
-class StoredTraining:
-    """A finished training in MLflow; its status.json holds the sha256 of every other file."""
-
-    reader: Reader
-    stored: StoredRun
-    run: TrackedRun
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        return self.run.status
-
-    @property
-    def name(self) -> str:
-        return str(self.run.tags.get("mlflow.runName", self.run.run_id))
-
-    @cached_property
-    def config(self) -> RunConfig:
-        """The recorded config; LmcError if it cannot be read."""
-        read = self.reader.json_artifact(self.stored, "config.json")
-        return validate(RunConfig, read, f"run {self.stored.run_id}: config.json")
+class RecordedTraining(StoredTraining):
+    """A finished training in MLflow as a record: its status.json holds the sha256 of every other file."""
 
     @property
     def checkpoints(self) -> dict[str, float]:
         """The evaluation epochs by the names of their files, those that were not kept included."""
-        epochs = sorted(map(parse_mark, self.status["checkpoints"]))
+        epochs = sorted(map(parse_mark, self.run.status["checkpoints"]))
         return {f"checkpoints/{checkpoint_name(epoch)}": epoch for epoch in epochs}
 
     @property
     def kept(self) -> list[str]:
         """The names of the files that MLflow should hold, but for status.json."""
-        lost = set(self.checkpoints.values()) - set(kept_marks(self.status))
-        return [name for name in self.status["files"] if self.checkpoints.get(name) not in lost]
+        lost = set(self.checkpoints.values()) - set(kept_marks(self.run.status))
+        return [name for name in self.run.status["files"] if self.checkpoints.get(name) not in lost]
 
     def file(self, name: str) -> tuple[str, bytes]:
         """Return the address and the content of a file of the run, compared with nothing."""
@@ -85,17 +61,24 @@ class StoredTraining:
             place, content = self.file(name)
         except LmcError as error:
             return str(error)
-        found, recorded = sha256_bytes(content), str(self.status["files"][name])
+        found, recorded = sha256_bytes(content), str(self.run.status["files"][name])
         damaged = f"{place}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {REBUILD}"
         return None if found == recorded else damaged
+
+    def problem(self, folder: RunFolder) -> str | None:
+        """Return one line if MLflow holds the training otherwise than its run folder."""
+        for name in ("status.json", "config.json", "metrics.csv"):
+            place, content = self.file(name)
+            if content != (folder.path / name).read_bytes():
+                return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
+        return self.shown_otherwise()
 
     def shown_otherwise(self) -> str | None:
         """Return one line if the run's tags or metrics in MLflow are not those of its status.json and metrics.csv."""
         for key in TAGGED:
-            tag = self.stored.tags.get(f"lmc.{key}")
-            if tag is not None and tag != str(self.status.get(key)):
-                place, _ = self.file("status.json")
-                return f"{place}: {key} is {self.status.get(key)}, the run's tag says {tag}; {REBUILD}"
+            tag, recorded = self.stored.tags.get(f"lmc.{key}"), self.run.status.get(key)
+            if tag is not None and tag != str(recorded):
+                return f"{self.file('status.json')[0]}: {key} is {recorded}, the run's tag says {tag}; {REBUILD}"
         place, content = self.file("metrics.csv")
         try:
             points = training_points(parse_metrics(content.decode("ascii")))
@@ -118,12 +101,12 @@ def points_problem(run: StoredRun, logged: Points, expected: Iterable[Point]) ->
     return None
 
 
-def compare_training(record: StoredTraining, again: RunFolder) -> Tally:
+def compare_training(record: RecordedTraining, again: RunFolder) -> Tally:
     """Compare a recorded training with `again`, the complete folder of its second making.
 
     Both status.json hold the sha256 of every file: where two are equal, the files are; where not, the files tell why.
     """
-    tally, recorded, made, epochs = Tally(), record.status, again.status(), record.checkpoints
+    tally, recorded, made, epochs = Tally(), record.run.status, again.status(), record.checkpoints
     stored = "stored in MLflow"
     intact = {name for name in record.kept if tally.add(stored, record.damage(name), epoch=epochs.get(name))}
     tally.add(stored, record.shown_otherwise())
@@ -138,13 +121,13 @@ def compare_training(record: StoredTraining, again: RunFolder) -> Tally:
     tally.count("metrics.csv", "metrics.csv" not in files)
     files.pop("config.json", None)  # a later version may write more settings, of the same fingerprint
     for name, (there, here) in files.items():
-        told = f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
+        metrics, told = name == "metrics.csv", f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
         if there is None or here is None:
             told = "not made here" if here is None else "not recorded, made here"
         elif name in intact:
             contents = record.file(name)[1], (again.path / name).read_bytes()
-            told = explain(name, *contents) if name == "metrics.csv" else tensor_difference(*map(load, contents))
-        if name == "metrics.csv":
+            told = explain(name, *contents) if metrics else tensor_difference(*map(load, contents))
+        if metrics:
             epoch = float(told.split(",")[0].split()[1]) if told.startswith("epoch ") else None
             tally.find(f"{name}: {told}", "training", epoch)
         else:

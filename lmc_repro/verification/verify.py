@@ -1,22 +1,43 @@
-"""Verifies a study without training: its files, its runs in MLflow, and the paths between the stored weights."""
+"""`lmc verify`: a study's files made again, its runs in MLflow against them, and its paths measured again; no training.
+
+runs.json is made again from run folders, cells.json from curves.csv, curves.csv from the weights that MLflow holds.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lmc_repro.barriers.pair import EVALUATION_NUMERICS
+from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.pair import EVALUATION_NUMERICS, PairTask, pair_key, pair_task
+from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, torch_version
+from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import require_ready
-from lmc_repro.engine.local import default_jobs
-from lmc_repro.pipeline.workspace import Listener, prepared_dir
-from lmc_repro.tracking.find import Reader
-from lmc_repro.verification.differences import Check, Tally
-from lmc_repro.verification.results import Results, check_cells, check_runs, find_places
-from lmc_repro.verification.store import StoredStudy, check_pairs, check_trainings, measure_again
+from lmc_repro.engine.local import LocalEngine, default_jobs
+from lmc_repro.pipeline.workspace import prepared_dir
+from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
+from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import CellRecord, StudyResults
+from lmc_repro.results.write import curves_of, pair_record, results_files, run_record
+from lmc_repro.tracking import names
+from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
+from lmc_repro.training.run_folder import RunFolder, kept_marks
+from lmc_repro.verification.differences import Check, Tally, explain
+from lmc_repro.verification.training import RecordedTraining, logged_points, points_problem
+
+PairName = tuple[str, str]
+"""Cell and pair."""
+
+CURVES = ("path/", "barrier_over_training/")
+"""Metrics with many steps; of the others the last value is known without another call."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +52,16 @@ class Verification:
     left_out: tuple[str, ...]
     seconds: float
 
-    def lines(self) -> list[str]:
-        """Return the verification for people: counts, what was left out, a line per problem, and the answer."""
-        lines = [f"{self.study}, profile {self.profile}: {' and '.join(self.places)}"]
+    def lines(self) -> Iterator[str]:
+        """Yield the verification for people: counts, what was left out, a line per problem, and the answer."""
+        yield f"{self.study}, profile {self.profile}: {' and '.join(self.places)}"
         for check in self.checks:
             wrong = "" if check.equal == check.total else "  WRONG"
-            lines.append(f"  {check.name:<22} {check.equal} of {check.total}{wrong}")
-        lines += [f"  left out: {reason}" for reason in self.left_out]
-        lines += [f"problem: {problem}" for problem in self.problems]
+            yield f"  {check.name:<22} {check.equal} of {check.total}{wrong}"
+        yield from (f"  left out: {reason}" for reason in self.left_out)
+        yield from (f"problem: {problem}" for problem in self.problems)
         count = len(self.problems)
-        return [*lines, f"{count or 'no'} problem{'' if count == 1 else 's'} in {self.seconds:.0f} s"]
+        yield f"{count or 'no'} problem{'' if count == 1 else 's'} in {self.seconds:.0f} s"
 
 
 def verify_study(
@@ -59,57 +80,228 @@ def verify_study(
     Raises:
         LmcError: There are no results.
     """
-    begun, tally, left_out = time.monotonic(), Tally(), list[str]()
-    places, reader = find_places(project, study, profile), None
+    begun, tally, left_out, reader = time.monotonic(), Tally(), dict[str, None](), None
+    out, again = project.out / profile / study, f"run `lmc run {study} --profile {profile}`"
+    places = {
+        project.results / study: (project.runs / study, f"run `lmc compare {study}`"),
+        out / "results" / study: (out / "runs", f"{again} as before"),
+    }
     try:
         reader = Reader.open(project.root)
     except LmcError as error:
         tally.find(str(error))
-    for place in places:
+    found = list(filter(has_results, places))
+    for place in tuple(found):
         try:
-            left_out += _verify(project, Results(place, judgement), quick, reader, tally, listener)
+            recorded = read_study(place)
+            if recorded.profile != profile:
+                found.remove(place)
+                continue
+            examined = _Place(place, *places[place], recorded, judgement, tally, listener)
+            examined.check(project, reader, quick)
+            left_out |= dict.fromkeys(examined.left_out)
         except LmcError as error:
             tally.find(str(error))  # a file that all the rest of the place needs
-    return Verification(
-        study,
-        profile,
-        tuple(str(place.results) for place in places),
-        tally.checks,
-        tuple(finding.text for finding in tally.findings),
-        tuple(dict.fromkeys(left_out)),
-        time.monotonic() - begun,
-    )
+    if not found:
+        raise LmcError(f"{study}, profile {profile}: no results in {' and '.join(map(str, places))}; {again}")
+    problems = tuple(finding.text for finding in tally.findings)
+    seconds = time.monotonic() - begun
+    return Verification(study, profile, tuple(map(str, found)), tally.checks, problems, tuple(left_out), seconds)
 
 
-def _verify(
-    project: Project, results: Results, quick: bool, reader: Reader | None, tally: Tally, listener: Listener
-) -> list[str]:
-    """Check one place; return what was left out and why."""
-    intact = check_runs(results, tally, listener)
-    pairs, cells = check_cells(results, intact, tally)
-    if reader is None:
-        return ["MLflow and the paths between its weights: there is no store that can be read"]
-    stored, study = StoredStudy(reader, results), results.study
-    check_trainings(stored, intact, tally, listener)
-    check_pairs(stored, pairs, cells, tally, listener)
-    conditions = {
-        "numerics": (study.numerics, numerics_tag()),
-        "torch": (study.torch, torch_version()),
-        "EVALUATION_NUMERICS": (study.evaluation_numerics, EVALUATION_NUMERICS),
-    }
-    others = [f"{name} {there}, here {here}" for name, (there, here) in conditions.items() if there != here]
-    if why := "--quick" if quick else others and f"they were made with {' and '.join(others)}":
-        return [f"paths measured again: {why}"]
-    prepared = prepared_dir(project, [entry.name for entry in study.datasets])
-    for entry in study.datasets:
-        digest = str(require_ready(prepared, entry.name).get("digest"))
-        if digest != entry.digest:
-            recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
-            fix = f"run `lmc prepare {entry.name}`, or {results.place.fix}"
-            raise LmcError(f"{prepared / entry.name}: {recorded}; {fix}")
-    measured, left_out = measure_again(stored, prepared, default_jobs(), tally, listener)
-    again = pairs | measured
-    results.check(tally, "curves.csv", pairs=again)
-    made = {key: results.judged(cell, again) for key, cell in results.by_key.items() if key in cells}
-    results.check(tally, "cells.json", cells=made)
-    return left_out
+class _Place:
+    """The results of a study in one folder, its run folders, and its runs in MLflow; problems go to `tally`."""
+
+    def __init__(
+        self,
+        results: Path,
+        runs: Path,
+        fix: str,
+        study: StudyResults,
+        judgement: Judgement,
+        tally: Tally,
+        listener: Listener,
+    ) -> None:
+        self.results, self.runs, self.fix, self.study, self.tally = results, runs, fix, study, tally
+        self.judgement, self.listener = judgement.model_copy(update={"threshold": study.threshold}), listener
+        self.pairs = {(cell.key, pair.pair): (cell, pair) for cell in study.cells for pair in cell.pairs}
+        self.curves, diverged = study.curves_by_pair(), {run.fingerprint: run.diverged_epoch for run in study.runs}
+        self.made: dict[PairName, PairResult] = {}
+        for name, (cell, pair) in self.pairs.items():
+            statuses = {fingerprint: {"diverged_epoch": diverged.get(fingerprint)} for fingerprint in pair.fingerprints}
+            self.made[name] = judged_pair(pair, self.curves[name], cell.config, statuses)
+        self.stored: dict[tuple[str, ...], StoredRun] = {}
+        self.trainings: dict[str, RecordedTraining] = {}
+        self.left_out: list[str] = []
+        self.seen = set[str]()  # artifacts whose checkpoints were checked
+
+    def check(self, project: Project, reader: Reader | None, quick: bool) -> None:
+        """Check everything, the paths between MLflow's weights last."""
+        intact = self._check_run_folders()
+        for name, pair in self.made.items():
+            if intact.issuperset(pair.fingerprints):
+                problem = ends_problem(self.runs, self.study.numerics, pair, self.pairs[name][0].path.align)
+                self.tally.add("ends of paths", problem and f"{self.results / 'curves.csv'}: cell {name[0]}: {problem}")
+        cells = self._judge(self.made)
+        if reader is None:
+            self.left_out.append("MLflow and the paths between its weights: there is no store that can be read")
+            return
+        self._find_runs(reader)
+        with part(self.listener, f"checking {len(cells)} cells in MLflow", len(cells)):
+            for cell in self.study.cells:
+                for fingerprint in sorted(cell.fingerprints):
+                    self._check_training(cell.key, fingerprint, fingerprint in intact)
+                for record in cell.pairs:
+                    self.tally.attempt("pairs in MLflow", self._pair_problem, (cell.key, record.pair))
+                self.tally.attempt("cells in MLflow", self._cell_problem, cell, cells[cell.key])
+                self.listener.advance(1, cell.key)
+        conditions = {
+            "numerics": (self.study.numerics, numerics_tag()),
+            "torch": (self.study.torch, torch_version()),
+            "EVALUATION_NUMERICS": (self.study.evaluation_numerics, EVALUATION_NUMERICS),
+        }
+        others = [f"{name} {there}, here {here}" for name, (there, here) in conditions.items() if there != here]
+        if why := "--quick" if quick else others and f"they were made with {' and '.join(others)}":
+            self.left_out.append(f"paths measured again: {why}")
+            return
+        prepared = prepared_dir(project, [entry.name for entry in self.study.datasets])
+        for entry in self.study.datasets:
+            if (digest := str(require_ready(prepared, entry.name).get("digest"))) != entry.digest:
+                recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
+                raise LmcError(f"{prepared / entry.name}: {recorded}; run `lmc prepare {entry.name}`, or {self.fix}")
+        again = self.made | self._measure(prepared)
+        of_cell = {cell.key: [again[cell.key, pair.pair] for pair in cell.pairs] for cell in self.study.cells}
+        self._same("curves.csv", replace(self.study, curves=curves_of(of_cell)))
+        self._judge(again)
+
+    def _same(self, name: str, study: StudyResults) -> None:
+        """Compare a file with its bytes made from `study`; name the first key that differs."""
+        path, made = self.results / name, results_files(study)[name]
+        recorded = path.read_bytes()
+        problem = None if recorded == made else f"{path}: {explain(name, recorded, made)}; {self.fix}"
+        self.tally.add(name, problem)
+
+    def _check_run_folders(self) -> set[str]:
+        """Check every run folder that runs.json names, and runs.json; return the fingerprints of the intact ones."""
+        intact, made = set(), []
+        with part(self.listener, f"checking {len(self.study.runs)} run folders", len(self.study.runs)):
+            for entry in self.study.runs:
+                self.listener.advance(1, entry.fingerprint)
+                folder = RunFolder(self.runs / entry.fingerprint)
+                lacks = f"{folder.path}: no finished run, which {self.results / 'runs.json'} names; {folder.fix}"
+                if self.tally.add("run folders", folder.damage() if folder.is_complete() else lacks):
+                    intact.add(folder.fingerprint)
+                    try:
+                        entry = run_record(folder, entry.cell, folder.config(), folder.status())
+                    except KeyError as error:
+                        raise LmcError(f"{folder.status_file}: no {error}; {folder.fix}") from None
+                made.append(entry)
+        self._same("runs.json", replace(self.study, runs=tuple(made)))
+        return intact
+
+    def _judge(self, pairs: Mapping[PairName, PairResult]) -> dict[str, CellResult]:
+        """Judge every cell from its pairs, by the results' threshold, and compare cells.json; return the cells."""
+        cells, made = [], {}
+        for cell in self.study.cells:
+            own = [pairs[cell.key, pair.pair] for pair in cell.pairs]
+            made[cell.key] = result = judged_cell(cell.config, self.judgement, own)
+            cells.append(replace(cell, pairs=tuple(map(pair_record, result.pairs)), summary=result.summary))
+        self._same("cells.json", replace(self.study, cells=tuple(cells)))
+        return made
+
+    def _find_runs(self, reader: Reader) -> None:
+        """Find the study's finished runs in MLflow."""
+        self.reader, study = reader, self.study
+        if (experiment := reader.study(study.study, study.profile)) is None:
+            raise LmcError(f"{reader.uri}: no experiment lmc/{study.study}/{study.profile}; {self.fix}")
+        keys = {pair_key(p.fingerprints, study.points, study.numerics, c.path) for c, p in self.pairs.values()}
+        found = reader.runs({names.NUMERICS: study.numerics}, [experiment.experiment_id])
+        # Of several pairs, with other numbers of points or another path, the one of the results comes last.
+        for run in sorted(found, key=lambda run: run.tags.get(names.PAIR_KEY) in keys):
+            cell, *ends = (run.tags.get(tag, "") for tag in (names.CELL, "lmc.fingerprint_0", "lmc.fingerprint_1"))
+            own = {"cell": [run.run_id], "train": [cell, run.tags.get(names.FINGERPRINT, "")]}
+            if run.finished:
+                self.stored[run.kind, *own.get(run.kind, [cell, *ends])] = run
+
+    def _run(self, what: str, *key: str) -> StoredRun:
+        if (run := self.stored.get(key)) is None:
+            raise LmcError(f"{self.reader.uri}: no finished {what}; {self.fix}")
+        return run
+
+    def _pair(self, name: PairName) -> StoredRun:
+        return self._run(f"pair {name[1]} of cell {name[0]}", "pair", name[0], *self.pairs[name][1].fingerprints)
+
+    def _training(self, cell: str, fingerprint: str) -> RecordedTraining:
+        run = self._run(f"training {fingerprint} of cell {cell}", "train", cell, fingerprint)
+        return self.trainings.setdefault(run.run_id, RecordedTraining(self.reader, run))
+
+    def _check_training(self, cell: str, fingerprint: str, intact: bool) -> None:
+        """Check a training in MLflow against its run folder, if that is intact, and each checkpoint once."""
+        try:
+            training = self._training(cell, fingerprint)
+            problem = training.problem(RunFolder(self.runs / fingerprint)) if intact else None
+            place = training.run.artifact_uri
+        except LmcError as error:
+            self.tally.add("trainings in MLflow", str(error))
+            return
+        self.tally.add("trainings in MLflow", problem)
+        if place not in self.seen:
+            self.seen.add(place)
+            for name in training.checkpoints.keys() & training.kept:
+                self.tally.add("checkpoints in MLflow", training.damage(name))
+
+    def _pair_problem(self, name: PairName) -> str | None:
+        """Return one line if MLflow holds another path than curves.csv, or shows other numbers than follow from it."""
+        place, content = self.reader.artifact(run := self._pair(name), TABLE)
+        if content != (expected := path_table(self.made[name].final)):
+            try:
+                told = explain(TABLE, content, expected)
+            except (KeyError, TypeError, IndexError, ValueError) as error:
+                told = f"not the table of a path ({error})"
+            return f"{place}: {told} from {self.results / 'curves.csv'}; {REBUILD}"
+        return self._points_problem(run, pair_points(self.made[name]))
+
+    def _cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:
+        """Return one line if the run of the cell above its last pair shows other numbers than follow from its pairs."""
+        above = self._pair((cell.key, cell.pairs[-1].pair)).tags.get(names.PARENT, "")
+        return self._points_problem(self._run(f"run of cell {cell.key}", "cell", above), cell_points(made, cell.paper))
+
+    def _points_problem(self, run: StoredRun, expected: Iterable[Point]) -> str | None:
+        """Compare the numbers of a pair or a cell; NaN says that one is gone."""
+        curves = [name for name in run.metrics if name.startswith(CURVES)]
+        logged = {(name, 0): value for name, value in run.metrics.items() if name not in curves}
+        logged |= logged_points(self.reader, run, curves)
+        return points_problem(run, {key: value for key, value in logged.items() if value == value}, expected)
+
+    def _measure(self, prepared: Path) -> dict[PairName, PairResult]:
+        """Measure every pair from MLflow's weights: left out if these were not kept, a problem if they are damaged."""
+        asked: list[PairName] = []
+        measured, count = {}, "paths measured again"
+
+        def tasks() -> Iterator[PairTask]:
+            for name in self.pairs:
+                pair = f"cell {name[0]}, pair {name[1]}"
+                try:
+                    if (task := self._task(name, prepared)) is not None:
+                        asked.append(name)
+                        yield task
+                        continue
+                    self.left_out.append(f"{pair}, measured again: its weights were not kept")
+                except LmcError as error:
+                    self.tally.add(count, f"{pair}: not measured again: {error}")
+                self.listener.advance(1)
+
+        with part(self.listener, f"measuring {len(self.pairs)} paths again", len(self.pairs)):
+            for i, result in enumerate(LocalEngine(default_jobs()).map(measure_pair, tasks())):
+                self.tally.add(count, None)
+                measured[asked[i]] = result
+                self.listener.advance(1, asked[i][0])
+        return measured
+
+    def _task(self, name: PairName, prepared: Path) -> PairTask | None:
+        """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
+        (cell, pair), epochs = self.pairs[name], sorted(self.curves[name])
+        a, b = (self._training(name[0], fingerprint).end for fingerprint in pair.fingerprints)
+        if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
+            return None
+        return pair_task(pair.pair, (a, b), prepared, self.study.points, epochs=epochs, path=cell.path)

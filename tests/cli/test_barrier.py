@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from safetensors.torch import save_file
 from lmc_repro import load_dataset, run_config, train
 from lmc_repro.training.checkpoint import write_checkpoint
 
+LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
@@ -62,6 +65,16 @@ def test_as_json_and_as_a_picture(tmp_path: Path) -> None:
     assert found["model"]["kind"] == "mlp" and found["data"]["classes"] == 2 and found["threshold"] == 2.0
 
 
+def test_an_alignment_of_ones_own_moves_the_second_end(tmp_path: Path) -> None:
+    """With B's units in reverse the right logit is (alpha - 1/2)^2 + 1/4 all along: no barrier is left."""
+    shutil.copy(LAB, tmp_path)
+    found = lmc(*barrier("--align", "lab.py:mirrored", "--json")).json
+    assert found["align"].startswith("lab.py:mirrored#") and found["test"]["curve"]["wrong"] == [0] * 11
+    losses = [math.log1p(math.exp(-2 * ((i / 10 - 0.5) ** 2 + 0.25))) for i in range(11)]
+    assert found["test"]["barrier"] == 0.0 and found["test"]["curve"]["loss"] == pytest.approx(losses, rel=1e-5)
+    assert "theta_1 is aligned by lab.py:mirrored\n" in lmc(*barrier("--align", "lab.py:mirrored")).out
+
+
 @pytest.mark.parametrize("model", [MODEL, "mine.py:build"])
 def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str) -> None:
     nothing = {name: torch.zeros_like(tensor) for name, tensor in weights(1.0).items()}
@@ -74,6 +87,9 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
     assert (tmp_path / "flat.png").read_bytes().startswith(b"\x89PNG")
     found = lmc(*barrier("--json", model=model)).json
     assert found["test"]["barrier"] is None and found["train"]["verdict"] is None
+    assert (
+        found["test"]["curve"]["wrong"] == [2] * 11 and [end["status"] for end in found["files"]] == ["collapsed"] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,8 +103,10 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
         (barrier(model="mine.py:biuld"), "--model mine.py:biuld: mine.py has no biuld; name a function"),
         (barrier(data="digits"), "A.safetensors: layers.0.weight is [2, 2], of 2-layer MLP"),
         (barrier("--device", "cua"), "--device: found 'cua', allowed: auto, cpu, cuda"),
+        (barrier("--align", "weights"), "--align: align: found 'weights', allowed: 'none', FILE.py:NAME"),
+        (barrier("--align", "mine.py:build", model="mine.py:build"), "--align: module mine.py:build names no units"),
     ],
-    ids=["split", "plot", "data", "file", "no project", "function", "shape", "device"],
+    ids=["split", "plot", "data", "file", "no project", "function", "shape", "device", "align", "align a module"],
 )
 def test_a_mistake_is_one_line(words: list[str], line: str) -> None:
     assert refused(*words).startswith(line)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from commands import lmc, refused
 
-from lmc_repro.cli.progress import Lines, Parts
+from lmc_repro.cli.progress import Lines, parts
+from lmc_repro.cli.views import links
+from lmc_repro.tracking.views import Shown
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
@@ -75,10 +77,9 @@ def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_parts_of_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
-    parts = Parts(Lines())
-    for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
-        parts.on_progress(what, done, 80)
-    parts.end()
+    with parts(Lines()) as on_progress:
+        for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
+            on_progress(what, done, 80)
     lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == ["download", "download: 50%", "download: 100%", "decoding", "decoding: 50%", "decoding: 100%"]
 
@@ -93,3 +94,13 @@ def test_prepare_of_another_file_than_the_publishers(tmp_path: Path, monkeypatch
     code, _, err = lmc("prepare", "cifar100")
     assert code == 2 and err.count("\n") == 1
     assert err.startswith(f"error: {train}: md5 ") and "expected 16019d7e3df5f24257cddd939b257f8d; put" in err
+
+
+@pytest.mark.parametrize(("pairs", "said"), [(25, 0), (26, 1), (100, 1), (101, 2)])
+def test_it_says_when_a_page_does_not_begin_with_all_runs(pairs: int, said: int) -> None:
+    """MLflow's pages load 100 runs, draw those, and call them all that match; cells and trainings are runs, too."""
+    shown = Shown("lmc/figure1/digits", "7", tuple(f"{i:032x}" for i in range(pairs)))
+    printed = "\n".join(links("http://127.0.0.1:5000", [shown], None, None))
+    assert printed.startswith(f"lmc/figure1/digits: {pairs} pairs\n")
+    assert printed.count("Load more") == said
+    assert "--row" not in "\n".join(links("http://127.0.0.1:5000", [shown], "deep", None))

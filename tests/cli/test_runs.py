@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.tracking.store import import_mlflow
 
 import_mlflow("sqlite:///")
+LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +52,24 @@ def store(made: TrainedStore, monkeypatch: pytest.MonkeyPatch) -> TrainedStore:
     return made
 
 
-def errors_by_hand(store: TrainedStore, dataset: Dataset, points: int) -> list[int]:
-    """Wrong test predictions along the path of the first pair of deep--fast, without the project's own code."""
+def errors_by_hand(dataset: Dataset, points: int, mirrored: bool = False) -> list[int]:
+    """Wrong test predictions along the path of the first pair of deep--fast, without the project's own code.
+
+    `mirrored` reverses the hidden units of the second network.
+    """
     plan = small_study.make_plan()
     cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
     a, b = (network(config, config.epochs, dataset) for config in cell.pairs[0].runs)
+    names = sorted({name.rpartition(".")[0] for name in a})
+    if mirrored:
+        for lower, upper in pairwise(names):
+            b |= {f"{lower}.{kind}": b[f"{lower}.{kind}"].flip(0) for kind in ("weight", "bias")}
+            b[f"{upper}.weight"] = b[f"{upper}.weight"].flip(1)
     images = normalise(dataset.test.images, dataset.info).flatten(1)
     counts = []
     for i in range(points):
         w = {name: torch.lerp(a[name], b[name], i / (points - 1)) for name in a}
         out = images
-        names = sorted({name.rpartition(".")[0] for name in w})
         for name in names:
             out = out @ w[f"{name}.weight"].T + w[f"{name}.bias"]  # slope 1: no activation
         counts.append(int((out.argmax(1) != dataset.test.labels).sum()))
@@ -75,13 +85,24 @@ NOISE = ("deep--fast", 0), ("deep--fast", 1)
 
 def test_two_runs_give_the_path_between_their_last_checkpoints(store: TrainedStore, digits: Dataset) -> None:
     found = lmc(*two(store, *NOISE), "--points", 21, "--tracking-uri", store.uri, "--json").json
-    by_hand = errors_by_hand(store, digits, 21)
+    by_hand = errors_by_hand(digits, 21)
     assert found["test"]["curve"]["wrong"] == by_hand
     assert found["test"]["barrier"] == pytest.approx(mean_barrier(by_hand) * 100 / 898)
     assert found["test"]["barrier_at_11_points"] == pytest.approx(mean_barrier(by_hand[::2]) * 100 / 898)
     assert len(found["train"]["curve"]["alpha"]) == 21
     assert (found["kind"], found["points"], found["differences"]) == ("noise", 21, {})
     assert [end["seeds"]["loader"] for end in found["runs"]] == [0, 1]
+
+
+def test_two_runs_with_an_alignment_of_ones_own(store: TrainedStore, digits: Dataset) -> None:
+    shutil.copy(LAB, store.project.root)
+    found = lmc(*two(store, *NOISE), "--points", 5, "--align", "lab.py:mirrored", "--json").json
+    by_hand = errors_by_hand(digits, 5, mirrored=True)
+    assert found["align"].startswith("lab.py:mirrored#") and found["test"]["curve"]["wrong"] == by_hand
+    plain = errors_by_hand(digits, 5)
+    assert by_hand[::4] == plain[::4] and by_hand[1:4] != plain[1:4]  # the ends' functions, another way between
+    assert "theta_1 is aligned by lab.py:mirrored\n" in lmc(*two(store, *NOISE), "--align", "lab.py:mirrored").out
+    assert "lab.py: found no mirror, allowed: " in refused(*two(store, *NOISE), "--align", "lab.py:mirror")
 
 
 def test_the_profile_says_how_many_points_unless_asked(store: TrainedStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -18,10 +19,10 @@ from small_study import PARAMS, make_plan, write_run
 from trained_store import write_params
 
 from lmc_repro.common.project import Project
-from lmc_repro.config.load import load_params
+from lmc_repro.config.load import load_params, read_yaml
 from lmc_repro.config.run import RunConfig
-from lmc_repro.maintenance.cleanup import find_leftovers, remove, sizes
-from lmc_repro.results.write import write_results
+from lmc_repro.maintenance.cleanup import find_leftovers, remove
+from lmc_repro.results.write import run_record, write_results
 from lmc_repro.training.run_folder import RunFolder
 
 
@@ -96,30 +97,29 @@ def test_a_run_that_no_study_has_goes_with_its_lock_and_nothing_else(project: Pr
     assert kept.damage() is None
 
 
+def with_profile(project: Project, name: str, **changes: Any) -> None:
+    """Give params.yaml another profile, a copy of the active one with changes."""
+    params = read_yaml(project.params)
+    params["profiles"][name] = copy.deepcopy(params["profiles"]["tiny"]) | changes
+    project.params.write_text(json.dumps(params))
+
+
 def test_every_profile_and_study_names_runs(project: Project) -> None:
-    params = json.loads(json.dumps(PARAMS))
-    params["profiles"]["long"] = json.loads(json.dumps(params["profiles"]["tiny"]))
-    params["profiles"]["long"]["settings"] |= {"epochs": 6, "evaluate_at": [0, 6]}
-    params["profiles"]["none"] = json.loads(json.dumps(params["profiles"]["tiny"]))
-    params["profiles"]["none"]["overrides"] = [{"study": ["one", "two"], "drop": True, "why": "nothing to see"}]
-    project.params.write_text(json.dumps(params))
-    longer = {**named_config().model_dump(mode="json"), "epochs": 6, "evaluate_at": [0, 6]}
-    stored(project, RunConfig.model_validate(longer))
+    longer = {"epochs": 6, "evaluate_at": [0, 6]}
+    with_profile(project, "long", settings=PARAMS["profiles"]["tiny"]["settings"] | longer)
+    with_profile(project, "none", overrides=[{"study": ["one", "two"], "drop": True, "why": "nothing to see"}])
+    stored(project, RunConfig.model_validate(named_config().model_dump(mode="json") | longer))
     assert listed(project)["leftovers"] == []
-    del params["profiles"]["long"]
-    project.params.write_text(json.dumps(params))
+    with_profile(project, "long")
     assert "run" in listed(project)["paths"].values()
 
 
 def test_a_study_that_cannot_be_worked_out_stops_it(project: Project) -> None:
-    params = json.loads(json.dumps(PARAMS))
-    params["profiles"]["other"] = json.loads(json.dumps(params["profiles"]["tiny"]))
-    params["profiles"]["other"]["settings"] = {"width": 3}
-    params["profiles"]["other"]["provenance"] |= {"settings": "ours: small"}
-    project.params.write_text(json.dumps(params))
-    stored(project, other_config())
+    sources = PARAMS["profiles"]["tiny"]["provenance"] | {"settings": "ours: small"}
+    with_profile(project, "other", settings={"width": 3}, provenance=sources)
+    folder = stored(project, other_config())
     assert "profile other: epochs is missing" in refused("gc", "--yes")
-    assert RunFolder(next((project.working / "runs").glob("*[0-9a-f]"))).is_complete()
+    assert folder.is_complete()
 
 
 @pytest.mark.parametrize("place", ["runs/one", "out/paper/table1/runs"])
@@ -131,13 +131,11 @@ def test_what_dvc_or_lmc_run_hold_is_named(place: str, project: Project) -> None
 
 def test_what_results_speak_of_is_named(project: Project) -> None:
     folder = stored(project, other_config())
-    plan = make_plan()
-    file = project.out / "x" / "one" / "results" / "one" / "runs.json"
-    write_results(file.parent, plan, {}, [], small_study.DIGESTS, {}, "portable", "cpu")
-    runs = json.loads(file.read_text())
-    file.write_text(json.dumps({**runs, "runs": [{"fingerprint": folder.fingerprint}]}))
+    results = project.out / "x" / "one" / "results" / "one"
+    run = run_record(folder, "deep--fast", folder.config(), folder.status())
+    write_results(results, make_plan(), {}, [run], small_study.DIGESTS, {}, "portable", "cpu")
     assert listed(project)["leftovers"] == []
-    file.write_text("{")
+    (results / "runs.json").write_text("{")
     assert "runs.json: cannot be read" in refused("gc", "--yes")  # what it names is not known
     assert folder.is_complete()
 
@@ -157,8 +155,8 @@ def test_a_run_that_begins_after_the_listing_stays(project: Project) -> None:
     folder = stored(project, other_config())
     found = find_leftovers(project, load_params(project.params))
     with FileLock(project.working / "runs" / f"{folder.fingerprint}.lock"):
-        told = {leftover.path.name: why for leftover, why in remove(found.leftovers)}
-    assert told == {folder.fingerprint: "under way now", f"{folder.fingerprint}.lock": "under way now"}
+        stayed = {Path(path).name: why for path, why in remove(found.leftovers).items()}
+    assert stayed == {folder.fingerprint: "under way now", f"{folder.fingerprint}.lock": "under way now"}
     assert folder.is_complete()
 
 
@@ -223,7 +221,7 @@ def test_links_are_not_followed(project: Project, tmp_path: Path) -> None:
     inside = stored(project, other_config(78))
     (inside.path / "more").symlink_to(precious.path)
     found = find_leftovers(project, load_params(project.params))
-    assert sum(sizes(found.leftovers)[0]) < 50_000
+    assert sum(item.size for item in found.leftovers) < 50_000
     listed(project, "--yes")
     assert not inside.path.exists() and precious.damage() is None
 

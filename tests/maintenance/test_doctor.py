@@ -7,6 +7,7 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,11 @@ def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {(f["section"], f["name"]): f for f in json.loads(out)["findings"]}
 
 
+def with_mirror(folder: Path) -> Any:
+    """Return a params.yaml that names a mirror."""
+    return SimpleNamespace(data=SimpleNamespace(mirror=str(folder)))
+
+
 def test_a_fresh_clone(folder: Path) -> None:
     code, out, _ = lmc("doctor", "--json")
     states = {name: finding["state"] for name, finding in by_name(out).items()}
@@ -70,7 +76,7 @@ def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
 ) -> None:
     no_probes["ffcv"] = {"error": "ImportError: libturbojpeg.so.0: cannot open shared object file"}
     monkeypatch.setattr(doctor, "NEEDS", (doctor.Need("libturbojpeg", "building ffcv", lambda: None, "turbo " * 4),))
-    monkeypatch.setattr(doctor, "managers", lambda: ["apt"])
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "apt-get" else None)
     code, out, _ = lmc("doctor")
     lines = [line.strip() for line in out.splitlines()]
     assert code == 1
@@ -125,14 +131,14 @@ def test_without_packaging(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_torch_and_ffcv_that_break(tmp_path: Path) -> None:
     (finding,) = check_torch({"error": "OSError: libcudart"}, tmp_path)
     assert finding.state == "missing" and "libcudart" in finding.detail
-    assert check_ffcv({"error": "x"}, tmp_path).state == "missing"
-    gpu = check_torch({**TORCH, "gpus": ["Tesla T4, 15 GiB"]}, tmp_path)[1]
+    assert [f.state for f in check_ffcv({"error": "x"}, tmp_path)] == ["missing"]
+    _, gpu, _ = check_torch({**TORCH, "gpus": ["Tesla T4, 15 GiB"]}, tmp_path)
     assert (gpu.name, gpu.detail) == ("GPU", "Tesla T4, 15 GiB")
 
 
 def test_native_numerics_say_why(tmp_path: Path) -> None:
     remark = "numerics: native, for arm64 has no AVX2; bits are this machine's own"
-    found = check_torch({**TORCH, "mode": "native", "tag": "native:DEFAULT", "remark": remark}, tmp_path)[-1]
+    *_, found = check_torch({**TORCH, "mode": "native", "tag": "native:DEFAULT", "remark": remark}, tmp_path)
     assert found.detail.startswith("native (runs are tagged native:DEFAULT): for arm64 has no AVX2")
 
 
@@ -164,7 +170,7 @@ def test_where_folders_and_archives_are(tmp_path: Path) -> None:
     with open(project.raw / "cifar-100-python.tar.gz", "wb") as file:
         file.truncate(169001437)
     (project.raw / "cifar-10-python.tar.gz").write_bytes(b"cut off")
-    found = {f.name: f.detail for f in check_data(project, mirror, ("cifar10",))}
+    found = {f.name: f.detail for f in check_data(project, with_mirror(mirror), ("cifar10",))}
     assert found["tinyimagenet"] == f"not prepared; mirror: {mirror / 'tiny-imagenet-200'}"
     assert found["cifar100"] == f"not prepared; raw: {project.raw / 'cifar-100-python.tar.gz'}"
     assert found["cifar10"].endswith("makes it; not on this machine: it is downloaded when it is needed")
@@ -177,7 +183,7 @@ def test_where_data_sets_are(tmp_path: Path) -> None:
     with open(files / "train-labels-idx1-ubyte.gz", "wb") as file:
         file.truncate(28881)
     (files / "t10k-labels-idx1-ubyte.gz").write_bytes(b"cut off")
-    found = {f.name: f for f in check_data(project, mirror, ("mnist",))}
+    found = {f.name: f for f in check_data(project, with_mirror(mirror), ("mnist",))}
     assert found["mirror"].state == "ok"
     assert f"mirror: 1 of 4 files in {files}" in found["mnist"].detail
     assert "used by the active profile" in found["mnist"].detail
@@ -186,5 +192,5 @@ def test_where_data_sets_are(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     (place / "status.json").write_text('{"state": "ready", "digest": "00", "files": {}}')
     assert "digest 00, not 0fcb" in {f.name: f for f in check_data(project, None, ())}["mnist"].detail
-    (gone,) = [f for f in check_data(project, tmp_path / "nowhere", ()) if f.name == "mirror"]
+    (gone,) = [f for f in check_data(project, with_mirror(tmp_path / "nowhere"), ()) if f.name == "mirror"]
     assert gone.state == "warning"

@@ -67,16 +67,6 @@ def test_an_end_that_is_all_wrong_has_no_barrier(tmp_path: Path, images: Samples
 
 
 @pytest.mark.parametrize("network", [read_network(MODEL), own(Net)], ids=["registry", "module"])
-def test_a_collapsed_end_has_no_barrier(tmp_path: Path, images: Samples, network: Any) -> None:
-    paths = tmp_path / "A.safetensors", tmp_path / "B.safetensors"
-    for path in paths:
-        save_file({name: torch.zeros_like(tensor) for name, tensor in weights(1.0).items()}, path)
-    mark = measure_files(paths, network, images)
-    assert mark.curves["test"].wrong == (2,) * 11  # flat, which is no connection
-    assert mark.status == ("collapsed", "collapsed") and mark.barriers is None
-
-
-@pytest.mark.parametrize("network", [read_network(MODEL), own(Net)], ids=["registry", "module"])
 def test_logits_that_are_not_finite_are_a_diverged_end(ends: tuple[Path, Path], images: Samples, network: Any) -> None:
     save_file({name: 1e30 * tensor for name, tensor in weights(-1.0).items()}, ends[1])
     mark = measure_files(ends, network, images)
@@ -233,10 +223,11 @@ def test_what_a_module_raises_is_one_line_with_its_place(ends: tuple[Path, Path]
         def forward(self, x: Tensor) -> Tensor:
             raise ValueError("two\nlines")
 
-    with pytest.raises(
-        LmcError, match=r"mine.py:build on images.npz: ValueError: two lines \(.*test_barrier_from_files.py, line"
-    ):
+    line = r"mine.py:build on images.npz: ValueError: two lines \(.*test_barrier_from_files.py, line"
+    with pytest.raises(LmcError, match=line):
         measure_files(ends, own(Broken), images)
+    with pytest.raises(LmcError, match=r"math:inf: returned a float, expected an nn.Module"):
+        measure_files(ends, OwnModule("math:inf", lambda: math.inf), images)
 
 
 def test_a_function_in_a_file(tmp_path: Path, ends: tuple[Path, Path], images: Samples, monkeypatch: Any) -> None:
@@ -276,8 +267,3 @@ def test_a_model_that_is_none(text: str, told: str, tmp_path: Path, monkeypatch:
 def test_settings_as_a_mapping_and_as_pairs_are_the_same() -> None:
     text = "{kind: mlp, depth: 2, width: 9, slope: 0.0}"
     assert read_network(text) == read_network("mlp:depth=2,width=9,slope=0.0") == run_config().model
-
-
-def test_no_module_is_told(ends: tuple[Path, Path], images: Samples) -> None:
-    with pytest.raises(LmcError, match=r"math:inf: returned a float, expected an nn.Module"):
-        measure_files(ends, OwnModule("math:inf", lambda: math.inf), images)

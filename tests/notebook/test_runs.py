@@ -12,9 +12,11 @@ from helpers import run_config as helper_config
 from helpers import train as train_folders
 
 from lmc_repro import LmcError, curve_barriers, load_dataset, measure_pair, plot_path, run_config, train
+from lmc_repro.barriers.alignment import none, permuted
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
 
 MLP = {"kind": "mlp", "depth": 2, "width": 9, "slope": 0.0}
@@ -102,6 +104,22 @@ def test_two_runs_that_make_no_pair() -> None:
         measure_pair(a, b, tiny_dataset(seed=1))
     with pytest.raises(LmcError, match="the configs are for data set digits, the data set given is tiny"):
         train([helper_config(data={"dataset": "digits"})], data)
+
+
+def test_a_pair_with_an_alignment() -> None:
+    def mirrored(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
+        return permuted(theta_1, model.axes(), {name: torch.arange(8, -1, -1) for name in model.axes()})
+
+    data = tiny_dataset()
+    a, b = train([config(), config(loader_seed=1)], data)
+    plain, aligned = (measure_pair(a, b, data, points=5, align=align).final.curves for align in (none, mirrored))
+    model = build_model(a.config.model, data.info)
+    moved = {**b.weights, "layers.0.bias": b.weights["layers.0.bias"].flip(0)}
+    moved |= {f"layers.{i}.weight": b.weights[f"layers.{i}.weight"].flip(i) for i in (0, 1)}
+    assert aligned == path_curves(model, a.weights, moved, data, 5)
+    assert aligned["test"].wrong[::4] == plain["test"].wrong[::4] and aligned["test"].loss[2] != plain["test"].loss[2]
+    with pytest.raises(LmcError, match="of 53 train images are predicted differently"):
+        measure_pair(a, b, data, align=lambda model, theta_0, theta_1, dataset, seed: theta_0)
 
 
 def test_digits_need_nothing(digits: Dataset) -> None:

@@ -15,12 +15,11 @@ from small_study import make_plan
 from toy_engine import Here
 from trained_store import write_params, write_prepared
 
-from lmc_repro.cli.publish import publish_command
+from lmc_repro.cli import files
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_file, write_json
 from lmc_repro.common.progress import Lines
 from lmc_repro.common.project import Project
-from lmc_repro.config.expand import Choice
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.pipeline import compare, train
 from lmc_repro.pipeline.workspace import Workspace
@@ -63,7 +62,7 @@ def here(project: Project, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def publish(folder: Path) -> None:
-    publish_command(str(folder), Choice(), None)
+    files.publish(str(folder))
 
 
 def runs(project: Project, kind: str) -> list[Any]:
@@ -239,6 +238,6 @@ def test_a_hostile_folder_is_one_line_and_changes_nothing(
 
 def test_runs_of_other_settings_are_refused_and_options_name_them(here: Project, elsewhere: Make) -> None:
     with pytest.raises(LmcError, match="no run of one, profile tiny, in params"):
-        publish_command(str(elsewhere("none")), Choice(epochs=2), None)
-    publish_command(str(elsewhere("none")), Choice(pairs=3), None)  # two of three pairs are there
+        files.publish(str(elsewhere("none")), epochs=2)
+    files.publish(str(elsewhere("none")), pairs=3)  # two of three pairs are there
     assert len(runs(here, "pair")) == 8

@@ -1,7 +1,8 @@
-"""A project with a finished study, a pair of real runs on the digits, and a second study that reuses them."""
+"""A project with a finished study, a pair of real runs on the digits, and a second that reuses and aligns them."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +16,20 @@ from lmc_repro.common.progress import Lines
 from lmc_repro.common.project import Project
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params
+from lmc_repro.config.study import Settings
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.pipeline.compare import compare_study
 from lmc_repro.pipeline.train import train_study
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.tracking.find import Reader, StoredRun
 
+LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Where the studies `one` and `two` lie, each with one pair of the cell `deep--fast`."""
+    """Where the studies `one` and `two` lie, each with one pair of the cell `deep--fast`, that of `two` aligned."""
 
     project: Project
 
@@ -46,8 +49,8 @@ class Finished:
         runs = self.runs("train", study)
         return [run.run_id for run in sorted(runs, key=lambda run: int(run.params["seeds.loader"]))]
 
-    def pair(self) -> str:
-        (run,) = self.runs("pair")
+    def pair(self, study: str = "one") -> str:
+        (run,) = self.runs("pair", study)
         return run.run_id
 
     def cell(self) -> str:
@@ -63,10 +66,12 @@ def make_finished(root: Path, digits: Dataset) -> Finished:
     with pytest.MonkeyPatch.context() as patch:
         for name in ENVIRONMENT:
             patch.delenv(name, raising=False)
+        patch.chdir(root)
+        shutil.copy(LAB, root)
         params = load_params(project.params)
-        for study in ("one", "two"):
+        for study, settings in (("one", Settings()), ("two", Settings(align="lab.py:mirrored"))):
             out = project.out / "tiny" / study
-            plan = plan_study(params, study, Choice(rows=("deep",), columns=("fast",), pairs=1))
+            plan = plan_study(params, study, Choice(rows=("deep",), columns=("fast",), pairs=1, settings=settings))
             results, tag = out / "results" / study, numerics_tag()
             workspace = Workspace(project, plan, out / "runs", results, project.prepared, 1, "cpu", tag, Lines())
             train_study(workspace)

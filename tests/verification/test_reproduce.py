@@ -81,6 +81,16 @@ def test_a_pair_is_made_again_with_both_trainings_and_its_path(finished: Finishe
     assert path["numbers in MLflow"][0] == path["numbers in MLflow"][1] > 40
 
 
+def test_an_aligned_pair_is_made_again(finished: Finished) -> None:
+    reader = Reader.open(finished.project.root)
+    plain, aligned = (reader.run(finished.pair(study)) for study in ("one", "two"))
+    assert aligned.params["path.align"].startswith("lab.py:mirrored#")
+    losses = [reader.history(run, ["path/test_loss"])["path/test_loss"] for run in (plain, aligned)]
+    assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]  # another way between the ends
+    code, found = reproduced(aligned.run_id)
+    assert (code, found["identical"]) == (0, True) and counted(found["path"])["error counts"] == (6, 6)
+
+
 def test_a_training_reused_from_another_study(finished: Finished) -> None:
     run_id = finished.trainings("two")[0]
     assert "lmc.reused_from" in Reader.open(finished.project.root).run(run_id).tags

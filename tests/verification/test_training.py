@@ -18,8 +18,8 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking.content import training_points
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.verification.differences import Finding, differences, explain, values
-from lmc_repro.verification.identity import likely_reasons
-from lmc_repro.verification.training import StoredTraining, compare_training, tensor_difference
+from lmc_repro.verification.reproduce import likely_reasons
+from lmc_repro.verification.training import RecordedTraining, compare_training, tensor_difference
 
 IDENTITY = {
     "torch": "2.14.1",
@@ -37,6 +37,9 @@ class Store:
 
     def __init__(self, folder: RunFolder, lost: bool = False) -> None:
         self.folder, self.lost = folder, lost
+
+    def tracked(self, run: Any) -> Any:
+        return SimpleNamespace(status=self.folder.status())
 
     def artifact(self, run: Any, name: str) -> tuple[str, bytes]:
         return name, (self.folder.path / name).read_bytes()
@@ -64,8 +67,7 @@ def compared(
 ) -> tuple[dict[str, tuple[int, int]], list[Finding]]:
     store: Any = Store(recorded, lost)
     stored: Any = SimpleNamespace(run_id="r", tags={}, metrics={})
-    run: Any = SimpleNamespace(status=recorded.status())
-    tally = compare_training(StoredTraining(store, stored, run), again)
+    tally = compare_training(RecordedTraining(store, stored), again)
     return {c.name: (c.equal, c.total) for c in tally.checks}, sorted(tally.findings, key=lambda f: f.rank)
 
 
