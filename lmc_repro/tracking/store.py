@@ -153,6 +153,12 @@ class Store:
     experiment: Experiment
     lock: FileLock
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; LmcError where the store cannot be read or reached meanwhile."""
+        with one_line_errors(self.uri), self.lock:
+            yield
+
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
         if (database := database_path(self.uri)) and database.exists():
