@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -46,30 +46,24 @@ def put(uri: str, files: Mapping[str, bytes], upload: Callable[[str], None]) -> 
         upload(temporary)
 
 
-def get(uri: str, name: str, tracking_uri: str, scratch: Path) -> Path:
-    """Return the path of one file of an artifact address, which is fetched into `scratch` if it is not local.
+@contextmanager
+def fetched(uri: str, name: str, tracking_uri: str) -> Iterator[Path]:
+    """Give the path of one file of an artifact address, fetched if it is not local.
 
     The file may be missing: whoever reads it says so.
     """
     if folder := local_path(uri):
-        return folder / name
+        yield folder / name
+        return
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    try:
-        return Path(download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(scratch), tracking_uri=tracking_uri))
-    except (MlflowException, OSError):
-        return scratch / uri.rstrip("/").split("/")[-2] / name  # not there: the run's or model's id, for the message
-
-
-@contextmanager
-def scratch(uri: str) -> Iterator[Path]:
-    """Give a folder that `get` may fetch into; none is made where nothing will be fetched."""
-    if folder := local_path(uri):
-        yield folder
-        return
     with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
+        owner = Path(temporary, uri.rstrip("/").split("/")[-2])  # the run's or model's id, for messages
+        owner.mkdir()
+        with suppress(MlflowException, OSError):
+            download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(owner), tracking_uri=tracking_uri)
+        yield owner / name
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.barriers.barrier import Barriers, excess
+from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.base import canonical_json
@@ -42,6 +43,9 @@ SUFFIXES = {
     "loss_midpoint_excess": "_loss_mid_signed",
 }
 """Ends of metric names that are not `_` and the field's name."""
+
+_SHA256 = ("init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
+_TOLD = ("diverged_epoch", *_SHA256, "training_numerics", "numerics")
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,8 @@ def training_points(rows: Sequence[MetricRow]) -> list[Point]:
     """Return the points of metrics.csv: errors in percentage points, losses in nats, step = epoch (whole)."""
     values: list[tuple[str, float | None, float]] = []
     for row in rows:
-        if row.split == "batch":
-            values.append(("train/batch_loss", row.loss, row.epoch))
-        else:
-            values.append((f"{row.split}/error", None if row.wrong is None else row.wrong * (100.0 / row.n), row.epoch))
-            values.append((f"{row.split}/loss", row.loss, row.epoch))
+        values.append((f"{row.split}/error", None if row.wrong is None else row.wrong * (100.0 / row.n), row.epoch))
+        values.append(("train/batch_loss" if row.split == "batch" else f"{row.split}/loss", row.loss, row.epoch))
     return finite(values)
 
 
@@ -86,18 +87,8 @@ def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
     """Return what is known of a training when it is complete."""
     if status is None:
         return {}
-    told = {
-        "lmc.diverged_epoch": status["diverged_epoch"],
-        "lmc.init_sha256": status["init_sha256"],
-        "lmc.order_sha256": status["order_sha256"],
-        "lmc.augmentation_sha256": status.get("augmentation_sha256"),
-        "lmc.final_sha256": status["final_sha256"],
-        "lmc.training_numerics": status["training_numerics"],
-        names.NUMERICS: status["numerics"],
-        "lmc.stack": " ".join(map(str, status["stack"])) if "stack" in status else None,
-        names.TORCH: status["torch"],
-        names.WEIGHTS: None,
-    }
+    told = {f"lmc.{name}": status.get(name) for name in _TOLD}
+    told |= {names.TORCH: status["torch"], "lmc.stack": " ".join(map(str, status.get("stack", ()))) or None}
     if "kept" in status:
         told[names.WEIGHTS] = names.LAST_KEPT if status["kept"] else names.NOT_KEPT
     return {name: str(value) for name, value in told.items() if value is not None}
@@ -108,38 +99,29 @@ def pair_points(result: PairResult) -> Iterator[Point]:
     final = result.final
     for split in SPLITS:
         yield from _path(final, split)
-        if final.barriers is not None:
-            yield from _barriers(final.barriers[split], split)
+        barriers = vars(final.barriers[split]) if final.barriers else {}
+        named = {SUFFIXES.get(field, f"_{field}"): value for field, value in barriers.items()}
+        yield from finite((f"barrier/{split}{suffix}", value, 0) for suffix, value in named.items())
         over_training = [(m.epoch, m.barriers[split].barrier) for m in result.marks if m.barriers is not None]
         yield from finite((f"barrier_over_training/{split}", barrier, epoch) for epoch, barrier in over_training)
         yield from finite([(f"pair/disagreement_{split}", 100.0 * result.disagreement[split], 0)])
     yield from finite([("pair/distance", result.distance, 0), ("pair/cosine", result.cosine, 0)])
     alphas = final.curves["test"].alphas
-    yield from finite(("path/alpha", alpha, path_step(alpha)) for alpha in alphas)
-
-
-def path_step(alpha: float) -> int:
-    """Return the step at which a point of the path is logged."""
-    return round(1000 * alpha)
+    yield from finite(("path/alpha", alpha, round(1000 * alpha)) for alpha in alphas)
 
 
 def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
     curve = mark.curves[split]
     points = 100.0 / curve.n
-    columns: dict[str, list[float | None]] = {
-        "error": [wrong * points for wrong in curve.wrong],
-        "excess": [over * points for over in excess(curve.wrong)],
-        "loss": list(curve.loss),
-        **{name: list(means) for name, means in curve.columns.items()},
+    columns: dict[str, Iterable[float | None]] = {
+        "error": (wrong * points for wrong in curve.wrong),
+        "excess": (over * points for over in excess(curve.wrong)),
+        "loss": curve.loss,
+        **curve.columns,
     }
     for name, values in columns.items():
-        steps = [path_step(alpha) for alpha in curve.alphas]
-        yield from finite((f"path/{split}_{name}", value, step) for step, value in zip(steps, values, strict=True))
-
-
-def _barriers(barriers: Barriers, split: SplitName) -> list[Point]:
-    named = {SUFFIXES.get(field, f"_{field}"): value for field, value in vars(barriers).items()}
-    return finite((f"barrier/{split}{suffix}", value, 0) for suffix, value in named.items())
+        path = zip(curve.alphas, values, strict=True)
+        yield from finite((f"path/{split}_{name}", value, round(1000 * alpha)) for alpha, value in path)
 
 
 def pair_tags(result: PairResult) -> dict[str, str]:
@@ -184,36 +166,23 @@ def path_table(mark: MarkResult) -> bytes:
     """Return the path as one of MLflow's tables: alpha, then wrong, n, error (points), loss and metrics per split."""
     metrics = tuple(mark.curves["test"].columns)
     columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss", *metrics)]
-    rows: list[list[float | None]] = []
-    for i, alpha in enumerate(mark.curves["test"].alphas):
-        row: list[float | None] = [alpha]
-        for split in SPLITS:
-            curve = mark.curves[split]
+    rows: list[list[float | None]] = [[alpha] for alpha in mark.curves["test"].alphas]
+    for curve in (mark.curves[split] for split in SPLITS):
+        for i, row in enumerate(rows):
             row += [curve.wrong[i], curve.n, curve.wrong[i] * (100.0 / curve.n), curve.loss[i]]
             row += [curve.columns[name][i] for name in metrics]
-        rows.append(row)
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
 
 
 def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterator[Point]:
     """Yield every number that is logged of a cell: barriers over its pairs, in points, and the paper's."""
     for split in SPLITS:
-        summary = result.summary[split]
-        barrier = f"barrier/{split}"
-        yield from finite(
-            [
-                (f"{barrier}_n", len(summary.values), 0),
-                (f"{barrier}_mean", summary.mean, 0),
-                (f"{barrier}_median", summary.median, 0),
-                (f"{barrier}_min", summary.min, 0),
-                (f"{barrier}_max", summary.max, 0),
-                (f"{barrier}_sd", summary.sd, 0),
-                (f"{barrier}_line_mean", summary.line_mean, 0),
-                (f"{barrier}_norm_pct_mean", summary.normalised_mean, 0),
-                *((f"barrier_over_training/{split}_mean", late.mean, late.epoch) for late in summary.late),
-                (f"paper/{split}", (paper or {}).get(split), 0),
-            ]
-        )
+        summary, barrier = result.summary[split], f"barrier/{split}"
+        named = ("mean", "median", "min", "max", "sd", "line_mean")
+        yield from finite([(f"{barrier}_n", len(summary.values), 0), (f"paper/{split}", (paper or {}).get(split), 0)])
+        yield from finite((f"{barrier}_{name}", getattr(summary, name), 0) for name in named)
+        yield from finite([(f"{barrier}_norm_pct_mean", summary.normalised_mean, 0)])
+        yield from finite((f"barrier_over_training/{split}_mean", late.mean, late.epoch) for late in summary.late)
 
 
 def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]:
@@ -249,15 +218,12 @@ def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:
 
 
 def _leaves(profile: ProfileConfig, cell: Cell) -> list[str]:
-    optimizer = cell.config["optimizer"]
-    named = [key for key, candidate in profile.optimizers.items() if candidate.model_dump(mode="json") == optimizer]
-    # A field that the profile leaves at its default has no source of its own.
-    given = {key: [name for name in optimizer if name in profile.optimizers[key].model_fields_set] for key in named}
-    batches = [key for key, size in profile.batches.items() if size == cell.config["batch_size"]]
+    named = {key: o for key, o in profile.optimizers.items() if o.model_dump(mode="json") == cell.config["optimizer"]}
     return [
         *(f"settings.{name}" for name in profile.settings.given()),
-        *(f"optimizers.{key}.{name}" for key in named for name in given[key]),
-        *(f"batches.{key}" for key in batches),
+        # A field that the profile leaves at its default has no source of its own.
+        *(f"optimizers.{key}.{name}" for key, optimizer in named.items() for name in optimizer.model_fields_set),
+        *(f"batches.{key}" for key, size in profile.batches.items() if size == cell.config["batch_size"]),
         "judgement.threshold",
         "judgement.min_train_accuracy",
     ]
@@ -293,7 +259,7 @@ def cell_note(cell: Cell, result: CellResult) -> str:
         cells = [split, number(s.mean), number(s.line_mean), number(s.median), spread, str(len(s.values))]
         cells += [s.verdict or "none", ", ".join(s.flags) or "-", number((cell.paper or {}).get(split))]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, ""])
 
 
 def number(value: float | None) -> str:
@@ -315,17 +281,14 @@ def versions() -> dict[str, str]:
 @cache
 def git_commit(root: Path) -> dict[str, str]:
     """Return the commit that `root` stands at, `-dirty` if tracked files differ from it; nothing without git."""
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"lmc.git_commit": commit + ("-dirty" if changed else ""), "mlflow.source.git.commit": commit}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    said = []
+    for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")):
+        try:
+            said.append(subprocess.check_output(["git", "-C", root, *command], stderr=DEVNULL, text=True, timeout=20))
+        except (OSError, subprocess.SubprocessError):
+            return {}
+    commit = said[0].strip()
+    return {"lmc.git_commit": commit + ("-dirty" if said[1] else ""), "mlflow.source.git.commit": commit}
 
 
 def digest(points: Sequence[Point], tags: Mapping[str, str], more: Mapping[str, str]) -> str:

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
+from lmc_repro.config.base import mark_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.store import (
     REBUILD,
@@ -29,12 +30,12 @@ from lmc_repro.tracking.store import (
     take_project_run,
     tracking_uri,
 )
+from lmc_repro.training.checkpoint import Checkpoint, verified
+from lmc_repro.training.run_folder import checkpoint_name, kept_marks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-    from lmc_repro.training.checkpoint import Checkpoint
 
 T = TypeVar("T")
 Points = list[tuple[int, float]]
@@ -42,8 +43,6 @@ Points = list[tuple[int, float]]
 
 Wanted = Mapping[str, str | Collection[str]]
 """A value, or those allowed, of each tag. The first is looked up, the others are checked: the rarest comes first."""
-
-PAGE = 1000
 
 
 @dataclass
@@ -126,7 +125,6 @@ class Reader:
     def __init__(self, uri: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self._database = database_path(uri)
-        self._locations: dict[str, str] = {}
         if client is not None:
             self.client = client
 
@@ -158,10 +156,10 @@ class Reader:
         )
         rows = self._read(lambda store: store.execute(query, (f"{prefix}%",)).fetchall())
         if rows is None:
+            client = self.client
             with one_line_errors(self.uri):
-                like = f"name LIKE '{prefix}%'"
-                found = self.client.search_experiments(filter_string=like, order_by=["name"])
-                rows = [(e.experiment_id, e.name, e.artifact_location) for e in found]
+                found = client.search_experiments(filter_string=f"name LIKE '{prefix}%'", order_by=["name"])
+            rows = [(e.experiment_id, e.name, e.artifact_location) for e in found]
         return [StoredExperiment(str(key), name, location or "") for key, name, location in rows]
 
     def study(self, study: str, profile: str) -> StoredExperiment | None:
@@ -184,8 +182,9 @@ class Reader:
             ids: The only runs that may be found.
             only: Names of the tags to read, and nothing else but them; all that a run holds by default.
         """
-        found = self._read(lambda store: _read_runs(store, wanted, experiments, ids, only))
-        return self._search(wanted, experiments, ids) if found is None else found
+        allowed = {name: {value} if isinstance(value, str) else set(value) for name, value in wanted.items()}
+        found = self._read(lambda store: _read_runs(store, allowed, experiments, ids, only))
+        return self._search(allowed, experiments, ids) if found is None else found
 
     def run(self, run_id: str) -> StoredRun:
         """Return the run with this id, a deleted one too."""
@@ -195,12 +194,12 @@ class Reader:
 
     def whole(self, run_id: str) -> StoredRun:
         """Return the run as MLflow has it, its inputs included."""
-        import_mlflow(self.uri)
+        client = self.client
         from mlflow.exceptions import MlflowException
 
         try:
             with one_line_errors(self.uri):
-                return StoredRun.of(self.client.get_run(run_id))
+                return StoredRun.of(client.get_run(run_id))
         except MlflowException as error:
             said = " ".join(str(error).split())[:200]
             raise LmcError(f"{self.uri}: run {run_id!r}: {said}; `lmc list STUDY` prints the ids") from None
@@ -223,13 +222,13 @@ class Reader:
         values = (json.dumps([run.run_id for run in runs]), json.dumps(wanted))
         rows = self._read(lambda store: store.execute(query, values).fetchall())
         if rows is None:
+            client = self.client
             with one_line_errors(self.uri):
                 rows = [
                     (run.run_id, name, point.step, point.value)
                     for run in runs
-                    for name in wanted
-                    if name in run.metrics
-                    for point in sorted(self.client.get_metric_history(run.run_id, name), key=lambda p: p.timestamp)
+                    for name in run.metrics.keys() & wanted
+                    for point in sorted(client.get_metric_history(run.run_id, name), key=lambda p: p.timestamp)
                 ]
         last: dict[str, dict[str, dict[int, float]]] = {run.run_id: {} for run in runs}
         for run_id, name, step, value in rows:
@@ -242,15 +241,12 @@ class Reader:
     def json_artifact(self, run: StoredRun, name: str) -> Any:
         """Return a JSON file of the run's artifacts."""
         fix = f"run {run.run_id} of {self.uri} lacks it: is it a finished training of this project?"
-        if run.kind == "train" and run.finished:
-            fix = REBUILD
-        with self._errors(), artifacts.scratch(run.artifact_uri) as folder:
-            return read_json(artifacts.get(run.artifact_uri, name, self.uri, folder), fix)
+        with self._artifact(run.artifact_uri, name) as path:
+            return read_json(path, REBUILD if run.kind == "train" and run.finished else fix)
 
     def artifact(self, run: StoredRun, name: str) -> tuple[str, bytes]:
         """Return where a file of the run's artifacts lies, and its bytes; LmcError if it is not there."""
-        with self._errors(), artifacts.scratch(run.artifact_uri) as folder:
-            path = artifacts.get(run.artifact_uri, name, self.uri, folder)
+        with self._artifact(run.artifact_uri, name) as path:
             place = str(path) if artifacts.local_path(run.artifact_uri) else f"{run.artifact_uri}/{name}"
             return place, _read_bytes(path, place)
 
@@ -264,8 +260,6 @@ class Reader:
         if owner is None:
             original = run.tags.get(names.REUSED_FROM)
             owner = self.run(original) if original else run
-        if owner.experiment_id not in self._locations:
-            self._locations |= {e.experiment_id: e.location for e in self.experiments()}
         return TrackedRun(
             run_id=run.run_id,
             fingerprint=run.tags[names.FINGERPRINT],
@@ -273,15 +267,11 @@ class Reader:
             status=self.json_artifact(run, "status.json"),
             models=owner.models,
             artifact_uri=owner.artifact_uri,
-            location=self._locations.get(owner.experiment_id, "").rstrip("/"),
+            location=owner.artifact_uri.removesuffix(f"/{owner.run_id}/artifacts"),
         )
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
-        from lmc_repro.config.base import mark_text
-        from lmc_repro.training.checkpoint import verified
-        from lmc_repro.training.run_folder import kept_marks
-
         sha256 = run.status["checkpoints"].get(mark_text(epoch))
         who = f"{self.uri}: run {run.run_id} ({run.fingerprint})"
         if sha256 is not None and epoch not in kept_marks(run.status):
@@ -291,37 +281,38 @@ class Reader:
             )
         if sha256 is None or not run.models:
             raise LmcError(f"{who} has no checkpoint of epoch {epoch}; {REBUILD}")
-        with self._errors(), artifacts.scratch(run.location) as scratch:
-            return verified(self._weights_file(run, epoch, scratch), sha256, REBUILD)
+        with self._weights(run, epoch) as path:
+            return verified(path, sha256, REBUILD)
 
     def stored_checkpoint(self, run: TrackedRun, mark: float) -> tuple[Path, bytes]:
         """Return the file of an epoch's weights and its bytes as they are, whatever was recorded of them."""
-        with self._errors(), artifacts.scratch(run.location) as scratch:
-            path = self._weights_file(run, mark, scratch)
+        with self._weights(run, mark) as path:
             return path, _read_bytes(path, str(path))
 
-    def _weights_file(self, run: TrackedRun, epoch: float, scratch: Path) -> Path:
-        """Return where the weights lie: where MLflow keeps them today, or where it says; asking costs more."""
-        from lmc_repro.training.run_folder import checkpoint_name
-
-        name = checkpoint_name(epoch)
-        if (model_id := run.models.get(epoch)) is None:
-            return artifacts.get(f"{run.artifact_uri}/{artifacts.CHECKPOINTS}", name, self.uri, scratch)
-        path = artifacts.get(f"{run.location}/models/{model_id}/artifacts", name, self.uri, scratch)
-        if path.is_file():
-            return path
-        import_mlflow(self.uri)
+    @contextmanager
+    def _weights(self, run: TrackedRun, epoch: float) -> Iterator[Path]:
+        """Give the file of an epoch's weights: where MLflow keeps it today, or where it says; asking costs more."""
+        name, model_id = checkpoint_name(epoch), run.models.get(epoch)
+        usual = f"{run.artifact_uri}/{artifacts.CHECKPOINTS}"
+        place = usual if model_id is None else f"{run.location}/models/{model_id}/artifacts"
+        with self._artifact(place, name) as path:
+            if model_id is None or path.is_file():
+                yield path
+                return
+        client = self.client
         from mlflow.exceptions import MlflowException
 
-        try:
-            location = self.client.get_logged_model(model_id).artifact_location
-        except MlflowException:
-            return path
-        return artifacts.get(location, name, self.uri, scratch)
+        with suppress(MlflowException):
+            place = client.get_logged_model(model_id).artifact_location
+        with self._artifact(place, name) as path:
+            yield path
 
-    def _errors(self) -> Any:
+    @contextmanager
+    def _artifact(self, uri: str, name: str) -> Iterator[Path]:
+        """Give the path of one file of an artifact address."""
         import_mlflow(self.uri)
-        return one_line_errors(self.uri)
+        with one_line_errors(self.uri), artifacts.fetched(uri, name, self.uri) as path:
+            yield path
 
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T | None:
         """Return what `ask` finds in the store's file; None if MLflow has to be asked, LmcError if it is no store."""
@@ -341,89 +332,77 @@ class Reader:
             raise LmcError(f"{self._database}: cannot be read as MLflow's store ({error}); {REBUILD}") from None
 
     def _search(
-        self, wanted: Wanted, experiments: Collection[str] | None, ids: Collection[str] | None
+        self, allowed: Mapping[str, set[str]], experiments: Collection[str] | None, ids: Collection[str] | None
     ) -> list[StoredRun]:
         """Return what `runs` does, through MLflow, whose search knows no lists of a tag's values."""
+        if ids is not None and not ids:
+            return []
         if experiments is None:
             experiments = [experiment.experiment_id for experiment in self.experiments()]
-        allowed = {name: {value} if isinstance(value, str) else set(value) for name, value in wanted.items()}
         clauses = [f"tags.`{name}` = '{min(values)}'" for name, values in allowed.items() if len(values) == 1]
-        asked = sorted(ids) if ids is not None else None
-        parts = [None] if asked is None else [asked[i : i + PAGE] for i in range(0, len(asked), PAGE)]
-        runs: list[StoredRun] = []
-        with one_line_errors(self.uri):
-            for part in parts:
-                some = [] if part is None else [f"attributes.run_id IN ({', '.join(map(repr, part))})"]
-                token: str | None = None
-                while True:
-                    page = self.client.search_runs(
-                        list(experiments),
-                        " and ".join(clauses + some),
-                        max_results=PAGE,
-                        order_by=["attributes.start_time ASC"],
-                        page_token=token,
-                    )
-                    runs += map(StoredRun.of, page)
-                    if not (token := page.token):
-                        break
-        return [run for run in runs if all(run.tags.get(name) in values for name, values in allowed.items())]
+        clauses += [] if ids is None else [f"attributes.run_id IN ({', '.join(map(repr, sorted(ids)))})"]
+        client, runs, token = self.client, list[StoredRun](), None
+        while True:
+            with one_line_errors(self.uri):
+                page = client.search_runs(
+                    list(experiments),
+                    " and ".join(clauses),
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+            runs += map(StoredRun.of, page)
+            if not (token := page.token):
+                return [run for run in runs if all(run.tags.get(name) in values for name, values in allowed.items())]
 
 
 _LIST = "(SELECT value FROM json_each(?))"  # one variable, however many values: sqlite has a limit of variables
 _RUNS = "SELECT run_uuid, runs.experiment_id, status, artifact_uri FROM runs"
+_HOLD = {
+    "tags": f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN {_LIST}",
+    "params": f"SELECT run_uuid, key, value FROM params WHERE run_uuid IN {_LIST}",
+    "metrics": "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics "
+    f"WHERE run_uuid IN {_LIST}",
+    "models": "SELECT source_id, step, destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' "
+    f"AND destination_type = 'MODEL_OUTPUT' AND source_id IN {_LIST}",
+}
 
 
 def _read_runs(
     store: sqlite3.Connection,
-    wanted: Wanted,
+    allowed: Mapping[str, set[str]],
     experiments: Collection[str] | None,
     ids: Collection[str] | None,
     only: Collection[str] | None,
 ) -> list[StoredRun]:
     """Return what `Reader.runs` does; sqlite3.Error if the tables are others."""
-    query = "SELECT runs.run_uuid, runs.experiment_id, status, artifact_uri FROM"
-    where, values = ["runs.lifecycle_stage = 'active'", "e.lifecycle_stage = 'active'"], []
-    for i, (name, value) in enumerate(wanted.items()):
-        if i == 0:
-            query += " tags AS t CROSS JOIN"
-            where.append(f"runs.run_uuid = t.run_uuid AND t.key = ? AND t.value IN {_LIST}")
-        else:
-            has = f"SELECT 1 FROM tags WHERE run_uuid = runs.run_uuid AND key = ? AND value IN {_LIST}"
-            where.append(f"EXISTS ({has})")
-        values += [name, json.dumps([value] if isinstance(value, str) else sorted(value))]
-    if ids is not None:
-        where.append(f"runs.run_uuid IN {_LIST}")
-        values.append(json.dumps(sorted(ids)))
-    if experiments is not None:
-        where.append(f"runs.experiment_id IN {_LIST}")
-        values.append(json.dumps([int(key) for key in experiments]))
-    query += f" runs JOIN experiments e USING (experiment_id) WHERE {' AND '.join(where)}"
-    return _filled(store, store.execute(f"{query} ORDER BY start_time, runs.run_uuid", values), only)
+    where, values, own = ["runs.lifecycle_stage = 'active'", "experiments.lifecycle_stage = 'active'"], [], ""
+    for name, found in allowed.items():
+        where.append(f"run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value IN {_LIST}{own})")
+        values += [name, json.dumps(sorted(found))]
+        own = " AND run_uuid = runs.run_uuid"  # the first is looked up, the others are checked
+    for column, some in (("run_uuid", ids), ("runs.experiment_id", experiments)):
+        if some is not None:
+            where.append(f"{column} IN {_LIST}")
+            values.append(json.dumps(sorted(some)))
+    query = f"{_RUNS} JOIN experiments USING (experiment_id) WHERE {' AND '.join(where)} ORDER BY start_time, run_uuid"
+    return _filled(store, store.execute(query, values), only)
 
 
 def _filled(store: sqlite3.Connection, rows: Iterable[Any], only: Collection[str] | None = None) -> list[StoredRun]:
     """Return runs with what the tables hold of them, of `only` these tags alone."""
     runs = {run_id: StoredRun(run_id, str(key), status, place) for run_id, key, status, place in rows}
     same: dict[str, str] = {}  # names and most values are those of every run: one string for all
-    ids = json.dumps(list(runs))
-    tags = f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN {_LIST}"
+    values = [json.dumps(list(runs))]
+    queries = _HOLD
     if only is not None:
-        for run_id, name, value in store.execute(f"{tags} AND key IN {_LIST}", (ids, json.dumps(sorted(only)))):
-            runs[run_id].tags[name] = same.setdefault(value, value)
-        return list(runs.values())
-    for run_id, name, value in store.execute(tags, (ids,)):
-        runs[run_id].tags[same.setdefault(name, name)] = same.setdefault(value, value)
-    for run_id, name, value in store.execute(tags.replace("FROM tags", "FROM params"), (ids,)):
-        runs[run_id].params[same.setdefault(name, name)] = same.setdefault(value, value)
-    last = "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics"
-    for run_id, name, number in store.execute(f"{last} WHERE run_uuid IN {_LIST}", (ids,)):
-        runs[run_id].metrics[same.setdefault(name, name)] = math.nan if number is None else number
-    outputs = (
-        "SELECT source_id, step, destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' "
-        f"AND destination_type = 'MODEL_OUTPUT' AND source_id IN {_LIST}"
-    )
-    for run_id, step, model in store.execute(outputs, (ids,)):
-        runs[run_id].models[step] = model
+        queries, values = {"tags": f"{_HOLD['tags']} AND key IN {_LIST}"}, [*values, json.dumps(sorted(only))]
+    for part, query in queries.items():
+        for run_id, name, value in store.execute(query, values):
+            if isinstance(name, str):
+                name = same.setdefault(name, name)
+            if isinstance(value, str):
+                value = same.setdefault(value, value)
+            getattr(runs[run_id], part)[name] = math.nan if value is None else value
     return list(runs.values())
 
 

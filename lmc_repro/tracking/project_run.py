@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TAG_LIMIT, number
 from lmc_repro.tracking.find import Reader, StoredRun
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 NOTE_LIMIT = TAG_LIMIT
 _REST = 200  # kept free for the last line of a note that is cut
@@ -27,12 +23,17 @@ def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[Sto
     Returns:
         One line if the project run or a cell is not there, else None.
     """
-    client, known = reader.client, _find(reader, project_run)
-    if known is None:
-        return (
-            f"{reader.uri}: project run {project_run} is not there, and so leads to no cells; start "
-            "`mlflow run .` in the project's folder"
-        )
+    from mlflow.exceptions import MlflowException
+
+    client, known = reader.client, None
+    try:
+        known = client.get_run(project_run)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    if known is None or known.info.lifecycle_stage != "active":
+        gone = f"{reader.uri}: project run {project_run} is not there, and so leads to no cells"
+        return f"{gone}; start `mlflow run .` in the project's folder"
     for run in cells:
         if run is not None and run.tags.get(names.PROJECT_RUN) != project_run:
             client.set_tag(run.run_id, names.PROJECT_RUN, project_run)
@@ -45,22 +46,9 @@ def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[Sto
     return f"MLflow lacks {missing} cells of {study}; `lmc compare {study}` brings them back" if missing else None
 
 
-def _find(reader: Reader, project_run: str) -> Run | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = reader.client.get_run(project_run)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return None
-    return run if run.info.lifecycle_stage == "active" else None
-
-
 def project_note(runs: Sequence[StoredRun]) -> str:
     """Return Markdown of at most 8000 characters: by study and profile, every cell with its barriers and a link."""
     lines: list[str] = []
-    size = 0
     left_out = 0
     for (study, profile), group in groupby(sorted(runs, key=_place), key=lambda run: _place(run)[:2]):
         cells = list(group)
@@ -69,12 +57,10 @@ def project_note(runs: Sequence[StoredRun]) -> str:
         head = ["", f"**[{study}]({experiment}), profile {profile}**: {count}, barriers in points", "", *_HEAD]
         rows = [_row(run, f"{experiment}/runs/{run.run_id}") for run in cells]
         for block in (head + rows[:1], *([row] for row in rows[1:])):
-            added = sum(len(line) + 1 for line in block)
-            if left_out or size + added > NOTE_LIMIT - _REST:
+            if left_out or len("\n".join([*lines, *block])) >= NOTE_LIMIT - _REST:
                 left_out += 1
             else:
                 lines += block
-                size += added
     rest = ["", f"And {left_out} more cells with the tag `{names.PROJECT_RUN}` of this run."] if left_out else []
     return "\n".join([*lines, *rest, ""])[1:]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
@@ -33,21 +32,7 @@ if TYPE_CHECKING:
     from lmc_repro.training.checkpoint import Checkpoint
     from lmc_repro.training.run_folder import RunFolder
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 CHUNK = 800  # with 100 parameters and 100 tags this is the most that one call may carry
-
-
-def _one_line(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Let a method of the tracker raise an LmcError where the store cannot be read or reached."""
-
-    @wraps(method)
-    def called(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with one_line_errors(self.store.uri):
-            return method(self, *args, **kwargs)
-
-    return called
 
 
 @dataclass
@@ -102,7 +87,6 @@ class Tracker:
         """Return the identity of a cell's run."""
         return names.cell_identity(cell, self._digest(cell), self.numerics, self.torch)
 
-    @_one_line
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
         """Bring the MLflow run of a training up to what its folder holds, and return its id.
 
@@ -111,26 +95,24 @@ class Tracker:
         points to the original's models.
         """
         status = folder.status() if folder.is_complete() else None
-        with self.store.lock:
+        with self.store.locked():
             parent = self._cell_run(cell)
             run = self._look_up("train", cell, folder.fingerprint)
-            if run is not None:
+            if half_done := run is not None:
                 if not run.finished:
                     self._take_over(run)
-                self._adopt(run, parent)
+                self._set_tag(run, names.PARENT, parent.run_id)
                 if run.finished and (status is None or self._holds_all(run, status)):
                     return run.run_id
-            half_done = run is not None
-            if run is None:
-                original = self._original(folder.fingerprint) if status else None
+                if status:
+                    run = self._remember(self.reader.whole(run.run_id))
+            else:
                 tags = {names.PARENT: parent.run_id, names.FINGERPRINT: folder.fingerprint}
-                if original is not None:
+                if status and (original := self._original(folder.fingerprint)):
                     self._originals[original.run_id] = original
                     tags[names.REUSED_FROM] = original.run_id
                 name = names.train_name(cell, config.seeds)
                 run = self._create("train", cell, name, {**tags, **content.training_tags(status)})
-            elif status:
-                run = self._remember(self.reader.whole(run.run_id))
             self._log_rows(cell, run, config, folder, status)
             if status is None:
                 if run.status != "RUNNING":
@@ -148,22 +130,21 @@ class Tracker:
             self.sync_train(cell, config, folder)
             self._live[folder.fingerprint] = time.monotonic()
 
-    @_one_line
     def runs(self, cell: Cell, fingerprints: Sequence[str]) -> dict[str, TrackedRun]:
         """Return the finished trainings among these that MLflow holds for a cell, by fingerprint."""
-        found = {}
-        for fingerprint in fingerprints:
-            run = self._look_up("train", cell, fingerprint)
-            if run is not None and run.finished:
-                gone = dataclasses.replace(run, models={})  # of a reused one whose original was deleted
-                found[fingerprint] = self.reader.tracked(run, self._owner(run) or gone)
-        return found
+        with one_line_errors(self.store.uri):
+            found = {fingerprint: self._look_up("train", cell, fingerprint) for fingerprint in fingerprints}
+            # No models: of a reused one whose original was deleted.
+            return {
+                fingerprint: self.reader.tracked(run, self._owner(run) or replace(run, models={}))
+                for fingerprint, run in found.items()
+                if run is not None and run.finished
+            }
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds; LmcError naming the file unless they have the recorded sha256."""
         return self.reader.checkpoint(run, epoch)
 
-    @_one_line
     def log_pair(
         self, cell: Cell, pair_key: str, result: PairResult, figures: Callable[[], Mapping[str, bytes]]
     ) -> str:
@@ -174,19 +155,17 @@ class Tracker:
         """
         from mlflow.entities import LoggedModelInput
 
-        points = list(content.pair_points(result))
-        models = self._endpoints(cell, result)
-        tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}
-        if len(models) < 2:
-            tags[names.WEIGHTS] = names.NOT_KEPT
-        tables = content.pair_tables(result)
+        points, tables = list(content.pair_points(result)), content.pair_tables(result)
         more = {"over_training": tables[OVER_TRAINING].decode()} if OVER_TRAINING in tables else {}  # no points say it
-        tags[names.CONTENT] = content.digest(points, tags, more)
-        with self.store.lock:
+        with self.store.locked():
+            models = self._endpoints(cell, result)
+            tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}
+            tags |= {names.WEIGHTS: names.NOT_KEPT} if len(models) < 2 else {}
+            tags[names.CONTENT] = content.digest(points, tags, more)
             parent = self._cell_run(cell)
             run = self._look_up("pair", cell, pair_key)
             if run is not None and run.finished and run.tags.get(names.CONTENT) == tags[names.CONTENT]:
-                self._adopt(run, parent)
+                self._set_tag(run, names.PARENT, parent.run_id)  # the one it was made for may be gone
                 return run.run_id
             if run is not None:
                 self.client.delete_run(run.run_id)
@@ -197,13 +176,11 @@ class Tracker:
             }
             run = self._create("pair", cell, names.pair_name(cell, result.pair), tags)
             self._log(run, points, {**content.run_params(self.plan, cell), **content.pair_params(cell, result)}, {})
-            files = {**tables, **figures()}
-            self._put(run, files)
+            self._put(run, {**tables, **figures()})
             if models:
                 self.client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in models])
             return self._finish(run)
 
-    @_one_line
     def finish_cell(self, cell: Cell, result: CellResult) -> str:
         """Log the summary of a cell beside the paper's numbers, mark its run as finished and return its id.
 
@@ -213,15 +190,14 @@ class Tracker:
         points = list(content.cell_points(result, cell.paper))
         tags = {**content.cell_tags(self.plan, cell, result), names.NOTE: content.cell_note(cell, result)}
         tags[names.CONTENT] = content.digest(points, tags, {})
-        with self.store.lock:
+        with self.store.locked():
             run = self._cell_run(cell)
             if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
                 run = self._remember(self.reader.whole(run.run_id))
                 logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
                 shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
-                wanted = {(p.name, p.step) for p in points}
-                gone = [key for key, value in shown.items() if key not in wanted and value == value]
-                new = [Point(name, math.nan, step) for name, step in gone]
+                gone = shown.keys() - {(p.name, p.step) for p in points}
+                new = [Point(name, math.nan, step) for name, step in gone if not math.isnan(shown[name, step])]
                 new += [p for p in points if shown.get((p.name, p.step)) != p.value]
                 params = content.run_params(self.plan, cell) | content.cell_params(cell)
                 params = {name: value for name, value in params.items() if name not in run.params}
@@ -231,7 +207,6 @@ class Tracker:
                 self._written.add(run.run_id)
             return self._finish(run)
 
-    @_one_line
     def link_project_run(self, cells: Sequence[Cell]) -> str | None:
         """Lead from the MLflow project's run that started us, if one did, to these cells.
 
@@ -239,7 +214,7 @@ class Tracker:
         """
         if self.project_run is None:
             return None
-        with self.store.lock:
+        with self.store.locked():
             runs = [self._look_up("cell", cell, self.cell_id(cell)) for cell in cells]
             return link_cells(self.reader, self.project_run, self.plan.study, runs)
 
@@ -252,14 +227,14 @@ class Tracker:
         experiment = self.store.experiment
         return {"uri": self.store.uri, "experiment_id": experiment.experiment_id, "experiment": experiment.name}
 
-    @_one_line
     def close(self) -> None:
         """Mark trainings that this process showed as running, and did not finish, as killed; they may be resumed."""
-        for (kind, _, _), run in self._known.items():
-            if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
-                self.client.set_terminated(run.run_id, "KILLED")
-                run.status = "KILLED"
-        self.store.close()
+        with one_line_errors(self.store.uri):
+            for (kind, _, _), run in self._known.items():
+                if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
+                    self.client.set_terminated(run.run_id, "KILLED")
+                    run.status = "KILLED"
+            self.store.close()
 
     def __enter__(self) -> Tracker:
         return self
@@ -343,21 +318,21 @@ class Tracker:
 
         now = max(time.time_ns() // 1_000_000, after + 1)
         metrics = [Metric(p.name, p.value, now, p.step) for p in points]
-        all_params = [Param(name, content.text(value)) for name, value in params.items()]
-        all_tags = [RunTag(name, value) for name, value in tags.items()]
-        for i in range(0, max(1, len(metrics)), CHUNK):
-            rest = ([], []) if i else (all_params, all_tags)
-            self.client.log_batch(run.run_id, metrics[i : i + CHUNK], *rest)
+        rest = [Param(name, content.text(v)) for name, v in params.items()], [RunTag(*tag) for tag in tags.items()]
+        self.client.log_batch(run.run_id, metrics[:CHUNK], *rest)
+        for i in range(CHUNK, len(metrics), CHUNK):
+            self.client.log_batch(run.run_id, metrics[i : i + CHUNK])
 
     def _put(self, run: StoredRun, files: Mapping[str, bytes]) -> None:
         place = artifacts.place_of(run.run_id, run.artifact_uri)
         artifacts.put(place, files, partial(self.client.log_artifacts, run.run_id))
 
-    def _adopt(self, run: StoredRun, parent: StoredRun) -> None:
-        """Put a run below `parent`, if the cell's run that it was made for is no longer there."""
-        if run.tags.get(names.PARENT) != parent.run_id:
-            self.client.set_tag(run.run_id, names.PARENT, parent.run_id)
-            run.tags[names.PARENT] = parent.run_id
+    def _set_tag(self, run: StoredRun, name: str, value: str) -> bool:
+        """Set a tag that the run has not, or not so; return whether it was set."""
+        if different := run.tags.get(name) != value:
+            self.client.set_tag(run.run_id, name, value)
+            run.tags[name] = value
+        return different
 
     def _finish(self, run: StoredRun) -> str:
         if not run.finished:
@@ -371,8 +346,8 @@ class Tracker:
         cell_id = self.cell_id(cell)
         if known := self._known.get(("cell", cell_id, cell_id)) or self._look_up("cell", cell, cell_id):
             return known
-        project_run = {} if self.project_run is None else {names.PROJECT_RUN: self.project_run}
-        run = self._create("cell", cell, names.cell_name(cell), project_run)
+        tags = {names.PROJECT_RUN: self.project_run} if self.project_run else {}
+        run = self._create("cell", cell, names.cell_name(cell), tags)
         self._log(run, [], content.run_params(self.plan, cell) | content.cell_params(cell), {})
         return run
 
@@ -380,9 +355,7 @@ class Tracker:
 
     def _take_over(self, run: StoredRun) -> None:
         """Make a run ours that another process has begun or resumed; what that one logged is asked for again."""
-        if run.tags.get(names.PROCESS) != (here := this_process()):
-            self.client.set_tag(run.run_id, names.PROCESS, here)
-            run.tags[names.PROCESS] = here
+        if self._set_tag(run, names.PROCESS, this_process()):
             self._logged.pop(run.run_id, None)
 
     def _holds_all(self, run: StoredRun, status: dict[str, Any]) -> bool:

@@ -84,8 +84,7 @@ def check_database(path: Path) -> None:
         raise LmcError(f"{place}: cannot be written; fix its permissions, or set MLFLOW_TRACKING_URI to another store")
     if path.exists():
         try:
-            with closing(sqlite3.connect(path, timeout=60)) as connection:
-                connection.execute("SELECT count(*) FROM sqlite_master")
+            _execute(path, "SELECT count(*) FROM sqlite_master")
         except sqlite3.Error as error:
             raise LmcError(f"{path}: not a database that sqlite can read ({error}); {REBUILD}") from None
 
@@ -99,28 +98,19 @@ def one_line_errors(uri: str) -> Iterator[None]:
     fix = REBUILD if uri.startswith("sqlite:") else "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
     try:
         yield
-    except MlflowException as error:
-        if error.error_code not in _TROUBLE:
+    except (MlflowException, DBAPIError) as error:
+        if isinstance(error, MlflowException) and error.error_code not in _TROUBLE:
             raise
-        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
-    except DBAPIError as error:
-        raise LmcError(f"{uri}: {_first_line(error)}; {_fix(error, fix)}") from error
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # Refused, unknown host, timeout: MLflow tells each with the whole chain of its libraries.
+        line = "does not answer" if "failed with exception" in line else line[:300]
+        if any(words in str(error) for words in ("disk is full", "disk I/O error")):  # a store without room is whole
+            fix = "free some space, or repair the disk, and run again"
+        raise LmcError(f"{uri}: {line}; {fix}") from error
     except OSError as error:
         if error.filename is None:
             raise
         raise LmcError(f"{error.filename}: {error.strerror}; free some space or fix the permissions") from error
-
-
-def _fix(error: Exception, fix: str) -> str:
-    """Return what to do: a store without room is a whole one."""
-    no_room = any(words in str(error) for words in ("disk is full", "disk I/O error"))
-    return "free some space, or repair the disk, and run again" if no_room else fix
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # Refused, unknown host, timeout: MLflow tells each with the whole chain of its libraries.
-    return "does not answer" if "failed with exception" in line else line[:300]
 
 
 def project_run_is_gone(run_id: str) -> bool | None:
@@ -153,11 +143,16 @@ class Store:
     experiment: Experiment
     lock: FileLock
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; LmcError where the store cannot be read or reached meanwhile."""
+        with one_line_errors(self.uri), self.lock:
+            yield
+
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
         if (database := database_path(self.uri)) and database.exists():
-            with closing(sqlite3.connect(database, timeout=60)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _execute(database, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
@@ -185,9 +180,16 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
         experiment = _experiment(client, project, uri, plan, note)
         if database:
             _check_there(database)
-            _write_ahead(database)
-    if database == default_database(project.root):
-        _check_place(experiment, project)
+            # A property of the file, so that readers such as the UI and writers do not wait.
+            _execute(database, "PRAGMA journal_mode = WAL")
+    if database == default_database(project.root) and experiment.artifact_location != _location(
+        project, experiment.name
+    ):
+        # It would go on reading and writing at the old place.
+        raise LmcError(
+            f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.root}: the project "
+            f"was moved or copied; {REBUILD}"
+        )
     return Store(uri, client, experiment, lock)
 
 
@@ -208,7 +210,7 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
             "mlflow.experimentKind": "custom_model_development",
         }
         # A server knows where its artifacts go; anything else would put them below the working folder.
-        location = None if uri.startswith("http") else _location(project, name).as_uri()
+        location = None if uri.startswith("http") else _location(project, name)
         return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
@@ -217,18 +219,8 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
     return experiment
 
 
-def _location(project: Project, name: str) -> Path:
-    return project.root / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)
-
-
-def _check_place(experiment: Experiment, project: Project) -> None:
-    """LmcError if the project was moved or copied: its store would go on reading and writing at the old place."""
-    expected = _location(project, experiment.name).as_uri()
-    if experiment.artifact_location != expected:
-        raise LmcError(
-            f"{default_database(project.root)}: its artifacts lie at {experiment.artifact_location}, not below "
-            f"{project.root}: the project was moved or copied; {REBUILD}"
-        )
+def _location(project: Project, name: str) -> str:
+    return (project.root / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
 
 
 _TUNED: set[Path] = set()
@@ -255,7 +247,6 @@ def _tune(connection: Any, record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _write_ahead(database: Path) -> None:
-    """Keep a write-ahead log (a property of the file), so that readers such as the UI and writers do not wait."""
+def _execute(database: Path, statement: str) -> None:
     with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(statement)

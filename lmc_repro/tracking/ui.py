@@ -35,26 +35,11 @@ DATE = "attributes.start_time"
 
 _PREFIX = "deflate;"
 _RUN_NAME = "attributes.`Run Name`"
-_CELLS_COLUMNS = (
-    "metrics.`barrier/test_mean`",
-    "metrics.`barrier/test_line_mean`",
-    "metrics.`barrier/test`",
-    "metrics.`barrier/test_line`",
-    "metrics.`test/error`",
-    "tags.`lmc.verdict.test`",
-)
-_COLUMNS = (
-    "params.`row`",
-    "params.`column`",
-    "metrics.`barrier/test`",
-    "metrics.`barrier/test_line`",
-    "metrics.`barrier/test_norm_pct`",
-    "metrics.`barrier/test_argmax_alpha`",
-    "metrics.`barrier/train`",
-    "tags.`lmc.status_0`",
-    "tags.`lmc.status_1`",
-)
+_RUNS = "experiments/{}/runs"
+_CELLS_METRICS = ("barrier/test_mean", "barrier/test_line_mean", "barrier/test", "barrier/test_line", "test/error")
+_METRICS = ("barrier/test", "barrier/test_line", "barrier/test_norm_pct", "barrier/test_argmax_alpha", "barrier/train")
 _PATHS, _BARS = "lmc-paths", "lmc-barriers"
+_OURS = {"deleted": False, "isGenerated": False}
 
 
 def publish_view(client: MlflowClient, experiment: Experiment) -> None:
@@ -84,7 +69,7 @@ def read_view(tag: str) -> dict[str, Any] | None:
 def cells_state() -> dict[str, Any]:
     """Return the same of the nested table: trainings and pairs below their cells."""
     order = {"searchFilter": "", "orderByKey": DATE, "orderByAsc": True}
-    return view_state() | order | {"selectedColumns": list(_CELLS_COLUMNS)}
+    return view_state() | order | {"selectedColumns": _columns((), _CELLS_METRICS, ("lmc.verdict.test",))}
 
 
 def view_state() -> dict[str, Any]:
@@ -97,17 +82,21 @@ def view_state() -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": list(_COLUMNS),
+        "selectedColumns": _columns(("row", "column"), _METRICS, ("lmc.status_0", "lmc.status_1")),
         "columnOrder": [_RUN_NAME],
         "columnWidths": {_RUN_NAME: 340},  # pixels; its own 190 cut off which training or pair it is
         "runsHiddenMode": "SHOWALL",  # the default draws the first ten runs only
         "compareRunCharts": [
             _line("path/test_error", "Test error along the path, points (x: alpha)"),
             _line("path/test_excess", "Test error above the chord between the ends, points (x: alpha)"),
-            _bar("barrier/test", "Test barrier, Eq. 1, points"),
-            _bar("barrier/test_norm_pct", "Normalised test barrier, Eq. 2, %"),
+            _chart("BAR", _BARS, "barrier/test", "Test barrier, Eq. 1, points"),
+            _chart("BAR", _BARS, "barrier/test_norm_pct", "Normalised test barrier, Eq. 2, %"),
         ],
-        "compareRunSections": [_section(_PATHS, "Paths"), _section(_BARS, "Barriers")],
+        "compareRunSections": [
+            # Pixels; its own 360 leave half of a card to legend and frame.
+            {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 480, **_OURS}
+            for uuid, name in ((_PATHS, "Paths"), (_BARS, "Barriers"))
+        ],
         "viewMaximized": False,
         "runListHidden": False,
         "isAccordionReordered": True,
@@ -116,6 +105,11 @@ def view_state() -> dict[str, Any]:
         "groupBy": None,
         "groupsExpanded": {},
     }
+
+
+def _columns(params: Sequence[str], metrics: Sequence[str], tags: Sequence[str]) -> list[str]:
+    kinds = (("params", params), ("metrics", metrics), ("tags", tags))
+    return [f"{kind}.`{name}`" for kind, named in kinds for name in named]
 
 
 def _line(metric: str, title: str) -> dict[str, Any]:
@@ -137,10 +131,6 @@ def _line(metric: str, title: str) -> dict[str, Any]:
     }
 
 
-def _bar(metric: str, title: str) -> dict[str, Any]:
-    return _chart("BAR", _BARS, metric, title)
-
-
 def _chart(kind: str, section: str, metric: str, title: str) -> dict[str, Any]:
     return {
         "uuid": f"lmc-{metric.replace('/', '-')}",
@@ -149,33 +139,19 @@ def _chart(kind: str, section: str, metric: str, title: str) -> dict[str, Any]:
         "displayName": title,
         "metricSectionId": section,
         "runsCountToCompare": 100,
-        "deleted": False,
-        "isGenerated": False,
-    }
-
-
-def _section(uuid: str, name: str) -> dict[str, Any]:
-    return {
-        "uuid": uuid,
-        "name": name,
-        "display": True,
-        "isReordered": True,
-        "deleted": False,
-        "isGenerated": False,
-        "columns": 2,
-        "cardHeight": 480,  # pixels; its own 360 leave half of it to legend and frame
+        **_OURS,
     }
 
 
 def view_link(base: str, experiment_id: str) -> str:
     """Return the address of the published view."""
-    return _runs(base, experiment_id, {"compareRunsMode": "CHART", "viewStateShareKey": SHARE_KEY})
+    return _page(base, _RUNS.format(experiment_id), {"compareRunsMode": "CHART", "viewStateShareKey": SHARE_KEY})
 
 
 def pairs_link(base: str, experiment_id: str, query: str = PAIRS) -> str:
     """Return the flat list of pairs as charts by filter and order alone, which rests on nothing undocumented."""
-    order = {"searchFilter": query, "orderByKey": ORDER, "orderByAsc": "false"}
-    return _runs(base, experiment_id, {**order, "compareRunsMode": "CHART"})
+    order = {"searchFilter": query, "orderByKey": ORDER, "orderByAsc": "false", "compareRunsMode": "CHART"}
+    return _page(base, _RUNS.format(experiment_id), order)
 
 
 def table_link(base: str, experiment_id: str, query: str = "") -> str:
@@ -183,33 +159,27 @@ def table_link(base: str, experiment_id: str, query: str = "") -> str:
 
     The published one, with columns of its own, unless there is a search: MLflow does not take both.
     """
-    if not query:
-        return _runs(base, experiment_id, {"compareRunsMode": "TABLE", "viewStateShareKey": CELLS_KEY})
-    order = {"searchFilter": query, "orderByKey": DATE, "orderByAsc": "true"}
-    return _runs(base, experiment_id, {**order, "compareRunsMode": "TABLE"})
+    order = {"searchFilter": query, "orderByKey": DATE, "orderByAsc": "true", "compareRunsMode": "TABLE"}
+    view = {"compareRunsMode": "TABLE", "viewStateShareKey": CELLS_KEY}
+    return _page(base, _RUNS.format(experiment_id), order if query else view)
 
 
 def metric_link(base: str, experiment_id: str, run_ids: Sequence[str], metric: str = METRIC) -> str:
     """Return the metric's own page by step: its default axis is time, on which a path is one upright line."""
-    values = {"runs": list(run_ids), "metric": metric, "experiments": [experiment_id], "plot_metric_keys": [metric]}
-    query = {name: _compact(value) for name, value in values.items()}
-    return _page(base, "metric", {**query, "x_axis": "step"})
+    values = {"runs": run_ids, "metric": metric, "experiments": [experiment_id], "plot_metric_keys": [metric]}
+    return _page(base, "metric", {**_compact(values), "x_axis": "step"})
 
 
 def compare_link(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
     """Return the page that sets runs side by side."""
-    return _page(base, "compare-runs", {"runs": _compact(list(run_ids)), "experiments": _compact([experiment_id])})
-
-
-def _runs(base: str, experiment_id: str, query: Mapping[str, str]) -> str:
-    return _page(base, f"experiments/{experiment_id}/runs", query)
+    return _page(base, "compare-runs", _compact({"runs": run_ids, "experiments": [experiment_id]}))
 
 
 def _page(base: str, page: str, query: Mapping[str, str]) -> str:
     # Without workflowType MLflow opens in its mode for language models. Last: two pages want `runs` to be the first.
-    values = {**{name: value for name, value in query.items() if value}, "workflowType": "machine_learning"}
+    values = {**query, "workflowType": "machine_learning"}
     return f"{base}/#/{page}?{urlencode(values, quote_via=quote, safe='')}"
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _compact(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: json.dumps(value, separators=(",", ":")) for name, value in values.items()}

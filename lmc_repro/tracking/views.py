@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,10 @@ from lmc_repro.common.files import read_json
 from lmc_repro.common.locks import is_gone
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import METRICS
-from lmc_repro.tracking.find import Points, Reader, StoredExperiment, StoredRun
+from lmc_repro.tracking.find import Points, Reader, StoredRun
 from lmc_repro.tracking.store import (
     check_database,
     database_path,
-    import_mlflow,
     one_line_errors,
     project_run_is_gone,
     tracking_uri,
@@ -35,8 +35,6 @@ from lmc_repro.tracking.store import (
 from lmc_repro.tracking.ui import publish_view
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment
-
     from lmc_repro.common.project import Project
     from lmc_repro.config.plan import Cell, StudyPlan
 
@@ -45,16 +43,9 @@ OVER_TRAINING = tuple(f"barrier_over_training/{split}{end}" for split in SPLITS 
 CURVES = {"train": METRICS, "pair": (*PATH, *OVER_TRAINING), "cell": OVER_TRAINING}
 """The metrics of each kind that are curves: by epoch, a path's by 1000 alpha. All others are single numbers."""
 
-_IDENTITY = (
-    names.KIND,
-    names.STUDY,
-    names.PROFILE,
-    names.CELL,
-    names.CELL_ID,
-    names.DIGEST,
-    names.NUMERICS,
-    names.TORCH,
-)
+_WHOSE = (names.KIND, names.STUDY, names.PROFILE, names.CELL)
+_IDENTITY = (*_WHOSE, names.CELL_ID, names.DIGEST, names.NUMERICS, names.TORCH)
+_HEIGHTS = (("barrier", ""), ("line", "_line"))
 
 
 @dataclass
@@ -68,16 +59,18 @@ class Present:
 
     project: Project
     plan_of: Callable[[str, str], StudyPlan]
-    _plans: dict[tuple[str, str], tuple[dict[str, Cell], dict[str, Any] | None] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known = cache(self._read)
 
     def stranger(self, run: StoredRun) -> str | None:
         """Return why a run of ours does not belong to params.yaml and results, None if it does."""
         study, profile, key = (run.tags.get(name, "") for name in (names.STUDY, names.PROFILE, names.CELL))
         if run.kind not in names.KEY_TAG:
             return None
-        if (known := self._known(study, profile)) is None:
+        cells, made = self._known(study, profile)
+        if cells is None:
             return f"params.yaml has no study {study} under profile {profile}"
-        cells, made = known
         if (cell := cells.get(key)) is None:
             return f"study {study} of params.yaml has no such cell"
         own = [run.tags.get(name, "") for name in (names.DIGEST, names.NUMERICS, names.TORCH)]
@@ -94,20 +87,18 @@ class Present:
         """Return where results of a study may lie: those of DVC, those of `lmc run`."""
         return self.project.results / study, self.project.out / profile / study / "results" / study
 
-    def _known(self, study: str, profile: str) -> tuple[dict[str, Cell], dict[str, Any] | None] | None:
-        if (study, profile) not in self._plans:
-            try:
-                cells = {cell.key: cell for cell in self.plan_of(study, profile).cells}
-            except LmcError:
-                self._plans[study, profile] = None
-            else:
-                made = None
-                for file in (place / "runs.json" for place in reversed(self.places(study, profile))):
-                    with suppress(LmcError):  # missing or damaged: whoever reads the results says so
-                        runs = read_json(file, f"run `lmc compare {study}`")
-                        made = runs if runs.get("profile") == profile else made
-                self._plans[study, profile] = cells, made
-        return self._plans[study, profile]
+    def _read(self, study: str, profile: str) -> tuple[dict[str, Cell] | None, dict[str, Any] | None]:
+        """Return the cells of params.yaml by key, and the runs.json that is here."""
+        try:
+            cells = {cell.key: cell for cell in self.plan_of(study, profile).cells}
+        except LmcError:
+            return None, None
+        for place in self.places(study, profile):
+            with suppress(LmcError):  # missing or damaged: whoever reads the results says so
+                made: dict[str, Any] = read_json(place / "runs.json", f"run `lmc compare {study}`")
+                if made.get("profile") == profile:
+                    return cells, made
+        return cells, None
 
 
 @dataclass(frozen=True)
@@ -155,46 +146,41 @@ def stored_cells(
     experiment = reader.study(plan.study, plan.profile)
     if experiment is None:
         return reader.uri, [], []
+    here = [experiment.experiment_id]
     chosen: dict[str, StoredRun] = {}
     strangers = []
-    for run in reader.runs({names.KIND: "cell"}, [experiment.experiment_id], only=_IDENTITY):
+    for run in reader.runs({names.KIND: "cell"}, here, only=_IDENTITY):
         key = run.tags[names.CELL]
         if why := present.stranger(run):
             strangers.append(Stranger(key, run.run_id, why))
         elif (known := chosen.get(key)) is None or not known.finished or run.finished:
             chosen[key] = run
     cells = {run.tags[names.CELL]: run for run in reader.runs({}, ids=[run.run_id for run in chosen.values()])}
-    paths = _paths(reader, experiment, plan, {run.tags[names.CELL_ID] for run in cells.values()})
-    listed = [_listed(cells[cell.key], paths.get(cell.key, [])) for cell in plan.cells if cell.key in cells]
-    return reader.uri, listed, strangers
-
-
-def _paths(
-    reader: Reader, experiment: StoredExperiment, plan: StudyPlan, cells: set[str]
-) -> dict[str, list[dict[str, list[float]]]]:
-    """Return the errors along the paths of the plan's finished pairs, by cell and metric."""
-    wanted = {cell.key: {pair.name for pair in cell.pairs} for cell in plan.cells}
+    wanted = {(cell.key, pair.name) for cell in plan.cells for pair in cell.pairs}
+    ids = {run.tags[names.CELL_ID] for run in cells.values()}
     pairs = {
         run.run_id: run
-        for run in reader.runs({names.CELL_ID: cells, names.KIND: "pair"}, [experiment.experiment_id])
-        if run.finished and run.tags.get("lmc.pair") in wanted[run.tags[names.CELL]]
+        for run in reader.runs({names.CELL_ID: ids, names.KIND: "pair"}, here)
+        if run.finished and (run.tags[names.CELL], run.tags.get("lmc.pair")) in wanted
     }
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    paths: dict[str, dict[str, dict[str, list[float]]]] = {}
     for run_id, curves in reader.histories(pairs.values(), [f"path/{split}_error" for split in SPLITS]).items():
         path = {name: values(points) for name, points in curves.items()}
         if {len(line) for line in path.values()} == {plan.profile_config.points}:
             tags = pairs[run_id].tags
-            found.setdefault(tags[names.CELL], {})[tags["lmc.pair"]] = path
-    return {key: list(paths.values()) for key, paths in found.items()}
+            paths.setdefault(tags[names.CELL], {})[tags["lmc.pair"]] = path
+    listed = [_listed(cells[cell.key], [*paths.get(cell.key, {}).values()]) for cell in plan.cells if cell.key in cells]
+    return reader.uri, listed, strangers
 
 
 def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> ListedCell:
     def number(name: str) -> float | None:
-        value = run.metrics.get(name)
-        return value if value is not None and value == value else None  # NaN: no longer judged
+        value = run.metrics.get(name, math.nan)
+        return None if math.isnan(value) else value  # no longer judged
 
-    verdicts = {split: run.tags.get(f"lmc.verdict.{split}") for split in SPLITS}
-    flags = {split: run.tags.get(f"lmc.flags.{split}", "none") for split in SPLITS}
+    def said(what: str) -> dict[SplitName, str]:
+        return {split: run.tags.get(f"lmc.{what}.{split}", "none").removesuffix("none") for split in SPLITS}
+
     return ListedCell(
         cell=run.tags[names.CELL],
         run_id=run.run_id,
@@ -202,8 +188,8 @@ def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> Liste
         n=int(number("barrier/test_n") or 0),
         mean={split: number(f"barrier/{split}_mean") for split in SPLITS},
         line={split: number(f"barrier/{split}_line_mean") for split in SPLITS},
-        verdict={split: None if verdicts[split] in (None, "none") else verdicts[split] for split in SPLITS},
-        flags={split: flags[split].split() if flags[split] != "none" else [] for split in SPLITS},
+        verdict={split: verdict or None for split, verdict in said("verdict").items()},
+        flags={split: flags.split() for split, flags in said("flags").items()},
         paper={split: number(f"paper/{split}") for split in SPLITS},
         curve={split: mean_curve([path.get(f"path/{split}_error", []) for path in paths]) for split in SPLITS},
     )
@@ -222,13 +208,12 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
     pair its `ends`, a training the `pairs` that it is an end of. `stranger` says why the run does not belong to the
     `present` params.yaml and results; null if it does, or if there are none.
     """
-    kind = run.kind
-    curves = reader.history(run, (*CURVES.get(kind, ()), *_own_metrics(run)))
+    curves = reader.history(run, (*CURVES.get(run.kind, ()), *_own_metrics(run)))
     drawn = {name for name in run.metrics if name.startswith("path/") or name in curves}
     return {
         "run_id": run.run_id,
         "name": run.tags.get(names.RUN_NAME, ""),
-        "kind": kind,
+        "kind": run.kind,
         "status": run.status,
         "store": reader.uri,
         "stranger": present.stranger(run) if present else None,
@@ -240,7 +225,7 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
         "tags": {name: value for name, value in sorted(run.tags.items()) if name.startswith("lmc.")},
         "numbers": {name: value for name, value in sorted(run.metrics.items()) if name not in drawn and value == value},
         "curves": {name: [[step, value] for step, value in points] for name, points in curves.items()},
-        **_relatives(reader, run, kind),
+        **_relatives(reader, run),
     }
 
 
@@ -250,27 +235,22 @@ def _own_metrics(run: StoredRun) -> list[str]:
     return sorted(name for name in run.metrics if name.startswith("path/") and name not in known)
 
 
-def _relatives(reader: Reader, run: StoredRun, kind: str) -> dict[str, Any]:
-    if kind not in names.KEY_TAG:
+def _relatives(reader: Reader, run: StoredRun) -> dict[str, Any]:
+    if run.kind not in names.KEY_TAG:
         return {}
     family = reader.siblings(run)
     trainings = [other for other in family if other.kind == "train"]
     pairs = [other for other in family if other.kind == "pair"]
-    if kind == "cell":
+    if run.kind == "cell":
         return {"trainings": [_training(t) for t in trainings], "pairs": [_pair(reader, pair) for pair in pairs]}
-    if kind == "pair":
-        ends = [run.tags.get(f"lmc.fingerprint_{i}") for i in (0, 1)]
-        known = {t.tags.get(names.FINGERPRINT): t for t in trainings}
+    if run.kind == "train":
+        own = run.tags.get(names.FINGERPRINT)
         return {
-            "ends": [
-                {**_training(known[end]), "status": run.tags.get(f"lmc.status_{i}")}
-                for i, end in enumerate(ends)
-                if end in known
-            ]
+            "pairs": [_pair(reader, p) for p in pairs if own in (p.tags.get(f"lmc.fingerprint_{i}") for i in (0, 1))]
         }
-    own = run.tags.get(names.FINGERPRINT)
-    mine = [pair for pair in pairs if own in (pair.tags.get("lmc.fingerprint_0"), pair.tags.get("lmc.fingerprint_1"))]
-    return {"pairs": [_pair(reader, pair) for pair in mine]}
+    known = {t.tags.get(names.FINGERPRINT): _training(t) for t in trainings}
+    ends = {i: known.get(run.tags.get(f"lmc.fingerprint_{i}")) for i in (0, 1)}
+    return {"ends": [{**end, "status": run.tags.get(f"lmc.status_{i}")} for i, end in ends.items() if end]}
 
 
 def _training(run: StoredRun) -> dict[str, Any]:
@@ -280,19 +260,12 @@ def _training(run: StoredRun) -> dict[str, Any]:
 
 
 def _pair(reader: Reader, run: StoredRun) -> dict[str, Any]:
-    numbers = {
-        f"{split}_{name}": run.metrics.get(f"barrier/{split}{end}")
-        for split in SPLITS
-        for name, end in (("barrier", ""), ("line", "_line"))
-    }
-    path = reader.history(run, ("path/test_error",)).get("path/test_error", [])
-    statuses = [run.tags.get(f"lmc.status_{i}") for i in (0, 1)]
     return {
         "run_id": run.run_id,
         "name": run.tags.get(names.RUN_NAME, ""),
-        "ends": statuses,
-        **numbers,
-        "test_error": values(path),
+        "ends": [run.tags.get(f"lmc.status_{i}") for i in (0, 1)],
+        **{f"{split}_{name}": run.metrics.get(f"barrier/{split}{end}") for split in SPLITS for name, end in _HEIGHTS},
+        "test_error": values(reader.history(run, ("path/test_error",)).get("path/test_error", [])),
     }
 
 
@@ -338,31 +311,32 @@ def find_shown(
         if not database.is_file():
             raise LmcError(f"{database}: no MLflow store here yet; {first}")
         check_database(database)
-    import_mlflow(uri)
+    reader = Reader(uri)
+    client = reader.client
     from filelock import FileLock
-    from mlflow import MlflowClient
 
     project.working.mkdir(parents=True, exist_ok=True)
-    with one_line_errors(uri), FileLock(project.working / "mlflow.lock"):
-        client = MlflowClient(tracking_uri=uri)
-        ours = client.search_experiments(filter_string=f"name LIKE '{names.EXPERIMENT_PREFIX}%'", order_by=["name"])
+    with FileLock(project.working / "mlflow.lock"):
+        ours = {e: e.name.removeprefix(names.EXPERIMENT_PREFIX).rpartition("/")[0] for e in reader.experiments()}
         if not ours:
             raise LmcError(f"{uri}: holds no study; {first}")
-        chosen = [e for e in ours if study in (None, _study_of(e))]
+        chosen = [e for e, name in ours.items() if study in (None, name)]
         if not chosen:
-            raise LmcError(f"STUDY: found {study!r}, the store holds: {', '.join(sorted(set(map(_study_of, ours))))}")
-        for experiment in chosen:
-            publish_view(client, experiment)
-        reader = Reader(uri, client)
+            raise LmcError(f"STUDY: found {study!r}, the store holds: {', '.join(sorted(set(ours.values())))}")
+        with one_line_errors(uri):
+            for experiment in chosen:
+                publish_view(client, client.get_experiment(experiment.experiment_id))
         found = {e: reader.runs({names.KIND: "pair"}, [e.experiment_id]) for e in chosen}
-    every = [run for runs in found.values() for run in runs]
-    for option, tag, wanted in (("--row", names.ROW, row), ("--column", names.COLUMN, column)):
-        if wanted is not None and wanted not in (there := {run.tags.get(tag, "") for run in every}):
-            raise LmcError(f"{option}: found {wanted!r}, the pairs have: {', '.join(sorted(there)) or 'none, yet'}")
-    wanted_tags = {tag: value for tag, value in ((names.ROW, row), (names.COLUMN, column)) if value is not None}
+    wanted = {}
+    for option, tag, value in (("--row", names.ROW, row), ("--column", names.COLUMN, column)):
+        there = {run.tags.get(tag, "") for runs in found.values() for run in runs}
+        if value is not None:
+            wanted[tag] = value
+            if value not in there:
+                raise LmcError(f"{option}: found {value!r}, the pairs have: {', '.join(sorted(there)) or 'none, yet'}")
     shown = []
     for experiment, runs in found.items():
-        narrowed_to = sorted((run for run in runs if wanted_tags.items() <= run.tags.items()), key=_height)
+        narrowed_to = sorted((run for run in runs if wanted.items() <= run.tags.items()), key=_height)
         why = {run.run_id: present.stranger(run) if present else None for run in narrowed_to}
         pairs = tuple(run_id for run_id, reason in why.items() if reason is None)
         strangers = Counter(reason for reason in why.values() if reason is not None)
@@ -377,12 +351,8 @@ def narrowed(query: str, row: str | None, column: str | None) -> str:
 
 
 def _height(run: StoredRun) -> float:
-    barrier = run.metrics.get("barrier/test", -math.inf)
-    return -barrier if barrier == barrier else math.inf
-
-
-def _study_of(experiment: Experiment) -> str:
-    return str(experiment.name).removeprefix(names.EXPERIMENT_PREFIX).rpartition("/")[0]
+    barrier = run.metrics.get("barrier/test", math.nan)
+    return math.inf if math.isnan(barrier) else -barrier
 
 
 @dataclass(frozen=True)
@@ -418,17 +388,19 @@ def survey(uri: str) -> Survey | None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     reader = Reader(uri)
-    experiments = reader.experiments("" if database else names.EXPERIMENT_PREFIX)
-    titles = {e.experiment_id: e.name for e in experiments}
-    runs = reader.runs({}, titles, only=(names.KIND, names.PROCESS, names.RUN_NAME, names.SOURCE))
-    counts = {name: Counter[str]() for name in titles.values()}
+    experiments = {e.experiment_id: e for e in reader.experiments("" if database else names.EXPERIMENT_PREFIX)}
+    runs = reader.runs({}, experiments, only=(names.KIND, names.PROCESS, names.RUN_NAME, names.SOURCE))
+    counts: dict[str, Counter[str]] = {e.name: Counter() for e in experiments.values()}
+    running = []
     for run in runs:
-        counts[titles[run.experiment_id]][run.kind] += 1
-    return Survey(
-        {name: dict(kinds) for name, kinds in counts.items()},
-        {e.name: e.location for e in experiments},
-        tuple(_running(run, local=database is not None) for run in runs if run.status == "RUNNING"),
-    )
+        counts[experiments[run.experiment_id].name][run.kind] += 1
+        if run.status == "RUNNING":
+            kind, gone = run.kind, is_gone(run.tags.get(names.PROCESS))
+            if gone is None and database and run.tags.get(names.SOURCE) == "PROJECT":
+                kind, gone = "mlflow run", project_run_is_gone(run.run_id)
+            running.append(RunningRun(run.run_id, run.tags.get(names.RUN_NAME, ""), kind, gone))
+    places = {e.name: e.location for e in experiments.values()}
+    return Survey({name: dict(kinds) for name, kinds in counts.items()}, places, tuple(running))
 
 
 def end_stale(uri: str, found: Survey) -> list[str]:
@@ -438,10 +410,3 @@ def end_stale(uri: str, found: Survey) -> list[str]:
         for run in found.stale:
             client.set_terminated(run.run_id, "KILLED")
     return [run.run_id for run in found.stale]
-
-
-def _running(run: StoredRun, local: bool) -> RunningRun:
-    kind, gone = run.kind, is_gone(run.tags.get(names.PROCESS))
-    if gone is None and local and run.tags.get(names.SOURCE) == "PROJECT":
-        kind, gone = "mlflow run", project_run_is_gone(run.run_id)
-    return RunningRun(run.run_id, run.tags.get(names.RUN_NAME, ""), kind, gone)

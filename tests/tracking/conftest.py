@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_results import Small
 from small_study import make_plan, open_tracker
 
 from lmc_repro.common.project import Project
@@ -54,5 +54,10 @@ def cell(plan: StudyPlan) -> Cell:
 
 
 @pytest.fixture
-def tracker(project: Project, plan: StudyPlan) -> Iterator[Tracker]:
-    yield open_tracker(project, plan)
+def tracker(project: Project, plan: StudyPlan) -> Tracker:
+    return open_tracker(project, plan)
+
+
+@pytest.fixture
+def small(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> Small:
+    return Small(project, plan, cell, tmp_path / "runs")
