@@ -64,7 +64,7 @@ def paper_lines(part: Part) -> Iterator[list[str]]:
         model = entry.cell.config["model"]
         init = "" if model["init"] == "torch-default" else f", {model['init']}"
         width = f"width {model['width']}" if model.get("width") else ""
-        study = part.results.title.partition(":")[0]
+        study = part.table.results.title.partition(":")[0]
         setting = f"{width}{init}".strip(", ")
         yield [study, entry.label, setting, str(entry.n), number(entry.cell), points(entry.paper["test"])]
 

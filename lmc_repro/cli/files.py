@@ -107,7 +107,7 @@ def barrier(
         **splits,
     }
     if plot is not None:
-        from lmc_repro.report.pair_figure import curves_figure
+        from lmc_repro.report.figures import curves_figure
 
         title = f"{first.name} and {second.name} on {samples.name}"
         note = "" if result.barriers else f"no barrier: endpoints {' and '.join(result.status)}"

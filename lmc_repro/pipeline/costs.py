@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.engine.costs import estimate
 from lmc_repro.models.registry import network
-from lmc_repro.report.planned import GFLOPS, Planned
+from lmc_repro.report.contents import GFLOPS, Planned
 
 
 def planned_cells(plan: StudyPlan) -> tuple[Planned, ...]:

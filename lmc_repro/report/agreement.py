@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.report.table import Entry, StudyTable
-from lmc_repro.report.words import NO_VERDICT, NOT_RUN, ORDER, cells_text
+from lmc_repro.barriers.verdict import judge_barrier
+from lmc_repro.report.table import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable
+from lmc_repro.report.words import cells_text
 from lmc_repro.results.schema import CellRecord, StudyResults
 
 PAPER_EPOCHS = 200  # paper, Section 2
 
 VERDICTS: tuple[Verdict, Verdict] = ("disconnected", "connected")
 OUTCOMES = (*VERDICTS, NO_VERDICT, NOT_RUN)
-OUTCOME_HEADINGS = ("ours disconnected", "ours connected", NO_VERDICT, NOT_RUN)
 
 NOT_COUNTED = "An analogue: it counts no agreement with the paper."
 NOTHING_COUNTED = "No cell has the paper's data set and epochs: no agreement is counted."
@@ -63,27 +63,23 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
     Each set of runs counts once, and of a cell that was run in several ways, as with other widths, the one with most
     trainer seeds (the first of equals).
     """
-    found: list[Compared] = []
+    best: dict[tuple[str, str, str], Compared] = {}
     seen: set[frozenset[str]] = set()
     for table in tables:
-        if table.results.analogue:
-            continue
-        for entry in table.entries:
-            paper = entry.paper_verdict(split, table.results.threshold)
+        threshold = table.results.threshold
+        for entry in () if table.results.analogue else table.entries:
+            paper, ours, cell = entry.paper_verdict(split, threshold), NOT_RUN, entry.cell
             if paper is None:
                 continue
-            ours = NOT_RUN
-            if entry.cell is not None:
-                if not comparable(entry.cell, table.results) or entry.cell.fingerprints in seen:
+            if cell is not None:
+                if not comparable(cell, table.results) or cell.fingerprints in seen:
                     continue
-                seen.add(entry.cell.fingerprints)
-                ours = entry.by_barrier(split, table.results.threshold) or NO_VERDICT
-            found.append(Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends"))
-    best: dict[tuple[str, str, str], Compared] = {}
-    for one in found:
-        place = (one.table.results.study, one.entry.row.key, one.entry.column.key)
-        if place not in best or _weight(one.entry) > _weight(best[place].entry):
-            best[place] = one
+                seen.add(cell.fingerprints)
+                mean = entry.mean(split) if entry.verdict(split) else None
+                ours = NO_VERDICT if mean is None else judge_barrier(mean, threshold)
+            place = table.results.study, entry.row.key, entry.column.key
+            if place not in best or _weight(entry) > _weight(best[place].entry):
+                best[place] = Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends")
     return list(best.values())
 
 
@@ -103,15 +99,9 @@ def unequal_ends(cells: Sequence[Compared]) -> str:
     return f"Unequal ends, disconnected by Eq. 1 alone: {names}." if names else ""
 
 
-def log_distance(ours: float, paper: float) -> float:
-    """Return |log10((ours + 0.1) / (paper + 0.1))|: how far apart two barriers (points) are; 1 is a factor of ten."""
-    return abs(math.log10((ours + 0.1) / (paper + 0.1)))
-
-
-def entry_distance(entry: Entry, split: SplitName) -> float | None:
-    """Return the log distance of an entry's mean barrier to the paper's, None where either is missing."""
-    mean = entry.cell.summary[split].mean if entry.cell else None
-    return None if mean is None or entry.paper is None else log_distance(mean, entry.paper[split])
+def log_distance(ours: float | None, paper: float) -> float | None:
+    """Return |log10((ours + 0.1) / (paper + 0.1))| of two barriers in points; 1 is a factor of ten."""
+    return None if ours is None else abs(math.log10((ours + 0.1) / (paper + 0.1)))
 
 
 def agrees(table: StudyTable) -> str:
@@ -141,14 +131,11 @@ def cell_agrees(entry: Entry, table: StudyTable) -> str:
         return "The paper prints no number for this cell: no agreement is counted."
     parts = []
     for split in ORDER:
-        found = [c for c in compared([table], split) if c.entry is entry]
-        parts.append(f"{split}: {_judged(found[0]) if found else OTHER}")
+        said = OTHER
+        for found in (one for one in compared([table], split) if one.entry is entry):
+            judged = "disagrees" if found.disagrees else "agrees"
+            judged = judged if found.ours in VERDICTS else "neither agreement nor disagreement"
+            ends = "; unequal ends" if found.unequal_ends and found.ours in VERDICTS else ""
+            said = f"paper {found.paper}, ours {found.ours} ({judged}{ends})"
+        parts.append(f"{split}: {said}")
     return f"Agreement with the paper, {'; '.join(parts)}."
-
-
-def _judged(found: Compared) -> str:
-    verdicts = f"paper {found.paper}, ours {found.ours}"
-    if found.ours not in VERDICTS:
-        return f"{verdicts} (neither agreement nor disagreement)"
-    ends = "; unequal ends" if found.unequal_ends else ""
-    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'}{ends})"

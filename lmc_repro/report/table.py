@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
 from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.results.schema import Axis, CellRecord, PaperTable, StudyResults
+
+NOT_RUN = "not run"
+LEFT_OUT = "left out"
+NO_VERDICT = "no verdict"
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+"""The splits as the paper's tables have them."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,20 @@ class Entry:
         """Trainer seeds with a barrier: pairs whose endpoints are not trained have none."""
         return len(self.cell.summary["test"].values) if self.cell else 0
 
+    @property
+    def outcome(self) -> str:
+        """The verdict on test, or why there is none, in a word or two."""
+        if self.cell is None:
+            return LEFT_OUT if self.left_out else NOT_RUN
+        return self.verdict("test") or NO_VERDICT
+
+    def mean(self, split: SplitName) -> float | None:
+        """Our mean barrier in points, None where there is none."""
+        return self.cell.summary[split].mean if self.cell else None
+
     def verdict(self, split: SplitName) -> Verdict | None:
         """Our verdict, None where there is none."""
         return self.cell.summary[split].verdict if self.cell else None
-
-    def by_barrier(self, split: SplitName, threshold: float) -> Verdict | None:
-        """What our mean comes to by the paper's rule, Eq. 1 alone; None where there is no verdict."""
-        mean = self.cell.summary[split].mean if self.cell and self.verdict(split) else None
-        return None if mean is None else judge_barrier(mean, threshold)
 
     def paper_verdict(self, split: SplitName, threshold: float) -> Verdict | None:
         """What the paper's number comes to under the same threshold."""
@@ -75,56 +89,39 @@ def study_table(results: StudyResults, paper: PaperTable | None = None) -> Study
     the results do not have. Rows and columns that the profile leaves out are none of the grid.
     """
     paper = paper or {}
-    out = results.left_out
+    cells = {(cell.row, cell.column): cell for cell in results.cells}
     rows = _axes(results.rows, [row for row, _ in paper])
     columns = _axes(results.columns, [column for _, column in paper])
-    cells = {(cell.row, cell.column): cell for cell in results.cells}
-
-    def missing(row: Axis, column: Axis) -> bool:
-        return (row.key, column.key) not in cells and any(part.covers(row.key, column.key) for part in out)
-
-    rows, columns = (
-        tuple(row for row in rows if not all(missing(row, column) for column in columns)),
-        tuple(column for column in columns if not all(missing(row, column) for row in rows)),
-    )
-    entries = []
+    grid = {}
     for row in rows:
         for column in columns:
-            place = (row.key, column.key)
+            place = row.key, column.key
             cell = cells.get(place)
-            number = cell.paper if cell else paper.get(place)
-            entries.append(Entry(row, column, cell, number, missing(row, column)))
-    return StudyTable(results, rows, columns, tuple(entries))
+            out = cell is None and any(part.covers(*place) for part in results.left_out)
+            grid[place] = Entry(row, column, cell, cell.paper if cell else paper.get(place), out)
+    rows = tuple(row for row in rows if not all(grid[row.key, column.key].left_out for column in columns))
+    columns = tuple(column for column in columns if not all(grid[row.key, column.key].left_out for row in rows))
+    return StudyTable(results, rows, columns, tuple(grid[row.key, column.key] for row in rows for column in columns))
 
 
 def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:
     labels = {axis.key: axis for axis in known}
-    order = dict.fromkeys([*keys, *labels]) if set(labels) <= set(keys) else dict.fromkeys([*labels, *keys])
+    order = dict.fromkeys([*keys, *labels] if set(labels) <= set(keys) else [*labels, *keys])
     return tuple(labels.get(key) or Axis(key, key) for key in order)
 
 
 def untrained(cell: CellRecord) -> str | None:
     """Return why pairs of a cell have no numbers, in words, or None if all have some."""
-    diverged = sum("diverged" in pair.status for pair in cell.pairs)
-    collapsed = sum("collapsed" in pair.status and "diverged" not in pair.status for pair in cell.pairs)
-    counts = {"diverged": diverged, "collapsed": collapsed}
-    found = " and ".join(f"{n} {word}" for word, n in counts.items() if n)
+    words = ("diverged", "collapsed")
+    counts = Counter(next((word for word in words if word in pair.status), "") for pair in cell.pairs)
+    found = " and ".join(f"{counts[word]} {word}" for word in words if counts[word])
     return f"of {len(cell.pairs)} pairs {found}" if found else None
 
 
-def mean_error(cell: CellRecord, split: SplitName) -> float:
-    """Return the mean error of all endpoints in points, collapsed ones too."""
-    return statistics.fmean(error for pair in cell.pairs for error in pair.errors[split])
-
-
-def mean_floor(cell: CellRecord, split: SplitName) -> float | None:
-    """Return the mean over pairs of half the difference of the ends (points): Eq. 1 cannot be lower."""
-    floors = [found.floor for pair in cell.pairs if (found := pair.barriers[split]) is not None]
-    return statistics.fmean(floors) if floors else None
-
-
-def same_for_splits(values: dict[SplitName, str]) -> str:
-    """Return the one value if the splits share it, else both: `test a, train b`."""
-    if len(set(values.values())) == 1:
-        return values["test"]
-    return ", ".join(f"{split} {values[split]}" for split in reversed(SPLITS))
+def by_seed(values: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Return the mean value of each trainer seed, of those that have one: its pairs are dependent."""
+    seeds: dict[int, list[float]] = {}
+    for seed, value in values:
+        if value is not None:
+            seeds.setdefault(seed, []).append(value)
+    return {seed: statistics.fmean(found) for seed, found in seeds.items()}

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.config.catalog import CATALOG
 from lmc_repro.models.registry import begins_as, network
-from lmc_repro.report.table import Entry, same_for_splits, untrained
+from lmc_repro.report.table import NO_VERDICT, ORDER, Entry, untrained
 from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, StudyResults
 
 PAPER = "paper"
 """The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
 
 NONE = "-"
-NOT_RUN = "not run"
-LEFT_OUT = "left out"
-NO_VERDICT = "no verdict"
-
-ORDER: tuple[SplitName, SplitName] = ("test", "train")
-"""The splits as the paper's tables have them."""
-
 PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
 
 FLAGS = {
@@ -83,22 +76,16 @@ def points(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
+def cells_text(count: int) -> str:
+    """Return a number of cells in words."""
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
 def paper_name(results: StudyResults) -> str:
     """Return the heading of the paper's numbers of a study: with the data sets that the study itself names."""
-    named = dict.fromkeys(
-        results.own_dataset(row.key, column.key) for row in results.rows for column in results.columns
-    )
+    named = {results.own_dataset(row.key, column.key): None for row in results.rows for column in results.columns}
     titles = [CATALOG[name].title if name in CATALOG else name for name in named if name is not None]
     return f"{PAPER} ({', '.join(titles)})" if titles else PAPER
-
-
-def left_out(results: StudyResults) -> str | None:
-    """Return what the profile leaves out of a study and why; None where that is nothing."""
-    by_reason: dict[str, list[str]] = {}
-    for part in results.left_out:
-        by_reason.setdefault(part.why, []).append(part.label)
-    parts = [f"{'; '.join(labels)} ({why})" for why, labels in by_reason.items()]
-    return "; ".join(parts) or None
 
 
 def spread(summary: CellSummary) -> str:
@@ -117,45 +104,24 @@ def means(cell: CellRecord) -> str:
     return both(cell, lambda summary: points(summary.mean))
 
 
-def line_means(cell: CellRecord) -> str:
-    """Return our mean line barriers, test / train."""
-    return both(cell, lambda summary: points(summary.line_mean))
-
-
 def paper_numbers(paper: Mapping[str, float] | None) -> str:
     """Return the paper's barriers, test / train."""
     return NONE if paper is None else " / ".join(points(paper[split]) for split in ORDER)
 
 
-def outcome(entry: Entry) -> str:
-    """Return an entry's verdict on test, or why there is none, in a word or two."""
-    if entry.cell is None:
-        return LEFT_OUT if entry.left_out else NOT_RUN
-    return entry.verdict("test") or NO_VERDICT
-
-
-def cells_text(count: int) -> str:
-    """Return a number of cells in words."""
-    return f"{count} cell{'' if count == 1 else 's'}"
+def said(entry: Entry) -> str:
+    """Return an entry's means and outcome, or the outcome alone."""
+    return f"{means(entry.cell)}, {entry.outcome}" if entry.cell is not None and entry.n else entry.outcome
 
 
 def verdict(cell: CellRecord) -> str:
     """Return the verdict, with the strict one where it differs, or why there is none beside numbers."""
-    found = {}
-    for split, summary in cell.summary.items():
+    found = []
+    for summary in (cell.summary[split] for split in ORDER):
         strict = "" if summary.verdict_strict == summary.verdict else f" (strict: {summary.verdict_strict})"
         lost = "" if summary.mean is None else ": nothing to lose"
-        found[split] = f"{summary.verdict or NO_VERDICT + lost}{strict}"
-    return same_for_splits(found)
-
-
-def flags(cell: CellRecord) -> str:
-    """Return the letters of the cell's flags; one that holds for one split only names it."""
-    found = []
-    for flag in dict.fromkeys(flag for summary in cell.summary.values() for flag in summary.flags):
-        where = [split for split, summary in cell.summary.items() if flag in summary.flags]
-        found.append(letter(flag) if len(where) == len(cell.summary) else f"{letter(flag)}({where[0]})")
-    return " ".join(found)
+        found.append(f"{summary.verdict or NO_VERDICT + lost}{strict}")
+    return found[0] if found[0] == found[1] else f"test {found[0]}, train {found[1]}"
 
 
 def letter(flag: str) -> str:
@@ -163,29 +129,36 @@ def letter(flag: str) -> str:
     return FLAGS[flag][0] if flag in FLAGS else flag
 
 
+def flags(cell: CellRecord) -> str:
+    """Return the letters of the cell's flags; one that holds for one split only names it."""
+    found: dict[str, list[str]] = {}
+    for split, summary in cell.summary.items():
+        for flag in summary.flags:
+            found.setdefault(flag, []).append(split)
+    several = len(cell.summary)
+    return " ".join(letter(f) if len(where) == several else f"{letter(f)}({where[0]})" for f, where in found.items())
+
+
 def entry_lines(entry: Entry) -> tuple[str, ...]:
     """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
     cell = entry.cell
     if cell is None:
-        return (outcome(entry),)
+        return (entry.outcome,)
     reason = untrained(cell)
     if entry.n == 0:
-        return (NO_VERDICT, *([reason] if reason else []))
-    marks = flags(cell)
-    n = f"n {entry.n}" + (f", {marks}" if marks else "")
-    said = (means(cell), f"line {line_means(cell)}", both(cell, spread), verdict(cell), n)
-    return (*said, f"not counted: {reason}") if reason else said
+        return (NO_VERDICT, reason) if reason else (NO_VERDICT,)
+    lines = both(cell, lambda summary: points(summary.line_mean))
+    n = ", ".join(filter(None, (f"n {entry.n}", flags(cell))))
+    told = (means(cell), f"line {lines}", both(cell, spread), verdict(cell), n)
+    return (*told, f"not counted: {reason}") if reason else told
 
 
 def late_marks(summary: CellSummary) -> str:
-    """Return how the last marks judge: `5 connected, 0.20-0.31`."""
-    counts: dict[str, int] = {}
-    for mark in summary.late:
-        word = mark.verdict or NO_VERDICT
-        counts[word] = counts.get(word, 0) + 1
+    """Return how the last evaluation epochs judge: `5 connected, 0.20-0.31`."""
+    counts = Counter(mark.verdict or NO_VERDICT for mark in summary.late)
     values = [mark.mean for mark in summary.late if mark.mean is not None]
-    found = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{found}, {points(min(values))}-{points(max(values))}" if values else found
+    found = [f"{count} {word}" for word, count in counts.items()]
+    return ", ".join([*found, f"{points(min(values))}-{points(max(values))}"] if values else found)
 
 
 def axis_label(axis: Axis, axes: Sequence[Axis]) -> str:
@@ -194,59 +167,46 @@ def axis_label(axis: Axis, axes: Sequence[Axis]) -> str:
     return f"{axis.label} (against {base})" if base else axis.label
 
 
-def heading(results: StudyResults) -> list[tuple[str, str]]:
+def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
     """Return what the numbers were made with, as (name, value)."""
     models = [cell.config["model"] for cell in results.cells]
-    others = [network(model) for model in models if model.get("kind", "mlp") != "mlp"]
     data = [
         f"{d.title} ({d.name}): {d.n_train} training and {d.n_test} test images, {d.classes} classes, "
         f"digest {d.digest[:12]}"
         for d in results.datasets
     ]
-    resolution = "; ".join(f"{d.name} {_one(d.n_test)} test, {_one(d.n_train)} train" for d in results.datasets)
-    return [
-        ("profile", f"{results.profile}: {results.profile_title}"),
-        ("data", "; ".join(data)),
-        ("resolution", f"one image in points: {resolution}"),
-        ("epochs", _several(cell.config["epochs"] for cell in results.cells)),
-        ("width", _several(width for model in models if (width := model.get("width")) is not None)),
-        *([("networks", "; ".join(dict.fromkeys(others)))] if others else []),
-        ("init", _several(init(cell) for cell in results.cells)),
-        ("pairs", _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells)),
-        ("path", f"{results.points} points, ends included"),
-        ("threshold", f"{results.threshold:g} points"),
-        ("made with", made_with(results)),
-        *([("left out", missing)] if (missing := left_out(results)) else []),
-    ]
+    one = [f"{d.name} {100 / d.n_test:.2g} test, {100 / d.n_train:.2g} train" for d in results.datasets]
+    out: dict[str, list[str]] = {}
+    for part in results.left_out:
+        out.setdefault(part.why, []).append(part.label)
+    found = {
+        "profile": f"{results.profile}: {results.profile_title}",
+        "data": "; ".join(data),
+        "resolution": f"one image in points: {'; '.join(one)}",
+        "epochs": _several(cell.config["epochs"] for cell in results.cells),
+        "width": _several(width for model in models if (width := model.get("width")) is not None),
+        "networks": _several((network(m) for m in models if m.get("kind", "mlp") != "mlp"), "; ", ""),
+        "init": _several(init(cell) for cell in results.cells),
+        "pairs": _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells),
+        "path": f"{results.points} points, ends included",
+        "threshold": f"{results.threshold:g} points",
+        "made with": (
+            f"device {results.device}, numerics {results.numerics}, torch {results.torch}, training numerics "
+            f"{results.training_numerics}, evaluation numerics {results.evaluation_numerics}"
+        ),
+        "left out": "; ".join(f"{'; '.join(labels)} ({why})" for why, labels in out.items()),
+    }
+    optional = ("networks", "left out")
+    return tuple((name, value) for name, value in found.items() if value or name not in optional)
 
 
 def init(cell: CellRecord) -> str:
     """Return how a cell's networks were initialised."""
     model = cell.config["model"]
-    gain = model.get("gain")
-    drawn = f"{model['init']} (gain {gain})" if gain else str(model["init"])
-    return f"{drawn} as {start}" if (start := begins_as(model)) else drawn
+    gain = f" (gain {model['gain']})" if model.get("gain") else ""
+    start = f" as {kind}" if (kind := begins_as(model)) else ""
+    return f"{model['init']}{gain}{start}"
 
 
-def made_with(results: StudyResults) -> str:
-    """Return device, numerics and versions: what else the bits depend on."""
-    return (
-        f"device {results.device}, numerics {results.numerics}, torch {results.torch}, "
-        f"training numerics {results.training_numerics}, evaluation numerics {results.evaluation_numerics}"
-    )
-
-
-def analogue_note(results: StudyResults) -> str | None:
-    """Return the sentence that an analogue's report carries, None for the paper's own data."""
-    if not results.analogue:
-        return None
-    names = ", ".join(d.name for d in results.datasets)
-    return f"An analogue on other data ({names}), not a reproduction: no agreement with the paper is counted."
-
-
-def _one(n: int) -> str:
-    return f"{100 / n:.2g}"
-
-
-def _several(values: Iterable[Any]) -> str:
-    return ", ".join(dict.fromkeys(str(value) for value in values)) or NONE
+def _several(values: Iterable[Any], between: str = ", ", none: str = NONE) -> str:
+    return between.join(dict.fromkeys(map(str, values))) or none

@@ -26,7 +26,7 @@ from lmc_repro.data.dataset import load_dataset  # noqa: E402
 from lmc_repro.data.loaders import open_loader  # noqa: E402
 from lmc_repro.data.prepare import prepare  # noqa: E402
 from lmc_repro.exhibits import batches  # noqa: E402
-from lmc_repro.report.pair_figure import path_figure  # noqa: E402
+from lmc_repro.report.figures import path_figure  # noqa: E402
 from lmc_repro.report.write import write_report  # noqa: E402
 from lmc_repro.results.write import write_results  # noqa: E402
 from lmc_repro.training.optimizer import Adam  # noqa: E402

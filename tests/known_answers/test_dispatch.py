@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lmc_repro.common.numerics import cpu_vendor, is_portable
-from lmc_repro.report.drawing import drawing_style
+from lmc_repro.report.figures import drawing_style
 
 pytestmark = pytest.mark.skipif(not is_portable(), reason="this CPU has no AVX2, or native numerics are tested")
 
