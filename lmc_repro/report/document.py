@@ -49,7 +49,6 @@ PAIR = (
     "pair", "split", "barrier", "floor", "line", "middle", "alpha of the maximum", "normalised %", "errors of the ends",
     "loss barrier",
 )  # fmt: skip
-ENDS = ("pair", "trainer seed", "end", "status", "fingerprint")
 LATE = ("epoch", "test mean", "test line", "test verdict", "train mean", "train line", "train verdict")
 
 
@@ -222,7 +221,7 @@ def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -
         Items((("in MLflow", Cell((f"tags.`{CELL}` = '{cell.key}'",), code=True)),)),
         summary_table(table, [entry]),
         Table("Pairs at the last epoch (points; loss in nats)", PAIR, tuple(_pairs(cell))),
-        Table("Endpoints", ENDS, tuple(ends)),
+        Table("Endpoints", ("pair", "trainer seed", "end", "status", "fingerprint"), tuple(ends)),
         Table("The last evaluation epochs", LATE, tuple(late)),
         Table("Error along the path (%)", ("alpha", *(f"{alpha:g}" for alpha in alphas)), tuple(path)),
         Section("Configuration", (Items(config),)),
@@ -292,11 +291,11 @@ def _agreement(tables: Sequence[StudyTable]) -> Section:
     by_split = {split: agreement.compared(tables, split) for split in ORDER}
     if not by_split["test"]:
         return Section("Agreement with the paper", (Paragraph(agreement.NOTHING_COUNTED),), "agreement")
-    rows = []
-    for entry in (found.entry for found in by_split["test"]):
-        distances = [agreement.log_distance(entry.mean(split), (entry.paper or {})[split]) for split in ORDER]
-        if distances[0] is not None:
-            rows.append((entry.label, *map(points, distances)))
+    distances = [
+        (e.label, *(points(agreement.log_distance(e.mean(split), (e.paper or {})[split])) for split in ORDER))
+        for e in (found.entry for found in by_split["test"])
+        if e.mean("test") is not None
+    ]
     blocks = (
         Paragraph(
             "Cells on the paper's data set at its length, each set of runs counted once: how the paper's number "
@@ -308,7 +307,7 @@ def _agreement(tables: Sequence[StudyTable]) -> Section:
             "The distance |log10((ours + 0.1) / (paper + 0.1))| of each cell to the paper's number: 0 is equal, 1 "
             "a factor of ten. It is no agreement or disagreement."
         ),
-        Table("Distance to the paper's number", ("cell", *ORDER), tuple(rows)),
+        Table("Distance to the paper's number", ("cell", *ORDER), tuple(distances)),
     )
     return Section("Agreement with the paper", blocks, "agreement")
 
