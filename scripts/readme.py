@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.report.grid import flags, points, spread, study_table
 from lmc_repro.report.reproduction import Part, read_parts
-from lmc_repro.report.table import study_table
 from lmc_repro.report.text import markdown_table
-from lmc_repro.report.words import flags, points, spread
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import CellRecord
 

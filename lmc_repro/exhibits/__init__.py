@@ -16,8 +16,8 @@ from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit
 from lmc_repro.config.params import Params
 from lmc_repro.exhibits import batches, tables
 from lmc_repro.report.contents import Exhibit
+from lmc_repro.report.grid import NOT_RUN
 from lmc_repro.report.model import WRITTEN, Block, Items, Paragraph, Section
-from lmc_repro.report.table import NOT_RUN
 from lmc_repro.results.read import read_study
 
 EXHIBIT = "exhibit.json"

@@ -16,8 +16,8 @@ from lmc_repro.data.status import read_status
 from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.report.contents import Shown
 from lmc_repro.report.figures import QUIET, drawing_style, render
+from lmc_repro.report.grid import NONE
 from lmc_repro.report.model import Figure, Table
-from lmc_repro.report.words import NONE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,9 +15,8 @@ from lmc_repro.config.reported import reported_part
 from lmc_repro.config.run import ModelConfig, RunConfig
 from lmc_repro.report.agreement import NOT_COUNTED, PAPER_EPOCHS
 from lmc_repro.report.contents import Shown
+from lmc_repro.report.grid import NONE, NOT_RUN, points
 from lmc_repro.report.model import Table
-from lmc_repro.report.table import NOT_RUN
-from lmc_repro.report.words import NONE, points
 from lmc_repro.results.schema import CellRecord, StudyResults
 
 FAILED = "*"

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.config.exhibit import Claim
+from lmc_repro.report.agreement import Finding, findings, tally
+from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, StudyTable, cells_text, study_table
 from lmc_repro.report.model import Section, Table
-from lmc_repro.report.statements import Finding, findings, tally
-from lmc_repro.report.table import LEFT_OUT, NO_VERDICT, NOT_RUN, StudyTable, study_table
-from lmc_repro.report.words import NONE, cells_text
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PaperTable
 

@@ -11,14 +11,13 @@ from urllib.parse import quote
 from lmc_repro.config.base import mark_text
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.models.registry import network
-from lmc_repro.report import agreement, words
+from lmc_repro.report import agreement, grid
+from lmc_repro.report.agreement import Finding, tally
 from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, costs, overview, total
 from lmc_repro.report.figures import paths_figure, values_figure
+from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAIRS, Entry, StudyTable, points
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table
-from lmc_repro.report.statements import Finding, tally
-from lmc_repro.report.table import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable
 from lmc_repro.report.values import ValuePlot, value_plot
-from lmc_repro.report.words import NONE, points
 from lmc_repro.results.schema import CellRecord, StudyResults
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
 
@@ -57,7 +56,7 @@ def report_document(report: Report) -> Section:
     blocks: list[Block] = [
         Paragraph(INTRODUCTION),
         overview_table(report),
-        Section("How to read it", (Items(words.GLOSSARY),), folded=True),
+        Section("How to read it", (Items(tuple(GLOSSARY.items())),), folded=True),
         *(study_section(part, drawn=True) for part in report.parts),
         *(exhibit.section for exhibit in report.exhibits),
     ]
@@ -96,11 +95,11 @@ def study_section(part: StudyPart, drawn: bool = False) -> Section:
     data = ", ".join(dataset.title for dataset in results.datasets) or "no data"
     shows = f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points). {agreement.agrees(table)}"
     blocks += [
-        Section("Settings and versions", (Items(words.heading(results)),), folded=True),
+        Section("Settings and versions", (Items(grid.heading(results)),), folded=True),
         Section("Barriers", (Paragraph(shows), grid_table(table, key))),
     ]
     used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
-    if meanings := tuple(meaning for flag, meaning in words.FLAGS.items() if flag in used):
+    if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in used):
         blocks.append(Section("Flags", (Items(meanings),), media=("terminal",)))
     if claim := part.asked.claim:
         blocks.append(Section("Statements", tuple(statement_blocks(claim, part.findings))))
@@ -127,19 +126,19 @@ def grid_table(table: StudyTable, links: str = "") -> Table:
 
     `links`: the section whose cells a number leads to.
     """
-    paper = [words.paper_name(table.results)] if table.with_paper else []
+    paper = [grid.paper_name(table.results)] if table.with_paper else []
     header = ["test / train"]
     for column in table.columns:
-        header += [words.axis_label(column, table.columns), *paper]
+        header += [grid.axis_label(column, table.columns), *paper]
     rows = []
     for row in table.rows:
-        line: list[str | Cell] = [words.axis_label(row, table.rows)]
+        line: list[str | Cell] = [grid.axis_label(row, table.rows)]
         for entry in table.line(row):
             apart = any(entry.verdict(split) == "disconnected" for split in ORDER)
             link = f"#{links}-{entry.cell.key}" if entry.cell and links else ""
-            line.append(Cell(words.entry_lines(entry), strong=apart, link=link))
+            line.append(Cell(grid.entry_lines(entry), strong=apart, link=link))
             if table.with_paper:
-                line.append(words.paper_numbers(entry.paper))
+                line.append(grid.paper_numbers(entry.paper))
         rows.append(tuple(line))
     caption = "Mean barrier in points, test / train; below it line barrier, range over trainer seeds, verdict, n, flags"
     theirs = frozenset(range(2, len(header), 2)) if table.with_paper else frozenset()
@@ -160,15 +159,15 @@ def summary_table(table: StudyTable, entries: Iterable[Entry] | None = None, com
             floors = [found.floor for pair in cell.pairs if (found := pair.barriers[split]) is not None]
             row = (
                 entry.label, split, str(entry.n), ", ".join(map(points, s.values)) or NONE, points(s.mean),
-                points(s.median), words.spread(s), points(s.sd), points(statistics.fmean(floors) if floors else None),
+                points(s.median), grid.spread(s), points(s.sd), points(statistics.fmean(floors) if floors else None),
                 points(s.line_mean), points(s.normalised_mean),
                 points(statistics.fmean(error for pair in cell.pairs for error in pair.errors[split])),
-                s.verdict or NO_VERDICT, s.verdict_strict or NONE, " ".join(map(words.letter, s.flags)) or NONE,
-                words.late_marks(s) or NONE,
+                s.verdict or NO_VERDICT, s.verdict_strict or NONE, " ".join(map(grid.letter, s.flags)) or NONE,
+                grid.late_marks(s) or NONE,
             )  # fmt: skip
             theirs = points(entry.paper[split] if entry.paper else None)
             judged = entry.paper_verdict(split, table.results.threshold) or NONE
-            made = f"{network(cell.config['model'])}, {words.init(cell)}"
+            made = f"{network(cell.config['model'])}, {grid.init(cell)}"
             rows.append((*row, theirs, judged, made) if compare else row)
     if compare:
         header = (*SUMMARY, "paper", "paper's verdict", "network")
@@ -189,8 +188,8 @@ def _details(table: StudyTable, key: str) -> Section:
 
 def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -> Section:
     """Return a cell's details: barriers and errors in points, normalised barriers in percent, losses in nats."""
-    rest = "".join(f"{line}; " for line in words.entry_lines(entry)[1:])
-    paper = f" {words.paper_name(table.results)}: {words.paper_numbers(entry.paper)}." if entry.paper else ""
+    rest = "".join(f"{line}; " for line in grid.entry_lines(entry)[1:])
+    paper = f" {grid.paper_name(table.results)}: {grid.paper_numbers(entry.paper)}." if entry.paper else ""
     ends = [
         (pair.pair, str(pair.trainer_seed), f"alpha {i}", pair.status[i], pair.fingerprints[i])
         for pair in cell.pairs
@@ -211,7 +210,7 @@ def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -
     config = (
         ("cell", cell.key),
         ("parameters", str(cell.parameters)),
-        ("pairs", words.PAIRS.get(cell.pair_kind, cell.pair_kind)),
+        ("pairs", PAIRS.get(cell.pair_kind, cell.pair_kind)),
         ("trainer seeds", str(cell.n_trainer_seeds)),
         ("runs", str(cell.n_runs)),
         *_flat(cell.config),
@@ -226,7 +225,7 @@ def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -
         Table("Error along the path (%)", ("alpha", *(f"{alpha:g}" for alpha in alphas)), tuple(path)),
         Section("Configuration", (Items(config),)),
     )
-    return Section(f"{entry.label}: {words.said(entry)}", blocks, key, folded=True, media=PAGE)
+    return Section(f"{entry.label}: {grid.said(entry)}", blocks, key, folded=True, media=PAGE)
 
 
 def _pairs(cell: CellRecord) -> Iterator[tuple[str, ...]]:
@@ -315,7 +314,7 @@ def _agreement(tables: Sequence[StudyTable]) -> Section:
 def two_by_two_blocks(cells: Sequence[agreement.Compared], split: str) -> list[Block]:
     """Return the counts of cells by the paper's verdict and ours, and the cells that are unequal ends."""
     rows = tuple(
-        (f"paper {paper}: {words.cells_text(sum(ours.values()))}", *map(str, ours.values()))
+        (f"paper {paper}: {grid.cells_text(sum(ours.values()))}", *map(str, ours.values()))
         for paper, ours in agreement.two_by_two(cells).items()
     )
     header = ("cells", *(f"ours {verdict}" for verdict in agreement.VERDICTS), NO_VERDICT, NOT_RUN)

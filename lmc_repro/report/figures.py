@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
+from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
 from lmc_repro.report.model import Figure
-from lmc_repro.report.table import NO_VERDICT, ORDER, Entry, StudyTable
 from lmc_repro.report.values import Y_LABELS, Series, ValuePlot
-from lmc_repro.report.words import means, points, said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,7 @@ from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.verdict import judge_pair, pair_flags
 from lmc_repro.config.study import Judgement
-from lmc_repro.report.table import NO_VERDICT, ORDER
-from lmc_repro.report.words import FLAGS, NONE
+from lmc_repro.report.grid import FLAGS, NO_VERDICT, NONE, ORDER
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = " .:-=+*%#@"

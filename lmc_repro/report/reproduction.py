@@ -8,14 +8,24 @@ from pathlib import Path
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim
-from lmc_repro.report.agreement import comparable, compared
+from lmc_repro.report.agreement import comparable, compared, findings
 from lmc_repro.report.contents import Planned, costs
 from lmc_repro.report.document import provenance_section, statement_blocks, summary_table, two_by_two_blocks
+from lmc_repro.report.grid import (
+    FLAGS,
+    NO_VERDICT,
+    NONE,
+    NOT_RUN,
+    ORDER,
+    StudyTable,
+    heading,
+    paper_numbers,
+    points,
+    study_table,
+    untrained,
+)
 from lmc_repro.report.model import Block, Cell, Items, Paragraph, Section, Table
-from lmc_repro.report.statements import findings
-from lmc_repro.report.table import NO_VERDICT, NOT_RUN, ORDER, StudyTable, study_table, untrained
 from lmc_repro.report.text import markdown
-from lmc_repro.report.words import FLAGS, NONE, heading, paper_numbers, points
 from lmc_repro.results.read import has_results, read_study
 
 MACHINE = "machine.txt"

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import CellSummary
+from lmc_repro.report.grid import NO_VERDICT, ORDER, letter, points
 from lmc_repro.report.path_text import number, path_plots, spark, split_table
-from lmc_repro.report.table import NO_VERDICT, ORDER
-from lmc_repro.report.words import letter, points
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import CellRecord, StudyResults
 from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values

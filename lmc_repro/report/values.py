@@ -10,7 +10,7 @@ from itertools import groupby
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.pair import judge_mark
-from lmc_repro.report.table import ORDER, StudyTable, by_seed
+from lmc_repro.report.grid import ORDER, StudyTable, by_seed
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 
 Y_LABELS = {"barrier": "barrier, points", "normalised": "normalised barrier, %"}

@@ -11,8 +11,8 @@ from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.common.files import write_atomic, write_json
 from lmc_repro.report.contents import Report, StudyPart, overview
 from lmc_repro.report.document import report_document
+from lmc_repro.report.grid import Entry, StudyTable, untrained
 from lmc_repro.report.html import html_page
-from lmc_repro.report.table import Entry, StudyTable, untrained
 from lmc_repro.report.text import markdown
 
 

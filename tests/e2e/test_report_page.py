@@ -13,8 +13,8 @@ from tiny_project import REPOSITORY
 
 from lmc_repro.report.contents import Asked, Report, StudyPart
 from lmc_repro.report.document import report_document
+from lmc_repro.report.grid import study_table
 from lmc_repro.report.html import html_page
-from lmc_repro.report.table import study_table
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import Show
 

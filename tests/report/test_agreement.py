@@ -6,7 +6,7 @@ import pytest
 from whole_report import make_unequal
 
 from lmc_repro.report.agreement import agrees, compared, log_distance, two_by_two, unequal_ends
-from lmc_repro.report.table import study_table
+from lmc_repro.report.grid import study_table
 from lmc_repro.results.read import read_study
 
 PAPER = {("4-layer", "adam-medium"): {"test": 0.07, "train": 0.14}}

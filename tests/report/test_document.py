@@ -24,9 +24,9 @@ from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
 from lmc_repro.report.contents import Asked, Planned, Report, overview, read_report, total
 from lmc_repro.report.document import SUMMARY, grid_table, report_document, summary_table
+from lmc_repro.report.grid import paper_name
 from lmc_repro.report.model import Cell, Section
 from lmc_repro.report.values import value_plot
-from lmc_repro.report.words import paper_name
 from lmc_repro.report.write import report_json
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]

@@ -14,7 +14,7 @@ from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import MarkResult, PairResult
 from lmc_repro.report.figures import path_figure, paths_figure, values_figure
-from lmc_repro.report.table import study_table
+from lmc_repro.report.grid import study_table
 from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened, value_plot
 from lmc_repro.results.read import read_study
 

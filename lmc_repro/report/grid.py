@@ -1,16 +1,26 @@
-"""The words and numbers of a report, the same in every medium."""
+"""A study's grid: every cell, run or not, the paper's number beside it; and the words and numbers of every medium."""
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lmc_repro.barriers.results import CellSummary
+from lmc_repro.barriers.curve import SplitName
+from lmc_repro.barriers.results import CellSummary, Verdict
+from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.config.catalog import CATALOG
 from lmc_repro.models.registry import begins_as, network
-from lmc_repro.report.table import NO_VERDICT, ORDER, Entry, untrained
-from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, StudyResults
+from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, PaperTable, StudyResults
+
+NOT_RUN = "not run"
+LEFT_OUT = "left out"
+NO_VERDICT = "no verdict"
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+"""The splits as the paper's tables have them."""
 
 PAPER = "paper"
 """The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
@@ -35,40 +45,143 @@ FLAGS = {
     ),
 }
 
-GLOSSARY = (
-    (
-        "barrier (Eq. 1)",
+GLOSSARY = {
+    "barrier (Eq. 1)": (
         "the largest error on the path minus the mean error of its two ends, in percentage points. A cell shows the "
-        "mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds",
+        "mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds"
     ),
-    ("line", "the largest rise above the chord between the ends"),
-    (
-        "verdict",
+    "line": "the largest rise above the chord between the ends",
+    "verdict": (
         "`connected` if the mean barrier is below the threshold; `disconnected` (marked where either split is) if the "
         "mean line barrier is not below it either; else `unequal ends`: one end is worse than the other, and there is "
         "no hill between them. The strict verdict asks every pair; it is shown where it differs (`mixed`: the pairs do "
-        "not agree)",
+        "not agree)"
     ),
-    (
-        NO_VERDICT,
+    NO_VERDICT: (
         "an endpoint diverged or collapsed (it is no better than a constant predictor, and its barrier of 0 would pass "
-        "for connected), or the ends are so close to chance that there is nothing to lose",
+        "for connected), or the ends are so close to chance that there is nothing to lose"
     ),
-    ("floor", "half the difference of the ends; Eq. 1 cannot be lower"),
-    ("middle", "the error at alpha 0.5 minus the mean of the ends; negative where the middle is better"),
-    ("normalised", "the barrier as a share of the test accuracy (Eq. 2); ordered, not judged"),
-    ("error of the ends", "the mean error of all endpoints, collapsed ones too"),
-    ("sd", "standard deviation (n - 1), from three trainer seeds on"),
-    (
-        "statement",
+    "floor": "half the difference of the ends; Eq. 1 cannot be lower",
+    "middle": "the error at alpha 0.5 minus the mean of the ends; negative where the middle is better",
+    "normalised": "the barrier as a share of the test accuracy (Eq. 2); ordered, not judged",
+    "error of the ends": "the mean error of all endpoints, collapsed ones too",
+    "sd": "standard deviation (n - 1), from three trainer seeds on",
+    "statement": (
         "what the paper says without numbers. B is the test barrier, N the normalised one, A = |N_test - N_train|. A "
         "seed is in favour if its own pair shows the order. Only on the paper's data and length does a statement hold "
-        "or not hold; elsewhere it is seen or not seen. One that rests on unequal ends is not decided",
+        "or not hold; elsewhere it is seen or not seen. One that rests on unequal ends is not decided"
     ),
-    (PAPER, "what the paper prints, with its data set. Never ours"),
-    *FLAGS.values(),
-)
+    PAPER: "what the paper prints, with its data set. Never ours",
+    **dict(FLAGS.values()),
+}
 """How to read a report: every word and every flag's letter, with its meaning."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of the grid. `cell` is None where it was not run; `paper` in points, None where nothing is printed.
+
+    `left_out`: the profile has no such cell, for a reason that the study gives once.
+    """
+
+    row: Axis
+    column: Axis
+    cell: CellRecord | None
+    paper: Mapping[str, float] | None
+    left_out: bool = False
+
+    @property
+    def label(self) -> str:
+        """The cell's name for people."""
+        return f"{self.row.label}, {self.column.label}"
+
+    @property
+    def n(self) -> int:
+        """Trainer seeds with a barrier: pairs whose endpoints are not trained have none."""
+        return len(self.cell.summary["test"].values) if self.cell else 0
+
+    @property
+    def outcome(self) -> str:
+        """The verdict on test, or why there is none, in a word or two."""
+        if self.cell is None:
+            return LEFT_OUT if self.left_out else NOT_RUN
+        return self.verdict("test") or NO_VERDICT
+
+    def mean(self, split: SplitName) -> float | None:
+        """Our mean barrier in points, None where there is none."""
+        return self.cell.summary[split].mean if self.cell else None
+
+    def verdict(self, split: SplitName) -> Verdict | None:
+        """Our verdict, None where there is none."""
+        return self.cell.summary[split].verdict if self.cell else None
+
+    def paper_verdict(self, split: SplitName, threshold: float) -> Verdict | None:
+        """What the paper's number comes to under the same threshold."""
+        return judge_barrier(self.paper[split], threshold) if self.paper else None
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The grid of a study, row by row."""
+
+    results: StudyResults
+    rows: tuple[Axis, ...]
+    columns: tuple[Axis, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def with_paper(self) -> bool:
+        """Whether the paper prints any number of this grid."""
+        return any(entry.paper is not None for entry in self.entries)
+
+    def line(self, row: Axis) -> tuple[Entry, ...]:
+        """The entries of one row, in the order of the columns."""
+        return tuple(entry for entry in self.entries if entry.row == row)
+
+
+def study_table(results: StudyResults, paper: PaperTable | None = None) -> StudyTable:
+    """Return the grid of a study.
+
+    `paper`, where given, also fills the paper's numbers of cells that were not run, and adds rows and columns that
+    the results do not have. Rows and columns that the profile leaves out are none of the grid.
+    """
+    paper = paper or {}
+    cells = {(cell.row, cell.column): cell for cell in results.cells}
+    rows = _axes(results.rows, [row for row, _ in paper])
+    columns = _axes(results.columns, [column for _, column in paper])
+    grid = {}
+    for row in rows:
+        for column in columns:
+            place = row.key, column.key
+            cell = cells.get(place)
+            out = cell is None and any(part.covers(*place) for part in results.left_out)
+            grid[place] = Entry(row, column, cell, cell.paper if cell else paper.get(place), out)
+    rows = tuple(row for row in rows if not all(grid[row.key, column.key].left_out for column in columns))
+    columns = tuple(column for column in columns if not all(grid[row.key, column.key].left_out for row in rows))
+    return StudyTable(results, rows, columns, tuple(grid[row.key, column.key] for row in rows for column in columns))
+
+
+def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:
+    labels = {axis.key: axis for axis in known}
+    order = dict.fromkeys([*keys, *labels] if set(labels) <= set(keys) else [*labels, *keys])
+    return tuple(labels.get(key) or Axis(key, key) for key in order)
+
+
+def untrained(cell: CellRecord) -> str | None:
+    """Return why pairs of a cell have no numbers, in words, or None if all have some."""
+    words = ("diverged", "collapsed")
+    counts = Counter(next((word for word in words if word in pair.status), "") for pair in cell.pairs)
+    found = " and ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    return f"of {len(cell.pairs)} pairs {found}" if found else None
+
+
+def by_seed(values: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Return the mean value of each trainer seed, of those that have one: its pairs are dependent."""
+    seeds: dict[int, list[float]] = {}
+    for seed, value in values:
+        if value is not None:
+            seeds.setdefault(seed, []).append(value)
+    return {seed: statistics.fmean(found) for seed, found in seeds.items()}
 
 
 def points(value: float | None) -> str:
