@@ -71,7 +71,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     """Draw a panel for each thing that grows; thin dashed lines are in proportion to it, through the last point."""
     from matplotlib.figure import Figure
 
-    from lmc_repro.report.drawing import drawing_style, render
+    from lmc_repro.report.figures import drawing_style, render
 
     with drawing_style():
         figure = Figure(figsize=(9.0, 3.0), layout="constrained")

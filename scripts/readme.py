@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.report.grid import flags, points, spread, study_table
 from lmc_repro.report.reproduction import Part, read_parts
-from lmc_repro.report.table import study_table
 from lmc_repro.report.text import markdown_table
-from lmc_repro.report.words import flags, points, spread
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import CellRecord
 
@@ -64,7 +63,7 @@ def paper_lines(part: Part) -> Iterator[list[str]]:
         model = entry.cell.config["model"]
         init = "" if model["init"] == "torch-default" else f", {model['init']}"
         width = f"width {model['width']}" if model.get("width") else ""
-        study = part.results.title.partition(":")[0]
+        study = part.table.results.title.partition(":")[0]
         setting = f"{width}{init}".strip(", ")
         yield [study, entry.label, setting, str(entry.n), number(entry.cell), points(entry.paper["test"])]
 

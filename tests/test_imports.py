@@ -91,9 +91,9 @@ def test_imports_point_one_way() -> None:
 
 
 def test_and_would_be_found_if_one_did_not() -> None:
-    tree = ast.parse("def f():\n    from lmc_repro.cli.app import app\n    import lmc_repro.report.words\n")
+    tree = ast.parse("def f():\n    from lmc_repro.cli.app import app\n    import lmc_repro.report.grid\n")
     targets = {found for name in imported(tree) if (found := ours(name))}
-    assert targets == {"cli.app", "report.words"}
+    assert targets == {"cli.app", "report.grid"}
     assert upward({"config.run": targets}, ORDER) == [f"config.run -> {name}" for name in targets]
 
 

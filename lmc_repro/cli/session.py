@@ -18,7 +18,7 @@ from lmc_repro.config.params import Params
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings
-from lmc_repro.exhibits.exhibit import check_exhibits, read_exhibit
+from lmc_repro.exhibits import check_exhibits, read_exhibit
 from lmc_repro.pipeline.workspace import (
     Listener,
     Workspace,
@@ -177,9 +177,9 @@ def show_report(
     from rich.console import Console
 
     from lmc_repro.report.contents import read_report
-    from lmc_repro.report.json_tables import report_json
-    from lmc_repro.report.terminal import print_overview, print_section, print_study
-    from lmc_repro.report.write import write_report
+    from lmc_repro.report.document import study_section
+    from lmc_repro.report.terminal import print_block, print_overview
+    from lmc_repro.report.write import report_json, write_report
 
     asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
     report = read_report(results, asked, [read_exhibit(results / key) for key in exhibits])
@@ -193,10 +193,10 @@ def show_report(
     there = [part.study for part in report.parts if part.table is not None]
     for part in report.parts:
         if part.study in shown or there == [part.study]:
-            print_study(part, console)
+            print_block(study_section(part), console)
     for exhibit in report.exhibits:
         if exhibit.key in shown:
-            print_section(exhibit, console)
+            print_block(exhibit.section, console)
     if len(there) > 1 and not shown:
         print(f"tables: lmc report {' '.join(there)}")
     print(f"report: {folder / 'index.html'}")

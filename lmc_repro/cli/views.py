@@ -204,7 +204,7 @@ def exhibit(
     the loaders, test accuracies from a study's results.
     """
     from lmc_repro.cli.session import open_project
-    from lmc_repro.exhibits.exhibit import EXHIBIT, make_exhibit, read_exhibit
+    from lmc_repro.exhibits import EXHIBIT, make_exhibit, read_exhibit
 
     project, params = open_project()
     folder = make_exhibit(key, params, project)
@@ -213,9 +213,9 @@ def exhibit(
         return
     from rich.console import Console
 
-    from lmc_repro.report.terminal import print_section
+    from lmc_repro.report.terminal import print_block
 
-    print_section(read_exhibit(folder, drawn=False), Console())
+    print_block(read_exhibit(folder, drawn=False).section, Console())
     print(f"exhibit: {folder}")
 
 
@@ -242,12 +242,12 @@ def reproduction(
     begin(params, profile)
     from lmc_repro.config.reported import reported_claim
     from lmc_repro.pipeline.costs import planned_cells
-    from lmc_repro.report.reproduction import NOTES, Section, read_parts, read_text, reproduction_page
+    from lmc_repro.report.reproduction import NOTES, Study, read_parts, read_text, reproduction_page
 
     sections = []
     for study, config in params.studies.items():
         planned = planned_cells(plan_study(params, study, Choice(profile=profile)))
         parts, notes = read_parts(folder / study), read_text(folder / study / NOTES)
         claim = reported_claim(study)
-        sections.append(Section(study, config.title, config.question, planned, parts, notes, claim))
+        sections.append(Study(study, config.title, config.question, planned, parts, notes, claim))
     print(reproduction_page(sections, read_text(folder / NOTES)), end="")

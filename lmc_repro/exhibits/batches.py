@@ -15,9 +15,9 @@ from lmc_repro.config.run import Seeds
 from lmc_repro.data.status import read_status
 from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.report.contents import Shown
-from lmc_repro.report.drawing import QUIET, drawing_style, render
+from lmc_repro.report.figures import QUIET, drawing_style, render
+from lmc_repro.report.grid import NONE
 from lmc_repro.report.model import Figure, Table
-from lmc_repro.report.words import NONE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,18 +48,18 @@ def check(exhibit: BatchesExhibit, params: Params, where: str) -> None:
 
 
 def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return the hashes of every loader's first batches, and the images to draw.
+    """Return what exhibit.json holds, hashes of every loader's first batches, and the images to draw.
 
     Args:
-        exhibit: loaders, batch size and augmentation.
-        name: the data set; one that is not ready is `not_run` with the recorded reason.
-        prepared: the folder of the prepared data sets.
+        exhibit: Loaders, batch size and augmentation.
+        name: The data set; one that is not ready is `not_run` with the recorded reason.
+        prepared: The folder of the prepared data sets.
 
     Returns:
-        What exhibit.json holds, and uint8 [batches, b, channels, H, W] by the loaders' keys.
+        Images are uint8 [batches, b, channels, H, W] by the loaders' keys.
 
     Raises:
-        LmcError: the data set was not prepared at all.
+        LmcError: The data set was not prepared at all.
     """
     status = read_status(prepared, name)
     if status is None:
@@ -78,8 +78,7 @@ def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> t
     from lmc_repro.data.augment import epoch_view
     from lmc_repro.data.loaders import open_loader
 
-    info = dataset.info
-    augment = exhibit.augment[info.name]
+    info, augment = dataset.info, exhibit.augment[dataset.info.name]
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (info.mean, info.std))
     loaders, images = [], {}
     for key, chosen in exhibit.loaders.items():
@@ -95,19 +94,14 @@ def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> t
             drawn.append(((inputs * std + mean).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8))
         images[key] = torch.stack(drawn).numpy()
         loaders.append({"key": key, **chosen.model_dump(), "order_sha256": orders, "sha256": hashes})
-    found = {
-        "dataset": {"name": info.name, "title": info.title, "digest": dataset.digest},
-        "augment": augment.model_dump(),
-        "batch_size": exhibit.batch_size,
-        "loaders": loaders,
-    }
-    return found, images
+    data = {"name": info.name, "title": info.title, "digest": dataset.digest}
+    sizes = {"augment": augment.model_dump(), "batch_size": exhibit.batch_size}
+    return {"dataset": data, **sizes, "loaders": loaders}, images
 
 
 def show(found: dict[str, Any]) -> Shown:
     """Return the hashes of every loader's batches, and whether they are as the seeds say."""
-    first, *others = found["loaders"]
-    rows, wrong = [], []
+    first, rows, wrong = found["loaders"][0], [], []
     for loader in found["loaders"]:
         order = loader["loader"] == first["loader"]
         expected = (order, order and loader["augmentation"] == first["augmentation"])
@@ -123,25 +117,19 @@ def show(found: dict[str, Any]) -> Shown:
         f"({kinds}), a loader a line. Equal seeds are to give equal batches; another augmentation seed the same "
         "images in the same order, changed otherwise; another loader seed another order."
     )
-    outcome = f"Held to the first loader, {len(others) - len(wrong)} of {len(others)} others are as their seeds say"
-    if wrong:
-        outcome += f"; not {', '.join(wrong)}"
+    others, but = len(rows) - 1, f"; not {', '.join(wrong)}" if wrong else ""
+    outcome = f"Held to the first loader, {others - len(wrong)} of {others} others are as their seeds say{but}"
     agrees = NOT_COUNTED if found["analogue"] else f"This {'disagrees' if wrong else 'agrees'} with the paper."
     header = ("loader", "order", "images as seen", "as its seeds say", "sha256 of each batch as seen")
     return f"{outcome}. {agrees}", shows, (Table("Held to the first loader", header, tuple(rows)),)
 
 
 def draw(found: Mapping[str, Any], images: Mapping[str, Images], alt: str) -> Figure:
-    """Return the figure: a line per loader, its batches side by side, pixels as they are.
+    """Return the figure of what `make` returned: a line per loader, its batches side by side, pixels as they are.
 
-    Args:
-        found: what `make` returns; above each batch stands the beginning of its sha256.
-        images: uint8 [batches, b, channels, H, W] by the keys of the loaders.
-        alt: what it shows, in words.
-
-    Raises:
-        KeyError: a loader has no images.
+    Above each batch stands the beginning of its sha256. KeyError: a loader has no images.
     """
+    import numpy as np
     from matplotlib.figure import Figure as Drawing
 
     loaders = found["loaders"]
@@ -155,25 +143,16 @@ def draw(found: Mapping[str, Any], images: Mapping[str, Images], alt: str) -> Fi
         for i, loader in enumerate(loaders):
             top = total - _EDGE - i * (_NAME + down + _GAP)
             above = (top - _NAME + 3) / total
-            for j in range(batches):
+            for j, batch in enumerate(images[loader["key"]]):
                 left = _EDGE + j * (across + _BETWEEN)
-                place = (left / width, (top - _NAME - down) / total, across / width, down / total)
-                axes = figure.add_axes(place)
-                axes.imshow(_strip(images[loader["key"]][j], scale), interpolation="nearest", aspect="auto")
+                axes = figure.add_axes((left / width, (top - _NAME - down) / total, across / width, down / total))
+                pixels = batch.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)
+                strip = np.full((down, size, scale * wide + _GAP, 3), 255, dtype=np.uint8)  # white in between
+                strip[:, :, : scale * wide] = pixels.transpose(1, 0, 2, 3)  # one channel is grey: it fills all three
+                axes.imshow(strip.reshape(down, -1, 3)[:, :-_GAP], interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
                 end, sha = (left + across) / width, loader["sha256"][j][:12]
                 figure.text(end, above, sha, ha="right", va="bottom", fontsize=6.0, color=QUIET)
                 if j == 0:
                     figure.text(left / width, above, loader["label"], va="bottom")
         return Figure(found["key"], alt, render(figure, _DPI), shown="png")
-
-
-def _strip(batch: Images, scale: int) -> Images:
-    """Return a batch [b, channels, H, W] side by side as [H, across, 3], `scale` dots per pixel, white in between."""
-    import numpy as np
-
-    pixels = batch.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)
-    size, height, wide, _ = pixels.shape
-    strip = np.full((height, size, wide + _GAP, 3), 255, dtype=np.uint8)
-    strip[:, :, :wide] = pixels.transpose(1, 0, 2, 3)  # one channel is grey: it fills all three
-    return strip.reshape(height, -1, 3)[:, :-_GAP]

@@ -22,7 +22,7 @@ from lmc_repro.common.files import write_atomic
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.notebook.compare_runs import check_pair, last_pair
 from lmc_repro.notebook.runs import Run, one_thread
-from lmc_repro.report.pair_figure import curves_figure
+from lmc_repro.report.figures import curves_figure
 from lmc_repro.training.checkpoint import Checkpoint, encode
 from lmc_repro.training.evaluate import PathMetric
 

@@ -22,7 +22,7 @@ from lmc_repro.engine.local import LocalEngine
 from lmc_repro.pipeline.publish import figure_title, log_result, publish_trainings
 from lmc_repro.pipeline.train import members
 from lmc_repro.pipeline.workspace import Workspace
-from lmc_repro.report.pair_figure import DrawnTask, measure_and_draw
+from lmc_repro.report.figures import measure_and_draw
 from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
 from lmc_repro.results.write import run_record, write_results
 from lmc_repro.tracking import Tracker
@@ -130,13 +130,13 @@ def _measure(
     asked: deque[_Job] = deque()
     images: dict[tuple[str, str], Images] = {}  # of the cell that it was measured for; another may have the same pair
 
-    def tasks() -> Iterator[DrawnTask]:
+    def tasks() -> Iterator[tuple[PairTask, str | None]]:
         for job in jobs:
             task = task_of(job)
             result = load_pair(store, job.key, job.cell.config, statuses)
             if result is None:
                 asked.append(job)
-                yield DrawnTask(task, figure_title(job.cell, job.pair.name) if workspace.tracked else None)
+                yield task, figure_title(job.cell, job.pair.name) if workspace.tracked else None
             else:
                 known[job.key] = result
 

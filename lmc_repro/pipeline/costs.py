@@ -11,7 +11,7 @@ from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import default_jobs
 from lmc_repro.engine.stacks import Work, plan_stacks
 from lmc_repro.models.registry import network
-from lmc_repro.report.planned import GFLOPS, Planned
+from lmc_repro.report.contents import GFLOPS, Planned
 
 
 def planned_cells(plan: StudyPlan) -> tuple[Planned, ...]:

@@ -17,7 +17,7 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
 from lmc_repro.pipeline.runs import Member
 from lmc_repro.pipeline.workspace import Listener
-from lmc_repro.report.pair_figure import path_figure
+from lmc_repro.report.figures import path_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults

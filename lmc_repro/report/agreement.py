@@ -1,32 +1,44 @@
-"""Ours against the paper: counted by Eq. 1 over cells that are comparable, never boiled down to one percentage."""
+"""Ours against the paper: verdicts counted by Eq. 1, never boiled down to one percentage, and its ordered statements.
+
+Only cells that are comparable count. A statement has an effect, n, and a number of trainer seeds in favour.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
-from lmc_repro.report.table import Entry, StudyTable
-from lmc_repro.report.words import NO_VERDICT, NOT_RUN, ORDER, cells_text
+from lmc_repro.barriers.verdict import judge_barrier
+from lmc_repro.config.exhibit import Claim, Statement
+from lmc_repro.report.grid import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable, by_seed, cells_text, points
 from lmc_repro.results.schema import CellRecord, StudyResults
 
 PAPER_EPOCHS = 200  # paper, Section 2
 
 VERDICTS: tuple[Verdict, Verdict] = ("disconnected", "connected")
-OUTCOMES = (*VERDICTS, NO_VERDICT, NOT_RUN)
-OUTCOME_HEADINGS = ("ours disconnected", "ours connected", NO_VERDICT, NOT_RUN)
+JUDGED = (*VERDICTS, NO_VERDICT, NOT_RUN)
 
 NOT_COUNTED = "An analogue: it counts no agreement with the paper."
 NOTHING_COUNTED = "No cell has the paper's data set and epochs: no agreement is counted."
 OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
 
+OUTCOMES = ("holds", "does not hold", "seen here", "not seen here", "not decided", NO_VERDICT, NOT_RUN)
+"""What comes out of a statement, in the order of a sentence."""
+
+VALUES = {"barrier": ("B", "points"), "normalised": ("N", "%"), "gap": ("A", "%")}
+"""Symbol and unit of what a statement is about."""
+
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell that the paper prints a number for, with both verdicts of one split by Eq. 1; `ours` is one of OUTCOMES.
+    """A cell that the paper prints a number for, with both verdicts of one split by Eq. 1; `ours` is one of JUDGED.
 
     `unequal_ends`: our own verdict is that, so that Eq. 1 is high without a hill.
     """
@@ -63,27 +75,23 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
     Each set of runs counts once, and of a cell that was run in several ways, as with other widths, the one with most
     trainer seeds (the first of equals).
     """
-    found: list[Compared] = []
+    best: dict[tuple[str, str, str], Compared] = {}
     seen: set[frozenset[str]] = set()
     for table in tables:
-        if table.results.analogue:
-            continue
-        for entry in table.entries:
-            paper = entry.paper_verdict(split, table.results.threshold)
+        threshold = table.results.threshold
+        for entry in () if table.results.analogue else table.entries:
+            paper, ours, cell = entry.paper_verdict(split, threshold), NOT_RUN, entry.cell
             if paper is None:
                 continue
-            ours = NOT_RUN
-            if entry.cell is not None:
-                if not comparable(entry.cell, table.results) or entry.cell.fingerprints in seen:
+            if cell is not None:
+                if not comparable(cell, table.results) or cell.fingerprints in seen:
                     continue
-                seen.add(entry.cell.fingerprints)
-                ours = entry.by_barrier(split, table.results.threshold) or NO_VERDICT
-            found.append(Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends"))
-    best: dict[tuple[str, str, str], Compared] = {}
-    for one in found:
-        place = (one.table.results.study, one.entry.row.key, one.entry.column.key)
-        if place not in best or _weight(one.entry) > _weight(best[place].entry):
-            best[place] = one
+                seen.add(cell.fingerprints)
+                mean = entry.mean(split) if entry.verdict(split) else None
+                ours = NO_VERDICT if mean is None else judge_barrier(mean, threshold)
+            place = table.results.study, entry.row.key, entry.column.key
+            if place not in best or _weight(entry) > _weight(best[place].entry):
+                best[place] = Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends")
     return list(best.values())
 
 
@@ -92,9 +100,9 @@ def _weight(entry: Entry) -> tuple[bool, int]:
 
 
 def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:
-    """Return counts by the paper's verdict, then by ours (OUTCOMES)."""
+    """Return counts by the paper's verdict, then by ours (JUDGED)."""
     counts = Counter((cell.paper, cell.ours) for cell in cells)
-    return {paper: {ours: counts[paper, ours] for ours in OUTCOMES} for paper in VERDICTS}
+    return {paper: {ours: counts[paper, ours] for ours in JUDGED} for paper in VERDICTS}
 
 
 def unequal_ends(cells: Sequence[Compared]) -> str:
@@ -103,15 +111,9 @@ def unequal_ends(cells: Sequence[Compared]) -> str:
     return f"Unequal ends, disconnected by Eq. 1 alone: {names}." if names else ""
 
 
-def log_distance(ours: float, paper: float) -> float:
-    """Return |log10((ours + 0.1) / (paper + 0.1))|: how far apart two barriers (points) are; 1 is a factor of ten."""
-    return abs(math.log10((ours + 0.1) / (paper + 0.1)))
-
-
-def entry_distance(entry: Entry, split: SplitName) -> float | None:
-    """Return the log distance of an entry's mean barrier to the paper's, None where either is missing."""
-    mean = entry.cell.summary[split].mean if entry.cell else None
-    return None if mean is None or entry.paper is None else log_distance(mean, entry.paper[split])
+def log_distance(ours: float | None, paper: float) -> float | None:
+    """Return |log10((ours + 0.1) / (paper + 0.1))| of two barriers in points; 1 is a factor of ten."""
+    return None if ours is None else abs(math.log10((ours + 0.1) / (paper + 0.1)))
 
 
 def agrees(table: StudyTable) -> str:
@@ -141,14 +143,159 @@ def cell_agrees(entry: Entry, table: StudyTable) -> str:
         return "The paper prints no number for this cell: no agreement is counted."
     parts = []
     for split in ORDER:
-        found = [c for c in compared([table], split) if c.entry is entry]
-        parts.append(f"{split}: {_judged(found[0]) if found else OTHER}")
+        said = OTHER
+        for found in (one for one in compared([table], split) if one.entry is entry):
+            judged = "disagrees" if found.disagrees else "agrees"
+            judged = judged if found.ours in VERDICTS else "neither agreement nor disagreement"
+            ends = "; unequal ends" if found.unequal_ends and found.ours in VERDICTS else ""
+            said = f"paper {found.paper}, ours {found.ours} ({judged}{ends})"
+        parts.append(f"{split}: {said}")
     return f"Agreement with the paper, {'; '.join(parts)}."
 
 
-def _judged(found: Compared) -> str:
-    verdicts = f"paper {found.paper}, ours {found.ours}"
-    if found.ours not in VERDICTS:
-        return f"{verdicts} (neither agreement nor disagreement)"
-    ends = "; unequal ends" if found.unequal_ends else ""
-    return f"{verdicts} ({'disagrees' if found.disagrees else 'agrees'}{ends})"
+@dataclass(frozen=True)
+class Finding:
+    """One statement on one set of cells.
+
+    `cells` names them as this profile does; `effect` is in words, `difference` (greater only) in points or percent.
+    `in_favour` of `n` trainer seeds, cell by cell where the statement is about each. `counted`: all cells are the
+    paper's own data and length, so that it says something about the paper; `holds` is None where nothing can be said.
+    `unequal_ends`: it rests on cells of that verdict, which `effect` names.
+    """
+
+    study: str
+    text: str
+    cells: str
+    effect: str
+    difference: float | None
+    n: int
+    in_favour: int
+    holds: bool | None
+    counted: bool
+    missing: bool
+    unequal_ends: bool
+
+    @property
+    def outcome(self) -> str:
+        """What came out, in a word or two; only what is counted holds or does not hold."""
+        if self.holds is None:
+            return NOT_RUN if self.missing else "not decided" if self.unequal_ends else NO_VERDICT
+        if self.counted:
+            return "holds" if self.holds else "does not hold"
+        return "seen here" if self.holds else "not seen here"
+
+
+def findings(table: StudyTable, claim: Claim | None) -> tuple[Finding, ...]:
+    """Return a claim's statements, each for every row or column that it names and the profile has."""
+    statements = claim.statements if claim else ()
+    return tuple(_find(table, statement, *place) for statement in statements for place in _places(table, statement))
+
+
+def tally(found: Iterable[Finding]) -> str:
+    """Return how the statements came out: `5 hold, 1 not run`; empty where there are none."""
+    several = {"holds": "hold", "does not hold": "do not hold"}
+    counts = Counter(finding.outcome for finding in found)
+    said = ((counts[word], word) for word in OUTCOMES if counts[word])
+    return ", ".join(f"{count} {word if count == 1 else several.get(word, word)}" for count, word in said)
+
+
+def seed_values(cell: CellRecord, of: str) -> dict[int, float]:
+    """Return a value of a cell by trainer seed: points (barrier) or percent (normalised, gap), on test.
+
+    Dependent pairs of one seed are averaged; pairs whose ends are not trained have none.
+    """
+    return by_seed(
+        (pair.trainer_seed, _value(pair.barriers["test"], pair.barriers["train"], of)) for pair in cell.pairs
+    )
+
+
+def _value(test: Barriers | None, train: Barriers | None, of: str) -> float | None:
+    if test is None or train is None:
+        return None
+    if of == "barrier":
+        return test.barrier
+    if of == "normalised" or test.normalised is None:
+        return test.normalised
+    return None if train.normalised is None else abs(test.normalised - train.normalised)
+
+
+def _places(table: StudyTable, statement: Statement) -> Iterator[tuple[str, Sequence[Entry | None]]]:
+    """Yield cells by their labels under this profile, and the cells; None is one that the study does not have."""
+    if statement.connected == "every":
+        yield "every cell", [entry for entry in table.entries if not entry.left_out]
+        return
+    entries = {(entry.row.key, entry.column.key): entry for entry in table.entries}
+    axes = (table.rows, table.columns) if statement.columns else (table.columns, table.rows)
+    along, across = ({axis.key: axis.label for axis in axis} for axis in axes)
+    named = statement.greater or statement.increasing or statement.connected or ()
+    names = [along.get(key, key) for key in named]
+    sign = " > " if statement.greater else " < "
+    said = f"{VALUES[statement.of][0]}: {sign.join(names)}" if statement.connected is None else ", ".join(names)
+    for other in statement.columns or statement.rows or ():
+        places = [(key, other) if statement.columns else (other, key) for key in named]
+        lacking = [place for place in places if place not in entries or entries[place].cell is None]
+        if not any(part.covers(*place) for part in table.results.left_out for place in lacking):
+            yield f"{said}; {across.get(other, other)}", [entries.get(place) for place in places]
+
+
+def _find(table: StudyTable, statement: Statement, named: str, entries: Sequence[Entry | None]) -> Finding:
+    cells = [entry.cell for entry in entries if entry is not None and entry.cell is not None]
+    unequal = [cell for cell in cells if cell.summary["test"].verdict == "unequal ends"]
+    if statement.connected is not None:
+        holds, effect, difference, n, favour = _connected(table, cells, len(entries))
+    else:
+        values = [seed_values(cell, statement.of) for cell in cells]
+        # `greater` names the larger one first.
+        holds, effect, difference, n, favour = _ordered(
+            values[::-1] if statement.greater else values, VALUES[statement.of][1], bool(statement.greater)
+        )
+        if unequal:
+            holds = None  # its Eq. 1 is no hill: neither order says anything about connectivity
+    if unequal:
+        names = "; ".join(f"{cell.row_label}, {cell.column_label}" for cell in unequal)
+        effect = f"{effect}; unequal ends: {names}".removeprefix("; ")
+    missing, study = len(cells) < len(entries), table.results.study
+    holds = None if holds and missing else holds
+    counted = not table.results.analogue and all(comparable(cell, table.results) for cell in cells)
+    about = (study, statement.text, named, effect, difference)
+    return Finding(*about, n, favour, holds, counted, missing, bool(unequal))
+
+
+Found = tuple[bool | None, str, float | None, int, int]
+"""holds, effect, difference, n, seeds in favour."""
+
+
+def _ordered(values: Sequence[dict[int, float]], unit: str, two: bool) -> Found:
+    """Judge that the means grow from one cell to the next; cells without a value are passed over."""
+    there = [seeds for seeds in values if seeds]
+    if len(there) < 2:
+        return None, "", None, 0, 0
+    means = [statistics.fmean(seeds.values()) for seeds in there]
+    shared = sorted(set.intersection(*(set(seeds) for seeds in there)))
+    favour = sum(all(a[seed] < b[seed] for a, b in pairwise(there)) for seed in shared)
+    grows: bool | None = all(a < b for a, b in pairwise(means))
+    if grows and len(there) < len(values):
+        grows = None  # an end is not trained: what there is does not speak against it
+    if not two:
+        chain = "".join(f" {'<' if a < b else '>='} {points(b)}" for a, b in pairwise(means))
+        return grows, f"{points(means[0])}{chain} {unit}", None, len(shared), favour
+    effect = f"{means[1] - means[0]:+.2f} {unit}"
+    if len(shared) > 1:
+        apart = [there[1][seed] - there[0][seed] for seed in shared]
+        effect += f" ({min(apart):+.2f} to {max(apart):+.2f})"
+    return grows, effect, means[1] - means[0], len(shared), favour
+
+
+def _connected(table: StudyTable, cells: Sequence[CellRecord], wanted: int) -> Found:
+    """Judge that every cell is connected on test; n counts the trainer seeds of all of them."""
+    summaries = [cell.summary["test"] for cell in cells]
+    verdicts = [summary.verdict for summary in summaries]
+    values = [value for summary in summaries for value in summary.values]
+    means = [summary.mean for summary in summaries if summary.mean is not None]
+    if not means:
+        return None, "", None, 0, 0
+    holds = False if "disconnected" in verdicts else None if {None, "unequal ends"} & set(verdicts) else True
+    effect = f"{points(means[0])} points"
+    if wanted > 1:
+        effect = f"{verdicts.count('connected')} of {wanted} cells connected, largest {points(max(means))} points"
+    return holds, effect, None, len(values), sum(value < table.results.threshold for value in values)

@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lmc_repro.config.exhibit import Claim
+from lmc_repro.report.agreement import Finding, findings, tally
+from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, StudyTable, cells_text, study_table
 from lmc_repro.report.model import Section, Table
-from lmc_repro.report.planned import NotRun, Planned, cells_not_run
-from lmc_repro.report.statements import Finding, findings
-from lmc_repro.report.table import StudyTable, study_table
-from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PaperTable
+
+GFLOPS = 100.0
+"""Of the core that hours are predicted for (float32 products): a round number, so that pages do not depend on who
+prints them."""
+
+EXHIBITS = (
+    ("Table 1", "linear networks", "table1"),
+    ("Table 2", "optimizer and warm-up", "table2"),
+    ("Table 3", "parameter counts", "table3"),
+    ("Table 4", "test accuracies", "table4"),
+    ("Figure 1", "from linear networks to ReLU", "figure1"),
+    ("Figure 2", "locality, weight sharing, attention", "figure2"),
+    ("Figure 3", "harder tasks", "figure3"),
+    ("Figure 4", "batches of loaders", "figure4"),
+    ("Figure 5", "ADAM on MLPs", "figure5"),
+    ("Text", "logistic regression", "logistic"),
+    ("Appendix A", "control of the SGD noise (Figure 4)", "figure4"),
+    ("Appendix C", "ablations", "appendix_c"),
+    ("Appendix D", "a convolution as one linear layer", "tests/models/test_dense_equivalent.py"),
+    ("Appendix E", "data sets of growing difficulty (Figure 3)", "figure3"),
+)
+"""The paper's exhibit, its subject, and the study or exhibit of this project that remakes it (or a test)."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a study under a profile, and what it costs: FLOPs of its runs, hours of one core."""
+
+    row: str
+    column: str
+    label: str
+    paper: dict[str, float] | None
+    model: str
+    runs: int
+    flops: float
+    hours: float
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A cell that was not run, or (without costs) all of a study that cannot be planned."""
+
+    study: str
+    title: str
+    label: str
+    flops: float | None
+    hours: float | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -35,20 +83,53 @@ class Asked:
 
 @dataclass(frozen=True)
 class StudyPart:
-    """A study in the report; `table` is None where there are no results."""
+    """A study in the report, with what follows from its table; `table` is None where there are no results."""
 
     study: str
-    title: str
     table: StudyTable | None
-    claim: Claim | None
-    findings: tuple[Finding, ...]
-    plot: ValuePlot | None
-    not_run: tuple[NotRun, ...]
+    asked: Asked
+
+    @property
+    def title(self) -> str:
+        """The title of its results, or of params.yaml."""
+        return self.table.results.title if self.table else self.asked.title
 
     @property
     def section_key(self) -> str:
         """The name of its section in links."""
         return f"study-{self.study}"
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """The paper's statements, held to its cells."""
+        return findings(self.table, self.asked.claim) if self.table else ()
+
+    @property
+    def outcome(self) -> str:
+        """What came out, in one sentence: verdicts on test, then statements."""
+        if self.table is None:
+            return f"{NOT_RUN.capitalize()}: no results."
+        cells, judged = cells_judged(self.table)
+        data = ", ".join(dataset.name for dataset in self.table.results.datasets)
+        statements = f"; statements: {tally(self.findings)}" if self.findings else ""
+        return f"{cells}{f' on {data}' if data else ''}: {judged}{statements}."
+
+    @property
+    def not_run(self) -> list[NotRun]:
+        """The planned cells that the results lack, and why."""
+        table, asked = self.table, self.asked
+        if table is not None and (asked.unplanned or asked.profile != table.results.profile):
+            return []  # results of another profile than the plan's say nothing about what is missing
+        if asked.unplanned is not None:
+            return [NotRun(self.study, asked.title, "every cell", None, None, asked.unplanned)]
+        done = {(cell.row, cell.column) for cell in table.results.cells} if table else set()
+        reasons = table.results.not_run if table else {}
+        other = "not chosen" if table else f"no results; `lmc run {self.study}`"
+        return [
+            NotRun(self.study, asked.title, c.label, c.flops, c.hours, reasons.get(f"{c.row}--{c.column}", other))
+            for c in asked.planned
+            if (c.row, c.column) not in done
+        ]
 
 
 Shown = tuple[str, str, tuple[Table, ...]]
@@ -88,24 +169,58 @@ class Report:
 
 def read_report(results: Path, studies: Mapping[str, Asked], exhibits: Sequence[Exhibit] = ()) -> Report:
     """Return the report of results/<study>/; LmcError on damaged files. A study without results is not run."""
-    return Report(tuple(_part(results / study, study, asked) for study, asked in studies.items()), tuple(exhibits))
+    parts = []
+    for study, asked in studies.items():
+        there = has_results(results / study)
+        parts.append(StudyPart(study, study_table(read_study(results / study), asked.paper) if there else None, asked))
+    return Report(tuple(parts), tuple(exhibits))
 
 
-def _part(folder: Path, study: str, asked: Asked) -> StudyPart:
-    table = study_table(read_study(folder), asked.paper) if has_results(folder) else None
-    return part_of(study, table, asked)
+@dataclass(frozen=True)
+class Line:
+    """A line of the overview; `key` is a study or an exhibit of the report, None where it has neither."""
+
+    exhibit: str
+    subject: str
+    key: str | None
+    place: str
+    outcome: str
 
 
-def part_of(study: str, table: StudyTable | None, asked: Asked) -> StudyPart:
-    """Return a study's part of the report, with what follows from its table."""
-    # Results of another profile than the plan's say nothing about what is missing.
-    fits = table is None or asked.profile == table.results.profile
-    return StudyPart(
-        study=study,
-        title=table.results.title if table else asked.title,
-        table=table,
-        claim=asked.claim,
-        findings=tuple(findings(table, asked.claim)) if table else (),
-        plot=value_plot(table) if table else None,
-        not_run=tuple(cells_not_run(study, asked.title, asked.planned, table, asked.unplanned)) if fits else (),
-    )
+def overview(report: Report) -> list[Line]:
+    """Return the paper's exhibits in its order, then what is ours alone."""
+    made = {part.study: (part.title, part.outcome) for part in report.parts}
+    made |= {exhibit.key: (exhibit.section.title, exhibit.outcome) for exhibit in report.exhibits}
+    lines: list[Line] = []
+    named: dict[str, str] = {}
+    for exhibit, subject, key in EXHIBITS:
+        said = f"{NOT_RUN.capitalize()}: not in this report."
+        if key in made:
+            said = f"See {named[key]}." if key in named else made[key][1]
+        elif key.startswith("tests/"):
+            said = "A test: its weights as one linear layer give equal values and gradients."
+        lines.append(Line(exhibit, subject, key if key in made else None, key, said))
+        named.setdefault(key, exhibit)
+    return lines + [Line("Ours", title, key, key, said) for key, (title, said) in made.items() if key not in named]
+
+
+def cells_judged(table: StudyTable) -> tuple[str, str]:
+    """Return the number of a grid's cells, and how they are judged on test: `2 connected, 1 not run (1 left out)`."""
+    counts = Counter(entry.outcome for entry in table.entries)
+    left = f" ({counts[LEFT_OUT]} {LEFT_OUT})" if counts[LEFT_OUT] else ""
+    words = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)
+    judged = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    return cells_text(sum(counts[word] for word in words)), judged + left
+
+
+def costs(flops: float | None, hours: float | None) -> tuple[str, str]:
+    """Return FLOPs and hours of one core as text, hours with one decimal below 10."""
+    hour = NONE if hours is None else f"{hours:.1f}" if hours < 10 else f"{hours:.0f}"
+    return NONE if flops is None else f"{flops:.1e}", hour
+
+
+def total(cells: Iterable[NotRun]) -> str:
+    """Return what all of them cost, in words; runs that cells share are counted in each."""
+    known = [(cell.flops, cell.hours) for cell in cells if cell.flops is not None and cell.hours is not None]
+    flops, hours = costs(sum(flops for flops, _ in known), sum(hours for _, hours in known))
+    return f"{cells_text(len(known))}, {flops} FLOPs, about {hours} hours of one core ({GFLOPS:g} GFLOP/s)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Medium = Literal["html", "markdown", "terminal"]
@@ -57,8 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: bytes by kind (png, svg), one of which (`shown`) a page holds; `name` is its file's, `alt` what it
-    shows in words."""
+    """A drawing as bytes by kind (png, svg), of which a page holds `shown`. `name`: its file's; `alt`: it in words."""
 
     name: str
     alt: str
@@ -74,22 +73,17 @@ class Section:
     blocks: tuple[Block, ...]
     key: str = ""
     folded: bool = False
-    media: tuple[Medium, ...] = field(default=EVERYWHERE)
+    media: tuple[Medium, ...] = EVERYWHERE
 
-    def shown(self, medium: Medium) -> Iterator[Block]:
-        """Yield the blocks that a medium shows."""
-        for block in self.blocks:
-            if not isinstance(block, Section) or medium in block.media:
-                yield block
+    def shown(self, medium: Medium) -> list[Block]:
+        """Return the blocks that a medium shows."""
+        return [block for block in self.blocks if not isinstance(block, Section) or medium in block.media]
 
     def walk(self, medium: Medium) -> Iterator[Block]:
         """Yield the section and all that it holds in a medium."""
         yield self
         for block in self.shown(medium):
-            if isinstance(block, Section):
-                yield from block.walk(medium)
-            else:
-                yield block
+            yield from block.walk(medium) if isinstance(block, Section) else (block,)
 
     def keys(self, medium: Medium) -> set[str]:
         """Return the keys that links can lead to."""

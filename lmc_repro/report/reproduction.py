@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmc_repro.barriers.curve import SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim
-from lmc_repro.report.agreement import Compared, comparable, compared
-from lmc_repro.report.cells import compared_table
-from lmc_repro.report.document import provenance_section, statements_show, statements_table, two_by_two_blocks
-from lmc_repro.report.model import Block, Cell, Items, Paragraph, Table
-from lmc_repro.report.model import Section as Document
-from lmc_repro.report.planned import Planned, costs
-from lmc_repro.report.statements import findings
-from lmc_repro.report.table import StudyTable, study_table, untrained
+from lmc_repro.report.agreement import comparable, compared, findings
+from lmc_repro.report.contents import Planned, costs
+from lmc_repro.report.document import provenance_section, statement_blocks, summary_table, two_by_two_blocks
+from lmc_repro.report.grid import (
+    FLAGS,
+    NO_VERDICT,
+    NONE,
+    NOT_RUN,
+    ORDER,
+    StudyTable,
+    heading,
+    paper_numbers,
+    points,
+    study_table,
+    untrained,
+)
+from lmc_repro.report.model import Block, Cell, Items, Paragraph, Section, Table
 from lmc_repro.report.text import markdown
-from lmc_repro.report.words import FLAGS, NO_VERDICT, NONE, NOT_RUN, ORDER, heading, paper_numbers, points
 from lmc_repro.results.read import has_results, read_study
-from lmc_repro.results.schema import StudyResults
 
 MACHINE = "machine.txt"
 NOTES = "notes.md"
@@ -28,24 +34,22 @@ NOTES = "notes.md"
 
 @dataclass(frozen=True)
 class Part:
-    """Stored results of some cells of a study, made at one time on one machine; `notes` is Markdown."""
+    """Stored results of some cells of a study, made at one time on one machine; `notes` is Markdown.
+
+    `table` has the paper's numbers that the cells carry.
+    """
 
     name: str
-    results: StudyResults
+    table: StudyTable
     machine: str
     notes: str
 
-    @property
-    def table(self) -> StudyTable:
-        """Its cells, with the paper's numbers that they carry."""
-        return study_table(self.results)
-
 
 @dataclass(frozen=True)
-class Section:
+class Study:
     """One study: all cells that there are, and the parts that were run."""
 
-    study: str
+    key: str
     title: str
     question: str
     planned: tuple[Planned, ...]
@@ -54,14 +58,10 @@ class Section:
     claim: Claim | None = None
 
     @property
-    def done(self) -> set[tuple[str, str]]:
-        """The (row, column) of every cell that some part holds."""
-        return {(cell.row, cell.column) for part in self.parts for cell in part.results.cells}
-
-    @property
     def left(self) -> list[Planned]:
         """The cells that no part holds."""
-        return [cell for cell in self.planned if (cell.row, cell.column) not in self.done]
+        done = {(cell.row, cell.column) for part in self.parts for cell in part.table.results.cells}
+        return [cell for cell in self.planned if (cell.row, cell.column) not in done]
 
 
 def read_parts(folder: Path) -> tuple[Part, ...]:
@@ -75,7 +75,7 @@ def read_parts(folder: Path) -> tuple[Part, ...]:
             )
         if not (machine := read_text(place / MACHINE)):
             raise LmcError(f"{place / MACHINE}: missing or empty; write the machine there in words, with its device")
-        parts.append(Part(place.name, results, machine, read_text(place / NOTES)))
+        parts.append(Part(place.name, study_table(results), machine, read_text(place / NOTES)))
     return tuple(parts)
 
 
@@ -84,17 +84,18 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
-def reproduction_page(sections: Sequence[Section], notes: str = "") -> str:
+def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
     """Return docs/reproduction.md in Markdown; `notes` comes before the studies."""
-    tables = [part.table for section in sections for part in section.parts]
+    tables = [part.table for study in studies for part in study.parts]
+    apart = tuple(_disagreements(tables))
     blocks: list[Block] = [
         Paragraph(
             "Every cell of every study under profile paper: what was run, with n, spread and machine, beside the "
             "paper's number where it prints one; what was not run, with its cost. Hours are predicted, of one core."
         ),
-        _overview(sections),
-        Document("Disagreements", (_disagreements(tables),)),
-        Document(
+        _overview(studies),
+        Section("Disagreements", (Items(apart) if apart else Paragraph("None among the cells that were run."),)),
+        Section(
             "Agreement",
             (
                 Paragraph(
@@ -104,69 +105,57 @@ def reproduction_page(sections: Sequence[Section], notes: str = "") -> str:
                 *(block for split in ORDER for block in two_by_two_blocks(compared(tables, split), split)),
             ),
         ),
-        *([Document("Notes", (Paragraph(notes),))] if notes else []),
-        Document("Flags", (Items(tuple(FLAGS.values())),)),
-        *map(_section, sections),
+        *([Section("Notes", (Paragraph(notes),))] if notes else []),
+        Section("Flags", (Items(tuple(FLAGS.values())),)),
+        *map(_section, studies),
         provenance_section([table.results for table in tables]),
     ]
-    return markdown(Document("Ours against the paper", tuple(blocks)))
+    return markdown(Section("Ours against the paper", tuple(blocks)))
 
 
-def _overview(sections: Sequence[Section]) -> Table:
+def _overview(studies: Sequence[Study]) -> Table:
     rows = []
-    for section in sections:
-        left, count = section.left, len(section.planned)
+    for study in studies:
+        left, count = study.left, len(study.planned)
         hours = f"{sum(cell.hours for cell in left):.0f}" if left else NONE
-        run = count - len(left)
-        link = Cell((section.title,), link=f"#{section.study}")
-        rows.append((link, str(count), str(run or NOT_RUN), str(len(left) or NONE), hours))
+        link = Cell((study.title,), link=f"#{study.key}")
+        rows.append((link, str(count), str(count - len(left) or NOT_RUN), str(len(left) or NONE), hours))
     return Table("Studies", ("study", "cells", "run", "not run", "hours of one core for these"), tuple(rows))
 
 
-def _disagreements(tables: Sequence[StudyTable]) -> Block:
-    lines = []
+def _disagreements(tables: Sequence[StudyTable]) -> Iterator[tuple[str, str]]:
     for split in ORDER:
         for found in compared(tables, split):
-            if found.disagrees:
+            if found.disagrees and found.entry.cell and found.entry.paper:
                 ends = " by Eq. 1: unequal ends" if found.unequal_ends else ""
-                verdicts = f"paper {found.paper}, ours {found.ours}{ends}"
-                lines.append((f"{found.name}, {split}", f"{verdicts} ({_numbers(found, split)})"))
+                ours, paper = found.entry.cell.summary[split], points(found.entry.paper[split])
+                numbers = f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
+                yield f"{found.name}, {split}", f"paper {found.paper}, ours {found.ours}{ends} ({numbers})"
     for table in tables:
         for entry in table.entries:
             if entry.cell is None or entry.paper is None:
                 continue
             if not comparable(entry.cell, table.results):
-                lines.append((entry.label, "not counted, other data or epochs than the paper's"))
+                yield entry.label, "not counted, other data or epochs than the paper's"
             elif None in (entry.verdict("test"), entry.verdict("train")):
                 why = "nothing to lose" if entry.n else untrained(entry.cell)
-                lines.append((entry.label, f"{NO_VERDICT} ({why}), neither agreement nor disagreement"))
-    return Items(tuple(lines)) if lines else Paragraph("None among the cells that were run.")
+                yield entry.label, f"{NO_VERDICT} ({why}), neither agreement nor disagreement"
 
 
-def _numbers(found: Compared, split: SplitName) -> str:
-    assert found.entry.cell is not None and found.entry.paper is not None
-    ours = found.entry.cell.summary[split]
-    paper = points(found.entry.paper[split])
-    return f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
-
-
-def _section(section: Section) -> Document:
-    blocks: list[Block] = [Paragraph(text) for text in (section.question, section.notes) if text]
-    for part in section.parts:
-        shown = _part(part)
-        blocks += [Document(f"Part {part.name}", tuple(shown))] if len(section.parts) > 1 else shown
-        if (found := [f for f in findings(part.table, section.claim) if f.outcome != NOT_RUN]) and section.claim:
-            blocks += [Paragraph(statements_show(section.claim, found)), statements_table(found)]
-    if section.left:
-        rows = tuple(
-            (c.label, c.model, paper_numbers(c.paper), str(c.runs), *costs(c.flops, c.hours)) for c in section.left
+def _section(study: Study) -> Section:
+    blocks: list[Block] = [Paragraph(text) for text in (study.question, study.notes) if text]
+    for part in study.parts:
+        made = Items((*heading(part.table.results), ("machine", part.machine)))
+        shown: tuple[Block, ...] = (
+            *([Paragraph(part.notes)] if part.notes else []),
+            summary_table(part.table, compare=True),
+            Section("Made with", (made,), folded=True),
         )
+        blocks += [Section(f"Part {part.name}", shown)] if len(study.parts) > 1 else shown
+        if (found := [f for f in findings(part.table, study.claim) if f.outcome != NOT_RUN]) and study.claim:
+            blocks += statement_blocks(study.claim, found)
+    if left := study.left:
+        rows = tuple((c.label, c.model, paper_numbers(c.paper), str(c.runs), *costs(c.flops, c.hours)) for c in left)
         header = ("not run", "network", "paper", "runs", "FLOPs", "hours of one core")
         blocks.append(Table("Cells that were not run", header, rows))
-    return Document(section.title, tuple(blocks), section.study)
-
-
-def _part(part: Part) -> list[Block]:
-    made = Items((*heading(part.results), ("machine", part.machine)))
-    notes = [Paragraph(part.notes)] if part.notes else []
-    return [*notes, compared_table(part.table), Document("Made with", (made,), folded=True)]
+    return Section(study.title, tuple(blocks), study.key)

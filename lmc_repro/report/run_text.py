@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lmc_repro.barriers.curve import SPLITS
-from lmc_repro.report.unicode_curve import plot, spark
-from lmc_repro.report.words import letter
+from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.results import CellSummary
+from lmc_repro.report.grid import NO_VERDICT, ORDER, letter, points
+from lmc_repro.report.path_text import number, path_plots, spark, split_table
 from lmc_repro.results.read import has_results, read_study
-from lmc_repro.results.schema import StudyResults
+from lmc_repro.results.schema import CellRecord, StudyResults
 from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values
+
+T = TypeVar("T")
 
 SHOWN = 3
 """Runs that do not belong, and are named, per reason."""
 
-ROWS = {
-    "barrier (Eq. 1)": "",
-    "floor": "_floor",
-    "line": "_line",
-    "middle": "_mid_signed",
-    "at alpha": "_argmax_alpha",
-    "error of theta_0": "_error_0",
-    "error of theta_1": "_error_1",
-    "normalised, %": "_norm_pct",
-}
+PAIR_ROWS = {
+    "barrier (Eq. 1)": "", "floor": "_floor", "line": "_line", "middle": "_mid_signed", "at alpha": "_argmax_alpha",
+    "error of theta_0": "_error_0", "error of theta_1": "_error_1", "normalised, %": "_norm_pct",
+}  # fmt: skip
 """What a pair's table says, and the end of the metric's name."""
 
 CELL_ROWS = {
@@ -40,34 +37,30 @@ def cells_of_results(places: Sequence[Path], profile: str) -> tuple[str, list[Li
     for folder in filter(has_results, places):
         results = read_study(folder)
         if results.profile == profile:
-            return str(folder), _cells_of(results)
+            return str(folder), [_listed(results, cell) for cell in results.cells]
     return "", []
 
 
-def _cells_of(results: StudyResults) -> list[ListedCell]:
-    cells = []
-    for cell in results.cells:
-        curves = {
-            split: [
-                [100.0 * error for error in results.curves[cell.key, pair.pair, pair.epoch, split].errors]
-                for pair in cell.pairs
-            ]
-            for split in SPLITS
-        }
-        listed = ListedCell(
-            cell=cell.key,
-            run_id=None,
-            status="FINISHED",
-            n=len(cell.summary["test"].values),
-            mean={split: cell.summary[split].mean for split in SPLITS},
-            line={split: cell.summary[split].line_mean for split in SPLITS},
-            verdict={split: cell.summary[split].verdict for split in SPLITS},
-            flags={split: list(cell.summary[split].flags) for split in SPLITS},
-            paper={split: (cell.paper or {}).get(split) for split in SPLITS},
-            curve={split: mean_curve(curves[split]) for split in SPLITS},
-        )
-        cells.append(listed)
-    return cells
+def _listed(results: StudyResults, cell: CellRecord) -> ListedCell:
+    def of(read: Callable[[CellSummary], T]) -> dict[SplitName, T]:
+        return {split: read(cell.summary[split]) for split in SPLITS}
+
+    def curve(split: SplitName) -> list[float]:
+        curves = (results.curves[cell.key, pair.pair, pair.epoch, split] for pair in cell.pairs)
+        return mean_curve([[100.0 * error for error in curve.errors] for curve in curves])
+
+    return ListedCell(
+        cell=cell.key,
+        run_id=None,
+        status="FINISHED",
+        n=len(cell.summary["test"].values),
+        mean=of(lambda summary: summary.mean),
+        line=of(lambda summary: summary.line_mean),
+        verdict=of(lambda summary: summary.verdict),
+        flags=of(lambda summary: list(summary.flags)),
+        paper={split: (cell.paper or {}).get(split) for split in SPLITS},
+        curve={split: curve(split) for split in SPLITS},
+    )
 
 
 def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], told: Mapping[str, str]) -> Iterator[str]:
@@ -77,16 +70,16 @@ def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], to
     """
     width = max([len(cell.cell) for cell in cells] + [4])
     high = max((error for cell in cells for error in cell.curve["test"]), default=0.0)
-    points = max([len(cell.curve["test"]) for cell in cells] + [5])
+    wide = max([len(cell.curve["test"]) for cell in cells] + [5])
     barriers = " ".join(f"{name:>6}" for name in ("test", "line", "train", "line"))
-    head = f"{'cell':{width}}  {barriers}  n  {'verdict':12} {'flags':6} {'path':{points}}"
+    head = f"{'cell':{width}}  {barriers}  n  {'verdict':12} {'flags':6} {'path':{wide}}"
     yield head + ("  run" if any(cell.run_id for cell in cells) else "")
     for cell in cells:
-        both = (values[split] for split in reversed(SPLITS) for values in (cell.mean, cell.line))
-        means = " ".join(f"{'-' if value is None else f'{value:.2f}':>6}" for value in both)
+        means = " ".join(f"{points(found[split]):>6}" for split in ORDER for found in (cell.mean, cell.line))
         flags = " ".join(dict.fromkeys(letter(flag) for split in SPLITS for flag in cell.flags[split]))
+        verdict = cell.verdict["test"] or (NO_VERDICT if cell.status == "FINISHED" else "not compared")
         drawn = spark(cell.curve["test"], 0.0, high)
-        line = f"{cell.cell:{width}}  {means}  {cell.n}  {_verdict(cell):12} {flags:6} {drawn:{points}}"
+        line = f"{cell.cell:{width}}  {means}  {cell.n}  {verdict:12} {flags:6} {drawn:{wide}}"
         yield line + (f"  {cell.run_id}" if cell.run_id else "")
     yield (
         "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
@@ -99,11 +92,7 @@ def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], to
         yield f"not shown, {why}: {', '.join(some[:SHOWN])}{more}"
 
 
-def _verdict(cell: ListedCell) -> str:
-    return cell.verdict["test"] or ("no verdict" if cell.status == "FINISHED" else "not compared")
-
-
-def run_lines(view: dict[str, Any]) -> Iterator[str]:
+def run_lines(view: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a run's view; errors and barriers in points, losses in nats."""
     place = f", study {view['study']}, profile {view['profile']}, cell {view['cell']}" if view["study"] else ""
     yield f"{view['kind']} {view['name']}: {view['status']}{place}"
@@ -124,105 +113,71 @@ def run_lines(view: dict[str, Any]) -> Iterator[str]:
     yield from lines(view)
 
 
-def _training(view: dict[str, Any]) -> Iterator[str]:
-    curves = {name: dict(points) for name, points in view["curves"].items()}
-    marks = sorted(curves.get("test/error", curves.get("train/error", {})))
+def _training(view: Mapping[str, Any]) -> Iterator[str]:
+    curves = {name: dict(curve) for name, curve in view["curves"].items()}
     columns = [name for name in ("train/error", "train/loss", "test/error", "test/loss") if name in curves]
-    if not marks:
+    epochs = sorted(curves.get("test/error", curves.get("train/error", {})))
+    if not epochs:
         yield "no marks yet"
         return
     yield "epoch".rjust(6) + "".join(name.rjust(13) for name in columns)
-    for mark in marks:
-        yield f"{mark:6d}" + "".join(number(curves[name].get(mark)).rjust(13) for name in columns)
+    for epoch in epochs:
+        yield f"{epoch:6d}" + "".join(number(curves[name].get(epoch)).rjust(13) for name in columns)
     for split in SPLITS:
         if errors := values(view["curves"].get(f"{split}/error", [])):
             yield f"{split:5} error at the marks, 0 to {max(errors):.2f}: {spark(errors, 0.0, max(errors))}"
-    for pair in view.get("pairs", []):
-        yield f"pair {pair['name']}: {_barriers(pair)}, run {pair['run_id']}"
+    yield from map(_pair_line, view.get("pairs", []))
 
 
-def _pair(view: dict[str, Any]) -> Iterator[str]:
+def _pair(view: Mapping[str, Any]) -> Iterator[str]:
     for i, end in enumerate(view["ends"]):
         yield f"theta_{i}: {end['name']}, {end['status']}, run {end['run_id']}"
-    numbers = view["numbers"]
-    if "barrier/test" in numbers:
-        table = {
-            title: {split: numbers.get(f"barrier/{split}{end}") for split in SPLITS} for title, end in ROWS.items()
-        }
-        yield from split_table(table)
+    if "barrier/test" in view["numbers"]:
+        yield from split_table(_rows(view, PAIR_ROWS))
     else:
         yield "no barrier: an end diverged or collapsed"
-    paths = {split: values(view["curves"].get(f"path/{split}_error", [])) for split in SPLITS}
-    yield from path_plots(paths)
-    for name, points in view["curves"].items():
+    curves = {name: values(curve) for name, curve in view["curves"].items()}
+    yield from path_plots({split: curves.get(f"path/{split}_error", []) for split in SPLITS})
+    for name, means in curves.items():
         if name.startswith("path/") and not name.endswith(("_error", "_loss")):
-            means = values(points)
             told = f"{number(min(means))} to {number(max(means))}: {spark(means, min(means), max(means))}"
             yield f"{name.removeprefix('path/')} on the path, {told}"
     for split in SPLITS:
-        if late := view["curves"].get(f"barrier_over_training/{split}"):
-            highest = max(max(values(late)), 0.0)
-            drawn = spark(values(late), 0.0, highest)
+        if late := view["curves"].get(name := f"barrier_over_training/{split}"):
+            highest = max(*curves[name], 0.0)
+            drawn = spark(curves[name], 0.0, highest)
             yield f"{split:5} barrier at epochs {late[0][0]} to {late[-1][0]}, 0 to {highest:.2f}: {drawn}"
 
 
-def _cell(view: dict[str, Any]) -> Iterator[str]:
-    numbers, tags = view["numbers"], view["tags"]
-    table = {title: {s: numbers.get(f"barrier/{s}{end}") for s in SPLITS} for title, end in CELL_ROWS.items()}
-    table["the paper's"] = {split: numbers.get(f"paper/{split}") for split in SPLITS}
+def _cell(view: Mapping[str, Any]) -> Iterator[str]:
+    table = _rows(view, CELL_ROWS) | {"the paper's": {split: view["numbers"].get(f"paper/{split}") for split in SPLITS}}
     yield from split_table({title: row for title, row in table.items() if any(v is not None for v in row.values())})
     for split in SPLITS:
-        verdict = tags.get(f"lmc.verdict.{split}", "not compared yet")
-        flags = tags.get(f"lmc.flags.{split}", "none")
+        verdict = view["tags"].get(f"lmc.verdict.{split}", "not compared yet")
+        flags = view["tags"].get(f"lmc.flags.{split}", "none")
         yield f"{split}: {verdict}" + (f" ({flags})" if flags != "none" else "")
     high = max((error for pair in view["pairs"] for error in pair["test_error"]), default=0.0)
     for pair in view["pairs"]:
-        drawn = spark(pair["test_error"], 0.0, high)
-        yield f"pair {pair['name']}: {_barriers(pair)}, run {pair['run_id']}  {drawn}"
+        yield f"{_pair_line(pair)}  {spark(pair['test_error'], 0.0, high)}"
     if view["pairs"]:
         yield f"curves: test error on the path, 0 to {high:.2f} points"
     for end in view["trainings"]:
         yield f"training {end['name']}: {end['status']}, test error {number(end['test_error'])}, run {end['run_id']}"
 
 
-def _numbers(view: dict[str, Any]) -> Iterator[str]:
+def _numbers(view: Mapping[str, Any]) -> Iterator[str]:
     for name, value in view["numbers"].items():
         yield f"{name}: {value:g}"
 
 
-def _barriers(pair: dict[str, Any]) -> str:
+def _rows(view: Mapping[str, Any], ends: Mapping[str, str]) -> dict[str, dict[SplitName, float | None]]:
+    return {title: {s: view["numbers"].get(f"barrier/{s}{end}") for s in SPLITS} for title, end in ends.items()}
+
+
+def _pair_line(pair: Mapping[str, Any]) -> str:
     if pair["test_barrier"] is None:
-        return f"no barrier ({' and '.join(str(status) for status in pair['ends'])})"
-    return ", ".join(
-        f"{split} barrier {number(pair[f'{split}_barrier'])} (line {number(pair[f'{split}_line'])})"
-        for split in reversed(SPLITS)
-    )
-
-
-def split_table(
-    rows: dict[str, dict[Any, float | None]], splits: Sequence[str] = tuple(reversed(SPLITS))
-) -> Iterator[str]:
-    """Yield a table with a column for each split."""
-    width = max(len(title) for title in rows)
-    yield " " * width + "".join(split.rjust(9) for split in splits)
-    for title, row in rows.items():
-        yield title.ljust(width) + "".join(number(row.get(split)).rjust(9) for split in splits)
-
-
-def path_plots(paths: dict[Any, list[float]]) -> Iterator[str]:
-    """Yield a plot of each split's errors (points) along the path, on one scale from 0."""
-    high = max((error for errors in paths.values() for error in errors), default=0.0)
-    for split in reversed(SPLITS):
-        if errors := paths.get(split):
-            drawn = plot(errors, 0.0, high)
-            for i, line in enumerate(drawn):
-                label = f"{high:.2f}" if i == 0 else "0" if i == len(drawn) - 1 else ""
-                yield f"{label:>6} |{line}|"
-            yield f"{'':6}  {split} error in points, alpha 0 to 1, {len(errors)} points"
-
-
-def number(value: float | None) -> str:
-    """Return a number with two decimals, small losses with more digits."""
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.4f}"
+        said = f"no barrier ({' and '.join(str(status) for status in pair['ends'])})"
+    else:
+        found = ((split, number(pair[f"{split}_barrier"]), number(pair[f"{split}_line"])) for split in ORDER)
+        said = ", ".join(f"{split} barrier {barrier} (line {line})" for split, barrier, line in found)
+    return f"pair {pair['name']}: {said}, run {pair['run_id']}"

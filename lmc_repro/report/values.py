@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
 
-from lmc_repro.barriers.barrier import mean_barrier, normalised
+from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.barriers.status import endpoint_status
-from lmc_repro.report.table import Entry, StudyTable
+from lmc_repro.barriers.pair import judge_mark
+from lmc_repro.report.grid import ORDER, StudyTable, by_seed
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 
 Y_LABELS = {"barrier": "barrier, points", "normalised": "normalised barrier, %"}
@@ -32,151 +32,104 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A line: cells from left to right; only those that were run."""
+    """A line of one split in a panel: cells from left to right; only those that were run."""
 
+    split: SplitName
+    panel: str
     label: str
     points: tuple[Point, ...]
 
     @property
     def parts(self) -> list[list[Point]]:
         """The parts of the line between points without a verdict, which are never connected."""
-        parts: list[list[Point]] = [[]]
-        for point in self.points:
-            if point.seeds:
-                parts[-1].append(point)
-            else:
-                parts.append([])
-        return [part for part in parts if part]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture: `title` is what its lines share."""
-
-    title: str
-    series: tuple[Series, ...]
+        return [list(part) for there, part in groupby(self.points, key=lambda point: bool(point.seeds)) if there]
 
 
 @dataclass(frozen=True)
 class ValuePlot:
-    """A plot of panels of both splits, groups of lines across. `ticks` are (x, label); `highest` the largest value."""
+    """A plot of both splits, test first, panel by panel. `ticks` are (x, label); `highest` is the largest value."""
 
     value: str
     x_label: str
     ticks: tuple[tuple[float, str], ...]
-    panels: dict[SplitName, tuple[Panel, ...]]
+    series: tuple[Series, ...]
     highest: float
     threshold: float | None
     over_training: bool
 
 
-Line = tuple[str, Callable[[SplitName], tuple[Point, ...]]]
-Ticks = tuple[tuple[float, str], ...]
+Line = tuple[str, str, list[tuple[float, str, CellRecord, float | None]]]
+"""The panel of a line, its label, and of each point x, name, cell and the epoch that it shows (None: the last one)."""
 
 
 def value_plot(table: StudyTable) -> ValuePlot | None:
     """Return what the study asks for, or None where it asks for nothing or has no value to show."""
-    show = table.results.show
+    results, show = table.results, table.results.show
     if show is None:
         return None
     over_training = show.x == "epochs"
-    groups, lines, ticks = (
-        _over_training(table, show.value) if over_training else _along(table, show.x == "rows", show.value)
-    )
-    panels: dict[SplitName, tuple[Panel, ...]] = {}
-    for split in reversed(SPLITS):
-        found: dict[str, list[Series]] = {}
-        for group, (name, points) in zip(groups, lines, strict=True):
-            found.setdefault(group, []).append(Series(name, points(split)))
-        panels[split] = tuple(Panel(group, tuple(series)) for group, series in found.items())
-    drawn = [point for part in panels.values() for panel in part for line in panel.series for point in line.points]
-    highest = max((value for point in drawn for value in point.seeds), default=None)
+    lines, ticks = _over_training(table) if over_training else _along(table, show.x == "rows")
+    panels = list(dict.fromkeys(panel for panel, _, _ in lines))
+    series = []
+    for split in ORDER:
+        for panel, label, places in sorted(lines, key=lambda line: panels.index(line[0])):
+            points = []
+            for x, name, cell, epoch in places:
+                measured = [
+                    (pair.trainer_seed, _barriers(results, cell, pair, epoch).get(split)) for pair in cell.pairs
+                ]
+                seeds = by_seed((seed, getattr(barriers, show.value, None)) for seed, barriers in measured)
+                points.append(Point(x, tuple(seeds.values()), name))
+            series.append(Series(split, panel, label, tuple(points)))
+    highest = max((value for line in series for point in line.points for value in point.seeds), default=None)
     if highest is None:
         return None
-    threshold = table.results.threshold if show.value == "barrier" else None
-    return ValuePlot(show.value, show.x_label, ticks, panels, highest, threshold, over_training)
+    threshold = results.threshold if show.value == "barrier" else None
+    return ValuePlot(show.value, show.x_label, ticks, tuple(series), highest, threshold, over_training)
 
 
-def _along(table: StudyTable, rows: bool, value: str) -> tuple[list[str], list[Line], Ticks]:
+def _along(table: StudyTable, rows: bool) -> tuple[list[Line], tuple[tuple[float, str], ...]]:
     """Return lines from row to row (or column to column), one for each entry of the other axis that was run."""
     along, across = (table.rows, table.columns) if rows else (table.columns, table.rows)
-    entries = {(e.row.key, e.column.key): e for e in table.entries}
-    run = [a for a in along if any(e.cell for e in table.entries if a in (e.row, e.column))]
+    cells = {(e.row.key, e.column.key) if rows else (e.column.key, e.row.key): e.cell for e in table.entries}
+    run = [a for a in along if any(cells[a.key, other.key] for other in across)]
     names = shortened([a.label for a in run])
+    others = [other for other in across if any(cells[a.key, other.key] for a in run)]
     lines: list[Line] = []
-    for other in across:
-        there = [entries[(a.key, other.key) if rows else (other.key, a.key)] for a in run]
-        if any(entry.cell for entry in there):
-            lines.append((other.label, partial(_cells, there, names, value=value)))
-    groups, labels = grouped([name for name, _ in lines])
-    lines = [(label, points) for label, (_, points) in zip(labels, lines, strict=True)]
-    return groups, lines, tuple((float(i), name) for i, name in enumerate(names))
+    for panel, label, other in zip(*grouped([other.label for other in others]), others, strict=True):
+        there = ((float(x), names[x], cells[a.key, other.key]) for x, a in enumerate(run))
+        lines.append((panel, label, [(x, name, cell, None) for x, name, cell in there if cell is not None]))
+    return lines, tuple(enumerate(names))
 
 
-def _cells(entries: Sequence[Entry], names: Sequence[str], split: SplitName, value: str) -> tuple[Point, ...]:
-    found = []
-    for x, entry in enumerate(entries):
-        if entry.cell is not None:
-            pairs = []
-            for pair in entry.cell.pairs:
-                barriers = pair.barriers[split]
-                number = None if barriers is None else barriers.barrier if value == "barrier" else barriers.normalised
-                pairs.append((pair.trainer_seed, number))
-            found.append(Point(float(x), _by_seed(pairs), names[x]))
-    return tuple(found)
-
-
-def _over_training(table: StudyTable, value: str) -> tuple[list[str], list[Line], Ticks]:
+def _over_training(table: StudyTable) -> tuple[list[Line], tuple[tuple[float, str], ...]]:
     """Return a line per cell over its evaluation epochs; its column is the panel, its row the line."""
-    run = [(e, e.cell) for e in table.entries if e.cell is not None]
-    keys = {cell.key for _, cell in run}
-    epochs = sorted({epoch for cell, _, epoch, _ in table.results.curves if cell in keys})
-    lines: list[Line] = [(e.row.label, partial(_history, table.results, cell, epochs, value=value)) for e, cell in run]
-    return [e.column.label for e, _ in run], lines, epoch_ticks(epochs)
+    run = [(e.column.label, e.row.label, e.cell) for e in table.entries if e.cell is not None]
+    found: dict[str, set[float]] = {cell.key: set() for _, _, cell in run}
+    for key, _, epoch, _ in table.results.curves:
+        if key in found:
+            found[key].add(epoch)
+    lines: list[Line] = []
+    for panel, label, cell in run:
+        lines.append((panel, label, [(epoch, f"epoch {epoch:g}", cell, epoch) for epoch in sorted(found[cell.key])]))
+    return lines, epoch_ticks(sorted(set().union(*found.values())))
 
 
-def _history(
-    results: StudyResults, cell: CellRecord, epochs: Iterable[float], split: SplitName, value: str
-) -> tuple[Point, ...]:
-    found = []
-    for epoch in epochs:
-        pairs = []
-        for pair in cell.pairs:
-            if (cell.key, pair.pair, epoch, split) in results.curves:
-                lost = epoch == pair.epoch and pair.barriers[split] is None
-                number = None if lost else _at_epoch(results, cell, pair, epoch, split, value)
-                pairs.append((pair.trainer_seed, number))
-        if pairs:
-            found.append(Point(epoch, _by_seed(pairs), f"epoch {epoch:g}"))
-    return tuple(found)
+def _barriers(
+    results: StudyResults, cell: CellRecord, pair: PairRecord, epoch: float | None
+) -> Mapping[SplitName, Barriers | None]:
+    """Return a pair's barriers at an epoch, before the last one from its curves; none unless both ends are trained."""
+    if epoch in (None, pair.epoch):
+        return pair.barriers
+    keys = {split: (cell.key, pair.pair, epoch, split) for split in SPLITS}
+    if epoch is None or not results.curves.keys() >= set(keys.values()):
+        return {}
+    curves = {split: results.curves[key] for split, key in keys.items()}
+    first, last = (0 if any(curve.loss[end] is None for curve in curves.values()) else None for end in (0, -1))
+    return judge_mark(epoch, curves, (first, last), 1, pair.largest_class).barriers or {}
 
 
-def _at_epoch(
-    results: StudyResults, cell: CellRecord, pair: PairRecord, epoch: float, split: SplitName, value: str
-) -> float | None:
-    """Return a pair's barrier at an epoch, from its curves; None unless both ends are trained there."""
-    train, test = (results.curves[cell.key, pair.pair, epoch, name] for name in SPLITS)
-    for end in (0, -1):
-        diverged = 0 if None in (train.loss[end], test.loss[end]) else None
-        if endpoint_status(epoch, diverged, train.wrong[end], train.n, pair.largest_class) != "trained":
-            return None
-    curve = train if split == "train" else test
-    points = mean_barrier(curve.wrong) * 100.0 / curve.n
-    if value == "barrier":
-        return points
-    return normalised(points, 1.0 - (test.errors[0] + test.errors[-1]) / 2)
-
-
-def _by_seed(pairs: Iterable[tuple[int, float | None]]) -> tuple[float, ...]:
-    """Return one value per trainer seed: dependent pairs of a seed are averaged."""
-    seeds: dict[int, list[float]] = {}
-    for seed, number in pairs:
-        if number is not None:
-            seeds.setdefault(seed, []).append(number)
-    return tuple(statistics.fmean(found) for found in seeds.values())
-
-
-def epoch_ticks(epochs: Sequence[float]) -> Ticks:
+def epoch_ticks(epochs: Sequence[float]) -> tuple[tuple[float, str], ...]:
     """Return round epochs among those given, both ends included, far enough apart to be read."""
     round_ones = {0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
     first, last = epochs[0], epochs[-1]

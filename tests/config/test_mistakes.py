@@ -12,7 +12,7 @@ from lmc_repro.config.expand import validate_all
 from lmc_repro.config.load import load_params, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.run import RunConfig
-from lmc_repro.exhibits.exhibit import check_exhibits
+from lmc_repro.exhibits import check_exhibits
 
 SGD = "profiles.digits.optimizers.sgd-medium"
 CELL = "studies.table1, row 1-layer-bs30k, column sgd-high, profile digits"

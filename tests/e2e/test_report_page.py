@@ -11,10 +11,10 @@ import pytest
 from browsing import open_page
 from tiny_project import REPOSITORY
 
-from lmc_repro.report.contents import Asked, Report, part_of
+from lmc_repro.report.contents import Asked, Report, StudyPart
 from lmc_repro.report.document import report_document
+from lmc_repro.report.grid import study_table
 from lmc_repro.report.html import html_page
-from lmc_repro.report.table import study_table
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import Show
 
@@ -31,7 +31,7 @@ WIDTHS = "[...document.querySelectorAll('.scroll')].map(box => [box.scrollWidth,
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = read_study(REPOSITORY / "docs" / "reproduction" / "table1" / "bs1024-width256")
     drawn = study_table(replace(results, show=Show("rows", "depth and batch", "barrier")))
-    parts = part_of("table1", drawn, Asked("Table 1")), part_of("figure1", None, Asked("Figure 1"))
+    parts = StudyPart("table1", drawn, Asked("Table 1")), StudyPart("figure1", None, Asked("Figure 1"))
     path = tmp_path_factory.mktemp("report") / "index.html"
     path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
     return path

@@ -21,12 +21,12 @@ from lmc_repro.common.project import Project
 from lmc_repro.config.load import load_params
 from lmc_repro.config.params import Params
 from lmc_repro.data.prepare import prepare
-from lmc_repro.exhibits.exhibit import make_exhibit, read_exhibit
+from lmc_repro.exhibits import make_exhibit, read_exhibit
 from lmc_repro.report.contents import Report
 from lmc_repro.report.document import report_document
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Paragraph, Table
-from lmc_repro.report.terminal import print_section
+from lmc_repro.report.terminal import print_block
 from lmc_repro.report.text import markdown
 from lmc_repro.report.write import write_report
 
@@ -93,12 +93,11 @@ def test_images_of_an_earlier_profile_do_not_stay(params: Params, project: Proje
     assert not exhibit.section.figures() and not any(isinstance(block, Table) for block in exhibit.section.blocks)
 
 
-def test_an_exhibit_that_there_is_not(params: Params, project: Project) -> None:
+def test_an_exhibit_that_there_is_not_and_a_table_of_results_that_there_are_not(
+    params: Params, project: Project
+) -> None:
     with pytest.raises(LmcError, match=r"^KEY: found 'table5', allowed: table3, figure4, table4 \(params\.yaml"):
         make_exhibit("table5", params, project)
-
-
-def test_a_table_of_results_that_there_are_not(params: Params, project: Project) -> None:
     with pytest.raises(LmcError, match=r"runs\.json: cannot be read .*; run `lmc compare figure3`$"):
         make_exhibit("table4", params, project)
     assert read_exhibit(project.results / "table4").outcome == "Not run: no results; `lmc exhibit table4` makes them."
@@ -151,38 +150,29 @@ def test_what_it_shows_stands_above_it(tmp_path: Path) -> None:
     assert sorted(parts, key=text.index) == parts
 
 
-def test_the_page_holds_its_picture_and_escapes_what_it_says(tmp_path: Path) -> None:
+def test_the_report_holds_its_picture_escapes_what_it_says_and_fetches_nothing(tmp_path: Path) -> None:
     bad = '<script>alert(1)</script>" onload=x'
-    exhibit = read_exhibit(write_batches(tmp_path / "figure4", title=bad, question=bad, provenance={bad: bad}))
-    page = html_page(report_document(Report((), (exhibit,))))
+    write_batches(tmp_path / "results" / "figure4", title=bad, question=bad, provenance={bad: bad})
+    exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
+    written = write_report(Report((), exhibits), tmp_path / "report")
+    names = [str(path.relative_to(tmp_path / "report")) for path in written]
+    assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
+    page, text = written[2].read_text(), written[3].read_text()
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
-    assert page.rindex(exhibit.outcome) < page.index("<caption>Held") < page.index("<img")
-    (address,) = re.findall(r'src="([^"]*)"', page)
-    kind, content = address.split(",")
-    (figure,) = exhibit.section.figures()
-    assert kind == "data:image/png;base64" and base64.b64decode(content) == figure.files["png"]
+    assert page.rindex(exhibits[0].outcome) < page.index("<caption>Held") < page.index("<img")
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
+    assert re.findall(r'(?:src|href)="(?!#|data:image/png;base64,)([^"]*)"', page) == []
+    (content,) = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
+    assert base64.b64decode(content) == exhibits[0].section.figures()[0].files["png"] == written[0].read_bytes()
+    assert f"## {bad}\n\n{bad}\n" in text and exhibits[1].outcome in text
+    assert "img-src" not in html_page(report_document(Report((), (exhibits[1],))))
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_it_fits_a_terminal(tmp_path: Path, width: int) -> None:
     exhibit = read_exhibit(write_batches(tmp_path / "figure4", title="[bold]"), drawn=False)
     out = io.StringIO()
-    print_section(exhibit, Console(file=out, width=width))
+    print_block(exhibit.section, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
     assert lines[0] == "[bold]" and max(map(len, lines)) <= width
     assert exhibit.outcome in " ".join(out.getvalue().split()) and not exhibit.section.figures()
-
-
-def test_the_report_has_exhibits_and_fetches_nothing(tmp_path: Path) -> None:
-    write_batches(tmp_path / "results" / "figure4")
-    exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
-    written = write_report(Report((), exhibits), tmp_path / "report")
-    names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
-    page, text = written[2].read_text(), written[3].read_text()
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
-    assert re.findall(r'(?:src|href)="(?!#|data:image/png;base64,)([^"]*)"', page) == []
-    (figure,) = exhibits[0].section.figures()
-    assert page.count("<img ") == 1 and f'alt="{figure.alt}"' in page
-    assert "## Figure 4\n\nDo they?\n" in text and exhibits[1].outcome in text
-    assert "img-src" not in html_page(report_document(Report((), (exhibits[1],))))

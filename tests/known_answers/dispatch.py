@@ -92,7 +92,7 @@ def figures() -> dict[str, str]:
     from whole_report import report_of
 
     from lmc_repro.exhibits import batches
-    from lmc_repro.report.pair_figure import path_figure
+    from lmc_repro.report.figures import path_figure
     from lmc_repro.report.write import write_report
     from lmc_repro.results.write import write_results
 

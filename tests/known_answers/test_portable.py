@@ -17,7 +17,7 @@ import pytest
 
 from lmc_repro.common.numerics import cpu_vendor, is_portable
 from lmc_repro.common.openblas import CORE_VARIABLE, L2_VARIABLE
-from lmc_repro.report.drawing import drawing_style
+from lmc_repro.report.figures import drawing_style
 
 pytestmark = pytest.mark.skipif(not is_portable(), reason="this CPU has no AVX2, or native numerics are tested")
 

@@ -16,28 +16,28 @@ from lmc_repro.results.schema import VERSION
 N = {"train": 2000, "test": 1000}
 ENDS = {"train": 2.0, "test": 5.0}  # error of every trained endpoint, points
 
-# cell -> (barriers of its pairs: test, train; verdicts: test, train; paper); None for a pair without one
+# cell -> barriers of its pairs, None for one without; verdicts, strict ones and flags of test and train; the paper's
 CELLS: dict[str, dict[str, Any]] = {
     "4-layer--sgd-high": {
-        "test": [0.2, 0.3, 0.4], "train": [0.1, 0.1, 0.1], "verdict": ("connected", "connected"),
-        "strict": ("connected", "connected"), "flags": ([], []), "paper": {"test": 0.06, "train": 0.05},
+        "test": [0.2, 0.3, 0.4], "train": [0.1, 0.1, 0.1], "verdict": ["connected"] * 2, "strict": ["connected"] * 2,
+        "flags": ([], []), "paper": {"test": 0.06, "train": 0.05},
     },
     "4-layer--adam-high": {
-        "test": [1.0, 3.0, 5.0], "train": [0.5, 1.0, 1.5], "verdict": ("disconnected", "connected"),
-        "strict": ("mixed", "connected"), "flags": (["borderline", "unstable"], []),
+        "test": [1.0, 3.0, 5.0], "train": [0.5, 1.0, 1.5], "verdict": ["disconnected", "connected"],
+        "strict": ["mixed", "connected"], "flags": (["borderline", "unstable"], []),
         "paper": {"test": 47.74, "train": 48.91},
     },
     "8-layer--sgd-high": {
-        "test": [0.5, 0.7, None], "train": [0.2, 0.2, None], "verdict": ("connected", "connected"),
-        "strict": ("connected", "connected"), "flags": (["provisional"], ["provisional"]), "paper": None,
+        "test": [0.5, 0.7, None], "train": [0.2, 0.2, None], "verdict": ["connected"] * 2, "strict": ["connected"] * 2,
+        "flags": (["provisional"], ["provisional"]), "paper": None,
     },
     "8-layer--adam-high": {
-        "test": [None, None, None], "train": [None, None, None], "verdict": (None, None), "strict": (None, None),
-        "flags": ([], []), "paper": {"test": 68.22, "train": 68.87},
+        "test": [None] * 3, "train": [None] * 3, "verdict": [None] * 2, "strict": [None] * 2, "flags": ([], []),
+        "paper": {"test": 68.22, "train": 68.87},
     },
     "8-layer--adam-medium": {
-        "test": [70.0, 72.0, 74.0], "train": [60.0, 60.0, 60.0], "verdict": ("disconnected", "disconnected"),
-        "strict": ("disconnected", "disconnected"), "flags": ([], []), "paper": {"test": 73.78, "train": 74.32},
+        "test": [70.0, 72.0, 74.0], "train": [60.0, 60.0, 60.0], "verdict": ["disconnected"] * 2,
+        "strict": ["disconnected"] * 2, "flags": ([], []), "paper": {"test": 73.78, "train": 74.32},
     },
 }  # fmt: skip
 COLLAPSED = {"8-layer--sgd-high": ["diverged"], "8-layer--adam-high": ["diverged", "diverged", "collapsed"]}
@@ -93,14 +93,12 @@ def write_study(tmp_path: Path) -> WriteStudy:
 
 def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int, slope: float) -> dict[str, Any]:
     row, column = key.split("--")
-    statuses = ["trained"] * 3
     broken = COLLAPSED.get(key, [])
-    statuses[3 - len(broken) :] = broken
+    ends = ["trained"] * (3 - len(broken)) + broken
     pairs = [
         {
             "pair": str(j), "trainer_seed": j, "fingerprints": [f"{key}-{2 * j}", f"{key}-{2 * j + 1}"],
-            "largest_class": 200,
-            "status": ["trained", statuses[j]], "epoch": epochs, "distance": 1.0, "cosine": 0.9,
+            "largest_class": 200, "status": ["trained", ends[j]], "epoch": epochs, "distance": 1.0, "cosine": 0.9,
             "disagreement": {"train": 0.0, "test": 0.0},
             **{split: _split(split, numbers[split][j]) for split in N},
         }
@@ -120,23 +118,22 @@ def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int, slope: f
 def _split(split: str, barrier: float | None) -> dict[str, Any]:
     """A pair with equal ends and its peak in the middle; a collapsed one guesses."""
     end = 90.0 if barrier is None else ENDS[split]
-    share = None if barrier is None else barrier / 0.95
+    share, zero, half = (None, None, None) if barrier is None else (barrier / 0.95, 0.0, 0.5)
+    losses = ("loss_barrier", "loss_floor", "loss_line", "loss_midpoint_excess", "loss_argmax_alpha")
     return {
-        "barrier": barrier, "floor": None if barrier is None else 0.0, "line": barrier, "midpoint_excess": barrier,
-        "argmax_alpha": None if barrier is None else 0.5, "normalised": share, "normalised_own": share,
-        "normalised_chance": share, "error_0": end, "error_1": end, "loss_barrier": None, "loss_floor": None,
-        "loss_line": None, "loss_midpoint_excess": None, "loss_argmax_alpha": None,
+        "floor": zero, "argmax_alpha": half, "error_0": end, "error_1": end,
+        **dict.fromkeys(("barrier", "line", "midpoint_excess"), barrier),
+        **dict.fromkeys(("normalised", "normalised_own", "normalised_chance"), share), **dict.fromkeys(losses),
     }  # fmt: skip
 
 
 def _summary(split: str, numbers: dict[str, Any], index: int, epochs: int) -> dict[str, Any]:
     values = [value for value in numbers[split] if value is not None]
     mean = statistics.fmean(values) if values else None
-    verdict = numbers["verdict"][index]
-    flags = numbers["flags"][index]
+    verdict, flags = numbers["verdict"][index], numbers["flags"][index]
     late = [{"epoch": epochs - 5 * k, "mean": mean, "line_mean": mean, "verdict": verdict} for k in range(4, -1, -1)]
     if "unstable" in flags:
-        late[0] = {"epoch": epochs - 20, "mean": 0.6, "line_mean": 0.6, "verdict": "connected"}
+        late[0] |= {"mean": 0.6, "line_mean": 0.6, "verdict": "connected"}
     return {
         "values": values, "mean": mean, "median": statistics.median(values) if values else None,
         "min": min(values, default=None), "max": max(values, default=None),

@@ -16,19 +16,18 @@ from whole_report import (
     said,
     section,
     table,
+    tables,
     without_column,
 )
 
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
-from lmc_repro.report.cells import SUMMARY, compared_table, grid_table, summary_table
-from lmc_repro.report.contents import Asked, Report, read_report
-from lmc_repro.report.document import report_document
-from lmc_repro.report.json_tables import report_json
+from lmc_repro.report.contents import Asked, Planned, Report, overview, read_report, total
+from lmc_repro.report.document import SUMMARY, grid_table, report_document, summary_table
+from lmc_repro.report.grid import paper_name
 from lmc_repro.report.model import Cell, Section
-from lmc_repro.report.overview import overview, part_outcome
-from lmc_repro.report.planned import Planned, total
-from lmc_repro.report.words import paper_name
+from lmc_repro.report.values import value_plot
+from lmc_repro.report.write import report_json
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]
 CLAIM = Claim(
@@ -67,15 +66,11 @@ def test_numbers_of_the_details_are_those_of_the_files(write_study) -> None:
         assert late == [(str(mark["epoch"]), number(mark["mean"])) for mark in cell["test"]["late"]]
         found = items(part)
         assert found["in MLflow"] == f"tags.`lmc.cell` = '{cell['cell']}'" and found["parameters"] == "1234"
+    ends = tables(section(document, "study-table1-8-layer--adam-high"), "pair")[1]
+    assert [row["status"] for row in ends] == ["trained", "diverged"] * 2 + ["trained", "collapsed"]
+    assert [row["fingerprint"] for row in ends] == [f"8-layer--adam-high-{i}" for i in range(6)]
     part = section(document, "study-table1-4-layer--adam-high")
     assert table(part, "alpha")[2] == {"alpha": "pair 1, test", "0": "5.00", "0.5": "8.00", "1": "5.00"}
-
-
-def test_endpoints_are_named(write_study) -> None:
-    part = section(document_of(write_study()), "study-table1-8-layer--adam-high")
-    (ends,) = [block for block in part.blocks if getattr(block, "header", ("",))[-1] == "fingerprint"]
-    assert [row[3] for row in ends.rows] == ["trained", "diverged"] * 2 + ["trained", "collapsed"]
-    assert [row[4] for row in ends.rows] == [f"8-layer--adam-high-{i}" for i in range(6)]
 
 
 def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
@@ -113,18 +108,13 @@ def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
     assert (two["n"], two["sd"]) == ("2", "-")
 
 
-def test_the_papers_columns_are_beside_ours(write_study) -> None:
-    found = compared_table(report_of(write_study("paper")).tables[0])
-    row = dict(zip(found.header, found.rows[3], strict=True))
-    assert (row["cell"], row["split"], row["mean"]) == ("4-Layer, BS=1024, ADAM high", "train", "1.00")
-    assert (row["paper"], row["paper's verdict"], row["verdict"]) == ("48.91", "disconnected", "connected")
-    assert row["network"] == "4-layer MLP, width 128, slope 1, torch-default"
-
-
-def test_an_analogue_counts_no_agreement(write_study) -> None:
+def test_an_analogue_and_other_epochs_count_no_agreement(write_study) -> None:
     document = document_of(write_study("digits"))
     assert sum(NOT_COUNTED in text for text in said(document)) == 1 + 5
     assert "agreement" not in document.keys("html")
+    document = document_of(write_study("paper", epochs=20))
+    assert said(section(document, "agreement")) == [NOTHING_COUNTED]
+    assert not any("agrees)" in text for text in said(document))
 
 
 def test_the_papers_data_set_counts_agreement_without_a_percentage(write_study) -> None:
@@ -139,12 +129,6 @@ def test_the_papers_data_set_counts_agreement_without_a_percentage(write_study) 
     assert "ours disconnected (agrees)" in four and "ours connected (disagrees)" in four
     assert "(neither" in said(section(document, "study-table1-8-layer--adam-high"))[0]
     assert not any(NOT_COUNTED in text for text in said(document))
-
-
-def test_other_epochs_count_nothing(write_study) -> None:
-    document = document_of(write_study("paper", epochs=20))
-    assert said(section(document, "agreement")) == [NOTHING_COUNTED]
-    assert not any("agrees)" in text for text in said(document))
 
 
 def test_settings_and_their_sources(write_study) -> None:
@@ -185,7 +169,7 @@ def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
     claim = Claim(text="c", statements=(Statement(text="s", connected=("4-layer",), columns=("adam-high",)),))
     report = report_of(folder, claim=claim)
     counted = "2 connected, 1 disconnected, 1 unequal ends, 1 no verdict, 1 not run"
-    assert part_outcome(report.parts[0]) == f"6 cells on mnist: {counted}; statements: 1 not decided."
+    assert report.parts[0].outcome == f"6 cells on mnist: {counted}; statements: 1 not decided."
     cell = grid_table(report.tables[0]).rows[0][3]
     assert isinstance(cell, Cell) and cell.lines[1] == "line 0.50 / 1.00" and not cell.strong
     assert cell.lines[3] == "test unequal ends, train connected"
@@ -200,15 +184,12 @@ def test_left_out_is_said_once_and_is_not_not_run(write_study) -> None:
     folder = without_column(write_study(left_out=LEFT), "adam-medium")
     report = report_of(folder)
     assert [column.key for column in report.tables[0].columns] == ["sgd-high", "adam-high"]
-    assert part_outcome(report.parts[0]) == "4 cells on digits: 2 connected, 1 disconnected, 1 no verdict."
+    assert report.parts[0].outcome == "4 cells on digits: 2 connected, 1 disconnected, 1 no verdict."
     assert items(document_of(folder))["left out"] == "ADAM medium (the same again)"
-
-
-def test_a_place_left_out_within_the_grid(write_study) -> None:
     report = report_of(write_study(left_out=[LEFT[0] | {"rows": ["4-layer"]}]))  # its column has another cell
     entries = {(e.row.key, e.column.key): e for e in report.tables[0].entries}
     assert entries["4-layer", "adam-medium"].left_out and not entries["8-layer", "adam-medium"].left_out
-    assert "1 left out" in part_outcome(report.parts[0]) and "not run" not in part_outcome(report.parts[0])
+    assert "1 left out" in report.parts[0].outcome and "not run" not in report.parts[0].outcome
 
 
 def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
@@ -223,11 +204,8 @@ def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
     assert list(table(section(document, "not-run"), "study")[0].values()) == [
         "a title", "4-layer, adam-medium", "2.0e+12", "0.2", why,
     ]  # fmt: skip
-
-
-def test_results_of_another_profile_say_nothing_about_what_is_missing(write_study) -> None:
-    report = report_of(write_study("digits"), planned=(planned("16-layer", "sgd-high"),), profile="paper")
-    assert report.not_run == []
+    other = report_of(write_study("digits"), planned=cells, profile="paper")
+    assert other.not_run == []  # results of another profile than the plan's say nothing about what is missing
 
 
 def test_a_study_without_results_and_one_that_cannot_be_planned(tmp_path: Path) -> None:
@@ -250,7 +228,7 @@ def test_a_study_whose_data_are_absent_has_reasons_and_no_numbers(write_study) -
     (folder / "cells.json").write_text("[]")
     (folder / "curves.csv").write_text("study,cell,pair,epoch,split,alpha,wrong,n,loss\n")
     report = report_of(folder, claim=CLAIM, profile="paper", planned=(planned("4-layer", "sgd-high"),))
-    assert part_outcome(report.parts[0]) == "6 cells: 6 not run; statements: 1 not run."
+    assert report.parts[0].outcome == "6 cells: 6 not run; statements: 1 not run."
     assert [cell.reason for cell in report.not_run] == [why]
     assert [figure.name for figure in report_document(report).figures()] == ["table1"]  # no plot of no values
 
@@ -282,14 +260,13 @@ def test_relu_networks_that_did_not_converge_are_marked(write_study, profile: st
 
 def test_a_train_error_of_a_tenth_of_a_percent_has_converged(write_study) -> None:
     folder = write_study("paper", slope=0.0)
-    cells = {cell["cell"]: cell["pairs"] for cell in json.loads((folder / "cells.json").read_text())}
-    for key, error in (("4-layer--sgd-high", 0.1), ("8-layer--sgd-high", 0.15)):
-        for pair in cells[key]:
-            pair["train"] |= {"error_0": 0.0, "error_1": error if "diverged" not in pair["status"] else 90.0}
-        change_cells(folder, **{key: {"pairs": cells[key]}})
-    found = {cell.key: cell.summary["train"].flags for cell in report_of(folder).tables[0].results.cells}
-    assert "not_converged" not in found["4-layer--sgd-high"]
-    assert "not_converged" in found["8-layer--sgd-high"]
+    found = {}
+    for error in (0.1, 0.15):
+        pairs = json.loads((folder / "cells.json").read_text())[0]["pairs"]
+        pairs = [pair | {"train": pair["train"] | {"error_0": 0.0, "error_1": error}} for pair in pairs]
+        change_cells(folder, **{"4-layer--sgd-high": {"pairs": pairs}})
+        found[error] = "not_converged" in report_of(folder).tables[0].results.cells[0].summary["train"].flags
+    assert found == {0.1: False, 0.15: True}
 
 
 def test_files_without_the_later_entries_are_still_read(write_study) -> None:
@@ -299,7 +276,7 @@ def test_files_without_the_later_entries_are_still_read(write_study) -> None:
         del runs[key]
     (folder / "runs.json").write_text(json.dumps(runs))
     report = report_of(folder)
-    assert report.parts[0].plot is None and len(compared(report.tables, "test")) == 4
+    assert value_plot(report.tables[0]) is None and len(compared(report.tables, "test")) == 4
 
 
 def test_json_holds_everything(write_study) -> None:

@@ -1,4 +1,4 @@
-"""A study's drawings: the values behind them, what is connected, equal bytes."""
+"""Drawings of a study and of a pair: the values behind them, what is connected, equal bytes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import pytest
 from whole_report import report_of
 
-from lmc_repro.report.figures import paths_figure, values_figure
-from lmc_repro.report.table import study_table
-from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened
+from lmc_repro.barriers.barrier import barriers
+from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.results import MarkResult, PairResult
+from lmc_repro.report.figures import path_figure, paths_figure, values_figure
+from lmc_repro.report.grid import study_table
+from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened, value_plot
 from lmc_repro.results.read import read_study
 
 
 def plot_of(folder: Path) -> ValuePlot:
-    plot = report_of(folder).parts[0].plot
+    plot = value_plot(report_of(folder).tables[0])
     assert plot is not None
     return plot
 
@@ -24,8 +28,8 @@ def plot_of(folder: Path) -> ValuePlot:
 def values(plot: ValuePlot, split: str) -> dict[str, list[tuple[str, ...]]]:
     return {
         line.label: [(point.name, *(f"{value:.2f}" for value in point.seeds)) for point in line.points]
-        for panel in plot.panels[split]
-        for line in panel.series
+        for line in plot.series
+        if line.split == split
     }
 
 
@@ -39,11 +43,13 @@ def test_a_line_holds_every_seed_of_its_cells(write_study) -> None:
     }
     assert values(plot, "train")["ADAM high"] == [(four, "0.50", "1.00", "1.50"), (eight,)]
     assert (plot.threshold, plot.highest) == (2.0, 74.0)
+    assert value_plot(report_of(write_study(show=None)).tables[0]) is None  # a study that asks for nothing
 
 
 def test_points_without_a_verdict_part_a_line() -> None:
     points = [Point(float(x), seeds, "") for x, seeds in enumerate([(), (1.0,), (2.0,), (), (3.0,), ()])]
-    assert [[point.x for point in part] for part in Series("", tuple(points)).parts] == [[1.0, 2.0], [4.0]]
+    parts = Series("test", "", "", tuple(points)).parts
+    assert [[point.x for point in part] for part in parts] == [[1.0, 2.0], [4.0]]
 
 
 def test_normalised_values_have_no_threshold(write_study) -> None:
@@ -63,26 +69,19 @@ def test_the_barrier_over_training_is_that_of_the_curves(write_study) -> None:
                 for alpha, count in zip((0.0, 0.5, 1.0), wrong, strict=True):
                     out.writerow(["table1", "4-layer--sgd-high", "1", epoch, split, alpha, count, n, 0.1])
     plot = plot_of(folder)
-    assert [panel.title for panel in plot.panels["test"]] == ["SGD high", "ADAM high", "ADAM medium"]
-    line = plot.panels["test"][0].series[0]
+    assert list(dict.fromkeys(line.panel for line in plot.series)) == ["SGD high", "ADAM high", "ADAM medium"]
+    line, train = plot.series[0], next(line for line in plot.series if line.split == "train")
     assert [(point.name, point.seeds) for point in line.points[:2]] == [("epoch 0", ()), ("epoch 0.5", (3.0,))]
-    assert line.points[2].seeds == pytest.approx((0.2, 0.3, 0.4))
-    assert plot.panels["train"][0].series[0].points[1].seeds == (3.0,)
+    assert line.points[2].seeds == pytest.approx((0.2, 0.3, 0.4)) and train.points[1].seeds == (3.0,)
     assert plot.over_training and [label for _, label in plot.ticks] == ["0", "0.5", "200"]
     assert values_figure(plot, "t", "table1").files["svg"].count(b"no mark: no verdict") == 3  # below each panel
-
-
-def test_a_study_that_asks_for_nothing_gets_nothing(write_study) -> None:
-    assert report_of(write_study(show=None)).parts[0].plot is None
 
 
 def test_epochs_and_labels() -> None:
     ticks = epoch_ticks([0, 0.5, 1, 2, 5, 10, 20, 40, 50, 52, 56, 60])
     assert [label for _, label in ticks] == ["0", "0.5", "1", "2", "5", "10", "20", "60"]
-    assert grouped(["2-Layer, SGD high", "2-Layer, SGD medium", "4-Layer, SGD high"]) == (
-        ["2-Layer", "2-Layer", "4-Layer"],
-        ["SGD high", "SGD medium", "SGD high"],
-    )
+    labels, groups = ["2-Layer, SGD high", "2-Layer, SGD low", "4-Layer, SGD high"], ["2-Layer", "2-Layer", "4-Layer"]
+    assert grouped(labels) == (groups, ["SGD high", "SGD low", "SGD high"])
     assert grouped(["SGD high", "ADAM high"]) == (["", ""], ["SGD high", "ADAM high"])
     assert shortened(["slope 1 (linear)", "slope 0.8"]) == ["1 (linear)", "0.8"]
     assert shortened(["MNIST", "CIFAR-10"]) == ["MNIST", "CIFAR-10"]
@@ -114,7 +113,7 @@ def test_equal_results_give_equal_bytes_and_other_results_others(write_study) ->
 
 
 def test_drawn_curves_are_those_of_the_files(write_study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every path of every pair in its place, grey where there is no verdict."""
+    """Every path of every pair in its place, grey where there is no verdict; panels name numbers, not the paper's."""
     from matplotlib.axes import Axes
 
     drawn: list[tuple[list[float], list[float], str]] = []
@@ -125,14 +124,38 @@ def test_drawn_curves_are_those_of_the_files(write_study, monkeypatch: pytest.Mo
         return plot(axes, x, y, *rest, **style)
 
     monkeypatch.setattr(Axes, "plot", recorded)
-    paths_figure(study_table(read_study(write_study())))
+    svg = paths_figure(study_table(read_study(write_study()))).files["svg"].decode()
     paths = [(x, y, colour) for x, y, colour in drawn if x]
     assert len(paths) == 5 * 3 * 2 and sum(colour == "#b0b0b0" for _, _, colour in paths) == 2 * (1 + 3)
     assert ([0.0, 0.5, 1.0], pytest.approx([5.0, 8.0, 5.0]), "#12436d") in paths
-
-
-def test_panels_name_their_numbers_and_what_was_not_run(write_study) -> None:
-    svg = paths_figure(study_table(read_study(write_study()))).files["svg"].decode()
     for part in ("3.00 / 1.00", "72.00 / 60.00", "no verdict", "not run", "SGD high", "8-Layer", "alpha"):
         assert part in svg
-    assert "47.74" not in svg  # the paper's numbers are not curves of ours
+    assert "47.74" not in svg
+
+
+def pair(middle: int, status: str = "trained", title: str = "8-Layer, pair 0") -> str:
+    curves: dict[SplitName, Curve] = {
+        "train": Curve((2, 2 + middle // 2, 2), 200, (0.1, 0.2, 0.1)),
+        "test": Curve((5, 5 + middle, 5), 100, (0.1, 0.2, 0.1)),
+    }
+    found = {split: barriers(curves, split, 10) for split in curves} if status == "trained" else None
+    mark = MarkResult(60, ("trained", status), curves, found)
+    result = PairResult("0", 0, ("a", "b"), 10, (mark,), 1.0, 0.9, {"train": 0.0, "test": 0.0})
+    return path_figure(result, title)["path.svg"].decode()
+
+
+def test_a_pair_has_equal_bytes_whatever_was_drawn_before_and_a_user_prefers(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pair(40)
+    assert pair(20) != first and pair(0, "diverged") != first
+    monkeypatch.setitem(matplotlib.rcParams, "svg.hashsalt", "other")
+    monkeypatch.setitem(matplotlib.rcParams, "savefig.facecolor", "red")
+    assert pair(40) == first
+    assert matplotlib.rcParams["svg.hashsalt"] == "other"  # and nothing of the user's is changed
+
+
+def test_a_pair_names_its_barriers_or_why_it_has_none() -> None:
+    svg = pair(40, title="a $x$ < b")
+    assert "test, barrier 40.00" in svg and "train, barrier 10.00" in svg and "a $x$ &lt; b, epoch 60" in svg
+    assert "dc:date" not in svg and "Matplotlib v" not in svg
+    svg = pair(0, "collapsed")
+    assert "no barrier: endpoints trained and collapsed" in svg and ", barrier" not in svg

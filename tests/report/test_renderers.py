@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -16,15 +15,13 @@ from whole_report import document_of, report_of
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim, Statement
-from lmc_repro.report.cells import summary_table
-from lmc_repro.report.contents import Asked, Exhibit, read_report
-from lmc_repro.report.document import report_document
+from lmc_repro.report.contents import Asked, Exhibit, Planned, read_report
+from lmc_repro.report.document import study_section, summary_table
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
-from lmc_repro.report.planned import Planned
-from lmc_repro.report.terminal import print_block, print_overview, print_study
+from lmc_repro.report.terminal import print_block, print_overview
 from lmc_repro.report.text import csv_table, latex_table, markdown
-from lmc_repro.report.write import write_report
+from lmc_repro.report.write import study_metrics, write_report
 
 VOID = {"meta", "br", "path", "use"}  # of those that the page uses
 LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio", "source", "image", "base"}
@@ -61,12 +58,8 @@ class Page(HTMLParser):
         return [(found, "".join(text)) for name, found, text in self.elements if name == tag]
 
 
-def html_of(folder: Path) -> str:
-    return html_page(document_of(folder))
-
-
 def test_nothing_is_loaded(write_study) -> None:
-    text = html_of(write_study())
+    text = html_page(document_of(write_study()))
     page = Page(text)
     assert not LOADS & {tag for tag, _, _ in page.elements}
     addresses = [
@@ -83,16 +76,17 @@ def test_nothing_is_loaded(write_study) -> None:
 
 def test_links_inside_the_page_lead_somewhere(write_study) -> None:
     """Also those of its drawings, whose parts have names of their own in each."""
-    page = Page(html_of(write_study("paper")))
+    text = html_page(document_of(write_study("paper")))
+    page = Page(text)
     ids = [found["id"] for _, found, _ in page.elements if "id" in found]
     assert len(ids) == len(set(ids))
     links = [found.get(name) for _, found, _ in page.elements for name in ("href", "xlink:href") if name in found]
-    links += [f"#{name}" for name in re.findall(r"url\(#([^)]*)\)", html_of(write_study("paper")))]
+    links += [f"#{name}" for name in re.findall(r"url\(#([^)]*)\)", text)]
     assert {str(link)[1:] for link in links if str(link).startswith("#")} <= set(ids) and len(links) > 20
 
 
 def test_it_can_be_read_without_seeing_it(write_study) -> None:
-    page = Page(html_of(write_study()))
+    page = Page(html_page(document_of(write_study())))
     assert page.all("html")[0][0]["lang"] == "en"
     headings = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h\d", tag)]
     assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
@@ -117,14 +111,14 @@ def test_text_of_the_files_is_escaped(write_study, where: str) -> None:
         "label": {"rows": [{"key": "4-layer", "label": bad}, {"key": "8-layer", "label": bad}]},
         "provenance": {"provenance": [{"key": bad, "value": bad, "source": bad}]},
     }[where]
-    text = html_of(write_study(**changes))
+    text = html_page(document_of(write_study(**changes)))
     page = Page(text)
     assert "<script" not in text and "&lt;script&gt;alert(1)" in text and "{{ 7 * 7 }} {0}" in text
     assert not [found for _, found, _ in page.elements if "onload" in found]
 
 
 def test_text_stands_out_from_its_ground_in_light_dark_and_print(write_study) -> None:
-    text = html_of(write_study())
+    text = html_page(document_of(write_study()))
     schemes = [dict(re.findall(r"--(\w+): #(\w{6})", s)) for s in re.findall(r":root \{(.*?)\}", text, re.S)]
     assert len(schemes) == 3
     for colours in schemes:
@@ -162,19 +156,20 @@ def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     first = [path.read_bytes() for path in written]
     write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
     assert [path.read_bytes() for path in written] == first
+    assert b"<code>lmc run figure1</code>" in first[5]  # which has no results
     assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml") and first[4] == b"<svg></svg>"
     assert not re.search(rb"20\d\d-\d\d", first[5])
 
 
-def test_metrics_are_numbers_and_null_without_a_verdict(write_study, tmp_path: Path) -> None:
-    write_report(report_of(write_study()), tmp_path / "report")
-    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())["table1"]
+def test_metrics_are_numbers_and_null_without_a_verdict(write_study) -> None:
+    (table,) = report_of(write_study()).tables
+    metrics = study_metrics(table)
     assert metrics["4-layer--adam-high"] == {
         "n": 3, "test_barrier": 3.0, "test_line": 3.0, "test_disconnected": 1, "train_barrier": 1.0, "train_line": 1.0,
         "train_disconnected": 0,
     }  # fmt: skip
-    assert metrics["8-layer--adam-high"]["test_barrier"] is None
-    assert metrics["8-layer--adam-high"]["test_disconnected"] is None
+    lost = metrics["8-layer--adam-high"]
+    assert lost["test_barrier"] is None and lost["test_disconnected"] is None
     assert "4-layer--adam-medium" not in metrics
 
 
@@ -186,15 +181,6 @@ def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
     with pytest.raises(LmcError, match=r"cells\.json"):
         write_report(report_of(folder), tmp_path / "report")
     assert (tmp_path / "report" / "report.md").read_text() == before
-
-
-def test_a_study_without_results(tmp_path: Path) -> None:
-    report = read_report(tmp_path / "results", {"table<1>": Asked("Table <1>")})
-    text = html_page(report_document(report))
-    assert "<code>lmc run table&lt;1&gt;</code>" in text
-    Page(text)
-    write_report(report, tmp_path / "report")
-    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == {}
 
 
 def test_markdown_links_to_its_own_sections_only(write_study) -> None:
@@ -212,9 +198,10 @@ def test_every_number_is_there_at_every_width(write_study, width: int) -> None:
     report = report_of(write_study("paper"), claim=claim, profile="paper", planned=planned)
     console = Console(file=io.StringIO(), width=width)
     print_overview(report, console)
-    print_study(report.parts[0], console)
+    print_block(study_section(report.parts[0]), console)
+    print_block(Section("[bold]", (SMALL,)), console)
     lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
+    assert max(map(len, lines)) <= width and "[bold]" in lines  # text is shown as it is
     text = " ".join(" ".join(lines).split())
     numbers = ("0.30 / 0.10", "3.00 / 1.00", "72.00 / 60.00", "47.74 / 48.91", "no verdict", "not run")
     for part in (*numbers, "paper (MNIST)", "Appendix D", "not run: 1 cell,", "s(4)", "3 of 3", "holds", "P: "):
@@ -232,10 +219,3 @@ def test_csv_and_latex_of_a_table(write_study) -> None:
     assert lines[4:8] == [
         r"a\_b & ours \\", r"\midrule", r"x \& y & \shortstack[l]{\textbf{1.00} \\ n 3} \\", r"\$ & - \\",
     ]  # fmt: skip
-
-
-def test_a_terminal_shows_text_as_it_is() -> None:
-    console = Console(file=io.StringIO(), width=40)
-    print_block(Section("[bold]", (SMALL,)), console)
-    text = console.file.getvalue()
-    assert text.startswith("[bold]\n") and "1.00" in text and "x & y" in text

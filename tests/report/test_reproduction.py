@@ -7,8 +7,8 @@ import pytest
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim, Statement
-from lmc_repro.report.planned import Planned
-from lmc_repro.report.reproduction import Section, read_parts, reproduction_page
+from lmc_repro.report.contents import Planned
+from lmc_repro.report.reproduction import Study, read_parts, reproduction_page
 
 PLANNED = tuple(
     Planned(row, column, f"{row}, {column}", paper, "4-layer MLP, width 9", 6, 1.5e14, hours)
@@ -29,9 +29,9 @@ def kept(write_study, tmp_path: Path) -> Path:
     return folder
 
 
-def page(folder: Path, notes: str = "", title: str = "Table 1: linear networks") -> str:
-    section = Section("table1", title, "Do they stay connected?", PLANNED, read_parts(folder))
-    return reproduction_page([section], notes)
+def page(folder: Path, notes: str = "", claim: Claim | None = None) -> str:
+    study = Study("table1", "Table 1: linear networks", "Do they?", PLANNED, read_parts(folder), claim=claim)
+    return reproduction_page([study], notes)
 
 
 def rows(text: str, first: str) -> dict[str, dict[str, str]]:
@@ -51,11 +51,8 @@ def rows(text: str, first: str) -> dict[str, dict[str, str]]:
 def test_disagreements_come_first_and_name_both_numbers(kept: Path) -> None:
     text = page(kept)
     top = text[: text.index("## Agreement")]
-    assert (
-        "4-Layer, BS=1024, ADAM high, train: paper disconnected, ours connected (48.91 against 1.00, line 1.00, n 3)"
-        in top
-    )
-    assert "ADAM high, test: paper" not in top
+    said = "train: paper disconnected, ours connected (48.91 against 1.00, line 1.00, n 3)"
+    assert f"4-Layer, BS=1024, ADAM high, {said}" in top and "ADAM high, test: paper" not in top
     assert "8-Layer, BS=1024, ADAM high: no verdict (of 3 pairs 2 diverged and 1 collapsed), neither" in top
 
 
@@ -116,9 +113,7 @@ def test_an_analogue_is_refused(write_study, tmp_path: Path) -> None:
 
 def test_statements_that_can_be_held_to_cells_are_shown(kept: Path) -> None:
     statement = Statement(text="B(ADAM) > B(SGD)", greater=("adam-high", "sgd-high"), rows=("4-layer", "16-layer"))
-    claim = Claim(text="ADAM is less connected", statements=(statement,))
-    section = Section("table1", "Table 1", "Do they?", PLANNED, read_parts(kept), claim=claim)
-    text = reproduction_page([section])
+    text = page(kept, claim=Claim(text="ADAM is less connected", statements=(statement,)))
     assert "The paper: ADAM is less connected. As ordered statements: 1 holds." in text
     cells = "B: ADAM high > SGD high; 4-Layer, BS=1024"
     assert f"| B(ADAM) > B(SGD) | {cells} | +2.70 points (+0.80 to +4.60) | 3 | 3 of 3 | holds |" in text

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from whole_report import make_unequal, report_of
+from whole_report import change_cells, make_unequal, report_of, without_column
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.config.load import load_params, validate
 from lmc_repro.config.reported import reported_claim, reported_tables
-from lmc_repro.report.statements import Finding, seed_values, tally
+from lmc_repro.report.agreement import Finding, seed_values, tally
+from lmc_repro.report.values import value_plot
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,11 +63,8 @@ def test_a_finding_names_its_cells_and_its_difference(write_study) -> None:
 def test_equal_values_are_no_order(write_study) -> None:
     """Two cells of one value: `greater` is strict."""
     folder = write_study("paper")
-    cells = json.loads((folder / "cells.json").read_text())
-    for source, target in zip(cells[0]["pairs"], cells[1]["pairs"], strict=True):
-        for split in ("test", "train"):
-            target[split] = source[split]
-    (folder / "cells.json").write_text(json.dumps(cells))
+    pairs = json.loads((folder / "cells.json").read_text())[0]["pairs"]
+    change_cells(folder, **{"4-layer--adam-high": {"pairs": pairs}})
     (found,) = _findings(folder, {"greater": ["adam-high", "sgd-high"], "rows": ["4-layer"]})
     assert (found.difference, found.in_favour, found.outcome) == (0.0, 0, "does not hold")
 
@@ -88,15 +86,8 @@ def test_a_statement_that_rests_on_unequal_ends_is_not_decided(write_study) -> N
     assert larger.effect.startswith("+2.70 points")
     assert other.outcome == "holds" and "unequal" not in other.effect
     assert tally((larger, other)) == "1 holds, 1 not decided"
-
-
-def test_a_disconnected_cell_decides_that_not_every_cell_is_connected(write_study) -> None:
-    folder = make_unequal(write_study("paper"), "4-layer--adam-high")
-    (found,) = _findings(folder, {"connected": "every"})
-    assert found.outcome == "does not hold"
-    folder = make_unequal(folder, "8-layer--adam-medium")
-    (found,) = _findings(folder, {"connected": ["8-layer"], "columns": ["adam-medium"]})
-    assert found.outcome == "not decided"
+    (every,) = _findings(folder, {"connected": "every"})
+    assert every.outcome == "does not hold"  # by its disconnected cells
 
 
 def test_the_gap_is_that_of_each_pair(write_study) -> None:
@@ -118,9 +109,7 @@ def test_an_analogue_or_another_length_is_only_seen(write_study, profile: str, e
 
 def test_what_the_profile_leaves_out_is_no_statement(write_study) -> None:
     left = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]
-    folder = write_study("digits", left_out=left)
-    cells = [cell for cell in json.loads((folder / "cells.json").read_text()) if cell["column"] != "adam-medium"]
-    (folder / "cells.json").write_text(json.dumps(cells))
+    folder = without_column(write_study("digits", left_out=left), "adam-medium")
     found = _findings(folder, {"connected": ["8-layer"], "columns": ["sgd-high", "adam-medium"]})
     assert [f.cells for f in found] == ["8-Layer, BS=1024; SGD high"]
 
@@ -162,9 +151,9 @@ def test_dependent_pairs_of_one_seed_count_once(write_study) -> None:
     (folder / "cells.json").write_text(json.dumps(cells))
     report = report_of(folder)
     assert seed_values(report.tables[0].results.cells[1], "barrier") == {0: 2.0, 2: 5.0}
-    plot = report.parts[0].plot
+    plot = value_plot(report.tables[0])
     assert plot is not None
-    (line,) = [line for line in plot.panels["test"][0].series if line.label == "ADAM high"]
+    line = next(line for line in plot.series if line.label == "ADAM high")
     assert line.points[0].seeds == (2.0, 5.0)
     (found,) = _findings(folder, {"greater": ["adam-high", "sgd-high"], "rows": ["4-layer"]})
     assert (found.n, found.in_favour) == (2, 2)  # seeds 0 and 2 are in both cells

@@ -27,11 +27,15 @@ def section(document: Section, name: str) -> Section:
     return next(s for s in document.walk("html") if isinstance(s, Section) and name in (s.key, s.title))
 
 
-def table(part: Section, first: str, medium: Medium = "html") -> list[dict[str, str]]:
-    """Return the first table whose header begins with `first`, a dictionary per row."""
-    tables = (block for block in part.walk(medium) if isinstance(block, Table))
-    found = next(block for block in tables if block.header[0] == first)
-    return [dict(zip(found.header, map(flat, row), strict=True)) for row in found.rows]
+def tables(part: Section, first: str, medium: Medium = "html") -> list[list[dict[str, str]]]:
+    """Return the tables whose header begins with `first`, a dictionary per row."""
+    found = [block for block in part.walk(medium) if isinstance(block, Table) and block.header[0] == first]
+    return [[dict(zip(block.header, map(flat, row), strict=True)) for row in block.rows] for block in found]
+
+
+def table(part: Section, first: str) -> list[dict[str, str]]:
+    """Return the first of them."""
+    return tables(part, first)[0]
 
 
 def items(part: Section) -> dict[str, str]:

@@ -1,0 +1,325 @@
+"""A study's grid: every cell, run or not, the paper's number beside it; and the words and numbers of every medium."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_repro.barriers.curve import SplitName
+from lmc_repro.barriers.results import CellSummary, Verdict
+from lmc_repro.barriers.verdict import judge_barrier
+from lmc_repro.config.catalog import CATALOG
+from lmc_repro.models.registry import begins_as, network
+from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, PaperTable, StudyResults
+
+NOT_RUN = "not run"
+LEFT_OUT = "left out"
+NO_VERDICT = "no verdict"
+
+ORDER: tuple[SplitName, SplitName] = ("test", "train")
+"""The splits as the paper's tables have them."""
+
+PAPER = "paper"
+"""The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
+
+NONE = "-"
+PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
+
+FLAGS = {
+    "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
+    "borderline": ("B", "borderline: a mean that the verdict rests on lies within one sd of the threshold"),
+    "unstable": ("U", "unstable: the verdict changes among the last five marks"),
+    "undertrained": ("T", "undertrained: an end has less train accuracy than halfway from chance to 1, or as set"),
+    "nothing_to_lose": (
+        "C",
+        "nothing to lose: the ends are close to chance, less than twice the threshold above it; no verdict by points, "
+        "the normalised barrier stands for it",
+    ),
+    NOT_CONVERGED: (
+        "N",
+        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {CONVERGED_PERCENT:g} % "
+        "(the paper's reach about zero training loss)",
+    ),
+}
+
+GLOSSARY = {
+    "barrier (Eq. 1)": (
+        "the largest error on the path minus the mean error of its two ends, in percentage points. A cell shows the "
+        "mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds"
+    ),
+    "line": "the largest rise above the chord between the ends",
+    "verdict": (
+        "`connected` if the mean barrier is below the threshold; `disconnected` (marked where either split is) if the "
+        "mean line barrier is not below it either; else `unequal ends`: one end is worse than the other, and there is "
+        "no hill between them. The strict verdict asks every pair; it is shown where it differs (`mixed`: the pairs do "
+        "not agree)"
+    ),
+    NO_VERDICT: (
+        "an endpoint diverged or collapsed (it is no better than a constant predictor, and its barrier of 0 would pass "
+        "for connected), or the ends are so close to chance that there is nothing to lose"
+    ),
+    "floor": "half the difference of the ends; Eq. 1 cannot be lower",
+    "middle": "the error at alpha 0.5 minus the mean of the ends; negative where the middle is better",
+    "normalised": "the barrier as a share of the test accuracy (Eq. 2); ordered, not judged",
+    "error of the ends": "the mean error of all endpoints, collapsed ones too",
+    "sd": "standard deviation (n - 1), from three trainer seeds on",
+    "statement": (
+        "what the paper says without numbers. B is the test barrier, N the normalised one, A = |N_test - N_train|. A "
+        "seed is in favour if its own pair shows the order. Only on the paper's data and length does a statement hold "
+        "or not hold; elsewhere it is seen or not seen. One that rests on unequal ends is not decided"
+    ),
+    PAPER: "what the paper prints, with its data set. Never ours",
+    **dict(FLAGS.values()),
+}
+"""How to read a report: every word and every flag's letter, with its meaning."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of the grid. `cell` is None where it was not run; `paper` in points, None where nothing is printed.
+
+    `left_out`: the profile has no such cell, for a reason that the study gives once.
+    """
+
+    row: Axis
+    column: Axis
+    cell: CellRecord | None
+    paper: Mapping[str, float] | None
+    left_out: bool = False
+
+    @property
+    def label(self) -> str:
+        """The cell's name for people."""
+        return f"{self.row.label}, {self.column.label}"
+
+    @property
+    def n(self) -> int:
+        """Trainer seeds with a barrier: pairs whose endpoints are not trained have none."""
+        return len(self.cell.summary["test"].values) if self.cell else 0
+
+    @property
+    def outcome(self) -> str:
+        """The verdict on test, or why there is none, in a word or two."""
+        if self.cell is None:
+            return LEFT_OUT if self.left_out else NOT_RUN
+        return self.verdict("test") or NO_VERDICT
+
+    def mean(self, split: SplitName) -> float | None:
+        """Our mean barrier in points, None where there is none."""
+        return self.cell.summary[split].mean if self.cell else None
+
+    def verdict(self, split: SplitName) -> Verdict | None:
+        """Our verdict, None where there is none."""
+        return self.cell.summary[split].verdict if self.cell else None
+
+    def paper_verdict(self, split: SplitName, threshold: float) -> Verdict | None:
+        """What the paper's number comes to under the same threshold."""
+        return judge_barrier(self.paper[split], threshold) if self.paper else None
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The grid of a study, row by row."""
+
+    results: StudyResults
+    rows: tuple[Axis, ...]
+    columns: tuple[Axis, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def with_paper(self) -> bool:
+        """Whether the paper prints any number of this grid."""
+        return any(entry.paper is not None for entry in self.entries)
+
+    def line(self, row: Axis) -> tuple[Entry, ...]:
+        """The entries of one row, in the order of the columns."""
+        return tuple(entry for entry in self.entries if entry.row == row)
+
+
+def study_table(results: StudyResults, paper: PaperTable | None = None) -> StudyTable:
+    """Return the grid of a study.
+
+    `paper`, where given, also fills the paper's numbers of cells that were not run, and adds rows and columns that
+    the results do not have. Rows and columns that the profile leaves out are none of the grid.
+    """
+    paper = paper or {}
+    cells = {(cell.row, cell.column): cell for cell in results.cells}
+    rows = _axes(results.rows, [row for row, _ in paper])
+    columns = _axes(results.columns, [column for _, column in paper])
+    grid = {}
+    for row in rows:
+        for column in columns:
+            place = row.key, column.key
+            cell = cells.get(place)
+            out = cell is None and any(part.covers(*place) for part in results.left_out)
+            grid[place] = Entry(row, column, cell, cell.paper if cell else paper.get(place), out)
+    rows = tuple(row for row in rows if not all(grid[row.key, column.key].left_out for column in columns))
+    columns = tuple(column for column in columns if not all(grid[row.key, column.key].left_out for row in rows))
+    return StudyTable(results, rows, columns, tuple(grid[row.key, column.key] for row in rows for column in columns))
+
+
+def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:
+    labels = {axis.key: axis for axis in known}
+    order = dict.fromkeys([*keys, *labels] if set(labels) <= set(keys) else [*labels, *keys])
+    return tuple(labels.get(key) or Axis(key, key) for key in order)
+
+
+def untrained(cell: CellRecord) -> str | None:
+    """Return why pairs of a cell have no numbers, in words, or None if all have some."""
+    words = ("diverged", "collapsed")
+    counts = Counter(next((word for word in words if word in pair.status), "") for pair in cell.pairs)
+    found = " and ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    return f"of {len(cell.pairs)} pairs {found}" if found else None
+
+
+def by_seed(values: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Return the mean value of each trainer seed, of those that have one: its pairs are dependent."""
+    seeds: dict[int, list[float]] = {}
+    for seed, value in values:
+        if value is not None:
+            seeds.setdefault(seed, []).append(value)
+    return {seed: statistics.fmean(found) for seed, found in seeds.items()}
+
+
+def points(value: float | None) -> str:
+    """Return a number of percentage points with two decimals."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def cells_text(count: int) -> str:
+    """Return a number of cells in words."""
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
+def paper_name(results: StudyResults) -> str:
+    """Return the heading of the paper's numbers of a study: with the data sets that the study itself names."""
+    named = {results.own_dataset(row.key, column.key): None for row in results.rows for column in results.columns}
+    titles = [CATALOG[name].title if name in CATALOG else name for name in named if name is not None]
+    return f"{PAPER} ({', '.join(titles)})" if titles else PAPER
+
+
+def spread(summary: CellSummary) -> str:
+    """Return the range of the values."""
+    return NONE if summary.min is None else f"{points(summary.min)}-{points(summary.max)}"
+
+
+def both(cell: CellRecord, value: Callable[[CellSummary], str]) -> str:
+    """Return a value of both splits, test / train; one dash where neither has it."""
+    found = [value(cell.summary[split]) for split in ORDER]
+    return NONE if set(found) == {NONE} else " / ".join(found)
+
+
+def means(cell: CellRecord) -> str:
+    """Return our mean barriers, test / train."""
+    return both(cell, lambda summary: points(summary.mean))
+
+
+def paper_numbers(paper: Mapping[str, float] | None) -> str:
+    """Return the paper's barriers, test / train."""
+    return NONE if paper is None else " / ".join(points(paper[split]) for split in ORDER)
+
+
+def said(entry: Entry) -> str:
+    """Return an entry's means and outcome, or the outcome alone."""
+    return f"{means(entry.cell)}, {entry.outcome}" if entry.cell is not None and entry.n else entry.outcome
+
+
+def verdict(cell: CellRecord) -> str:
+    """Return the verdict, with the strict one where it differs, or why there is none beside numbers."""
+    found = []
+    for summary in (cell.summary[split] for split in ORDER):
+        strict = "" if summary.verdict_strict == summary.verdict else f" (strict: {summary.verdict_strict})"
+        lost = "" if summary.mean is None else ": nothing to lose"
+        found.append(f"{summary.verdict or NO_VERDICT + lost}{strict}")
+    return found[0] if found[0] == found[1] else f"test {found[0]}, train {found[1]}"
+
+
+def letter(flag: str) -> str:
+    """Return a flag's letter; a flag that this report does not know is shown as it is."""
+    return FLAGS[flag][0] if flag in FLAGS else flag
+
+
+def flags(cell: CellRecord) -> str:
+    """Return the letters of the cell's flags; one that holds for one split only names it."""
+    found: dict[str, list[str]] = {}
+    for split, summary in cell.summary.items():
+        for flag in summary.flags:
+            found.setdefault(flag, []).append(split)
+    several = len(cell.summary)
+    return " ".join(letter(f) if len(where) == several else f"{letter(f)}({where[0]})" for f, where in found.items())
+
+
+def entry_lines(entry: Entry) -> tuple[str, ...]:
+    """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
+    cell = entry.cell
+    if cell is None:
+        return (entry.outcome,)
+    reason = untrained(cell)
+    if entry.n == 0:
+        return (NO_VERDICT, reason) if reason else (NO_VERDICT,)
+    lines = both(cell, lambda summary: points(summary.line_mean))
+    n = ", ".join(filter(None, (f"n {entry.n}", flags(cell))))
+    told = (means(cell), f"line {lines}", both(cell, spread), verdict(cell), n)
+    return (*told, f"not counted: {reason}") if reason else told
+
+
+def late_marks(summary: CellSummary) -> str:
+    """Return how the last evaluation epochs judge: `5 connected, 0.20-0.31`."""
+    counts = Counter(mark.verdict or NO_VERDICT for mark in summary.late)
+    values = [mark.mean for mark in summary.late if mark.mean is not None]
+    found = [f"{count} {word}" for word, count in counts.items()]
+    return ", ".join([*found, f"{points(min(values))}-{points(max(values))}"] if values else found)
+
+
+def axis_label(axis: Axis, axes: Sequence[Axis]) -> str:
+    """Return a row's or a column's name, with the one that it changes one thing about."""
+    base = next((other.label for other in axes if other.key == axis.varies), None)
+    return f"{axis.label} (against {base})" if base else axis.label
+
+
+def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
+    """Return what the numbers were made with, as (name, value)."""
+    models = [cell.config["model"] for cell in results.cells]
+    data = [
+        f"{d.title} ({d.name}): {d.n_train} training and {d.n_test} test images, {d.classes} classes, "
+        f"digest {d.digest[:12]}"
+        for d in results.datasets
+    ]
+    one = [f"{d.name} {100 / d.n_test:.2g} test, {100 / d.n_train:.2g} train" for d in results.datasets]
+    out: dict[str, list[str]] = {}
+    for part in results.left_out:
+        out.setdefault(part.why, []).append(part.label)
+    found = {
+        "profile": f"{results.profile}: {results.profile_title}",
+        "data": "; ".join(data),
+        "resolution": f"one image in points: {'; '.join(one)}",
+        "epochs": _several(cell.config["epochs"] for cell in results.cells),
+        "width": _several(width for model in models if (width := model.get("width")) is not None),
+        "networks": _several((network(m) for m in models if m.get("kind", "mlp") != "mlp"), "; ", ""),
+        "init": _several(init(cell) for cell in results.cells),
+        "pairs": _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells),
+        "path": f"{results.points} points, ends included",
+        "threshold": f"{results.threshold:g} points",
+        "made with": (
+            f"device {results.device}, numerics {results.numerics}, torch {results.torch}, training numerics "
+            f"{results.training_numerics}, evaluation numerics {results.evaluation_numerics}"
+        ),
+        "left out": "; ".join(f"{'; '.join(labels)} ({why})" for why, labels in out.items()),
+    }
+    optional = ("networks", "left out")
+    return tuple((name, value) for name, value in found.items() if value or name not in optional)
+
+
+def init(cell: CellRecord) -> str:
+    """Return how a cell's networks were initialised."""
+    model = cell.config["model"]
+    gain = f" (gain {model['gain']})" if model.get("gain") else ""
+    start = f" as {kind}" if (kind := begins_as(model)) else ""
+    return f"{model['init']}{gain}{start}"
+
+
+def _several(values: Iterable[Any], between: str = ", ", none: str = NONE) -> str:
+    return between.join(dict.fromkeys(map(str, values))) or none
