@@ -158,6 +158,7 @@ def publish(
     study: Annotated[str, typer.Argument(metavar="STUDY_OR_DIR", help="A study of params.yaml, or a carried folder.")],
     profile: opt.Profile = None,
     pairs: opt.Pairs = None,
+    trainer_seeds: opt.TrainerSeeds = None,
     replicas: opt.Replicas = None,
     epochs: opt.Epochs = None,
     set_: opt.Set = None,
@@ -178,6 +179,6 @@ def publish(
     from lmc_repro.cli.session import parse_settings
     from lmc_repro.config.expand import Choice
 
-    settings = parse_settings(set_ or ())
+    settings = parse_settings(set_ or (), trainer_seeds)
     choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
     publish_command(study, choice, tracking_uri)

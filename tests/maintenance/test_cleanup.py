@@ -114,7 +114,7 @@ def test_every_profile_and_study_names_runs(project: Project) -> None:
 def test_a_study_that_cannot_be_worked_out_stops_it(project: Project) -> None:
     params = json.loads(json.dumps(PARAMS))
     params["profiles"]["other"] = json.loads(json.dumps(params["profiles"]["tiny"]))
-    params["profiles"]["other"]["settings"] = {"width": 3}
+    params["profiles"]["other"]["settings"] = {"model": {"width": 3}}
     params["profiles"]["other"]["provenance"] |= {"settings": "ours: small"}
     project.params.write_text(json.dumps(params))
     stored(project, other_config())
