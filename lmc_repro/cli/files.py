@@ -122,6 +122,7 @@ def publish(
     study: Annotated[str, typer.Argument(metavar="STUDY_OR_DIR", help="A study of params.yaml, or a carried folder.")],
     profile: opt.Profile = None,
     pairs: opt.Pairs = None,
+    trainer_seeds: opt.TrainerSeeds = None,
     replicas: opt.Replicas = None,
     epochs: opt.Epochs = None,
     set_: opt.Set = None,
@@ -147,7 +148,7 @@ def publish(
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.config.load import load_params
 
-    settings = parse_settings(set_ or ())
+    settings = parse_settings(set_ or (), trainer_seeds)
     choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
     project, carried = find_project(), None
     params = load_params(project.params)

@@ -11,6 +11,9 @@ Profile = Annotated[str | None, typer.Option(help="A profile of params.yaml in p
 Row = Annotated[list[str] | None, typer.Option(help="Only this row, e.g. 2-layer-bs1024; can be repeated.")]
 Column = Annotated[list[str] | None, typer.Option(help="Only this column, e.g. adam-high; can be repeated.")]
 Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds per cell, each with one pair of runs.")]
+TrainerSeeds = Annotated[
+    str | None, typer.Option(metavar="0,1,7", help="The trainer seeds themselves, in place of --pairs.")
+]
 Replicas = Annotated[int | None, typer.Option(min=2, help="Runs per trainer seed; r gives r(r-1)/2 dependent pairs.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training in place of the profile's.")]
 Dataset = Annotated[
@@ -23,7 +26,7 @@ TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store in place 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting for every cell, e.g. filters=16; can be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting for every cell, e.g. model.width=64; can be repeated."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print runs, pairs, FLOPs, time, memory, disk; do nothing.")]
 Align = Annotated[

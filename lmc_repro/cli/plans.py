@@ -10,7 +10,6 @@ from lmc_repro.common.files import write_json
 from lmc_repro.config.exhibit import BatchesExhibit
 from lmc_repro.config.expand import plan_study
 from lmc_repro.config.params import Params
-from lmc_repro.config.path import PathConfig
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
 
@@ -43,22 +42,12 @@ def _study(plan: StudyPlan) -> dict[str, Any]:
     return {
         "study": plan.study,
         "profile": plan.profile,
-        "study_config": _config(plan),
+        "study_config": plan.study_config.model_dump(mode="json", exclude={"callbacks"}, exclude_defaults=True),
         "profile_config": profile.model_dump(mode="json", include=OF_THE_PROFILE),
         "provenance": plan.provenance(),
         "left_out": [override.model_dump(mode="json", include={"row", "column", "why"}) for override in drops],
         "cells": cells,
     }
-
-
-def _config(plan: StudyPlan) -> dict[str, Any]:
-    """Return a study as params.yaml has it, without callbacks, which move no bit; paths' settings where it has any."""
-    found = plan.study_config.model_dump(mode="json", exclude={"callbacks"})
-    for part in (found["base"], *found["rows"].values(), *found["columns"].values()):
-        for name in PathConfig.model_fields:
-            if part[name] is None:
-                del part[name]
-    return found
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lmc_repro.config.load import load_params, parse_yaml, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import StudyPlan
-from lmc_repro.config.study import Settings
+from lmc_repro.config.study import Settings, nested
 from lmc_repro.exhibits import check_exhibits, read_exhibit
 from lmc_repro.pipeline.workspace import (
     Listener,
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from lmc_repro.report.contents import Asked
     from lmc_repro.tracking.find import Reader
 
-OPTIONS = {"dataset": "--dataset", "epochs": "--epochs", "pairs": "--pairs"}
+OPTIONS = {
+    "data.dataset": "--dataset",
+    "epochs": "--epochs",
+    "pairs": "--pairs",
+    "trainer_seeds": "--trainer-seeds",
+}
 """Settings that have an option of their own, which does more than set them."""
 
 
@@ -80,19 +85,28 @@ def open_store(uri: str | None) -> tuple[Project, Reader]:
     return project, Reader.open(project.root, uri)
 
 
-def parse_settings(texts: Sequence[str]) -> Settings:
-    """Return the settings of `--set KEY=VALUE`, values in YAML; LmcError for whatever params.yaml would refuse."""
-    values: dict[str, Any] = {}
+def parse_settings(texts: Sequence[str], trainer_seeds: str | None = None) -> Settings:
+    """Return the settings of `--set KEY=VALUE`, values in YAML, and of `--trainer-seeds 0,1,7`.
+
+    Raises:
+        LmcError: For whatever params.yaml would refuse.
+    """
+    found: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise LmcError(f"--set: found {text!r}, allowed: KEY=VALUE, e.g. filters=16")
-        if key in OPTIONS:
-            raise LmcError(f"--set {key}: use {OPTIONS[key]}")
-        if key in values:
-            raise LmcError(f"--set {key}: given twice; give it once")
-        values[key] = parse_yaml(value, f"--set {key}")
-    return validate(Settings, values, "--set")
+            raise LmcError(f"--set: found {text!r}, allowed: KEY=VALUE, e.g. model.filters=16")
+        given = validate(Settings, nested({key: parse_yaml(value, f"--set {key}")}), "--set").given()
+        if own := OPTIONS.keys() & given.keys():
+            raise LmcError("; ".join(f"--set {name}: use {OPTIONS[name]}" for name in sorted(own)))
+        if twice := found.keys() & given.keys():
+            raise LmcError(f"--set {', '.join(twice)}: given twice; give it once")
+        found |= given
+    settings = validate(Settings, nested(found), "--set")
+    if trainer_seeds is None:
+        return settings
+    seeds = parse_yaml(f"[{trainer_seeds}]", "--trainer-seeds")
+    return validate(Settings, {"trainer_seeds": seeds}, "--trainer-seeds").over(settings)
 
 
 def path_config(align: str | None) -> PathConfig:

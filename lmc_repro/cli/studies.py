@@ -155,6 +155,7 @@ def run(
     row: opt.Row = None,
     column: opt.Column = None,
     pairs: opt.Pairs = None,
+    trainer_seeds: opt.TrainerSeeds = None,
     replicas: opt.Replicas = None,
     dataset: opt.Dataset = None,
     width: opt.Width = None,
@@ -173,7 +174,7 @@ def run(
 
     Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Reuses finished runs, whoever trained them, and resumes
     interrupted ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
-    in params.yaml: --set init=kaiming-normal --set 'augment={flip: true}'.
+    in params.yaml: --set optimizer.lr=0.1 --set 'data.augment={flip: true}'.
 
     With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
@@ -191,7 +192,7 @@ def run(
         raise LmcError(f"--keep: found {keep!r}, allowed: {', '.join(get_args(Keep))}")
     if not no_tracking and keep != "all":
         raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
-    given, narrowed = parse_settings(set_ or ()), (tuple(row or ()), tuple(column or ()))
+    given, narrowed = parse_settings(set_ or (), trainer_seeds), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     project, params = open_project()
     plan = plan_study(params, study, choice)

@@ -74,6 +74,20 @@ class DatasetInfo:
         return channels * height * width
 
 
+def patch_count(info: DatasetInfo, side: int, key: str) -> int:
+    """Return the number of patches, `side` pixels high and wide, in an image; LmcError where they do not fill it.
+
+    `key` is the setting that gave `side`: kernel or patch.
+    """
+    _, height, width = info.shape
+    if height % side or width % side:
+        raise LmcError(
+            f"model.{key}: found {side}, allowed: a divisor of {height} and {width}, the sides of an image of "
+            f"{info.name}"
+        )
+    return (height // side) * (width // side)
+
+
 def _served(folders: tuple[str, ...], name: str, checksum: str, size: int) -> RemoteFile:
     return RemoteFile(name, checksum, size, tuple(folder + name for folder in folders))
 

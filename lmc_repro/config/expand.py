@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import marks_within
 from lmc_repro.config.catalog import CATALOG, DatasetInfo
+from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import own_object
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PathConfig
@@ -54,13 +56,16 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     A data set that the command line chooses narrows a study to the cells on it; a study that has none is moved to it.
     """
     choice = choice or Choice()
+    if choice.pairs is not None and choice.settings.trainer_seeds is not None:
+        raise LmcError("--pairs and --trainer-seeds: give one of them")
+    check_groups(choice.settings, group_classes(params), "--set")
     profile_key = choice.profile or params.profile
     profile = _pick(params.profiles, profile_key, "profiles", "--profile")
     config = _pick(params.studies, study, "studies", "STUDY")
     places = _places(study, config, profile, choice)
     if choice.dataset is not None:
         _pick(CATALOG, choice.dataset, "the data sets", "--dataset")
-        own = {place: _settings(study, config, profile, *place, choice).dataset for place in places}
+        own = {place: _settings(study, config, profile, *place, choice).data.get("dataset") for place in places}
         on_it = [place for place in places if own[place] == choice.dataset]
         if on_it:
             places = on_it
@@ -97,10 +102,11 @@ def _cell(
 ) -> Cell:
     where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
     settings = _settings(study, config, profile, row, column, choice)
-    if settings.dataset not in CATALOG:
-        found = "is missing; set it in the study's base" if settings.dataset is None else f"found {settings.dataset!r}"
-        raise LmcError(f"{where}: dataset: {found}, allowed: {', '.join(CATALOG)}")
-    info = CATALOG[settings.dataset]
+    dataset = settings.data.get("dataset")
+    if dataset not in CATALOG:
+        found = "is missing; set it in the study's base" if dataset is None else f"found {dataset!r}"
+        raise LmcError(f"{where}: data.dataset: {found}, allowed: {', '.join(CATALOG)}")
+    info = CATALOG[dataset]
     if info.name not in profile.datasets:
         raise LmcError(
             f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
@@ -110,7 +116,7 @@ def _cell(
     kind = settings.pair or config.pair
     if kind == "noise":
         _check_noise(settings, template, info, where)
-    count, replicas = choice.pairs or settings.pairs or profile.pairs, choice.replicas or profile.replicas
+    seeds = _trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile)
     return Cell(
         key=f"{row}--{column}",
         row=row,
@@ -119,7 +125,7 @@ def _cell(
         column_label=_label(profile, study, config.columns[column].label, column=column),
         config=template,
         pair_kind=kind,
-        pairs=_pairs(template, kind, count, replicas, settings.share_noise_until, where),
+        pairs=_pairs(template, kind, seeds, choice.replicas or profile.replicas, settings.share_noise_until, where),
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
         uses=_uses(study, config, profile, row, column, choice),
@@ -143,7 +149,7 @@ def _uses(
     settings = _settings(study, config, profile, row, column, choice)
     own = _settings(study, config, profile.model_copy(update={"settings": NOTHING}), row, column, choice).given()
     kept = {f"settings.{name}" for name in profile.settings.given() if name not in own} | {f"batches.{settings.batch}"}
-    optimizer = f"optimizers.{settings.optimizer}."
+    optimizer = f"optimizers.{settings.optimizer.get('use')}."
     return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
 
 
@@ -196,18 +202,25 @@ def _settings(
         if override.covers(study, row, column):
             settings = override.set.over(settings)
     if dataset := choice.move_to or profile.replace_dataset:
-        settings = Settings(dataset=dataset).over(settings)
+        settings = Settings(data={"dataset": dataset}).over(settings)
     settings = choice.settings.over(settings)
     if choice.width is not None:
-        settings = Settings(width=choice.width).over(settings)
+        settings = Settings(model={"width": choice.width}).over(settings)
+    if choice.pairs is not None:
+        settings = Settings(pairs=choice.pairs).over(settings)
     if choice.epochs is not None:
         marks = [mark for mark in settings.evaluate_at or () if mark < choice.epochs]
         settings = Settings(epochs=choice.epochs, evaluate_at=(*marks, choice.epochs)).over(settings)
     return settings
 
 
+def _trainer_seeds(given: Settings | ProfileConfig) -> Sequence[int]:
+    """Return the trainer seeds of a cell's pairs, named or counted from 0."""
+    return given.trainer_seeds or range(given.pairs or 0)
+
+
 def _pairs(
-    template: dict[str, Any], kind: PairKind, count: int, replicas: int, shared: int | None, where: str
+    template: dict[str, Any], kind: PairKind, seeds: Sequence[int], replicas: int, shared: int | None, where: str
 ) -> tuple[Pair, ...]:
     """Return the pairs of each trainer seed: noise pairs share it, init pairs do not."""
     if kind == "init" and replicas != 2:
@@ -215,7 +228,7 @@ def _pairs(
             f"{where}: replicas: found {replicas}, allowed: 2 (the runs of an init pair share no trainer seed)"
         )
     pairs = []
-    for j in range(count):
+    for j in seeds:
         first = replicas * j
         runs = [
             _run(template, trainer=j if kind == "noise" else first + i, noise=first + i, early=first, until=shared)

@@ -4,22 +4,87 @@ from __future__ import annotations
 
 import difflib
 import types
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.params import Params
-from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, settings_class
-from lmc_repro.config.run import ModelSettings, OptimizerSettings, StepSettings
+from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, Kind, settings_class
+from lmc_repro.config.run import DataConfig, ModelSettings, OptimizerSettings, ScheduleConfig, StepSettings
+from lmc_repro.config.study import GROUPS, ModelTerms, OptimizerTerms, Settings
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def load_params(path: Path) -> Params:
     """Return the validated params.yaml at `path`; LmcError with one line for anything that is wrong with it."""
-    return validate(Params, read_yaml(path), path.name)
+    params = validate(Params, read_yaml(path), path.name)
+    classes = group_classes(params)
+    for where, settings in params.layers().items():
+        check_groups(settings, classes, f"{path.name}: {where}")
+    return params
+
+
+Classes = dict[str, list[tuple[type[BaseModel], Set[str]]]]
+"""By group of settings: what may have its keys, and which of them it has."""
+
+
+def group_classes(params: Params | None = None) -> Classes:
+    """Return RunConfig's parts, and for network and optimizer every kind: of the registry, or named in `params`."""
+    models, optimizers = dict.fromkeys(MODELS), dict.fromkeys(OPTIMIZERS)
+    if params is not None:
+        layers = params.layers().values()
+        models |= dict.fromkeys(str(layer.model.get("kind", "mlp")) for layer in layers)
+        named = [each.kind for profile in params.profiles.values() for each in profile.optimizers.values()]
+        optimizers |= dict.fromkeys(named + [str(layer.optimizer.get("kind", "sgd")) for layer in layers])
+    return {
+        "model": [(ModelTerms, ModelTerms.model_fields.keys()), *_kinds(MODELS, models)],
+        "optimizer": [(OptimizerTerms, OptimizerTerms.model_fields.keys()), *_kinds(OPTIMIZERS, optimizers)],
+        "schedule": [(ScheduleConfig, ScheduleConfig.model_fields.keys())],
+        "data": [(DataConfig, DataConfig.model_fields.keys())],
+    }
+
+
+def _kinds(table: Mapping[str, Kind], names: Iterable[str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
+    """Yield the classes of all kinds; which names there are for `kind` is for the terms to say."""
+    for name in names:
+        with suppress(KeyError):
+            known = settings_class(table, name)
+            yield known, known.model_fields.keys() - {"kind"}
+
+
+def check_groups(settings: Settings, classes: Classes, where: str) -> None:
+    """LmcError unless each key of `model` and so on is one that some kind has, with a value that this kind takes.
+
+    Which kind the network is may be said in another layer, so RunConfig holds the whole to it.
+    """
+    for group in GROUPS:
+        given: dict[str, Any] = getattr(settings, group)
+        mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
+        for key, value in given.items():
+            found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
+            if not found:
+                allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
+                raise LmcError(f"{where}.{group}.{key}: {_unknown(key, allowed)}")
+            if value is not None and None not in found:
+                first, *others = dict.fromkeys(line for line in found if line)
+                or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
+                raise LmcError(f"{where}.{group}.{first}{or_else}")
+
+
+def _mistakes(known: type[BaseModel], given: dict[str, Any]) -> dict[str, str]:
+    """Return by key the line of the first mistake below it."""
+    try:
+        known.model_validate_json(to_json(given))
+    except ValidationError as error:
+        lines = [(each["loc"][0], _line(known, given, each)) for each in error.errors(include_url=False) if each["loc"]]
+        return {str(key): line for key, line in reversed(lines)}
+    return {}
 
 
 def read_yaml(path: Path) -> Any:
@@ -64,10 +129,10 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     where = ".".join(str(part) for part in loc) or "the whole file"
     found, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        allowed = _fields_at(model, value, error["loc"][:-1])
-        close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        return f"{where}: unknown key; {hint}allowed: {', '.join(allowed)}"
+        here = _model_at(model, value, error["loc"][:-1])
+        if here and issubclass(here, Settings) and (moved := _moved(str(loc[-1]))):
+            return f"{where}: now {moved}"
+        return f"{where}: {_unknown(str(loc[-1]), here.model_fields if here else ())}"
     if kind == "missing":
         return f"{where}: missing; add this key"
     if kind == "value_error":
@@ -85,6 +150,19 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         return f"{where}: found {found!r}, allowed: {context['expected']}"
     allowed = error["msg"].removeprefix("Input should be ")
     return f"{where}: found {found!r}, allowed: {allowed}"
+
+
+def _unknown(key: str, allowed: Collection[str]) -> str:
+    close = difflib.get_close_matches(key, allowed, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"unknown key; {hint}allowed: {', '.join(allowed)}"
+
+
+def _moved(key: str) -> str | None:
+    """Return where a setting stands that stood beside `epochs` before there were groups."""
+    renamed = {"lc_bias": "model.bias", "options": "model"}
+    there = [f"{group}.{key}" for group, classes in group_classes().items() for _, keys in classes if key in keys]
+    return renamed.get(key) or next(iter(there), None)
 
 
 _TABLES = {"exhibits": ("parameters", "batches", "accuracies")}
@@ -105,8 +183,8 @@ _OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUG
 """What stands in an annotation for any kind of a table."""
 
 
-def _fields_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> list[str]:
-    """Return the keys allowed at `loc` of `value`, by walking the models' annotations."""
+def _model_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> type[BaseModel] | None:
+    """Return the model at `loc` of `value`, by walking the models' annotations."""
     here: Any = model
     for i, part in enumerate(loc):
         options = _models(here, value)
@@ -121,7 +199,7 @@ def _fields_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> list
         elif get_origin(here) is tuple:
             here = get_args(here)[0]
     options = _models(here, value)
-    return list(options[0].model_fields) if options else []
+    return options[0] if options else None
 
 
 def _inside(value: Any, part: Any) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lmc_repro.config.base import Strict
 from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
-from lmc_repro.config.study import Key, ProfileConfig, StudyConfig
+from lmc_repro.config.study import Key, ProfileConfig, Settings, StudyConfig
 
 
 class DataPlace(Strict):
@@ -25,6 +25,18 @@ class Params(Strict):
     profiles: dict[Key, ProfileConfig] = Field(min_length=1)
     studies: dict[Key, StudyConfig] = Field(min_length=1)
     exhibits: dict[Key, ExhibitConfig] = Field(default_factory=dict)
+
+    def layers(self) -> dict[str, Settings]:
+        """Return every part of the file that holds settings, by its dotted path."""
+        found: dict[str, Settings] = {}
+        for key, profile in self.profiles.items():
+            found[f"profiles.{key}.settings"] = profile.settings
+            found |= {f"profiles.{key}.overrides.{i}.set": each.set for i, each in enumerate(profile.overrides)}
+        for key, study in self.studies.items():
+            found[f"studies.{key}.base"] = study.base
+            found |= {f"studies.{key}.rows.{row}": entry for row, entry in study.rows.items()}
+            found |= {f"studies.{key}.columns.{column}": entry for column, entry in study.columns.items()}
+        return found
 
     @model_validator(mode="after")
     def _profile_exists(self) -> Params:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.config.study import PairKind, ProfileConfig, StudyConfig
@@ -74,11 +72,7 @@ class StudyPlan:
         """Return key, value and source of each hyper-parameter of the profile that a cell or a verdict rests on."""
         used = {leaf for cell in self.cells for leaf in cell.uses}
         return [
-            {
-                "key": key,
-                "value": value.model_dump(mode="json") if isinstance(value, BaseModel) else value,
-                "source": self.profile_config.source(key),
-            }
+            {"key": key, "value": value, "source": self.profile_config.source(key)}
             for key, value in self.profile_config.hyper_parameters().items()
             if key in used or key.startswith("judgement.")
         ]

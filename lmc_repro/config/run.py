@@ -22,6 +22,7 @@ GainKind = Literal["slope", "sqrt2"]
 BiasKind = Literal["unit", "filter"]
 Size = Annotated[int, Field(ge=1, le=2**20)]  # above the largest of the paper, 8192; below what no memory holds
 ModelKind = Annotated[str, AfterValidator(named(MODELS))]
+OptimizerKind = Annotated[str, AfterValidator(named(OPTIMIZERS))]
 
 
 class ModelSettings(Strict):

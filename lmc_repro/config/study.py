@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from lmc_repro.config.base import Marks, Strict
 from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, RepairName
-from lmc_repro.config.run import (
-    AugmentConfig,
-    BiasKind,
-    ClipConfig,
-    GainKind,
-    InitKind,
-    LoaderKind,
-    ModelKind,
-    OptimizerConfig,
-    OrderRule,
-    Precision,
-    ScheduleKind,
-    WarmupRule,
-)
+from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
 # DVC reads a dot in a key as a path, and MLflow refuses @ and =.
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -32,66 +20,118 @@ Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}):
 """`source: remark`: the paper, its first author's later code, a paper it cites, our inference, our choice."""
 
 
-class Settings(Strict):
-    """Part of a run's config: profile, study, row and column each give some, the later one wins.
+class ModelTerms(Strict):
+    """What settings may say of a network beside the fields of its kind.
 
-    `optimizer` and `batch` are names that the profile gives a meaning to (`batch` may be a number), so that one
-    study runs on other data with other rates. `width: positions` is as wide as a locally connected layer of
-    `filters` and `kernel` is on that data set; `lr_divisor: positions` divides the rate by its number of positions.
-    `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
-    the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
-    optimizer's. `precision` is that of the matrix products of training on a GPU. `options` are settings of a network of
-    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many; `metrics`, `align`
-    and `repair` say how their paths are made, see PathConfig.
+    `width: positions` is as wide as a locally connected layer of `filters` and `kernel` is on that data set. `start`
+    names the network whose initial weights a network of another kind begins with.
     """
 
-    dataset: str | None = None
-    label_noise: float | None = None
-    augment: AugmentConfig | None = None
-    model: ModelKind | None = None
-    depth: int | None = None
-    width: int | Literal["positions"] | None = None
-    slope: float | None = None
-    bias: bool | None = None
-    filters: int | None = None
-    kernel: int | None = None
-    lc_bias: BiasKind | None = None
-    patch: int | None = None
-    heads: int | None = None
-    head_dim: int | None = None
+    kind: ModelKind = "mlp"
+    width: Literal["positions"] | None = None
     start: Literal["conv", "local"] | None = None
-    options: dict[str, int | float | bool | str] | None = None
-    init: InitKind | None = None
-    gain: GainKind | None = None
-    optimizer: str | None = None
-    momentum: float | None = None
-    weight_decay: float | None = None
+
+
+class OptimizerTerms(Strict):
+    """What settings may say of an optimizer beside the fields of its kind, which replace those of the one in `use`.
+
+    `use` is a name that the profile gives a meaning to, so that one study runs on other data with other rates.
+    `momentum` is ADAM's beta1, too. `lr_divisor: positions` divides the rate by the patches of `model.kernel`.
+    """
+
+    kind: OptimizerKind | None = None
+    use: str | None = None
     lr_divisor: Annotated[float, Field(gt=0.0)] | Literal["positions"] | None = None
+
+
+def _used(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
+
+
+def _kind_has_a_key(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(f"found {value!r}, allowed: keys and values, e.g. {{kind: {value}}}")
+    return value
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"found {list(seeds)}: name each seed once")
+    return seeds
+
+
+TrainerSeeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
+    Field(strict=False, min_length=1),
+    AfterValidator(_distinct),
+]
+Group = Annotated[dict[str, Any], BeforeValidator(_kind_has_a_key)]
+GROUPS = ("model", "optimizer", "schedule", "data")
+"""Fields of Settings that layers merge key by key; `config.load` holds them to the kinds that have such keys."""
+
+
+class Settings(Strict):
+    """Part of a run's config: profile, study, row and column each give some, of each dotted path the later one wins.
+
+    `model`, `optimizer`, `schedule` and `data` are those of RunConfig, with ModelTerms and OptimizerTerms; what a
+    network of the cell's kind does not have is left out. `batch` is a name that the profile gives a meaning to, or a
+    number. `share_noise_until` gives the runs of a pair one trajectory for so many epochs. `precision` is that of the
+    matrix products of training on a GPU. `pair` says which pairs a cell has, `pairs` how many or `trainer_seeds` of
+    which seeds; `metrics`, `align` and `repair` say how their paths are made, see PathConfig.
+    """
+
+    model: Group = Field(default_factory=dict)
+    optimizer: Annotated[dict[str, Any], BeforeValidator(_used)] = Field(default_factory=dict)
     clip: ClipConfig | None = None
     batch: str | int | None = None
-    schedule: ScheduleKind | None = None
-    warmup_epochs: int | None = None
-    warmup_rule: WarmupRule | None = None
+    schedule: Group = Field(default_factory=dict)
     epochs: int | None = None
     evaluate_at: Marks | None = None
-    order: OrderRule | None = None
-    drop_last: bool | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
     precision: Precision | None = None
     loader: LoaderKind | None = None
     pair: PairKind | None = None
     pairs: Annotated[int, Field(ge=1)] | None = None
+    trainer_seeds: TrainerSeeds | None = None
     share_noise_until: int | None = None
     metrics: MetricNames | None = None
     align: AlignmentName | None = None
     repair: RepairName | None = None
 
-    def over(self, lower: Settings) -> Settings:
-        """Return `lower` with the fields that this one gives."""
-        return Settings.model_validate(lower.given() | self.given())
+    @model_validator(mode="after")
+    def _counts_or_names(self) -> Settings:
+        if self.pairs is not None and self.trainer_seeds is not None:
+            raise ValueError(_ONE_OF_THEM)
+        return self
 
-    def given(self) -> dict[str, object]:
-        """Return the fields that were written down."""
-        return {name: getattr(self, name) for name in Settings.model_fields if getattr(self, name) is not None}
+    def over(self, lower: Settings) -> Settings:
+        """Return `lower` with what this one gives; a number of pairs and named trainer seeds replace each other."""
+        below, given = lower.given(), self.given()
+        if {"pairs", "trainer_seeds"} & given.keys():
+            below = {path: value for path, value in below.items() if path not in ("pairs", "trainer_seeds")}
+        return Settings.model_validate(nested(below | given))
+
+    def given(self) -> dict[str, Any]:
+        """Return what was written down, as plain JSON values by their dotted path: `model.width`, `epochs`."""
+        found: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json", include=set(Settings.model_fields)).items():
+            found |= {f"{name}.{key}": leaf for key, leaf in value.items()} if name in GROUPS else {name: value}
+        return {path: value for path, value in found.items() if value is not None}
+
+
+_ONE_OF_THEM = "pairs and trainer_seeds: give one of them"
+
+
+def nested(paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `{"model": {"width": 3}}` for `{"model.width": 3}`."""
+    found: dict[str, Any] = {}
+    for path, value in paths.items():
+        name, dot, key = path.partition(".")
+        if dot:
+            found.setdefault(name, {})[key] = value
+        else:
+            found[name] = value
+    return found
 
 
 class AxisEntry(Settings):
@@ -215,6 +255,7 @@ class ProfileConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     loader: LoaderKind = "resident"
     pairs: int = Field(default=3, ge=1)
+    trainer_seeds: TrainerSeeds | None = None
     replicas: int = Field(default=2, ge=2)
     points: int = Field(default=11, ge=2, description="alphas on the path, both ends included")
     judgement: Judgement
@@ -224,6 +265,12 @@ class ProfileConfig(Strict):
     overrides: tuple[Override, ...] = Field(default=(), strict=False)
     provenance: dict[str, Provenance]
     callbacks: OwnNames = ()
+
+    @model_validator(mode="after")
+    def _counts_or_names(self) -> ProfileConfig:
+        if self.trainer_seeds is not None and "pairs" in self.model_fields_set:
+            raise ValueError(_ONE_OF_THEM)
+        return self
 
     @model_validator(mode="after")
     def _every_number_has_a_source(self) -> ProfileConfig:

@@ -7,27 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmc_repro.common.errors import LmcError
-from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import ConvConfig
 from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor
-
-
-def patch_count(info: DatasetInfo, side: int, key: str) -> int:
-    """Return the number of patches, `side` pixels high and wide, in an image; LmcError where they do not fill it.
-
-    `key` is the setting that gave `side`: kernel or patch.
-    """
-    _, height, width = info.shape
-    if height % side or width % side:
-        raise LmcError(
-            f"model.{key}: found {side}, allowed: a divisor of {height} and {width}, the sides of an image of "
-            f"{info.name}"
-        )
-    return (height // side) * (width // side)
 
 
 def patches(inputs: Tensor, side: int) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import ConvConfig, LocalConfig
 from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
-from lmc_repro.models.conv import Conv, patch_count, patches
+from lmc_repro.models.conv import Conv, patches
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
     from torch import Generator, Tensor

@@ -91,7 +91,7 @@ def write_results(
         torch=torch_version(),
         training_numerics=TRAINING_NUMERICS,
         evaluation_numerics=EVALUATION_NUMERICS,
-        dataset=study.base.dataset,
+        dataset=study.base.data.get("dataset"),
         rows=_axis(study.rows, {cell.row: cell.row_label for cell in plan.cells}),
         columns=_axis(study.columns, {cell.column: cell.column_label for cell in plan.cells}),
         show=Show(**study.show.model_dump()) if study.show else None,
@@ -229,7 +229,10 @@ def _dataset(name: str, digest: str) -> DatasetRecord:
 
 def _axis(entries: Mapping[str, AxisEntry], labels: Mapping[str, str]) -> tuple[Axis, ...]:
     """Return an axis: labels as the profile gives them, the data set that an entry itself names, what it varies."""
-    return tuple(Axis(key, labels.get(key, entry.label), entry.dataset, entry.varies) for key, entry in entries.items())
+    return tuple(
+        Axis(key, labels.get(key, entry.label), entry.data.get("dataset"), entry.varies)
+        for key, entry in entries.items()
+    )
 
 
 def _left_out(plan: StudyPlan) -> tuple[LeftOut, ...]:
@@ -248,6 +251,6 @@ def _left_out(plan: StudyPlan) -> tuple[LeftOut, ...]:
 def _values_of(study: StudyConfig, setting: str) -> Any:
     """Return what a study gives a setting, in the order of the file: one value, or a list of them."""
     parts = (study.base, *study.rows.values(), *study.columns.values())
-    given = [part.model_dump(mode="json")[setting] for part in parts if setting in part.given()]
+    given = [values[setting] for part in parts if setting in (values := part.given())]
     distinct = [value for i, value in enumerate(given) if value not in given[:i]]
     return distinct[0] if len(distinct) == 1 else distinct

@@ -57,7 +57,9 @@ def test_every_study_and_exhibit_has_a_file_and_a_second_writing_changes_none(tm
 
 def test_an_override_touches_its_study_alone(tmp_path: Path) -> None:
     def edit(values: dict[str, Any]) -> None:
-        values["profiles"]["digits"]["overrides"].append({"study": "figure2", "set": {"weight_decay": 0.25}})
+        values["profiles"]["digits"]["overrides"].append(
+            {"study": "figure2", "set": {"optimizer": {"weight_decay": 0.25}}}
+        )
 
     assert touched(tmp_path, edit) == {"figure2"}
 
@@ -71,7 +73,7 @@ EDITS = {
         {"table1", "table2", "figure5"},
     ),
     "a batch": (of_profile("batches", "30K", to=448), {"table1", "logistic"}),
-    "a setting": (of_profile("settings", "drop_last", to=False), STUDIES),
+    "a setting": (of_profile("settings", "data", "drop_last", to=False), STUDIES),
     "points": (of_profile("points", to=21), STUDIES),
     "the threshold": (of_profile("judgement", "threshold", to=3.0), STUDIES),
     "the least accuracy": (of_profile("judgement", "min_train_accuracy", to=0.5), STUDIES),

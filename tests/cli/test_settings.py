@@ -1,32 +1,76 @@
 from __future__ import annotations
 
 import pytest
+from helpers import EXAMPLE
 
 from lmc_repro.cli.session import parse_settings
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.expand import Choice, plan_study
+from lmc_repro.config.load import load_params
 from lmc_repro.config.study import Settings
 
 
 def test_values_are_read_as_in_params_yaml() -> None:
-    given = parse_settings(("filters=16", "init=kaiming-normal", "weight_decay=5e-4", "augment={flip: true, crop: 4}"))
-    assert given == Settings.model_validate(
-        {"filters": 16, "init": "kaiming-normal", "weight_decay": 5e-4, "augment": {"flip": True, "crop": 4}}
+    texts = ("model.filters=16", "optimizer.beta2=5e-4", "data.augment={flip: true, crop: 4}", "precision=bf16")
+    assert parse_settings(texts, "0,1,7") == Settings.model_validate(
+        {
+            "model": {"filters": 16},
+            "optimizer": {"beta2": 5e-4},
+            "data": {"augment": {"flip": True, "crop": 4}},
+            "precision": "bf16",
+            "trainer_seeds": [0, 1, 7],
+        }
     )
+    assert parse_settings(("optimizer=fast", "optimizer.lr=1")).given() == {"optimizer.use": "fast", "optimizer.lr": 1}
     assert parse_settings(()) == Settings()
 
 
 @pytest.mark.parametrize(
     ("texts", "line"),
     [
-        (("filters",), "--set: found 'filters', allowed: KEY=VALUE, e.g. filters=16"),
-        (("filter=16",), "--set: filter: unknown key; did you mean filters? allowed: "),
-        (("filters=many",), "--set: filters: found 'many', allowed: a valid integer"),
-        (("filters=1", "filters=2"), "--set filters: given twice; give it once"),
-        (("augment={flip: true",), "--set augment, line 1, column "),
+        (("model.filters",), "--set: found 'model.filters', allowed: KEY=VALUE, e.g. model.filters=16"),
+        (("model.filter=16",), "--set.model.filter: unknown key; did you mean filters? allowed: "),
+        (("model.width.x=16",), "--set.model.width.x: unknown key; "),
+        (("model.kind=dense",), "--set.model.kind: found 'dense', allowed: 'mlp', 'local', 'conv'"),
+        (("optimizer.rate=1",), "--set.optimizer.rate: unknown key; "),
+        (("schedule.kind=cosin",), "--set.schedule.kind: found 'cosin', allowed: 'constant'"),
+        (("model.filters=many",), "--set.model.filters: found 'many', allowed: a valid integer"),
+        (("model.width=many",), "--set.model.width: found 'many', allowed: 'positions', or a valid integer"),
+        (("model.filters=1", "model.filters=2"), "--set model.filters: given twice; give it once"),
+        (("optimizer=fast", "optimizer.use=slow"), "--set optimizer.use: given twice; give it once"),
+        (("data.augment={flip: true",), "--set data.augment, line 1, column "),
+        (("data.augment={flop: true}",), "--set.data.augment.flop: unknown key; did you mean flip? allowed: "),
+        (("width=16",), "--set: width: now model.width"),
+        (("lr=0.1",), "--set: lr: now optimizer.lr"),
+        (("schedule=cosine",), "--set: schedule: found 'cosine', allowed: keys and values, e.g. {kind: cosine}"),
+        (("prcision=bf16",), "--set: prcision: unknown key; did you mean precision? allowed: model, optimizer"),
         (("epochs=3",), "--set epochs: use --epochs"),
+        (("data={dataset: mnist}",), "--set data.dataset: use --dataset"),
+        (("optimizer.beta2=0.9",), "params.yaml: studies.table1, row 1-layer-bs30k, column sgd-high, profile digits: "),
     ],
 )
 def test_a_mistake_is_one_line(texts: tuple[str, ...], line: str) -> None:
     with pytest.raises(LmcError) as caught:
-        parse_settings(texts)
+        plan_study(load_params(EXAMPLE), "table1", Choice(settings=parse_settings(texts)))
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        ("0,x", "--trainer-seeds: trainer_seeds.1: found 'x', allowed: a valid integer"),
+        ("0,-1", "--trainer-seeds: trainer_seeds.1: found -1, allowed: greater than or equal to 0"),
+        ("3,3", "--trainer-seeds: trainer_seeds: found [3, 3]: name each seed once"),
+        ("", "--trainer-seeds: trainer_seeds: found "),
+        ("0]", "--trainer-seeds, line 1"),
+    ],
+)
+def test_trainer_seeds_that_cannot_be(seeds: str, line: str) -> None:
+    with pytest.raises(LmcError) as caught:
+        parse_settings((), seeds)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_pairs_are_counted_or_named() -> None:
+    with pytest.raises(LmcError, match="--pairs and --trainer-seeds: give one of them"):
+        plan_study(load_params(EXAMPLE), "table1", Choice(pairs=3, settings=parse_settings((), "7")))

@@ -25,7 +25,7 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "rate not finite": ("lr: 0.003", "lr: .nan", [f"{SGD}.lr", "nan", "finite"]),
     "unknown optimizer name": (
         "optimizer: sgd-medium", "optimizer: sgd-medum",
-        ["studies.table1", "column sgd-medium", "optimizer", "'sgd-medum'", "sgd-high, sgd-medium, adam-high, adam-"],
+        ["studies.table1", "column sgd-medium", "optimizer.use", "'sgd-medum'", "sgd-high, sgd-medium, adam-high"],
     ),
     "unknown optimizer kind": (
         "kind: sgd, lr: 0.003", "kind: lion, lr: 0.003", [f"{SGD}.kind", "'lion'", "'sgd', 'adam'"],
@@ -37,7 +37,7 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "misspelled key of the settings": (
         "      epochs: 60", "      epoch: 60",
-        ["profiles.digits.settings.epoch", "unknown key", "did you mean epochs?", "width"],
+        ["profiles.digits.settings.epoch", "unknown key", "did you mean epochs?", "model, optimizer"],
     ),
     "misspelled key of the file": (
         "studies:\n", "studeis:\n", ["studeis", "unknown key", "did you mean studies?", "profiles"],
@@ -46,13 +46,13 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
         "    points: 11", "    colour: red\n    points: 11", ["profiles.digits.colour", "unknown key", "points"],
     ),
     "missing key": ("{kind: sgd, lr: 0.003, momentum: 0.9}", "{kind: sgd, lr: 0.003}", [f"{SGD}.momentum", "missing"]),
-    "missing width": ("      width: 128\n", "", ["row 2-layer-bs30k", "model", "depth 2", "width"]),
-    "duplicate key": ("      width: 128", "      width: 128\n      width: 12", ["line ", "duplicate key", "width"]),
-    "tab": ("      width: 128", "\t      width: 128", ["line ", "not valid YAML", "\\t"]),
+    "missing width": ("        width: 128\n", "", ["row 2-layer-bs30k", "model", "depth 2", "width"]),
+    "duplicate key": ("width: 128", "width: 128\n        width: 12", ["line ", "duplicate key", "width"]),
+    "tab": ("        width: 128", "\t        width: 128", ["line ", "not valid YAML", "\\t"]),
     "open bracket": ("datasets: [digits]", "datasets: [digits", ["line", "not valid YAML"]),
     "unknown profile": ("profile: digits\n", "profile: digit\n", ["profile", "'digit'", "digits, paper"]),
     "unknown data set": (
-        "replace_dataset: digits", "replace_dataset: digit", [CELL, "dataset", "'digit'", "digits, mnist"],
+        "replace_dataset: digits", "replace_dataset: digit", [CELL, "data.dataset", "'digit'", "digits, mnist"],
     ),
     "data set of another profile": (
         "replace_dataset: digits", "replace_dataset: mnist", [CELL, "'mnist'", "['digits']"],
@@ -69,34 +69,70 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
         ["profiles.paper", "provenance", "settings.epochs", "author-code"],
     ),
     "unknown source": (
-        'settings.init: "inferred: trains', 'settings.init: "guess: trains',
-        ["profiles.digits.provenance.settings.init", "guess: trains", "paper|author-code|cited|inferred|ours"],
+        'settings.model.init: "inferred: trains', 'settings.model.init: "guess: trains',
+        ["profiles.digits.provenance.settings.model.init", "guess: trains", "paper|author-code|cited|inferred|ours"],
     ),
     "source of nothing": (
-        "settings.drop_last: ", "settings.dropout: ", ["profiles.digits", "settings.dropout", "no hyper-parameter"],
+        "settings.data.drop_last: ", "settings.data.dropout: ",
+        ["profiles.digits", "settings.data.dropout", "no hyper-parameter"],
     ),
     "batch is the data set": (
         "1K: 64", "1K: 899", ["row 1-layer-bs1024", "batch size 899", "no SGD noise: same batches"],
     ),
     "unknown batch": ("batch: 30K", "batch: 40K", [CELL, "batch", "'40K'", "1K, 30K"]),
-    "init": ("init: torch-default", "init: xavier", ["profiles.digits.settings.init", "'xavier'", "'kaiming-normal'"]),
+    "init": (
+        "init: torch-default", "init: xavier", ["profiles.digits.settings.model.init", "'xavier'", "'kaiming-normal'"],
+    ),
     "kaiming without gain": ("init: torch-default", "init: kaiming-normal", [CELL, "model", "gain (slope or sqrt2)"]),
     "gain without kaiming": (
-        "init: torch-default", "init: torch-default\n      gain: slope",
+        "init: torch-default", "init: torch-default\n        gain: slope",
         [CELL, "model", "gain (slope or sqrt2)", "only with it"],
     ),
-    "slope": ("slope: 1.0}", "slope: 2.0}", ["row 2-layer-bs30k", "model.slope", "2.0", "less than or equal to 1"]),
+    "slope": ("slope: 1.0}", "slope: 2.0}", ["studies.table1.base.model.slope", "2.0", "less than or equal to 1"]),
     "depth in words": (
-        "depth: 8,", "depth: eight,", ["studies.table1.rows.8-layer-bs1024.depth", "'eight'", "integer"],
+        "depth: 8}", "depth: eight}", ["studies.table1.rows.8-layer-bs1024.model.depth", "'eight'", "integer"],
     ),
-    "yes for a boolean": ("bias: true", "bias: yes", ["profiles.digits.settings.bias", "'yes'", "boolean"]),
+    "yes for a boolean": (
+        "bias: true", "bias: yes", ["profiles.digits.settings.model.bias", "'yes'", "boolean, or 'unit'"],
+    ),
+    "key of a network misspelled": (
+        "        width: 128", "        widht: 128",
+        ["profiles.digits.settings.model.widht", "unknown key", "did you mean width?", "head_dim"],
+    ),
+    "key of an optimizer misspelled": (
+        "optimizer: sgd-medium}", "optimizer: {use: sgd-medium, momentm: 0.5}}",
+        ["studies.table1.columns.sgd-medium.optimizer.momentm", "did you mean momentum?"],
+    ),
+    "warm-up in words": (
+        "warmup_epochs: 0}", "warmup_epochs: none}", ["digits.settings.schedule.warmup_epochs", "'none'", "integer"],
+    ),
+    "profile that is not active": ("width: 512", "width: wide", ["profiles.paper.settings.model.width", "'wide'"]),
+    "override": ("set: {loader: ffcv}", "set: {data: {label_noise: 2.0}}", ["overrides.0.set.data.label_noise", "2.0"]),
+    "place of a setting before": (
+        "slope: 1.0}}", "slope: 1.0}, width: 64}", ["studies.table1.base.width: now model.width"],
+    ),
+    "name of a setting before": ("slope: 1.0}}", "slope: 1.0}, lc_bias: unit}", ["base.lc_bias: now model.bias"]),
+    "options": ("slope: 1.0}}", "slope: 1.0}, options: {blocks: 2}}", ["studies.table1.base.options: now model"]),
+    "kind without its key": (
+        "model: {slope: 1.0}", "model: conv", ["studies.table1.base.model", "'conv'", "{kind: conv}"],
+    ),
+    "pairs counted and named": (
+        "    pairs: 3", "    pairs: 3\n    trainer_seeds: [0, 7]",
+        ["profiles.digits: pairs and trainer_seeds: give one"],
+    ),
+    "pairs of a study counted and named": (
+        "slope: 1.0}}", "slope: 1.0}, pairs: 2, trainer_seeds: [0, 7]}", ["base: pairs and trainer_seeds: give one"],
+    ),
+    "trainer seed twice": (
+        "    pairs: 3", "    trainer_seeds: [7, 7]", ["profiles.digits.trainer_seeds", "[7, 7]", "once"],
+    ),
     "override of no row": (
         "row: 1-layer-bs1024, set", "row: 1-layer, set",
         ["profiles.digits.overrides.0.row", "'1-layer'", "1-layer-bs1024"],
     ),
     "both axes": (
-        "label: SGD medium, ", "label: SGD medium, depth: 3, ",
-        ["studies.table1", "row 1-layer-bs30k and column sgd-medium both set depth"],
+        "label: SGD medium, ", "label: SGD medium, model: {width: 3, depth: 3}, ",
+        ["studies.table1", "row 1-layer-bs30k and column sgd-medium both set model.depth:"],
     ),
     "dot in a key": (
         "      sgd-medium: {label", "      sgd.medium: {label", ["studies.table1.columns.sgd.medium", "A-Za-z0-9_-"],

@@ -66,13 +66,19 @@ def test_canonical_json() -> None:
 
 
 def test_later_settings_win() -> None:
-    lower, upper = Settings(depth=2, width=3), Settings(width=5, bias=False)
-    assert upper.over(lower).given() == {"depth": 2, "width": 5, "bias": False}
+    lower = Settings(model={"depth": 2, "width": 3}, pairs=2, data={"augment": {"flip": True, "crop": 2}})
+    upper = Settings(model={"width": 5, "bias": False}, trainer_seeds=(7, 0), data={"augment": {"crop": 4}})
+    both = {"model.depth": 2, "model.width": 5, "model.bias": False, "data.augment": {"crop": 4}}
+    assert upper.over(lower).given() == both | {"trainer_seeds": [7, 0]}
+    assert Settings(pairs=3).over(upper.over(lower)).given() == both | {"pairs": 3}
+    assert Settings.model_validate({"optimizer": "fast"}).over(Settings(optimizer={"lr": 0.5})).given() == {
+        "optimizer.lr": 0.5, "optimizer.use": "fast",
+    }  # fmt: skip
 
 
 def test_provenance_the_longest_entry_counts() -> None:
     profile = load_params(EXAMPLE).profiles["digits"]
     assert profile.source("optimizers.adam-high.lr").startswith("paper:")
     assert profile.source("optimizers.adam-high.eps").startswith("ours:")
-    assert profile.source("settings.init").startswith("inferred:")
+    assert profile.source("settings.model.init").startswith("inferred:")
     assert profile.source("nothing.known") is None

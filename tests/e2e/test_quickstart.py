@@ -46,7 +46,7 @@ def test_its_commands_run_and_show_what_it_says(tmp_path: Path) -> None:
     report = (tmp_path / "report" / "index.html").read_text()
     assert "Slopes of my own" in report and "slope 0.5" in report
     assert "trained 4, reused 8, resumed 0" in do(project, change)
-    assert project.params()["studies"]["slopes"]["rows"]["leaky"]["slope"] == 0.2
+    assert project.params()["studies"]["slopes"]["rows"]["leaky"]["model"]["slope"] == 0.2
     printed = do(project, see)
     assert "leaky--adam-high" in printed and "viewStateShareKey=" in printed
     report = (tmp_path / "report" / "index.html").read_text()

@@ -17,7 +17,7 @@ def project(tmp_path: Path) -> TinyProject:
     study = params["studies"]["table1"]
     for key in ("provenance", "reported"):
         del study[key]
-    study["rows"] = {"all": {"label": "all", "depth": 1, "batch": 300}}
+    study["rows"] = {"all": {"label": "all", "model": {"depth": 1}, "batch": 300}}
     study["columns"] = {
         kind: {"label": kind, "optimizer": "sgd-high", "pair": kind, "epochs": 1, "evaluate_at": [0, 1], "pairs": 2}
         for kind in ("noise", "init")

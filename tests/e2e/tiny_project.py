@@ -79,7 +79,8 @@ def tiny_params() -> Any:
     params = YAML(typ="safe", pure=True).load((REPOSITORY / "params.yaml").read_text())
     profile = params["profiles"]["digits"]
     profile["pairs"] = 1
-    profile["settings"] |= {"width": 16, "epochs": 3, "evaluate_at": [0, 1, 3]}
+    profile["settings"]["model"]["width"] = 16
+    profile["settings"] |= {"epochs": 3, "evaluate_at": [0, 1, 3]}
     params["studies"] = {"table1": params["studies"]["table1"]}
     for other in params["profiles"].values():
         other["overrides"] = [override for override in other["overrides"] if override["study"] == "table1"]

@@ -81,9 +81,10 @@ def test_mistakes_in_its_settings_are_one_line(project: TinyProject) -> None:
     params, text = project.root / "params.yaml", (project.root / "params.yaml").read_text()
     where = "studies.skips, row skips, column narrow, profile digits"
     for right, wrong, told in (
-        ("options: {blocks: 2}", "options: {blcks: 2}", f"{where}: options.blocks is missing"),
-        ("blocks: 2}", "blocks: 2, c: 1}", f"{where}: model.c: unknown key"),
-        ("model: residual", "model: residul", "rows.skips.model: found 'residul', allowed: 'residual', 'mlp'"),
+        (", blocks: 2}", "}", f"{where}: model.blocks: missing"),
+        ("blocks: 2}", "blcks: 2}", "rows.skips.model.blcks: unknown key; did you mean blocks? allowed: "),
+        ("blocks: 2}", "blocks: two}", "rows.skips.model.blocks: found 'two', allowed: a valid integer"),
+        ("kind: residual", "kind: residul", "rows.skips.model.kind: found 'residul', allowed: 'residual', 'mlp'"),
     ):
         params.write_text(text.replace(right, wrong))
         printed = project.fails("lmc", "check")

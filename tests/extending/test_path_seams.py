@@ -38,7 +38,7 @@ def write_project(root: Path, study: dict[str, Any]) -> None:
     """Write a params.yaml whose study `one` has one cell of two layers and these keys."""
     params = copy.deepcopy(small_study.PARAMS)
     params["profiles"]["tiny"] |= {"pairs": 1, "points": 5}
-    params["profiles"]["tiny"]["settings"] |= {"width": 8, "epochs": 2, "evaluate_at": [0, 2]}
+    params["profiles"]["tiny"]["settings"] |= {"model": {"width": 8}, "epochs": 2, "evaluate_at": [0, 2]}
     one = params["studies"]["one"]
     one["rows"], one["columns"] = {"deep": one["rows"]["deep"]}, {"fast": one["columns"]["fast"]}
     one["base"] |= study.pop("base", {})

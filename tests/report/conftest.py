@@ -70,7 +70,7 @@ def write_study(tmp_path: Path) -> WriteStudy:
             "rows": [{"key": key, "label": label} for key, label in LABELS.items()],
             "columns": [{"key": key, "label": label} for key, label in COLUMNS.items()],
             "provenance": [{"key": "optimizers.sgd-high.lr", "value": 0.1, "source": "paper: Table 1, header"},
-                           {"key": "settings.width", "value": 128, "source": "ours: small enough"}],
+                           {"key": "settings.model.width", "value": 128, "source": "ours: small enough"}],
             "runs": [],
         }  # fmt: skip
         (folder / "runs.json").write_text(json.dumps(runs | changes))

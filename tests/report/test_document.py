@@ -141,7 +141,7 @@ def test_settings_and_their_sources(write_study) -> None:
     assert found["resolution"].endswith("digits 0.1 test, 0.05 train")
     assert "torch 2.14.1" in found["made with"] and "numerics portable" in found["made with"]
     rows = table(section(document, "provenance"), "hyper-parameter")
-    assert rows[1] == {"hyper-parameter": "`settings.width`", "value": "128", "source": "ours: small enough"}
+    assert rows[1] == {"hyper-parameter": "`settings.model.width`", "value": "128", "source": "ours: small enough"}
 
 
 def test_every_exhibit_of_the_paper_is_named_once_in_its_order() -> None:

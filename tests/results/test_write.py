@@ -30,17 +30,17 @@ def _runs(tmp_path: Path, study: dict[str, Any], overrides: list[dict[str, Any]]
 
 
 def test_where_each_setting_of_the_study_comes_from(tmp_path: Path) -> None:
-    sources = {"depth": "paper: rows", "slope": "inferred: a guess", "optimizer": "ours: two rates"}
+    sources = {"model.depth": "paper: rows", "model.slope": "inferred: a guess", "optimizer.use": "ours: two rates"}
     runs = _runs(tmp_path, {"provenance": sources}, [])
     found = {entry["key"]: (entry["value"], entry["source"]) for entry in runs["provenance"]}
-    assert found["studies.one.depth"] == ([1, 2], "paper: rows")
-    assert found["studies.one.slope"] == (1.0, "inferred: a guess")
-    assert found["studies.one.optimizer"] == (["fast", "slow"], "ours: two rates")
+    assert found["studies.one.model.depth"] == ([1, 2], "paper: rows")
+    assert found["studies.one.model.slope"] == (1.0, "inferred: a guess")
+    assert found["studies.one.optimizer.use"] == (["fast", "slow"], "ours: two rates")
     assert found["optimizers.fast.lr"] == (0.1, "paper: Table 1")  # the profile's are still there
 
 
 def test_axes_have_the_labels_of_the_profile_and_the_studys_own_data(tmp_path: Path) -> None:
-    moved = {"study": "one", "column": "slow", "label": "SGD, slow here", "set": {"label_noise": 0.1}}
+    moved = {"study": "one", "column": "slow", "label": "SGD, slow here", "set": {"data": {"label_noise": 0.1}}}
     rows = copy.deepcopy(small_study.STUDY["rows"])
     rows["deep"]["varies"] = "shallow"
     runs = _runs(tmp_path, {"rows": rows, "show": {"x": "rows", "x_label": "depth"}}, [moved])

@@ -13,18 +13,22 @@ from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params, read_yaml, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.plan import Cell, StudyPlan
-from lmc_repro.config.study import Settings
+from lmc_repro.config.study import Settings, nested
 
 
 def params(settings: dict[str, Any], overrides: list[dict[str, Any]] | None = None, **study: Any) -> Params:
     """Return the example with one study of one cell that has these settings."""
     values = read_yaml(EXAMPLE)
     values["profiles"]["digits"]["overrides"] = overrides or []
-    base = {"dataset": "mnist", "depth": 2, "slope": 0.0, "batch": "1K", "optimizer": "sgd-high"}
+    base = Settings(
+        data={"dataset": "mnist"}, model={"depth": 2, "slope": 0.0}, batch="1K", optimizer={"use": "sgd-high"}
+    )
+    merged = nested(Settings.model_validate(settings).over(base).given())
     values["studies"] = {
         "one": {
-            "title": "One", "question": "?", "base": base | settings,
-            "rows": {"r": {"label": "R"}, "s": {"label": "S", "width": 9}}, "columns": {"c": {"label": "C"}}, **study,
+            "title": "One", "question": "?", "base": merged,
+            "rows": {"r": {"label": "R"}, "s": {"label": "S", "model": {"width": 9}}},
+            "columns": {"c": {"label": "C"}}, **study,
         }
     }  # fmt: skip
     values["profiles"]["paper"]["overrides"] = []
@@ -41,54 +45,78 @@ def own() -> Params:
 
 def test_width_positions_is_that_of_the_locally_connected_layer() -> None:
     assert CATALOG["digits"].shape == (1, 8, 8)
-    assert cell({"width": "positions", "filters": 5, "kernel": 2}).config["model"]["width"] == 16 * 5
-    with pytest.raises(LmcError, match="kernel: found 3, allowed: a divisor of 8 and 8"):
-        cell({"width": "positions", "filters": 5, "kernel": 3})
-    with pytest.raises(LmcError, match="positions: give filters and kernel"):
-        cell({"width": "positions"})
+    assert cell({"model": {"width": "positions", "filters": 5, "kernel": 2}}).config["model"]["width"] == 16 * 5
+    with pytest.raises(LmcError, match=r"model\.kernel: found 3, allowed: a divisor of 8 and 8"):
+        cell({"model": {"width": "positions", "filters": 5, "kernel": 3}})
+    with pytest.raises(LmcError, match="positions of a locally connected layer: filters: missing"):
+        cell({"model": {"width": "positions"}})
 
 
 def test_networks_of_other_kinds() -> None:
     patches = {"filters": 5, "kernel": 2}
-    local = cell({"model": "local", **patches, "start": "conv"}).config["model"]
+    local = cell({"model": {"kind": "local", **patches, "start": "conv"}}).config["model"]
     assert local == {
         "kind": "local", "filters": 5, "kernel": 2, "slope": 0.0, "bias": "unit", "start_from_conv": True,
         "init": "torch-default", "gain": None,
     }  # fmt: skip
-    assert cell({"model": "conv", **patches}).config["model"]["kind"] == "conv"
-    attention = cell({"model": "attention", "patch": 2, "heads": 3, "head_dim": 4}).config["model"]
+    assert cell({"model": {"kind": "conv", **patches}}).config["model"]["kind"] == "conv"
+    attention = cell({"model": {"kind": "attention", "patch": 2, "heads": 3, "head_dim": 4}}).config["model"]
     assert (attention["patch"], attention["heads"], attention["head_dim"]) == (2, 3, 4)
     one_row = {"rows": {"r": {"label": "R"}}}
-    mlp = cell({"width": "positions", **patches, "start": "local"}, **one_row).config["model"]
+    mlp = cell({"model": {"width": "positions", **patches, "start": "local"}}, **one_row).config["model"]
     assert mlp["start_from_local"] == patches and mlp["width"] == 80
     with pytest.raises(LmcError, match="width: found 9, allowed with start: local: 80, positions x filters on digits"):
-        cell({"width": 9, **patches, "start": "local"}, **one_row)
-    with pytest.raises(LmcError, match="patch: found 3, allowed: a divisor of 8 and 8"):
-        cell({"model": "attention", "patch": 3, "heads": 3, "head_dim": 4})
-    with pytest.raises(LmcError, match="row r, column c, profile digits: heads is missing"):
-        cell({"model": "attention", "patch": 2, "head_dim": 4})
+        cell({"model": {"width": 9, **patches, "start": "local"}}, **one_row)
+    with pytest.raises(LmcError, match=r"model\.patch: found 3, allowed: a divisor of 8 and 8"):
+        cell({"model": {"kind": "attention", "patch": 3, "heads": 3, "head_dim": 4}})
+    with pytest.raises(LmcError, match=r"row r, column c, profile digits: model\.heads: missing"):
+        cell({"model": {"kind": "attention", "patch": 2, "head_dim": 4}})
 
 
 def test_what_is_said_of_an_optimizer_replaces_the_profiles_number() -> None:
     plain = cell({}).config["optimizer"]
-    changed = cell({"momentum": 0.0, "weight_decay": 5e-4, "lr_divisor": 4.0}).config["optimizer"]
+    changed = cell({"optimizer": {"momentum": 0.0, "weight_decay": 5e-4, "lr_divisor": 4.0}}).config["optimizer"]
     assert changed == plain | {"momentum": 0.0, "weight_decay": 5e-4, "lr": plain["lr"] / 4}
-    adam = cell({"optimizer": "adam-high", "momentum": 0.0}).config["optimizer"]
+    adam = cell({"optimizer": {"use": "adam-high", "momentum": 0.0}}).config["optimizer"]
     assert (adam["beta1"], adam["beta2"]) == (0.0, 0.999)  # ADAM's momentum
-    slow = cell({"model": "conv", "filters": 5, "kernel": 2, "lr_divisor": "positions"}).config["optimizer"]
+    conv = {"kind": "conv", "filters": 5, "kernel": 2}
+    slow = cell({"model": conv, "optimizer": {"lr_divisor": "positions"}}).config["optimizer"]
     assert slow["lr"] == plain["lr"] / 16
+    with pytest.raises(LmcError, match=r"optimizer\.beta2: unknown key; .*allowed: kind, lr, momentum, weight_decay"):
+        cell({"optimizer": {"beta2": 0.7}})
+
+
+def test_an_optimizer_of_a_study_needs_no_name_of_the_profile() -> None:
+    own = {"kind": "adam", "lr": 0.5, "beta1": 0.8, "beta2": 0.9, "eps": 1e-6}
+    base = {"data": {"dataset": "mnist"}, "model": {"depth": 1}, "batch": 32, "optimizer": own}
+    rows = {"r": {"label": "R", "optimizer": {"beta2": 0.7}}}
+    assert cell({}, base=base, rows=rows).config["optimizer"] == own | {"beta2": 0.7, "weight_decay": 0.0}
+    del own["kind"]
+    with pytest.raises(LmcError, match=r"row r, column c, profile digits: optimizer\.use is missing"):
+        cell({}, base=base)
+
+
+def test_sizes_of_other_kinds_are_left_out() -> None:
+    sizes = {"width": 3, "filters": 5, "kernel": 2, "patch": 2, "heads": 3, "head_dim": 4, "bias": True}
+    fields = {"mlp": {"width", "bias"}, "conv": {"filters", "kernel"}, "attention": {"patch", "heads", "head_dim"}}
+    for kind, own in fields.items():
+        model = cell({"model": {"kind": kind, **sizes}}).config["model"]
+        assert {name: model[name] for name in sizes if name in model} == {name: sizes[name] for name in own}
+    assert cell({"model": {"kind": "local", **sizes}}).config["model"]["bias"] == "unit"
 
 
 def test_an_augmented_cell_has_augmentation_seeds() -> None:
-    runs = cell({"augment": {"flip": True}}).runs
+    runs = cell({"data": {"augment": {"flip": True}}}).runs
     assert [(run.seeds.loader, run.seeds.augmentation) for run in runs] == [(i, i) for i in range(6)]
-    assert cell({"augment": {"flip": True}, "batch": 899}).config["batch_size"] == 899  # the draws are noise enough
+    assert (
+        cell({"data": {"augment": {"flip": True}}, "batch": 899}).config["batch_size"] == 899
+    )  # the draws are noise enough
     with pytest.raises(LmcError, match="no SGD noise: same batches"):
         cell({"batch": 899})
 
 
 def test_shared_noise_is_that_of_the_first_run() -> None:
-    plain, spawned = cell({}), cell({"share_noise_until": 7, "augment": None})
+    plain, spawned = cell({}), cell({"share_noise_until": 7, "data": {"augment": None}})
     for pair, (first, second) in zip(plain.pairs, (pair.runs for pair in spawned.pairs), strict=True):
         assert first == pair.runs[0]  # the plain run itself
         assert second.seeds.early is not None
@@ -109,14 +137,14 @@ def test_pairs_of_a_cell() -> None:
 
 def test_a_profile_renames_changes_and_leaves_out() -> None:
     overrides: list[dict[str, Any]] = [
-        {"study": "one", "row": "r", "label": "R, harder", "set": {"label_noise": 0.2}},
+        {"study": "one", "row": "r", "label": "R, harder", "set": {"data": {"label_noise": 0.2}}},
         {"study": "one", "row": "s", "drop": True, "why": "the same again"},
     ]
     plan = plan_study(params({}, overrides), "one")
     assert [(c.row_label, c.column_label, c.config["data"]["label_noise"]) for c in plan.cells] == [
         ("R, harder", "C", 0.2)
     ]
-    both = [{"study": ["one"], "row": ["r", "s"], "set": {"width": 5}}]
+    both = [{"study": ["one"], "row": ["r", "s"], "set": {"model": {"width": 5}}}]
     assert [c.config["model"]["width"] for c in plan_study(params({}, both), "one").cells] == [5, 5]
     with pytest.raises(LmcError, match=r"overrides\.0\.row: found 'q', allowed: r, s"):
         params({}, [{"study": "one", "row": ["r", "q"]}])
@@ -152,7 +180,8 @@ def test_the_width_of_the_command_line() -> None:
 
 
 def test_settings_of_the_command_line_win_in_every_cell() -> None:
-    plan = plan_study(own(), "figure2", Choice(profile="paper", settings=Settings(filters=16, momentum=0.5)))
+    settings = Settings(model={"filters": 16}, optimizer={"momentum": 0.5})
+    plan = plan_study(own(), "figure2", Choice(profile="paper", settings=settings))
     networks = {c.row: c.config["model"] for c in plan.cells if c.column == "cifar10-high"}
     assert networks["cnn"]["filters"] == networks["lc-cnn"]["filters"] == 16
     assert networks["mlp"]["width"] == 8 * 8 * 16  # positions x filters

@@ -12,6 +12,7 @@ from lmc_repro.config.expand import Choice, plan_study, validate_all
 from lmc_repro.config.load import load_params, read_yaml, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.study import Settings
 
 
 def plan(**choice: Any) -> StudyPlan:
@@ -56,6 +57,44 @@ def test_replicas_give_every_pair_of_a_seed() -> None:
     loaders = [(pair.trainer_seed, tuple(run.seeds.loader for run in pair.runs)) for pair in cell.pairs]
     assert loaders == [(0, (0, 1)), (0, (0, 2)), (0, (1, 2)), (1, (3, 4)), (1, (3, 5)), (1, (4, 5))]
     assert len({pair.name for pair in cell.pairs}) == 6
+
+
+@pytest.mark.parametrize("pair", ["noise", "init"])
+def test_a_named_trainer_seed_is_the_pair_of_that_number(pair: str) -> None:
+    counted = plan_study(changed(pair=pair), "table1", Choice(pairs=8)).cells
+    whole = {"trainer_seeds": [0, 1, 2, 3, 4, 5, 6, 7]}
+    for given, wanted in ((whole, range(8)), ({"trainer_seeds": [7]}, (7,)), ({"trainer_seeds": [5, 0]}, (5, 0))):
+        named = plan_study(changed(pair=pair), "table1", Choice(settings=Settings.model_validate(given))).cells
+        assert [cell.pairs for cell in named] == [tuple(cell.pairs[j] for j in wanted) for cell in counted]
+    cell = plan_study(changed(pair=pair), "table1", Choice(settings=Settings(trainer_seeds=(7,)))).cells[0]
+    assert seeds(cell) == ([(7, 14), (7, 15)] if pair == "noise" else [(14, 14), (15, 15)])
+    assert [each.name for each in cell.pairs] == ["7"]
+
+
+def test_named_trainer_seeds_with_replicas() -> None:
+    cell = plan(replicas=3, settings=Settings(trainer_seeds=(4,))).cells[0]
+    assert seeds(cell) == [(4, 12), (4, 13), (4, 14)]
+    assert [pair.name for pair in cell.pairs] == ["4-0-1", "4-0-2", "4-1-2"]
+
+
+def test_the_last_layer_says_which_trainer_seeds() -> None:
+    def found(params: Params, **choice: Any) -> list[list[int]]:
+        cells = plan_study(params, "table1", Choice(columns=("sgd-high",), **choice)).cells
+        return [[pair.trainer_seed for pair in cell.pairs] for cell in cells]
+
+    values = read_yaml(EXAMPLE)
+    del values["profiles"]["digits"]["pairs"]
+    values["profiles"]["digits"] |= {"trainer_seeds": [9, 3], "overrides": []}
+    table1 = values["studies"]["table1"]
+    table1["rows"] = {"a": {"label": "A", "batch": 64, "model": {"depth": 1}}}
+    assert found(validate(Params, values, "params.yaml")) == [[9, 3]]
+    table1["base"]["pairs"] = 1
+    assert found(validate(Params, values, "params.yaml")) == [[0]]
+    table1["rows"]["a"]["trainer_seeds"] = [5]
+    params = validate(Params, values, "params.yaml")
+    assert found(params) == [[5]]
+    assert found(params, pairs=2) == [[0, 1]]
+    assert found(params, settings=Settings(trainer_seeds=(6, 1))) == [[6, 1]]
 
 
 def test_init_pairs_differ_in_both_seeds() -> None:
@@ -133,20 +172,20 @@ def test_cells_carry_the_papers_numbers() -> None:
 
 
 def test_init_pairs_may_share_batches_and_noise_pairs_may_not() -> None:
-    rows = {"all": {"label": "all", "depth": 1, "batch": 899}}
+    rows = {"all": {"label": "all", "model": {"depth": 1}, "batch": 899}}
     with pytest.raises(LmcError, match="no SGD noise: same batches"):
         plan_study(changed(rows=rows), "table1")
     assert plan_study(changed(rows=rows, pair="init"), "table1").cells[0].config["batch_size"] == 899
 
 
 def test_marks_within_an_epoch_need_steps_of_their_own() -> None:
-    rows = {"whole": {"label": "W", "depth": 1, "batch": 899, "evaluate_at": [0, 0.5, 60]}}
+    rows = {"whole": {"label": "W", "model": {"depth": 1}, "batch": 899, "evaluate_at": [0, 0.5, 60]}}
     with pytest.raises(LmcError, match=r"row whole, column sgd-high.*: evaluate_at: mark 0\.5: an epoch is one step"):
         plan_study(changed(rows=rows, pair="init"), "table1")
     rows["whole"] |= {"batch": 600}  # two steps, and one where the rest is dropped
     config = plan_study(changed(rows=rows), "table1").cells[0].config
     assert config["evaluate_at"] == [0, 0.5, 60]
-    rows["whole"] |= {"drop_last": True}
+    rows["whole"] |= {"data": {"drop_last": True}}
     with pytest.raises(LmcError, match=r"evaluate_at: mark 0\.5: an epoch is one step"):
         plan_study(changed(rows=rows), "table1")
 

@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import ADAM as ADAM_CONFIG
 from helpers import SGD
 from small_study import PARAMS
 
 from lmc_repro.barriers.pair import pair_key
 from lmc_repro.config.expand import plan_study
+from lmc_repro.config.load import group_classes
 from lmc_repro.config.params import Params
-from lmc_repro.config.study import AxisEntry, Judgement, Override, ProfileConfig, Settings, StudyConfig
+from lmc_repro.config.study import (
+    GROUPS,
+    AxisEntry,
+    Judgement,
+    Override,
+    ProfileConfig,
+    Settings,
+    StudyConfig,
+    nested,
+)
 from lmc_repro.training.fingerprint import run_fingerprint
 
 LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
@@ -34,48 +45,54 @@ def keys(params: dict[str, Any]) -> Keys:
     )
 
 
-PATCHES = {"model": "local", "filters": 2, "kernel": 2}
-TOKENS = {"model": "attention", "patch": 2, "heads": 2, "head_dim": 2}
+PATCHES = {"model.kind": "local", "model.filters": 2, "model.kernel": 2}
+TOKENS = {"model.kind": "attention", "model.patch": 2, "model.heads": 2, "model.head_dim": 2}
+KAIMING = {"model.init": "kaiming-normal", "model.gain": "slope"}
+ADAM = {"optimizer.use": "adam"}
 
 IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
-    "dataset": ("mnist", {}),
-    "label_noise": (0.1, {}),
-    "augment": ({"flip": True}, {}),
-    "model": ("conv", PATCHES),
-    "depth": (3, {}),  # over the rows'
-    "width": (4, {}),
-    "slope": (0.5, {}),
-    "bias": (False, {}),
-    "filters": (3, PATCHES),
-    "kernel": (4, PATCHES),
-    "lc_bias": ("filter", PATCHES),
-    "patch": (4, TOKENS),
-    "heads": (3, TOKENS),
-    "head_dim": (3, TOKENS),
-    "start": ("conv", PATCHES),
-    "init": ("kaiming-normal", {}),
-    "gain": ("sqrt2", {"init": "kaiming-normal", "gain": "slope"}),
-    "optimizer": ("fast", {}),
-    "momentum": (0.5, {}),
-    "weight_decay": (0.1, {}),
-    "lr_divisor": (2.0, {}),
+    "data.dataset": ("mnist", {}),
+    "data.label_noise": (0.1, {}),
+    "data.augment": ({"flip": True}, {}),
+    "data.order": ("ffcv", {}),
+    "data.drop_last": (True, {}),
+    "model.kind": ("conv", PATCHES),
+    "model.depth": (3, {}),  # over the rows'
+    "model.width": (4, {}),
+    "model.slope": (0.5, {}),
+    "model.bias": (False, {}),
+    "model.filters": (3, PATCHES),
+    "model.kernel": (4, PATCHES),
+    "model.start_from_conv": (True, PATCHES),
+    "model.start_from_local": ({"filters": 1, "kernel": 2}, {"model.depth": 2, "model.width": 16}),
+    "model.patch": (4, TOKENS),
+    "model.heads": (3, TOKENS),
+    "model.head_dim": (3, TOKENS),
+    "model.start": ("conv", PATCHES),
+    "model.init": ("kaiming-normal", {}),
+    "model.gain": ("sqrt2", KAIMING),
+    "optimizer.use": ("fast", {}),
+    "optimizer.lr": (0.3, {}),
+    "optimizer.momentum": (0.5, {}),
+    "optimizer.beta1": (0.5, ADAM),
+    "optimizer.beta2": (0.5, ADAM),
+    "optimizer.eps": (0.5, ADAM),
+    "optimizer.weight_decay": (0.1, {}),
+    "optimizer.lr_divisor": (2.0, {}),
     "clip": ({"norm": 1.0}, {}),
     "batch": (65, {}),
-    "schedule": ("cosine", {}),
-    "warmup_epochs": (1, {}),
-    "warmup_rule": ("from-first-step", {"warmup_epochs": 1}),
+    "schedule.kind": ("cosine", {}),
+    "schedule.warmup_epochs": (1, {}),
+    "schedule.warmup_rule": ("from-first-step", {"schedule.warmup_epochs": 1}),
     "epochs": (5, {}),
     "evaluate_at": ([0, 4], {}),
-    "order": ("ffcv", {}),
-    "drop_last": (True, {}),
     "share_noise_until": (2, {}),
     "pair": ("init", {}),
     "precision": ("tf32", {}),
-    "options": ({"gain": "sqrt2"}, {"init": "kaiming-normal", "gain": "slope"}),
 }
 """Settings of a study: another value (and what has to stand beside it), in the fingerprint of its trainings."""
 
-MORE_RUNS = {"pairs": (3, {})}
+MORE_RUNS: dict[str, tuple[Any, dict[str, Any]]] = {"pairs": (3, {}), "trainer_seeds": ([0, 1, 7], {})}
 """Settings that add trainings and pairs, and leave those that were there as they were."""
 
 IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {})} | {
@@ -96,13 +113,14 @@ PROFILE: dict[str, tuple[str, Any]] = {
     "device": ("the tag of both", None),
     "loader": ("neither", "ffcv"),
     "pairs": ("more", 3),
+    "trainer_seeds": ("more", [0, 1, 7]),
     "replicas": ("runs", 4),
     "points": ("pair", 5),
     "judgement": ("neither", {"threshold": 1.0, "min_train_accuracy": 0.5}),
-    "settings": ("training", {"width": 3, "epochs": 5, "evaluate_at": [0, 5]}),
+    "settings": ("training", {"model": {"width": 3}, "epochs": 5, "evaluate_at": [0, 5]}),
     "optimizers": ("training", {**PARAMS["profiles"]["tiny"]["optimizers"], "fast": {**SGD, "lr": 0.2}}),
     "batches": ("training", {"1K": 32}),
-    "overrides": ("training", [{"study": "one", "set": {"width": 5}}]),
+    "overrides": ("training", [{"study": "one", "set": {"model": {"width": 5}}}]),
     "callbacks": ("neither", [f"{LAB}:note_norm"]),
     "provenance": ("neither", {**PARAMS["profiles"]["tiny"]["provenance"], "settings": "ours: other"}),
 }
@@ -111,14 +129,14 @@ PROFILE: dict[str, tuple[str, Any]] = {
 STUDY: dict[str, tuple[str, Any]] = {
     "title": ("neither", "another"),
     "question": ("neither", "another?"),
-    "provenance": ("neither", {"slope": "ours: other"}),
+    "provenance": ("neither", {"model.slope": "ours: other"}),
     "callbacks": ("neither", [f"{LAB}:note_norm"]),
     "pair": ("training", "init"),
     "reported": ("neither", None),
     "show": ("neither", {"x": "rows", "x_label": "depth"}),
-    "base": ("training", {"dataset": "digits", "slope": 0.5, "batch": 64}),
-    "rows": ("training", {"deep": {"label": "3-Layer", "depth": 3, "reported": "2-Layer, BS=1024"}}),
-    "columns": ("training", {"fast": {"label": "SGD fast", "optimizer": "fast", "momentum": 0.5}}),
+    "base": ("training", {"data": {"dataset": "digits"}, "model": {"slope": 0.5}, "batch": 64}),
+    "rows": ("training", {"deep": {"label": "3-Layer", "model": {"depth": 3}, "reported": "2-Layer, BS=1024"}}),
+    "columns": ("training", {"fast": {"label": "SGD fast", "optimizer": {"use": "fast", "momentum": 0.5}}}),
 }
 LABELS = {"label": "another", "reported": "1-Layer, BS=30K", "varies": "shallow"}
 
@@ -138,7 +156,10 @@ def check(kind: str, before: Keys, after: Keys) -> None:
 
 
 def test_every_setting_profile_and_study_field_is_listed() -> None:
-    assert set(Settings.model_fields) == set(IN_TRAINING) | set(MORE_RUNS) | set(IN_PAIR) | set(IN_NEITHER)
+    single = set(Settings.model_fields) - set(GROUPS)
+    keys = {f"{group}.{key}" for group, kinds in group_classes().items() for _, keys in kinds for key in keys}
+    keys.remove("optimizer.kind")  # in place of optimizer.use: tests/training/test_fields.py
+    assert single | keys == set(IN_TRAINING) | set(MORE_RUNS) | set(IN_PAIR) | set(IN_NEITHER)
     assert set(ProfileConfig.model_fields) == set(PROFILE)
     assert set(StudyConfig.model_fields) == set(STUDY)
     assert set(AxisEntry.model_fields) == set(Settings.model_fields) | set(LABELS)
@@ -155,15 +176,16 @@ def test_settings(name: str) -> None:
     params = json.loads(json.dumps(PARAMS))
     profile = params["profiles"]["tiny"]
     profile["datasets"] = ["digits", "mnist"]
+    profile["optimizers"]["adam"] = ADAM_CONFIG
     # An override wins over rows and columns, whatever sets the field.
-    profile["overrides"] = [{"study": "one", "set": base}]
+    profile["overrides"] = [{"study": "one", "set": nested(base)}]
     before = keys(params)
     given = {**base, name: value}
-    if name == "init":
-        given["gain"] = "slope"
+    if name == "model.init":
+        given["model.gain"] = "slope"
     if name == "epochs":
         given["evaluate_at"] = [0, value]
-    profile["overrides"] = [{"study": "one", "set": given}]
+    profile["overrides"] = [{"study": "one", "set": nested(given)}]
     check(kind, before, keys(params))
 
 
@@ -175,6 +197,8 @@ def test_profiles(name: str) -> None:
     params["studies"]["one"]["base"]["batch"] = "1K"
     before = keys(params)
     params["profiles"]["tiny"][name] = value
+    if name == "trainer_seeds":
+        del params["profiles"]["tiny"]["pairs"]
     check(kind, before, keys(params))
 
 

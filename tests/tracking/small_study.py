@@ -29,10 +29,10 @@ STUDY = {
     "title": "A small table",
     "question": "Does it connect?",
     "reported": "table1",
-    "base": {"dataset": "digits", "slope": 1.0, "batch": 64},
+    "base": {"data": {"dataset": "digits"}, "model": {"slope": 1.0}, "batch": 64},
     "rows": {
-        "shallow": {"label": "1-Layer", "depth": 1, "reported": "1-Layer, BS=1024"},
-        "deep": {"label": "2-Layer", "depth": 2, "reported": "2-Layer, BS=1024"},
+        "shallow": {"label": "1-Layer", "model": {"depth": 1}, "reported": "1-Layer, BS=1024"},
+        "deep": {"label": "2-Layer", "model": {"depth": 2}, "reported": "2-Layer, BS=1024"},
     },
     "columns": {
         "fast": {"label": "SGD fast", "optimizer": "fast", "reported": "sgd_0.1"},
@@ -50,7 +50,7 @@ PARAMS: dict[str, Any] = {
             "pairs": 2,
             "points": 3,
             "judgement": {"threshold": 2.0},
-            "settings": {"width": 3, "epochs": 4, "evaluate_at": [0, 2, 4]},
+            "settings": {"model": {"width": 3}, "epochs": 4, "evaluate_at": [0, 2, 4]},
             "optimizers": OPTIMIZERS,
             "batches": {"1K": 64},
             "provenance": {

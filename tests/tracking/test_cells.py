@@ -49,7 +49,7 @@ def test_a_cell_is_read_back_exactly(tracker: Tracker, cell: Cell) -> None:
     assert tags["lmc.cell_id"] == cell_identity(cell, "d" * 64, "portable")
     assert "| test | 3.00 | 2.50 | 3.00 | 2.00 to 4.00 | 2 | disconnected |" in tags["mlflow.note.content"]
     assert json.loads(tags["lmc.provenance"]) == {
-        "settings.width": "ours: small",
+        "settings.model.width": "ours: small",
         "settings.epochs": "ours: small",
         "settings.evaluate_at": "ours: small",
         "optimizers.fast.kind": "inferred: a guess",
@@ -137,4 +137,4 @@ def test_a_long_provenance_is_not_cut_in_the_middle(plan: StudyPlan, cell: Cell)
     )
     tag = provenance_tag(long, cell)
     assert len(tag) <= TAG_LIMIT
-    assert json.loads(tag)["settings.width"] == "ours"
+    assert json.loads(tag)["settings.model.width"] == "ours"
