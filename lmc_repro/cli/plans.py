@@ -11,7 +11,7 @@ from lmc_repro.config.exhibit import BatchesExhibit
 from lmc_repro.config.expand import plan_study
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PathConfig
-from lmc_repro.config.plan import StudyPlan
+from lmc_repro.config.plan import COMMON, StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
 
 OF_THE_PROFILE = {"title", "analogue", "numerics", "device", "points", "judgement"}
@@ -39,6 +39,9 @@ def _study(plan: StudyPlan) -> dict[str, Any]:
         if path := cell.pop("path").given():
             cell["path"] = path
         for pair in cell["pairs"]:
+            pair["trainer_seed"] = pair["runs"][0].seeds.trainer
+            if pair["epochs"] == COMMON:
+                del pair["epochs"]
             pair["seeds"] = [run.seeds.model_dump(mode="json") for run in pair.pop("runs")]
     return {
         "study": plan.study,
@@ -52,10 +55,10 @@ def _study(plan: StudyPlan) -> dict[str, Any]:
 
 
 def _config(plan: StudyPlan) -> dict[str, Any]:
-    """Return a study as params.yaml has it, without callbacks, which move no bit; paths' settings where it has any."""
+    """Return a study as params.yaml has it, without callbacks, which move no bit, and settings that it may lack."""
     found = plan.study_config.model_dump(mode="json", exclude={"callbacks"})
     for part in (found["base"], *found["rows"].values(), *found["columns"].values()):
-        for name in PathConfig.model_fields:
+        for name in ("spawn_at", "snapshot_epochs", *PathConfig.model_fields):
             if part[name] is None:
                 del part[name]
     return found

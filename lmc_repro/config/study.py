@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from lmc_repro.config.base import Marks, Strict
-from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, RepairName
+from lmc_repro.config.base import Mark, Marks, Strict
+from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, PairKindName, RepairName
 from lmc_repro.config.run import (
     AugmentConfig,
     BiasKind,
@@ -25,7 +25,6 @@ from lmc_repro.config.run import (
 
 # DVC reads a dot in a key as a path, and MLflow refuses @ and =.
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-PairKind = Literal["noise", "init"]
 
 SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
 Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$")]
@@ -41,8 +40,9 @@ class Settings(Strict):
     `start` names the network whose initial weights a network of another kind begins with. `share_noise_until` gives
     the runs of a pair one trajectory for so many epochs. `momentum` (ADAM's beta1) and `weight_decay` replace the
     optimizer's. `precision` is that of the matrix products of training on a GPU. `options` are settings of a network of
-    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many; `metrics`, `align`
-    and `repair` say how their paths are made, see PathConfig.
+    one's own that have no name here. `pair` and `pairs` say which pairs a cell has, and how many; `spawn_at` and
+    `snapshot_epochs` belong to pairs of those kinds; `metrics`, `align` and `repair` say how paths are made, see
+    PathConfig.
     """
 
     dataset: str | None = None
@@ -78,9 +78,11 @@ class Settings(Strict):
     drop_last: bool | None = None
     precision: Precision | None = None
     loader: LoaderKind | None = None
-    pair: PairKind | None = None
+    pair: PairKindName | None = None
     pairs: Annotated[int, Field(ge=1)] | None = None
     share_noise_until: int | None = None
+    spawn_at: int | None = None
+    snapshot_epochs: Annotated[tuple[Mark, Mark], Field(strict=False)] | None = None
     metrics: MetricNames | None = None
     align: AlignmentName | None = None
     repair: RepairName | None = None
@@ -122,7 +124,7 @@ class StudyConfig(Strict):
     title: str
     question: str
     provenance: dict[str, Provenance] = Field(default_factory=dict)
-    pair: PairKind = "noise"
+    pair: PairKindName = "noise"
     reported: str | None = None
     show: Show | None = None
     base: Settings

@@ -111,7 +111,7 @@ def compare_runs(
             raise LmcError(f"run {end.run.run_id}: its checkpoint holds {found}, its architecture has {expected}")
     same = _same_initialisation(a, b)
     pair = a.with_last(files[0]), b.with_last(files[1])
-    result = measure_pair(pair_task("two runs", pair, prepared, points, epochs=last_epoch(a, b), path=path))
+    result = measure_pair(pair_task("two runs", pair, prepared, points, marks=last_epoch(a, b), path=path))
     return TwoRuns((a, b), "noise" if same else "init", settings_that_differ(a, b), points, result)
 
 

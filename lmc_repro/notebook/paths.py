@@ -85,7 +85,7 @@ def measure_pair(
         digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
         raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
     ends = first.with_last(_file(a)), second.with_last(_file(b))
-    task = pair_task("0", ends, Path(), points, epochs=last_epoch(first, second))
+    task = pair_task("0", ends, Path(), points, marks=last_epoch(first, second))
     with one_thread():
         return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
 

@@ -16,7 +16,6 @@ from lmc_repro.report.words import (
     NO_VERDICT,
     NONE,
     ORDER,
-    PAIRS,
     axis_label,
     entry_lines,
     init,
@@ -24,6 +23,7 @@ from lmc_repro.report.words import (
     letter,
     means,
     outcome,
+    pair_kind,
     paper_name,
     paper_numbers,
     points,
@@ -111,7 +111,7 @@ def cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) ->
     config = (
         ("cell", cell.key),
         ("parameters", str(cell.parameters)),
-        ("pairs", PAIRS.get(cell.pair_kind, cell.pair_kind)),
+        ("pairs", pair_kind(cell)),
         ("trainer seeds", str(cell.n_trainer_seeds)),
         ("runs", str(cell.n_runs)),
         *_flat(cell.config),
@@ -162,7 +162,8 @@ def _pairs(cell: CellRecord) -> Iterator[tuple[str, ...]]:
 
 
 def _ends(pair: PairRecord) -> Iterator[tuple[str, ...]]:
-    for end, status, fingerprint in zip(("alpha 0", "alpha 1"), pair.status, pair.fingerprints, strict=True):
+    for alpha, status, fingerprint, own in zip((0, 1), pair.status, pair.fingerprints, pair.epochs, strict=True):
+        end = f"alpha {alpha}" if own is None else f"alpha {alpha}, epoch {mark_text(own)}"
         yield pair.pair, str(pair.trainer_seed), end, status, fingerprint
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import begins_as, network
 from lmc_repro.report.table import Entry, same_for_splits, untrained
 from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, StudyResults
@@ -23,7 +24,14 @@ NO_VERDICT = "no verdict"
 ORDER: tuple[SplitName, SplitName] = ("test", "train")
 """The splits as the paper's tables have them."""
 
-PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
+PAIRS = {
+    "noise": "same initialisation, other SGD noise",
+    "init": "other initialisation, other SGD noise",
+    "order": "same initialisation and augmentation draws, other order",
+    "augmentation": "same initialisation and order, other augmentation draws",
+    "spawn": "one trajectory up to an epoch, other SGD noise after it",
+    "snapshots": "one run at two epochs",
+}
 
 FLAGS = {
     "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
@@ -212,12 +220,17 @@ def heading(results: StudyResults) -> list[tuple[str, str]]:
         ("width", _several(width for model in models if (width := model.get("width")) is not None)),
         *([("networks", "; ".join(dict.fromkeys(others)))] if others else []),
         ("init", _several(init(cell) for cell in results.cells)),
-        ("pairs", _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells)),
+        ("pairs", _several(map(pair_kind, results.cells))),
         ("path", f"{results.points} points, ends included"),
         ("threshold", f"{results.threshold:g} points"),
         ("made with", made_with(results)),
         *([("left out", missing)] if (missing := left_out(results)) else []),
     ]
+
+
+def pair_kind(cell: CellRecord) -> str:
+    """Return in which way the ends of a cell's pairs differ."""
+    return PAIRS.get(cell.pair_kind, short_name(cell.pair_kind))
 
 
 def init(cell: CellRecord) -> str:

@@ -19,6 +19,7 @@ from lmc_repro.common.project import Project
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PathConfig
+from lmc_repro.config.plan import COMMON
 from lmc_repro.data.status import require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.engine.protocol import run_stacks
@@ -114,7 +115,8 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     begun = time.monotonic()
     kind = "pair" if run.tags.get(names.KIND) == "pair" else "train"
     ids = _ends(reader, run) if kind == "pair" else [run.run_id]
-    records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in ids]
+    unique = list(dict.fromkeys(ids))  # a pair may be of one run
+    records = [StoredTraining(reader, reader.run(run_id), find_end(reader, run_id).run) for run_id in unique]
     recorded = _stored_path(reader, run) if kind == "pair" else {}
     prepared = prepared_dir(project, [records[0].config.data.dataset])
     folders = _train(records, fresh, prepared, listener)
@@ -122,7 +124,8 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
     if kind == "pair":
         points = sum(key.startswith("alpha ") for key in recorded)
-        path = _compare_path(reader, run, recorded, _measure(folders, points, prepared, path_of(run)))
+        made = dict(zip(unique, folders, strict=True))
+        path = _compare_path(reader, run, recorded, _measure(run, [made[end] for end in ids], points, prepared))
     likely: tuple[str, ...] = ()
     if findings := _ranked(trainings, path):
         owner = next((training for training in trainings if findings[0] in training.findings), trainings[0])
@@ -194,10 +197,12 @@ def path_of(run: StoredRun) -> PathConfig:
     return validate(PathConfig, values, f"run {run.run_id}: path")
 
 
-def _measure(folders: Sequence[RunFolder], points: int, prepared: Path, path: PathConfig) -> PairResult:
-    """Measure the path between the weights made again."""
+def _measure(run: StoredRun, folders: Sequence[RunFolder], points: int, prepared: Path) -> PairResult:
+    """Measure the path of a pair between the weights made again."""
     first, second = map(PairEnd.of, folders)
-    return next(LocalEngine(1).map(measure_pair, [pair_task("again", (first, second), prepared, points, path=path)]))
+    a, b = json.loads(run.params.get(names.PAIR_EPOCHS, json.dumps(COMMON)))
+    task = pair_task("again", (first, second), prepared, points, path=path_of(run), epochs=(a, b))
+    return next(LocalEngine(1).map(measure_pair, [task]))
 
 
 def _stored_path(reader: Reader, run: StoredRun) -> dict[str, Any]:

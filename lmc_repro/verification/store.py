@@ -11,7 +11,7 @@ from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
-from lmc_repro.config.path import PLAIN_PATH
+from lmc_repro.config.plan import ends_at
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.results.schema import CellRecord
@@ -40,22 +40,25 @@ class StoredStudy:
         self._runs: dict[tuple[str, ...], StoredRun] = {}
         found = reader.runs({names.NUMERICS: study.numerics}, [experiment.experiment_id])
         for run in (run for run in found if run.finished):
-            cell, *ends = (run.tags.get(t, "") for t in (names.CELL, "lmc.fingerprint_0", "lmc.fingerprint_1"))
+            tags = (names.CELL, "lmc.pair", "lmc.fingerprint_0", "lmc.fingerprint_1")
+            cell, pair, *ends = (run.tags.get(tag, "") for tag in tags)
             if run.kind == "cell":
                 self._runs["cell", run.run_id] = run
             elif run.kind == "train":
                 self._runs["train", cell, run.tags.get(names.FINGERPRINT, "")] = run
             # Of several pairs, with other numbers of points or another path, the one of the results.
             elif run.kind == "pair" and (
-                (key := ("pair", cell, *ends)) not in self._runs or self._is_recorded(run, cell, ends)
+                (key := ("pair", cell, pair, *ends)) not in self._runs or self._is_recorded(run, (cell, pair))
             ):
                 self._runs[key] = run
         self._trainings: dict[str, StoredTraining] = {}
 
-    def _is_recorded(self, run: StoredRun, cell: str, ends: list[str]) -> bool:
-        study = self.results.study
-        path = next((record.path for record in study.cells if record.key == cell), PLAIN_PATH)
-        return run.tags.get(names.PAIR_KEY) == pair_key((ends[0], ends[1]), study.points, study.numerics, path)
+    def _is_recorded(self, run: StoredRun, name: PairName) -> bool:
+        if name not in self.results.pairs:
+            return False
+        study, (cell, pair) = self.results.study, self.results.pairs[name]
+        key = pair_key(pair.fingerprints, study.points, study.numerics, cell.path, pair.epochs)
+        return run.tags.get(names.PAIR_KEY) == key
 
     def _lacks(self, what: str) -> LmcError:
         return LmcError(f"{self.reader.uri}: no {what}; {self.results.place.fix}")
@@ -68,7 +71,7 @@ class StoredStudy:
         return self._trainings[run.run_id]
 
     def pair(self, name: PairName) -> StoredRun:
-        run = self._runs.get(("pair", name[0], *self.results.pairs[name][1].fingerprints))
+        run = self._runs.get(("pair", *name, *self.results.pairs[name][1].fingerprints))
         if run is None:
             raise self._lacks(f"finished pair {name[1]} of cell {name[0]}")
         return run
@@ -181,10 +184,11 @@ def measure_again(
 
 def _task(stored: StoredStudy, name: PairName, prepared: Path) -> PairTask | None:
     """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-    pair, epochs, load = stored.results.pairs[name][1], sorted(stored.results.curves[name]), stored.reader.checkpoint
+    pair, marks, load = stored.results.pairs[name][1], sorted(stored.results.curves[name]), stored.reader.checkpoint
     a, b = (stored.training(name[0], fingerprint) for fingerprint in pair.fingerprints)
-    if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
+    ends = zip((a, b), zip(*(ends_at(pair.epochs, mark) for mark in marks), strict=True), strict=True)
+    if not all(set(wanted) <= set(kept_marks(end.status)) for end, wanted in ends):
         return None
     first, second = (PairEnd(end.run.fingerprint, end.config, end.status, partial(load, end.run)) for end in (a, b))
     points, path = stored.results.study.points, stored.results.pairs[name][0].path
-    return pair_task(pair.pair, (first, second), prepared, points, epochs=epochs, path=path)
+    return pair_task(pair.pair, (first, second), prepared, points, marks=marks, path=path, epochs=pair.epochs)
