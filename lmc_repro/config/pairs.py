@@ -14,7 +14,7 @@ from lmc_repro.config.load import validate
 from lmc_repro.config.own_code import own_object, short_name
 from lmc_repro.config.plan import Pair
 from lmc_repro.config.registry import PAIR_KINDS, find
-from lmc_repro.config.run import EarlyNoise, RunConfig, Seeds
+from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import Settings
 
 _TAKEN_BY = {
@@ -56,13 +56,11 @@ class PairSource:
             until: The number of epochs of shared noise.
             shared: The loader and augmentation seed of these epochs.
         """
-        augmented = self.augmented
+        own = loader if augmentation is None or not self.augmented else augmentation
+        seeds: dict[str, Any] = {"trainer": trainer, "loader": loader, "augmentation": own if self.augmented else None}
         # The run whose own noise is the shared one is the plain run: equal configs stay equal.
-        early = None
-        if until and shared != loader:
-            early = EarlyNoise(until=until, loader=shared, augmentation=shared if augmented else None)
-        own = loader if augmentation is None else augmentation
-        seeds = Seeds(trainer=trainer, loader=loader, augmentation=own if augmented else None, early=early)
+        if until and {loader, own} != {shared}:
+            seeds["early"] = {"until": until, "loader": shared, "augmentation": shared if self.augmented else None}
         return validate(RunConfig, {**self.template, "seeds": seeds}, "a run")
 
     def combined(self, make: Callable[[int, int, int], RunConfig]) -> Iterator[Pair]:
@@ -105,7 +103,7 @@ def make_pairs(kind: str, source: PairSource) -> tuple[Pair, ...]:
     if not pairs or not all(isinstance(pair, Pair) for pair in pairs):
         raise LmcError(f"{who}: found {pairs!r:.60}, expected one Pair or more")
     names = [pair.name for pair in pairs]
-    if len(set(names)) < len(names) or not all(map(_NAME.fullmatch, names)):
+    if len({*names}) < len(names) or not all(map(_NAME.fullmatch, names)):
         raise LmcError(f"{who}: names: found {', '.join(names):.60}, allowed: distinct ones that match {_NAME.pattern}")
     for pair in pairs:
         for run, epoch in zip(pair.runs, pair.epochs, strict=True):
