@@ -7,7 +7,7 @@ from lmc_repro.config.plan import Pair
 
 def chain(cell):
     """Every run along its own training: the barrier between one evaluation epoch and the next."""
-    for j, trainer in enumerate(cell.trainers):
-        run = cell.run(trainer, loader=cell.replicas * j)
+    for j in cell.trainers:
+        run = cell.run(trainer=j, loader=cell.replicas * j)
         for i, epochs in enumerate(pairwise(run.evaluate_at)):
             yield Pair(f"{j}-{i}", (run, run), epochs)

@@ -69,9 +69,9 @@ class PairSource:
         Args:
             make: From trainer seed, the noise seed of its first replica, and the replica's own to the replica.
         """
-        for j, trainer in enumerate(self.trainers):
+        for j in self.trainers:
             first = self.replicas * j
-            runs = [make(trainer, first, first + i) for i in range(self.replicas)]
+            runs = [make(j, first, first + i) for i in range(self.replicas)]
             for a, b in combinations(range(self.replicas), 2):
                 yield Pair(f"{j}" if self.replicas == 2 else f"{j}-{a}-{b}", (runs[a], runs[b]))
 
@@ -168,8 +168,7 @@ def snapshots(cell: PairSource) -> Iterable[Pair]:
     _two_replicas(cell, "a snapshots pair is of one run")
     if (epochs := cell.settings.snapshot_epochs) is None:
         raise LmcError("snapshot_epochs: missing; give two epochs of evaluate_at")
-    runs = [cell.run(trainer, 2 * j) for j, trainer in enumerate(cell.trainers)]
-    return [Pair(f"{j}", (run, run), epochs) for j, run in enumerate(runs)]
+    return [Pair(f"{j}", (run, run), epochs) for j in cell.trainers for run in [cell.run(j, 2 * j)]]
 
 
 def _other_batches(cell: PairSource) -> None:
