@@ -44,8 +44,8 @@ class Job:
 def identify(width: int, init: str) -> list[Job]:
     """Return the cells that tell which width and initialisation the paper used: Table 1's of ADAM, and 2 layers."""
     name = f"width{width}-{init}"
-    setting = ["--pairs", "1", "--width", str(width), "--set", f"init={init}"]
-    setting += ["--set", "gain=slope"] if init == "kaiming-normal" else []
+    setting = ["--pairs", "1", "--width", str(width), "--set", f"model.init={init}"]
+    setting += ["--set", "model.gain=slope"] if init == "kaiming-normal" else []
     rows = ["--row", "4-layer-bs1024", "--row", "8-layer-bs1024"]
     columns = ["--column", "adam-high", "--column", "adam-medium"]
     return [

@@ -44,17 +44,16 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
         theta_0, theta_1 = (file.tensors() for file in files)
         theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
-        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class))
+        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
-    distance, cosine = _distance(ends[0], ends[1])
+    apart = _distance(ends[0], ends[1])
     views = Layout(model).views(ends.to(device))
     disagreement: dict[SplitName, float] = {}
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
         predictions = predict(model, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
-    return PairResult(
-        task.pair, task.trainer_seed, task.fingerprints, largest_class, tuple(marks), distance, cosine, disagreement
-    )
+    who = (task.pair, task.trainer_seed, task.fingerprints)
+    return PairResult(*who, largest_class, tuple(marks), *apart, disagreement, task.epochs)
 
 
 def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:

@@ -14,6 +14,7 @@ from lmc_repro.barriers.results import MarkResult
 from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.config.base import canonical_json, mark_text
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.plan import COMMON, Epochs, ends_at, marks_of
 from lmc_repro.config.run import DataConfig, ModelConfig, RunConfig
 from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import RunFolder
@@ -24,7 +25,7 @@ EVALUATION_NUMERICS = 3
 
 @dataclass(frozen=True)
 class PairTask:
-    """Two runs' weights at their common marks, and what they are measured on. `diverged` are epochs, or None.
+    """Two ends' weights at each evaluation epoch, and what they are measured on. `diverged` are epochs, or None.
 
     Weights are files, not tensors: torch would open a channel of its own for each of hundreds on the way to a worker.
     """
@@ -40,6 +41,7 @@ class PairTask:
     points: int
     device: str = "cpu"
     path: PathConfig = PLAIN_PATH
+    epochs: Epochs = COMMON
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def pair_task(
     prepared: Path,
     points: int,
     *,
-    epochs: Sequence[float] | None = None,
+    marks: Sequence[float] | None = None,
     device: str = "cpu",
     path: PathConfig = PLAIN_PATH,
+    epochs: Epochs = COMMON,
 ) -> PairTask:
     """Return the task of measuring the path between two runs, with their weights read.
 
@@ -79,30 +82,38 @@ def pair_task(
         ends: The runs at alpha 0 and 1; model and data are those of the first.
         prepared: The folder of prepared data sets.
         points: The number of alphas, both ends included.
-        epochs: The evaluation epochs to measure; default: those of the first run.
+        marks: The evaluation epochs to measure; default: those of the first run, or the one that own epochs leave.
         device: cpu or cuda.
         path: The names of alignment, repair and metrics.
+        epochs: The ends' own epochs.
     """
     a, b = ends
+    weights = {}
+    for mark in marks or marks_of(epochs, a.config.evaluate_at):
+        first, second = ends_at(epochs, mark)
+        weights[mark] = a.weights(first), b.weights(second)
     return PairTask(
         pair=name,
         trainer_seed=a.config.seeds.trainer,
         fingerprints=(a.fingerprint, b.fingerprint),
         diverged=(a.status["diverged_epoch"], b.status["diverged_epoch"]),
-        weights={epoch: (a.weights(epoch), b.weights(epoch)) for epoch in epochs or a.config.evaluate_at},
+        weights=weights,
         model=a.config.model,
         data=a.config.data,
         prepared=prepared,
         points=points,
         device=device,
         path=path,
+        epochs=epochs,
     )
 
 
-def pair_key(fingerprints: tuple[str, str], points: int, numerics: str, path: PathConfig = PLAIN_PATH) -> str:
+def pair_key(
+    fingerprints: tuple[str, str], points: int, numerics: str, path: PathConfig = PLAIN_PATH, epochs: Epochs = COMMON
+) -> str:
     """Return 16 hex digits over both runs, the alphas, EVALUATION_NUMERICS and the numerics tag of the process.
 
-    What `path` names is part of it where it is not as on a plain path.
+    What `path` names is part of it where it is not as on a plain path, and so are own epochs of the ends.
     """
     identity = {
         "fingerprints": fingerprints,
@@ -110,6 +121,7 @@ def pair_key(fingerprints: tuple[str, str], points: int, numerics: str, path: Pa
         "numerics": numerics,
         "evaluation_numerics": EVALUATION_NUMERICS,
         **({"path": given} if (given := path.given()) else {}),
+        **({"epochs": epochs} if epochs != COMMON else {}),
     }
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 
@@ -120,14 +132,15 @@ def judge_mark(
     diverged: tuple[float | None, float | None],
     classes: int,
     largest_class: int,
+    epochs: Epochs = COMMON,
 ) -> MarkResult:
-    """Return the endpoints' status at `epoch` and, only if both are trained, the barriers.
+    """Return the endpoints' status, each at its own epoch or `epoch`, and, only if both are trained, the barriers.
 
     `largest_class` is the number of training images with the most common label, see `endpoint_status`.
     """
-    train = curves["train"]
-    first = endpoint_status(epoch, diverged[0], train.wrong[0], train.n, largest_class)
-    second = endpoint_status(epoch, diverged[1], train.wrong[-1], train.n, largest_class)
+    train, at = curves["train"], ends_at(epochs, epoch)
+    first = endpoint_status(at[0], diverged[0], train.wrong[0], train.n, largest_class)
+    second = endpoint_status(at[1], diverged[1], train.wrong[-1], train.n, largest_class)
     trained = first == second == "trained"
     found = {split: barriers(curves, split, classes) for split in SPLITS} if trained else None
     return MarkResult(epoch, (first, second), curves, found)

@@ -8,6 +8,7 @@ from typing import Literal
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.status import EndpointStatus
+from lmc_repro.config.plan import COMMON, Epochs
 
 Verdict = Literal["connected", "disconnected", "unequal ends"]
 """These words, with their space, stand in cells.json, in MLflow's tags and on every page."""
@@ -20,7 +21,7 @@ StrictVerdict = Literal["connected", "disconnected", "unequal ends", "mixed"]
 
 @dataclass(frozen=True)
 class MarkResult:
-    """A pair at one epoch. `barriers` is None unless both endpoints are trained: such a pair has no numbers."""
+    """A pair at one evaluation epoch. `barriers` is None unless both endpoints are trained: it has no numbers."""
 
     epoch: float
     status: tuple[EndpointStatus, EndpointStatus]
@@ -35,6 +36,7 @@ class PairResult:
     `largest_class` is the number of training images with the most common label, of those that the runs were trained
     on. `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
     images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
+    `epochs` are the ends' own; a pair of two such ends has one mark, the later of them.
     """
 
     pair: str
@@ -45,6 +47,7 @@ class PairResult:
     distance: float | None
     cosine: float | None
     disagreement: dict[SplitName, float]
+    epochs: Epochs = COMMON
 
     @property
     def final(self) -> MarkResult:

@@ -75,14 +75,13 @@ def per_seed(
 
 
 def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgement, classes: int) -> CellSummary:
-    """Return the summary of one split over a cell's pairs, which all have the same marks."""
+    """Return the summary of one split over a cell's pairs, at the last marks that all of them have."""
     values = per_seed(pairs, -1, lambda b: b.barrier, split)
     lines = per_seed(pairs, -1, lambda b: b.line, split)
     shares = per_seed(pairs, -1, lambda b: b.normalised, split)
     threshold = judgement.threshold
-    late = [
-        _at_mark(pairs, mark, split, threshold, classes) for mark in range(-min(LATE_MARKS, len(pairs[0].marks)), 0)
-    ]
+    count = min(LATE_MARKS, *(len(pair.marks) for pair in pairs))
+    late = [_at_mark(pairs, mark, split, threshold, classes) for mark in range(-count, 0)]
     last = late[-1]
     own = [judge_pair(p.final.barriers[split], threshold, classes) for p in pairs if p.final.barriers is not None]
     flags = []
@@ -122,7 +121,7 @@ def judge_cell(pairs: Sequence[PairResult], judgement: Judgement, classes: int) 
 
 def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold: float, classes: int) -> Late:
     """Return the means over trainer seeds at a mark, and their verdict."""
-    epoch = pairs[0].marks[mark].epoch
+    epoch = max(pair.marks[mark].epoch for pair in pairs)
     columns = [
         per_seed(pairs, mark, read, split)
         for read in (lambda b: b.barrier, lambda b: b.line, lambda b: to_lose(b, classes))

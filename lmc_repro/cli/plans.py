@@ -10,7 +10,7 @@ from lmc_repro.common.files import write_json
 from lmc_repro.config.exhibit import BatchesExhibit
 from lmc_repro.config.expand import plan_study
 from lmc_repro.config.params import Params
-from lmc_repro.config.plan import StudyPlan
+from lmc_repro.config.plan import COMMON, StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
 
 OF_THE_PROFILE = {"title", "analogue", "numerics", "device", "points", "judgement"}
@@ -38,6 +38,9 @@ def _study(plan: StudyPlan) -> dict[str, Any]:
         if path := cell.pop("path").given():
             cell["path"] = path
         for pair in cell["pairs"]:
+            pair["trainer_seed"] = pair["runs"][0].seeds.trainer
+            if pair["epochs"] == COMMON:
+                del pair["epochs"]
             pair["seeds"] = [run.seeds.model_dump(mode="json") for run in pair.pop("runs")]
     return {
         "study": plan.study,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import combinations
 from math import ceil, floor
 from typing import Any, TypeVar
 
@@ -13,14 +12,14 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import marks_within
 from lmc_repro.config.catalog import CATALOG, DatasetInfo
 from lmc_repro.config.load import check_groups, group_classes
-from lmc_repro.config.own_code import own_object
+from lmc_repro.config.own_code import is_own, own_object, pinned
+from lmc_repro.config.pairs import PairSource, make_pairs
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PathConfig
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
 from lmc_repro.config.reported import reported_barrier
 from lmc_repro.config.resolve import run_template
-from lmc_repro.config.run import EarlyNoise, RunConfig, Seeds
-from lmc_repro.config.study import PairKind, ProfileConfig, Settings, StudyConfig
+from lmc_repro.config.study import ProfileConfig, Settings, StudyConfig
 
 V = TypeVar("V")
 NOTHING = Settings()
@@ -113,10 +112,9 @@ def _cell(
         )
     template = run_template(settings, profile, info, where)
     _check_marks(template, info, where)
-    kind = settings.pair or config.pair
-    if kind == "noise":
-        _check_noise(settings, template, info, where)
     seeds = _trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile)
+    source = PairSource(template, tuple(seeds), choice.replicas or profile.replicas, settings, info.n_train)
+    kind, pairs = _pairs(settings.pair or config.pair, source, where)
     return Cell(
         key=f"{row}--{column}",
         row=row,
@@ -125,12 +123,21 @@ def _cell(
         column_label=_label(profile, study, config.columns[column].label, column=column),
         config=template,
         pair_kind=kind,
-        pairs=_pairs(template, kind, seeds, choice.replicas or profile.replicas, settings.share_noise_until, where),
+        pairs=pairs,
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
         uses=_uses(study, config, profile, row, column, choice),
         path=_path(settings, where),
     )
+
+
+def _pairs(kind: str, source: PairSource, where: str) -> tuple[str, tuple[Pair, ...]]:
+    """Return the kind of a cell's pairs, pinned if one's own, and the pairs; LmcError that begins with `where`."""
+    try:
+        kind = pinned(kind) if is_own(kind) else kind
+        return kind, make_pairs(kind, source)
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
 
 
 def _path(settings: Settings, where: str) -> PathConfig:
@@ -160,20 +167,6 @@ def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> Non
         marks_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
     except LmcError as error:
         raise LmcError(f"{where}: {error}") from None
-
-
-def _check_noise(settings: Settings, template: dict[str, Any], info: DatasetInfo, where: str) -> None:
-    """LmcError where the two runs of a pair would be one and the same."""
-    if template["batch_size"] >= info.n_train and template["data"]["augment"] is None:
-        raise LmcError(
-            f"{where}: batch size {template['batch_size']} holds all {info.n_train} training images of {info.name}: "
-            "no SGD noise: same batches; choose a smaller batch"
-        )
-    if (shared := settings.share_noise_until) is not None and not 0 < shared < template["epochs"]:
-        raise LmcError(
-            f"{where}: share_noise_until: found {shared}, allowed: 1 to {template['epochs'] - 1} (no SGD noise is left "
-            f"where all {template['epochs']} epochs share it)"
-        )
 
 
 def _label(profile: ProfileConfig, study: str, label: str, **place: str) -> str:
@@ -217,41 +210,6 @@ def _settings(
 def _trainer_seeds(given: Settings | ProfileConfig) -> Sequence[int]:
     """Return the trainer seeds of a cell's pairs, named or counted from 0."""
     return given.trainer_seeds or range(given.pairs or 0)
-
-
-def _pairs(
-    template: dict[str, Any], kind: PairKind, seeds: Sequence[int], replicas: int, shared: int | None, where: str
-) -> tuple[Pair, ...]:
-    """Return the pairs of each trainer seed: noise pairs share it, init pairs do not."""
-    if kind == "init" and replicas != 2:
-        raise LmcError(
-            f"{where}: replicas: found {replicas}, allowed: 2 (the runs of an init pair share no trainer seed)"
-        )
-    pairs = []
-    for j in seeds:
-        first = replicas * j
-        runs = [
-            _run(template, trainer=j if kind == "noise" else first + i, noise=first + i, early=first, until=shared)
-            for i in range(replicas)
-        ]
-        for a, b in combinations(range(replicas), 2):
-            name = f"{j}" if replicas == 2 else f"{j}-{a}-{b}"
-            pairs.append(Pair(name=name, trainer_seed=runs[a].seeds.trainer, runs=(runs[a], runs[b])))
-    return tuple(pairs)
-
-
-def _run(template: dict[str, Any], trainer: int, noise: int, early: int, until: int | None) -> RunConfig:
-    """Return a run whose loader and augmentation seeds are `noise`, and `early` before epoch `until`."""
-    augmented = template["data"]["augment"] is not None
-    # The run whose own noise is the shared one is the plain run: equal configs stay equal.
-    shared = EarlyNoise(until=until, loader=early, augmentation=early if augmented else None) if until else None
-    seeds = Seeds(
-        trainer=trainer,
-        loader=noise,
-        augmentation=noise if augmented else None,
-        early=shared if early != noise else None,
-    )
-    return RunConfig.model_validate({**template, "seeds": seeds})
 
 
 def _pick(table: dict[str, V], key: str, place: str, option: str) -> V:

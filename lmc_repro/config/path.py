@@ -1,4 +1,4 @@
-"""How the path between two networks is drawn, and what is measured on it beside error and loss."""
+"""Which networks are paired, how the path between two is drawn, and what is measured on it beside error and loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticKnownError
 
 from lmc_repro.config.base import Strict
 from lmc_repro.config.own_code import is_own, pinned
-from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS
+from lmc_repro.config.registry import ALIGNMENTS, PAIR_KINDS, PATH_METRICS, REPAIRS
 
 
 def _known(table: Mapping[str, str]) -> Callable[[str], str]:
@@ -24,6 +24,7 @@ def _known(table: Mapping[str, str]) -> Callable[[str], str]:
     return check
 
 
+PairKindName = Annotated[str, AfterValidator(_known(PAIR_KINDS))]
 AlignmentName = Annotated[str, AfterValidator(_known(ALIGNMENTS))]
 RepairName = Annotated[str, AfterValidator(_known(REPAIRS))]
 MetricNames = Annotated[tuple[Annotated[str, AfterValidator(_known(PATH_METRICS))], ...], Field(strict=False)]

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import LoaderKind, RunConfig
-from lmc_repro.config.study import PairKind, ProfileConfig, StudyConfig
+from lmc_repro.config.study import ProfileConfig, StudyConfig
+
+Epochs = tuple[int | float | None, int | float | None]
+"""Of both ends of a pair: an own epoch, or None for each evaluation epoch in turn."""
+
+COMMON: Epochs = (None, None)
+
+
+def marks_of(epochs: Epochs, evaluate_at: Sequence[float]) -> tuple[float, ...]:
+    """Return the evaluation epochs at which a pair is measured: the later of its ends' where both have their own."""
+    first, second = epochs
+    return tuple(evaluate_at) if first is None or second is None else (max(first, second),)
+
+
+def ends_at(epochs: Epochs, mark: float) -> tuple[float, float]:
+    """Return the epochs of both ends of a pair at one of its evaluation epochs."""
+    first, second = epochs
+    return mark if first is None else first, mark if second is None else second
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs of one cell; theta_0 is `runs[0]`, the lower seeds."""
+    """The two ends of a path between runs of one cell, theta_0 first: runs, and the epochs of their weights."""
 
     name: str
-    trainer_seed: int
     runs: tuple[RunConfig, RunConfig]
+    epochs: Epochs = COMMON
+
+    @property
+    def trainer_seed(self) -> int:
+        """The trainer seed of theta_0: pairs that share it are averaged first."""
+        return self.runs[0].seeds.trainer
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """The evaluation epochs at which it is measured."""
+        return marks_of(self.epochs, self.runs[0].evaluate_at)
 
 
 @dataclass(frozen=True)
@@ -26,7 +54,7 @@ class Cell:
     `paper` holds the printed barriers {"test": points, "train": points}, or None where nothing is printed.
     `config` is what its runs share: RunConfig without seeds, as plain JSON values. `uses` names the profile's
     hyper-parameters that it resolves to: settings that nothing above them replaces, an optimizer, a batch size.
-    `path` says how the paths of its pairs are made, objects of one's own pinned.
+    `path` says how the paths of its pairs are made; there and in `pair_kind` objects of one's own are pinned.
     """
 
     key: str
@@ -35,7 +63,7 @@ class Cell:
     row_label: str
     column_label: str
     config: dict[str, Any]
-    pair_kind: PairKind
+    pair_kind: str
     pairs: tuple[Pair, ...]
     loader: LoaderKind
     paper: dict[str, float] | None

@@ -1,4 +1,4 @@
-"""Every kind of network, optimizer, schedule, augmentation step and part of a path: to add one, add its line here.
+"""Every kind of network, optimizer, schedule, augmentation step, pair and part of a path: to add one, add its line.
 
 A name is `module:object` and is imported when a config first asks for it, so that `lmc --help` and `lmc check` load no
 torch. docs/extending.md has an example of each kind.
@@ -44,6 +44,14 @@ SCHEDULES: dict[str, str] = {  # (steps done since the warm-up, steps that there
     "cosine": "lmc_repro.training.schedule:cosine",
 }
 AUGMENTATIONS: dict[str, Kind] = {  # build(config, inputs float32 [N, ch, H, W], draws [N, 4] in [0, 1)) -> inputs
+}
+PAIR_KINDS: dict[str, str] = {  # config.pairs.PairKind
+    "noise": "lmc_repro.config.pairs:noise",
+    "init": "lmc_repro.config.pairs:init",
+    "order": "lmc_repro.config.pairs:order",
+    "augmentation": "lmc_repro.config.pairs:augmentation",
+    "spawn": "lmc_repro.config.pairs:spawn",
+    "snapshots": "lmc_repro.config.pairs:snapshots",
 }
 ALIGNMENTS: dict[str, str] = {  # barriers.alignment.Alignment
     "none": "lmc_repro.barriers.alignment:none",

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from lmc_repro.config.base import Marks, Strict
-from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, RepairName
+from lmc_repro.config.base import Mark, Marks, Strict
+from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, PairKindName, RepairName
 from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
 # DVC reads a dot in a key as a path, and MLflow refuses @ and =.
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-PairKind = Literal["noise", "init"]
 
 SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
 Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$")]
@@ -90,10 +89,12 @@ class Settings(Strict):
     data: dict[str, Any] = Field(default_factory=dict)
     precision: Precision | None = None
     loader: LoaderKind | None = None
-    pair: PairKind | None = None
+    pair: PairKindName | None = None
     pairs: Annotated[int, Field(ge=1)] | None = None
     trainer_seeds: TrainerSeeds | None = None
     share_noise_until: int | None = None
+    spawn_at: int | None = None
+    snapshot_epochs: Annotated[tuple[Mark, Mark], Field(strict=False)] | None = None
     metrics: MetricNames | None = None
     align: AlignmentName | None = None
     repair: RepairName | None = None
@@ -162,7 +163,7 @@ class StudyConfig(Strict):
     title: str
     question: str
     provenance: dict[str, Provenance] = Field(default_factory=dict)
-    pair: PairKind = "noise"
+    pair: PairKindName = "noise"
     reported: str | None = None
     show: Show | None = None
     base: Settings

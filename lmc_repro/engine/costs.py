@@ -99,7 +99,8 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
     pairs, flops, seconds = 0, 0.0, 0.0
     for cell in plan.cells:
         config = cell.runs[0]
-        marks = sum(mark > 0 or cell.pair_kind == "init" for mark in config.evaluate_at)
+        first = cell.pairs[0]
+        marks = sum(mark > 0 or len({run.seeds.trainer for run in first.runs}) > 1 for mark in first.marks)
         cost = path_cost(config, dataset_info(config.data.dataset), plan.profile_config.points, gflops)
         pairs += len(cell.pairs)
         flops += len(cell.pairs) * marks * cost[0]

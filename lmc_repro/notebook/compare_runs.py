@@ -101,8 +101,8 @@ def last_pair(ends: Ends, prepared: Path, points: int, path: PathConfig = PLAIN_
     def last(end: PairEnd) -> PairEnd:
         return replace(end, weights=lambda epoch: end.weights(end.config.epochs))
 
-    epochs = (max(end.config.epochs for end in ends),)
-    return pair_task("two runs", (last(ends[0]), last(ends[1])), prepared, points, epochs=epochs, path=path)
+    marks = (max(end.config.epochs for end in ends),)
+    return pair_task("two runs", (last(ends[0]), last(ends[1])), prepared, points, marks=marks, path=path)
 
 
 def compare_runs(

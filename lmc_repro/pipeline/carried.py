@@ -120,7 +120,7 @@ def check_pair(plan: StudyPlan, folder: Path, study: StudyResults, cell: str, re
     """
     where, results = f"cell {cell}, pair {result.pair}", folder / "results" / study.study
     planned = next(entry for entry in plan.cells if entry.key == cell)
-    marks = next(pair for pair in planned.pairs if pair.name == result.pair).runs[0].evaluate_at
+    marks = next(pair for pair in planned.pairs if pair.name == result.pair).marks
     sizes = _sizes(dataset_info(planned.config["data"]["dataset"]))
     if tuple(mark.epoch for mark in result.marks) != marks:
         raise LmcError(f"{results / 'curves.csv'}: {where}: other epochs than its runs are evaluated at; {FIX}")

@@ -66,7 +66,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     for cell in cells:
         for pair in cell.pairs:
             first, second = (folders[config].fingerprint for config in pair.runs)
-            key = pair_key((first, second), w.plan.profile_config.points, w.tag, cell.path)
+            key = pair_key((first, second), w.plan.profile_config.points, w.tag, cell.path, pair.epochs)
             jobs.append(_Job(cell, pair, (first, second), key))
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
@@ -78,7 +78,8 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         def task_of(job: _Job) -> PairTask:
             ends = _tracked_ends(tracker, job, statuses) if tracker is not None else _stored_ends(w, job)
             points = w.plan.profile_config.points
-            return pair_task(job.pair.name, ends, w.prepared, points, device=w.device, path=job.cell.path)
+            path, epochs = job.cell.path, job.pair.epochs
+            return pair_task(job.pair.name, ends, w.prepared, points, device=w.device, path=path, epochs=epochs)
 
         with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
             for job, result, images in _measure(w, jobs, task_of, statuses):

@@ -99,7 +99,7 @@ def _publish(
         with part(listener, f"publishing {count} pairs", count):
             for cell in (cell for cell in plan.cells if cell.key in pairs):
                 for result in pairs[cell.key]:
-                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path)
+                    key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path, result.epochs)
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
                 judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
@@ -174,10 +174,10 @@ def _pairs(
         for entry in cells[cell.key].pairs:
             pair = planned.get(entry.pair)
             ends = tuple(folders[config].fingerprint for config in pair.runs if config in folders) if pair else ()
-            if ends != entry.fingerprints:
+            if pair is None or (ends, pair.epochs) != (entry.fingerprints, entry.epochs):
                 raise LmcError(
                     f"{results / 'cells.json'}: cell {cell.key}, pair {entry.pair}, is of runs "
-                    f"{' and '.join(entry.fingerprints)}, which are not those of params.yaml; {again}"
+                    f"{' and '.join(entry.fingerprints)}, which params.yaml does not pair so; {again}"
                 )
             judged = judged_pair(entry, marks[cell.key, entry.pair], cell.config, statuses)
             found.setdefault(cell.key, []).append(judged)

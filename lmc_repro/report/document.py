@@ -15,10 +15,21 @@ from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
 from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, costs, overview, total
 from lmc_repro.report.figures import paths_figure, values_figure
-from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAIRS, Entry, StudyTable, points
+from lmc_repro.report.grid import (
+    FLAGS,
+    GLOSSARY,
+    NO_VERDICT,
+    NONE,
+    NOT_RUN,
+    ORDER,
+    Entry,
+    StudyTable,
+    pair_kind,
+    points,
+)
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table
 from lmc_repro.report.values import ValuePlot, value_plot
-from lmc_repro.results.schema import CellRecord, StudyResults
+from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
 
 MLFLOW = "http://127.0.0.1:5000"
@@ -191,7 +202,7 @@ def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -
     rest = "".join(f"{line}; " for line in grid.entry_lines(entry)[1:])
     paper = f" {grid.paper_name(table.results)}: {grid.paper_numbers(entry.paper)}." if entry.paper else ""
     ends = [
-        (pair.pair, str(pair.trainer_seed), f"alpha {i}", pair.status[i], pair.fingerprints[i])
+        (pair.pair, str(pair.trainer_seed), _end(i, pair), pair.status[i], pair.fingerprints[i])
         for pair in cell.pairs
         for i in (0, 1)
     ]
@@ -210,7 +221,7 @@ def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -
     config = (
         ("cell", cell.key),
         ("parameters", str(cell.parameters)),
-        ("pairs", PAIRS.get(cell.pair_kind, cell.pair_kind)),
+        ("pairs", pair_kind(cell)),
         ("trainer seeds", str(cell.n_trainer_seeds)),
         ("runs", str(cell.n_runs)),
         *_flat(cell.config),
@@ -240,6 +251,11 @@ def _pairs(cell: CellRecord) -> Iterator[tuple[str, ...]]:
                 f"{found.argmax_alpha:g}", points(found.normalised), ends,
                 NONE if found.loss_barrier is None else f"{found.loss_barrier:.4f}",
             )  # fmt: skip
+
+
+def _end(i: int, pair: PairRecord) -> str:
+    own = pair.epochs[i]
+    return f"alpha {i}" if own is None else f"alpha {i}, epoch {mark_text(own)}"
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
+from lmc_repro.config.base import mark_text
+from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
 from lmc_repro.report.model import Figure
 from lmc_repro.report.values import Y_LABELS, Series, ValuePlot
@@ -247,9 +249,11 @@ def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
     not trained has curves and no barrier: the figure says so. Equal results and titles give equal bytes.
     """
     mark = result.final
+    epochs = "epoch {}" if result.epochs == COMMON else "epochs {} and {}"
+    when = epochs.format(*map(mark_text, ends_at(result.epochs, mark.epoch)))
     note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
     # One kind: hundreds are drawn, and a browser shows this one at any size.
-    images = curves_figure(mark.curves, mark.barriers, f"{title}, epoch {mark.epoch}\n{note}", ("svg",))
+    images = curves_figure(mark.curves, mark.barriers, f"{title}, {when}\n{note}", ("svg",))
     return {f"path.{kind}": content for kind, content in images.items()}
 
 

@@ -12,6 +12,7 @@ from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import CellSummary, Verdict
 from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import begins_as, network
 from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, PaperTable, StudyResults
 
@@ -26,7 +27,14 @@ PAPER = "paper"
 """The paper's numbers, which are never ours; `paper_name` adds the data that they were measured on."""
 
 NONE = "-"
-PAIRS = {"noise": "same initialisation, other SGD noise", "init": "other initialisation, other SGD noise"}
+PAIRS = {
+    "noise": "same initialisation, other SGD noise",
+    "init": "other initialisation, other SGD noise",
+    "order": "same initialisation and augmentation draws, other order",
+    "augmentation": "same initialisation and order, other augmentation draws",
+    "spawn": "one trajectory up to an epoch, other SGD noise after it",
+    "snapshots": "one run at two epochs",
+}
 
 FLAGS = {
     "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
@@ -237,6 +245,11 @@ def verdict(cell: CellRecord) -> str:
     return found[0] if found[0] == found[1] else f"test {found[0]}, train {found[1]}"
 
 
+def pair_kind(cell: CellRecord) -> str:
+    """Return in which way the ends of a cell's pairs differ."""
+    return PAIRS.get(cell.pair_kind, short_name(cell.pair_kind))
+
+
 def letter(flag: str) -> str:
     """Return a flag's letter; a flag that this report does not know is shown as it is."""
     return FLAGS[flag][0] if flag in FLAGS else flag
@@ -300,7 +313,7 @@ def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
         "width": _several(width for model in models if (width := model.get("width")) is not None),
         "networks": _several((network(m) for m in models if m.get("kind", "mlp") != "mlp"), "; ", ""),
         "init": _several(init(cell) for cell in results.cells),
-        "pairs": _several(PAIRS.get(cell.pair_kind, cell.pair_kind) for cell in results.cells),
+        "pairs": _several(map(pair_kind, results.cells)),
         "path": f"{results.points} points, ends included",
         "threshold": f"{results.threshold:g} points",
         "made with": (

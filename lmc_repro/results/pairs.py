@@ -19,6 +19,7 @@ from lmc_repro.common.files import sha256_bytes, write_json
 from lmc_repro.config.base import canonical_json
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.own_code import short_name
+from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
 from lmc_repro.results.schema import Measured
 from lmc_repro.training.run_folder import RunFolder
@@ -77,7 +78,7 @@ def judged_pair(
     classes, largest_class = dataset_info(config["data"]["dataset"]).classes, measured.largest_class
     return PairResult(
         **{name: getattr(measured, name) for name in _MEASURED},
-        marks=tuple(judge_mark(e, marks[e], diverged, classes, largest_class) for e in sorted(marks)),
+        marks=tuple(judge_mark(e, marks[e], diverged, classes, largest_class, measured.epochs) for e in sorted(marks)),
     )
 
 
@@ -98,9 +99,10 @@ def ends_problem(runs: Path, tag: str, result: PairResult, align: str = "none") 
         folder = RunFolder(runs / fingerprint)
         logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
         for mark in result.marks:
+            epoch = ends_at(result.epochs, mark.epoch)[end]
             for split, curve in mark.curves.items():
                 found = curve.wrong[-end]
-                said, moved = logged.get((mark.epoch, split)), end == 1 and align != "none"
+                said, moved = logged.get((epoch, split)), end == 1 and align != "none"
                 if said is None or abs(said - found) > (DIFFERENT if moved else share) * curve.n:
                     why = (
                         f"align {short_name(align)} changed the network's function"
@@ -108,7 +110,7 @@ def ends_problem(runs: Path, tag: str, result: PairResult, align: str = "none") 
                         else (f"other bits than in training; delete {folder.path} and train again")
                     )
                     return (
-                        f"{folder.path / 'metrics.csv'}: epoch {mark.epoch:g} says {said} wrong on {split}, pair "
+                        f"{folder.path / 'metrics.csv'}: epoch {epoch:g} says {said} wrong on {split}, pair "
                         f"{result.pair} has {found}: {why}"
                     )
     return None

@@ -15,6 +15,7 @@ from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import CellSummary
 from lmc_repro.barriers.status import EndpointStatus
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.plan import COMMON, Epochs
 
 VERSION = 2
 """`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""
@@ -115,11 +116,15 @@ class Measured:
     distance: float | None
     cosine: float | None
     disagreement: dict[SplitName, float]
+    epochs: Epochs = field(default=COMMON, kw_only=True)
 
 
 @dataclass(frozen=True)
 class PairRecord(Measured):
-    """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not."""
+    """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not.
+
+    `epochs` is absent from the file where both ends are taken at `epoch`.
+    """
 
     status: tuple[EndpointStatus, EndpointStatus]
     epoch: int | float
@@ -216,6 +221,6 @@ def not_converged(cell: CellRecord) -> bool:
     return any(
         error > CONVERGED_PERCENT
         for pair in cell.pairs
-        for status, error in zip(pair.status, pair.errors["train"], strict=True)
-        if status == "trained"
+        for status, error, own in zip(pair.status, pair.errors["train"], pair.epochs, strict=True)
+        if status == "trained" and own is None
     )

@@ -17,7 +17,7 @@ from lmc_repro.common.files import json_bytes, write_atomic
 from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import mark_text
 from lmc_repro.config.catalog import dataset_info
-from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.config.plan import COMMON, Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import AxisEntry, StudyConfig
 from lmc_repro.models.base import count_parameters
@@ -167,6 +167,7 @@ def pair_record(pair: PairResult) -> PairRecord:
         distance=pair.distance,
         cosine=pair.cosine,
         disagreement=pair.disagreement,
+        epochs=pair.epochs,
         status=final.status,
         epoch=final.epoch,
         barriers=found,
@@ -189,6 +190,8 @@ def _cell(cell: CellRecord) -> dict[str, Any]:
 def _pair(pair: PairRecord) -> dict[str, Any]:
     plain = dict(vars(pair))
     del plain["barriers"], plain["errors"]
+    if pair.epochs == COMMON:
+        del plain["epochs"]
     nothing = dict.fromkeys(field.name for field in dataclasses.fields(Barriers))
     for split in SPLITS:
         found, (first, second) = pair.barriers[split], pair.errors[split]

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.files import sha256_bytes
-from lmc_repro.config.base import canonical_json
+from lmc_repro.config.base import canonical_json, mark_text
+from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
@@ -125,10 +126,15 @@ def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
 
 
 def pair_tags(result: PairResult) -> dict[str, str]:
+    """Return a pair's ends and, where an end has an epoch of its own, a description that says which."""
     tags = {"lmc.pair": result.pair}
     for i, (fingerprint, status) in enumerate(zip(result.fingerprints, result.final.status, strict=True)):
         tags[f"lmc.fingerprint_{i}"] = fingerprint
         tags[f"lmc.status_{i}"] = status
+    if result.epochs != COMMON:
+        ends = zip(result.fingerprints, map(mark_text, ends_at(result.epochs, result.final.epoch)), strict=True)
+        told = (f"- theta_{i}: run {fingerprint}, epoch {epoch}" for i, (fingerprint, epoch) in enumerate(ends))
+        tags[names.NOTE] = "\n".join(told)
     return tags
 
 
@@ -141,12 +147,13 @@ def run_params(plan: StudyPlan, cell: Cell, config: RunConfig | None = None) -> 
 
 
 def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
-    """Return the seeds of both runs: `seeds.loader: 0 1`, one number where they are equal."""
+    """Return the seeds of both runs: `seeds.loader: 0 1`, one number where they are equal; the ends' own epochs."""
     runs = next(pair.runs for pair in cell.pairs if pair.name == result.pair)
     first, second = ({k: v for k, v in run.flat().items() if k.startswith("seeds.")} for run in runs)
     both = {k: (first.get(k), second.get(k)) for k in {**first, **second}}
     seeds = {k: a if a == b else f"{a} {b}" for k, (a, b) in both.items()}
-    return {"pair": result.pair, **seeds, **path_params(cell)}
+    own = {} if result.epochs == COMMON else {names.PAIR_EPOCHS: list(result.epochs)}
+    return {"pair": result.pair, **own, **seeds, **path_params(cell)}
 
 
 def pair_tables(result: PairResult) -> dict[str, bytes]:

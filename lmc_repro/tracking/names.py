@@ -35,6 +35,9 @@ SHA256 = "lmc.sha256"
 WEIGHTS = "lmc.weights"
 """On trainings and pairs whose weights, or all but the last, were left on the machine that trained them."""
 
+PAIR_EPOCHS = "pair_epochs"
+"""A parameter of pairs whose ends have epochs of their own."""
+
 NOT_KEPT = "not kept"
 LAST_KEPT = "last kept"
 

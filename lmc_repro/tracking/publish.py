@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import parse_mark
+from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.tracking import artifacts, content, names
 from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 from lmc_repro.tracking.project_run import link_cells
 from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
-from lmc_repro.tracking.weights import distance, publish_weights
+from lmc_repro.tracking.weights import distance, publish_earlier, publish_weights
 from lmc_repro.training.run_folder import kept_marks
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Tracker:
             self._log(run, points, {**content.run_params(self.plan, cell), **content.pair_params(cell, result)}, {})
             self._put(run, {**tables, **figures()})
             if models:
-                self.client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in models])
+                self.client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in dict.fromkeys(models)])
             return self._finish(run)
 
     def finish_cell(self, cell: Cell, result: CellResult) -> str:
@@ -414,10 +415,21 @@ class Tracker:
         client.log_inputs(run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
 
     def _endpoints(self, cell: Cell, result: PairResult) -> list[str]:
-        """Return the logged models of the two networks at the end of the path, as far as the store has them."""
-        ends = [self._look_up("train", cell, fingerprint) for fingerprint in result.fingerprints]
-        owners = [owner for end in ends if end is not None and (owner := self._owner(end)) is not None]
-        return [owner.models[result.final.epoch] for owner in owners if result.final.epoch in owner.models]
+        """Return the logged models of the two networks at the ends of the path, as far as the store has their weights.
+
+        An earlier epoch's is made where there is none.
+        """
+        models = []
+        for fingerprint, epoch in zip(result.fingerprints, ends_at(result.epochs, result.final.epoch), strict=True):
+            end = self._look_up("train", cell, fingerprint)
+            if end is None or (owner := self._owner(end)) is None:
+                continue
+            model = owner.models.get(epoch)
+            if model is None and result.epochs != COMMON:
+                with self.store.lock:
+                    model = publish_earlier(self.client, self.reader, self.reader.tracked(end, owner), owner, epoch)
+            models += [] if model is None else [model]
+        return models
 
 
 def _holder(runs: Iterable[StoredRun]) -> StoredRun | None:

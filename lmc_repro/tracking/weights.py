@@ -1,4 +1,7 @@
-"""Weights of a training in MLflow: the last as a logged model with its sha256, those of earlier epochs as files."""
+"""Weights of a training in MLflow: the last as a logged model with its sha256, those of earlier epochs as files.
+
+An earlier epoch that is an end of a pair by itself gets a logged model beside its file.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lmc_repro.training.run_folder import checkpoint_name, kept_marks
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lmc_repro.tracking.find import StoredRun
+    from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
     from lmc_repro.training.run_folder import RunFolder
 
 
@@ -35,26 +38,41 @@ def publish_weights(
         upload = partial(client.log_artifacts, run.run_id, artifact_path=artifacts.CHECKPOINTS)
         place = artifacts.place_of(run.run_id, run.artifact_uri)
         artifacts.put(f"{place}/{artifacts.CHECKPOINTS}", files, upload)
-    sha256, model = shas[mark_text(last)], None
-    if half_done:
+    return last, _publish_model(client, run, last, weights[last], shas[mark_text(last)], folder.fingerprint, half_done)
+
+
+def publish_earlier(client: MlflowClient, reader: Reader, run: TrackedRun, owner: StoredRun, mark: float) -> str | None:
+    """Return the id of the logged model of an earlier epoch, made where there is none; None if it was not kept."""
+    if mark not in kept_marks(run.status):
+        return None
+    sha256, content = run.status["checkpoints"][mark_text(mark)], reader.checkpoint(run, mark).content
+    return _publish_model(client, owner, mark, content, sha256, run.fingerprint, look=True)
+
+
+def _publish_model(
+    client: MlflowClient, run: StoredRun, mark: float, content: bytes, sha256: str, fingerprint: str, look: bool
+) -> str:
+    """Store the weights of an epoch as a logged model of a run and return its id; `look` for one that is there."""
+    model = None
+    if look:
         mine = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
         same = [found for found in mine if found.tags[names.SHA256] == sha256]
         model = min(same, key=lambda found: str(found.status) != "READY", default=None)
     if model is None:
         model = client.create_logged_model(
             run.experiment_id,
-            name=f"{run.tags['mlflow.runName']} epoch {mark_text(last)}",
+            name=f"{run.tags['mlflow.runName']} epoch {mark_text(mark).replace('.', '-')}",
             source_run_id=run.run_id,
-            tags={names.SHA256: sha256, names.FINGERPRINT: folder.fingerprint},
-            params={"epoch": mark_text(last)},
+            tags={names.SHA256: sha256, names.FINGERPRINT: fingerprint},
+            params={"epoch": mark_text(mark)},
             model_type=names.MODEL_TYPE,
         )
     if str(model.status) != "READY":
         upload = partial(client.log_model_artifacts, model.model_id)
         place = artifacts.place_of(model.model_id, model.artifact_location)
-        artifacts.put(place, {checkpoint_name(last): weights[last]}, upload)
+        artifacts.put(place, {checkpoint_name(mark): content}, upload)
         client.finalize_logged_model(model.model_id, "READY")
-    return last, model.model_id
+    return str(model.model_id)
 
 
 def distance(folder: RunFolder, status: dict[str, Any], last: int) -> float | None:

@@ -19,6 +19,7 @@ from lmc_repro.common.project import Project
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PathConfig
+from lmc_repro.config.plan import COMMON
 from lmc_repro.data.status import require_ready
 from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import LocalEngine, default_jobs
@@ -165,15 +166,18 @@ def reproduce(reader: Reader, run: StoredRun, project: Project, fresh: Path, lis
     """
     begun, tags = time.monotonic(), versions() | git_commit(project.root)
     ids = _ends(reader, run) if run.kind == "pair" else [run.run_id]
-    records = [RecordedTraining.find(reader, run_id) for run_id in ids]
+    unique = list(dict.fromkeys(ids))  # a pair may be of one run
+    records = [RecordedTraining.find(reader, run_id) for run_id in unique]
     recorded = _stored_path(reader, run) if run.kind == "pair" else {}
     prepared = prepared_dir(project, [records[0].end.config.data.dataset])
     folders = _train(records, fresh, prepared, listener)
     trainings, path = tuple(_compare(r, folder, tags) for r, folder in zip(records, folders, strict=True)), None
     if run.kind == "pair":
         points = sum(key.startswith("alpha ") for key in recorded)
-        ends = PairEnd.of(folders[0]), PairEnd.of(folders[1])
-        result = measure_pair(pair_task("again", ends, prepared, points, path=path_of(run)))
+        made = dict(zip(unique, folders, strict=True))
+        ends = PairEnd.of(made[ids[0]]), PairEnd.of(made[ids[1]])
+        a, b = json.loads(run.params.get(names.PAIR_EPOCHS, json.dumps(COMMON)))
+        result = measure_pair(pair_task("again", ends, prepared, points, path=path_of(run), epochs=(a, b)))
         path = _compare_path(reader, run, recorded, result)
     likely: tuple[str, ...] = ()
     if findings := _ranked(trainings, path):

@@ -17,6 +17,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, torch_version
 from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
+from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
@@ -214,14 +215,17 @@ class _Place:
         self.reader, study = reader, self.study
         if (experiment := reader.study(study.study, study.profile)) is None:
             raise LmcError(f"{reader.uri}: no experiment lmc/{study.study}/{study.profile}; {self.fix}")
-        keys = {pair_key(p.fingerprints, study.points, study.numerics, c.path) for c, p in self.pairs.values()}
+        keys = {
+            pair_key(p.fingerprints, study.points, study.numerics, c.path, p.epochs) for c, p in self.pairs.values()
+        }
         found = reader.runs({names.NUMERICS: study.numerics}, [experiment.experiment_id])
         # Of several pairs, with other numbers of points or another path, the one of the results comes last.
         for run in sorted(found, key=lambda run: run.tags.get(names.PAIR_KEY) in keys):
-            cell, *ends = (run.tags.get(tag, "") for tag in (names.CELL, "lmc.fingerprint_0", "lmc.fingerprint_1"))
+            tags = (names.CELL, "lmc.pair", "lmc.fingerprint_0", "lmc.fingerprint_1")
+            cell, pair, *ends = (run.tags.get(tag, "") for tag in tags)
             own = {"cell": [run.run_id], "train": [cell, run.tags.get(names.FINGERPRINT, "")]}
             if run.finished:
-                self.stored[run.kind, *own.get(run.kind, [cell, *ends])] = run
+                self.stored[run.kind, *own.get(run.kind, [cell, pair, *ends])] = run
 
     def _run(self, what: str, *key: str) -> StoredRun:
         if (run := self.stored.get(key)) is None:
@@ -229,7 +233,7 @@ class _Place:
         return run
 
     def _pair(self, name: PairName) -> StoredRun:
-        return self._run(f"pair {name[1]} of cell {name[0]}", "pair", name[0], *self.pairs[name][1].fingerprints)
+        return self._run(f"pair {name[1]} of cell {name[0]}", "pair", *name, *self.pairs[name][1].fingerprints)
 
     def _training(self, cell: str, fingerprint: str) -> RecordedTraining:
         run = self._run(f"training {fingerprint} of cell {cell}", "train", cell, fingerprint)
@@ -300,8 +304,10 @@ class _Place:
 
     def _task(self, name: PairName, prepared: Path) -> PairTask | None:
         """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-        (cell, pair), epochs = self.pairs[name], sorted(self.curves[name])
+        (cell, pair), marks = self.pairs[name], sorted(self.curves[name])
         a, b = (self._training(name[0], fingerprint).end for fingerprint in pair.fingerprints)
-        if not set(epochs) <= set(kept_marks(a.status)) & set(kept_marks(b.status)):
+        wanted = zip((a, b), zip(*(ends_at(pair.epochs, mark) for mark in marks), strict=True), strict=True)
+        if not all(set(epochs) <= set(kept_marks(end.status)) for end, epochs in wanted):
             return None
-        return pair_task(pair.pair, (a, b), prepared, self.study.points, epochs=epochs, path=cell.path)
+        points, path = self.study.points, cell.path
+        return pair_task(pair.pair, (a, b), prepared, points, marks=marks, path=path, epochs=pair.epochs)

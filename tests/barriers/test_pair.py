@@ -15,12 +15,13 @@ from helpers import final_weights, run_config, tiny_dataset, train, weights_at
 
 from lmc_repro.barriers import measure
 from lmc_repro.barriers.measure import measure_pair
-from lmc_repro.barriers.pair import PairTask, pair_key
+from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.config.base import canonical_json
+from lmc_repro.config.plan import Epochs
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
-from lmc_repro.results.pairs import load_pair, store_pair
+from lmc_repro.results.pairs import ends_problem, load_pair, store_pair
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 
@@ -152,6 +153,70 @@ def test_pair_key_knows_runs_points_and_numerics() -> None:
         pair_key(("a", "b"), 11, "native:AVX2"),
     }
     assert len(keys) == 4
+
+
+def test_own_epochs_of_the_ends_are_in_the_key_where_they_are_given() -> None:
+    plain = pair_key(("a", "a"), 11, "portable")
+    assert pair_key(("a", "a"), 11, "portable", epochs=(None, None)) == plain == "4d9235601588a2c7"
+    given: list[Epochs] = [(0, 3), (3, 0), (0, None), (None, 0)]
+    assert len({plain, *(pair_key(("a", "a"), 11, "portable", epochs=epochs) for epochs in given)}) == 5
+
+
+def own_epochs(folders: list[RunFolder], epochs: Epochs) -> PairResult:
+    first, second = map(PairEnd.of, folders)
+    return measure_pair(pair_task("0", (first, second), Path("unused"), 5, epochs=epochs))
+
+
+def test_one_run_at_one_epoch_is_no_path(folders: list[RunFolder]) -> None:
+    result = own_epochs([folders[0], folders[0]], (3, 3))
+    assert result.distance == 0.0 and result.disagreement == {"train": 0.0, "test": 0.0}
+    (mark,) = result.marks
+    assert mark.epoch == 3 and mark.barriers is not None
+    assert all(found.barrier == found.line == found.midpoint_excess == 0.0 for found in mark.barriers.values())
+
+
+@pytest.mark.parametrize("epochs", [(1, 3), (3, 1), (0, 3)])
+def test_the_ends_of_two_snapshots_have_the_runs_own_counts_there(folders: list[RunFolder], epochs: Epochs) -> None:
+    logged = {(row.epoch, row.split): row.wrong for row in folders[1].metrics()}
+    result = own_epochs([folders[1], folders[1]], epochs)
+    (mark,) = result.marks
+    assert (mark.epoch, result.epochs) == (3, epochs)
+    for split, curve in mark.curves.items():
+        assert (curve.wrong[0], curve.wrong[-1]) == tuple(logged[epoch, split] for epoch in epochs)
+    assert mark.status == tuple("trained" if epoch == 3 else "collapsed" for epoch in epochs)
+    assert mark.barriers is None
+    first, second = (weights_at(folders[1], epoch) for epoch in epochs if epoch is not None)
+    squares = sum(((first[name].double() - second[name].double()) ** 2).sum().item() for name in first)
+    assert result.distance == pytest.approx(squares**0.5, rel=1e-12)
+    assert ends_problem(folders[1].path.parent, "portable", dataclasses.replace(
+        result, fingerprints=(folders[1].fingerprint,) * 2)) is None  # fmt: skip
+
+
+def test_an_end_may_stay_where_the_other_moves(folders: list[RunFolder]) -> None:
+    logged = [{(row.epoch, row.split): row.wrong for row in folder.metrics()} for folder in folders]
+    result = own_epochs(folders, (3, None))
+    assert [mark.epoch for mark in result.marks] == [0, 1, 3]
+    for mark in result.marks:
+        for split, curve in mark.curves.items():
+            assert (curve.wrong[0], curve.wrong[-1]) == (logged[0][3, split], logged[1][mark.epoch, split])
+
+
+def test_an_end_is_judged_at_its_own_epoch(folders: list[RunFolder]) -> None:
+    for epochs, lost in (((1, 3), (False, True)), ((3, 1), (True, False)), ((1, None), (False, True))):
+        ends = map(PairEnd.of, folders)
+        first, second = (dataclasses.replace(end, status={**end.status, "diverged_epoch": 2}) for end in ends)
+        mark = measure_pair(pair_task("0", (first, second), Path("unused"), 5, epochs=epochs)).final
+        assert tuple(status == "diverged" for status in mark.status) == lost
+        assert mark.epoch == 3 and mark.barriers is None
+
+
+def test_a_stored_pair_keeps_its_own_epochs(folders: list[RunFolder], tmp_path: Path) -> None:
+    result = own_epochs(folders, (1, 3))
+    store_pair(tmp_path, "key", result)
+    statuses = {folder.fingerprint: {"diverged_epoch": None} for folder in folders}
+    assert load_pair(tmp_path, "key", CONFIG, statuses) == result
+    later = {folders[0].fingerprint: {"diverged_epoch": 2}, folders[1].fingerprint: {"diverged_epoch": None}}
+    assert load_pair(tmp_path, "key", CONFIG, later) == result  # diverged after its own epoch
 
 
 def test_a_task_travels_as_bytes_and_arrives_whole(folders: list[RunFolder]) -> None:

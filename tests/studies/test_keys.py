@@ -41,7 +41,8 @@ def keys(params: dict[str, Any]) -> Keys:
     runs = {config: run_fingerprint(config, "d", "portable") for config in plan.runs}
     pairs = [(cell, pair) for cell in plan.cells for pair in cell.pairs]
     return frozenset(runs.values()), frozenset(
-        pair_key((runs[pair.runs[0]], runs[pair.runs[1]]), points, "portable", cell.path) for cell, pair in pairs
+        pair_key((runs[pair.runs[0]], runs[pair.runs[1]]), points, "portable", cell.path, pair.epochs)
+        for cell, pair in pairs
     )
 
 
@@ -87,6 +88,7 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
     "epochs": (5, {}),
     "evaluate_at": ([0, 4], {}),
     "share_noise_until": (2, {}),
+    "spawn_at": (2, {"pair": "spawn", "spawn_at": 1}),
     "pair": ("init", {}),
     "precision": ("tf32", {}),
 }
@@ -98,8 +100,9 @@ MORE_RUNS: dict[str, tuple[Any, dict[str, Any]]] = {"pairs": (3, {}), "trainer_s
 IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {})} | {
     "repair": (f"{LAB}:nearest_end", {}),
     "metrics": ([f"{LAB}:margin"], {}),
+    "snapshot_epochs": ([0, 4], {"pair": "snapshots", "snapshot_epochs": [2, 4]}),
 }
-"""Settings of paths: another value is another pair of the same trainings."""
+"""Settings of paths and their ends: another value is another pair of the same trainings."""
 
 IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {})}
 """Settings that move no bit."""
