@@ -15,14 +15,16 @@ from lmc_repro.config.params import Params
 from lmc_repro.config.plan import COMMON, Cell, Pair
 from lmc_repro.config.run import Seeds
 
-FLIP = {"augment": {"flip": True}}
+FLIP = {"data": {"dataset": "mnist", "augment": {"flip": True}}}
 Both = tuple[tuple[int, int, int | None], tuple[int, int, int | None]]
 
 
 def cell(settings: dict[str, Any], **choice: Any) -> Cell:
     """Return the example's first cell with these settings, two trainer seeds and 60 epochs."""
     values = read_yaml(EXAMPLE)
-    base = {"dataset": "mnist", "depth": 2, "slope": 0.0, "batch": "1K", "optimizer": "sgd-high", "pairs": 2}
+    model = {"depth": 2, "slope": 0.0}
+    data = {"dataset": "mnist"}
+    base = {"data": data, "model": model, "batch": "1K", "optimizer": "sgd-high", "pairs": 2}
     study = {"title": "One", "question": "?", "base": base | settings}
     values["studies"] = {"one": {**study, "rows": {"r": {"label": "R"}}, "columns": {"c": {"label": "C"}}}}
     for profile in values["profiles"].values():

@@ -37,10 +37,11 @@ ROWS: dict[str, dict[str, Any]] = {
 def write_project(root: Path) -> None:
     params = copy.deepcopy(small_study.PARAMS)
     params["profiles"]["tiny"] |= {"pairs": 1, "points": 5}
-    params["profiles"]["tiny"]["settings"] |= {"width": 8, "epochs": 4, "evaluate_at": [0, 0.5, 3, 4]}
+    params["profiles"]["tiny"]["settings"] |= {"epochs": 4, "evaluate_at": [0, 0.5, 3, 4]}
+    params["profiles"]["tiny"]["settings"]["model"]["width"] = 8
     one = params["studies"]["one"]
     del params["studies"]["two"], one["reported"]
-    one["rows"] = {key: {"label": key, "depth": 2, **row} for key, row in ROWS.items()}
+    one["rows"] = {key: {"label": key, "model": {"depth": 2}, **row} for key, row in ROWS.items()}
     one["columns"] = {"c": {"label": "C", "optimizer": "fast"}}
     with open(root / "params.yaml", "w") as file:
         YAML(typ="safe", pure=True).dump(params, file)
