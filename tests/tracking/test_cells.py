@@ -5,41 +5,24 @@ import math
 from dataclasses import replace
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from small_results import make_cell
-from small_study import open_tracker
+from small_results import Small, make_cell
 
-from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
-from lmc_repro.tracking import Tracker, cell_identity
+from lmc_repro.tracking import cell_identity
 from lmc_repro.tracking.content import TAG_LIMIT, provenance_tag
-from lmc_repro.tracking.store import tracking_uri
 
 
-def read(tracker: Tracker, run_id: str) -> Run:
-    return tracker.client.get_run(run_id)
-
-
-def values(tracker: Tracker, run_id: str, metric: str) -> list[tuple[int, float]]:
-    points = tracker.client.get_metric_history(run_id, metric)
-    return [(point.step, point.value) for point in sorted(points, key=lambda p: (p.step, p.timestamp))]
-
-
-def test_a_cell_is_read_back_exactly(tracker: Tracker, cell: Cell) -> None:
-    run = read(tracker, tracker.finish_cell(cell, make_cell(cell)))
+def test_a_cell_is_read_back_exactly(small: Small, cell: Cell) -> None:
+    run = small.run(small.finish())
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "fast deep"
     expected = {"n": 2.0, "mean": 3.0, "median": 3.0, "min": 2.0, "max": 4.0, "line_mean": 2.5, "norm_pct_mean": 3.25}
     for split in ("train", "test"):
         found = {n: v for n, v in run.data.metrics.items() if n.startswith(f"barrier/{split}")}
         assert found == {f"barrier/{split}_{name}": value for name, value in expected.items()}  # no sd of two
-        assert values(tracker, run.info.run_id, f"barrier_over_training/{split}_mean") == [(2, 1.5), (4, 3.0)]
+        assert small.points(run.info.run_id, f"barrier_over_training/{split}_mean") == [(2, 1.5), (4, 3.0)]
     assert cell.paper is not None
-    assert (run.data.metrics["paper/test"], run.data.metrics["paper/train"]) == (
-        cell.paper["test"],
-        cell.paper["train"],
-    )
+    assert {split: run.data.metrics[f"paper/{split}"] for split in ("test", "train")} == cell.paper
     assert run.data.params["paper.test"] == str(cell.paper["test"])
     assert run.data.params["optimizer.lr"] == "0.1"
     tags = run.data.tags
@@ -61,59 +44,50 @@ def test_a_cell_is_read_back_exactly(tracker: Tracker, cell: Cell) -> None:
     }
 
 
-def test_unequal_ends_are_found_by_the_words_of_the_verdict(tracker: Tracker, cell: Cell, project: Project) -> None:
-    result = make_cell(cell)
+def test_unequal_ends_are_found_by_the_words_of_the_verdict(small: Small) -> None:
+    result = make_cell(small.cell)
     test = replace(result.summary["test"], line_mean=0.11, verdict="unequal ends", flags=("nothing_to_lose",))
-    run_id = tracker.finish_cell(cell, replace(result, summary={**result.summary, "test": test}))
-    client = MlflowClient(tracking_uri(project.root))
-    experiments = [read(tracker, run_id).info.experiment_id]
+    run_id = small.tracker.finish_cell(small.cell, replace(result, summary={**result.summary, "test": test}))
+    run = small.run(run_id)
     for query, count in (("= 'unequal ends'", 1), ("= 'disconnected'", 0)):
-        found = client.search_runs(experiments, f"tags.`lmc.verdict.test` {query}")
+        found = small.client.search_runs([run.info.experiment_id], f"tags.`lmc.verdict.test` {query}")
         assert [run.info.run_id for run in found] == [run_id] * count
-    assert read(tracker, run_id).data.metrics["barrier/test_line_mean"] == 0.11
-    assert "| 0.11 |" in read(tracker, run_id).data.tags["mlflow.note.content"]
+    assert run.data.metrics["barrier/test_line_mean"] == 0.11
+    assert "| 0.11 |" in run.data.tags["mlflow.note.content"]
 
 
-def test_a_cell_without_the_papers_number(tracker: Tracker, plan: StudyPlan) -> None:
-    cell = next(cell for cell in plan.cells if cell.key == "deep--slow")
-    assert cell.paper is None
-    run = read(tracker, tracker.finish_cell(cell, make_cell(cell)))
+def test_a_cell_without_the_papers_number(small: Small) -> None:
+    small.cell = next(cell for cell in small.plan.cells if cell.key == "deep--slow")
+    assert small.cell.paper is None
+    run = small.run(small.finish())
     assert not [name for name in (*run.data.metrics, *run.data.params) if name.startswith("paper")]
 
 
-def test_the_same_summary_adds_no_point(tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell) -> None:
-    run_id = tracker.finish_cell(cell, make_cell(cell))
-    assert tracker.finish_cell(cell, make_cell(cell)) == run_id
-    other = open_tracker(project, plan)
-    assert other.finish_cell(cell, make_cell(cell)) == run_id
-    assert values(other, run_id, "barrier/test_mean") == [(0, 3.0)]
-    assert values(other, run_id, "barrier_over_training/test_mean") == [(2, 1.5), (4, 3.0)]
-
-
-def test_another_summary_is_what_the_store_shows(
-    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell
-) -> None:
-    run_id = tracker.finish_cell(cell, make_cell(cell, 3.0))
-    assert open_tracker(project, plan).finish_cell(cell, make_cell(cell, 1.0)) == run_id
-    run = read(tracker, run_id)
+def test_the_same_summary_adds_no_point_and_another_is_what_the_store_shows(small: Small) -> None:
+    run_id = small.finish()
+    assert small.finish() == small.finish(small.open()) == run_id
+    assert small.points(run_id, "barrier/test_mean") == [(0, 3.0)]
+    assert small.points(run_id, "barrier_over_training/test_mean") == [(2, 1.5), (4, 3.0)]
+    assert small.finish(small.open(), 1.0) == run_id
+    run = small.run(run_id)
     assert run.data.metrics["barrier/test_mean"] == 1.0  # though the old one is larger
-    assert values(tracker, run_id, "barrier/test_mean") == [(0, 3.0), (0, 1.0)]
-    assert values(tracker, run_id, "barrier/test_line_mean") == [(0, 2.5)]
-    assert values(tracker, run_id, "barrier_over_training/test_mean") == [(2, 1.5), (4, 3.0), (4, 1.0)]
+    assert small.points(run_id, "barrier/test_mean") == [(0, 3.0), (0, 1.0)]
+    assert small.points(run_id, "barrier/test_line_mean") == [(0, 2.5)]
+    assert small.points(run_id, "barrier_over_training/test_mean") == [(2, 1.5), (4, 3.0), (4, 1.0)]
     assert run.info.status == "FINISHED"
 
 
-def test_numbers_that_are_gone_become_nan(tracker: Tracker, cell: Cell) -> None:
-    run_id = tracker.finish_cell(cell, make_cell(cell, 3.0))
+def test_numbers_that_are_gone_become_nan(small: Small) -> None:
+    run_id = small.finish()
     for _ in range(2):
-        tracker.finish_cell(cell, make_cell(cell, None))
-    run = read(tracker, run_id)
+        small.finish(mean=None)
+    run = small.run(run_id)
     assert math.isnan(run.data.metrics["barrier/test_mean"])
     assert run.data.metrics["barrier/test_n"] == 0.0
     assert run.data.tags["lmc.verdict.test"] == "none"
-    assert len(values(tracker, run_id, "barrier/test_mean")) == 2
-    tracker.finish_cell(cell, make_cell(cell, 3.0))
-    assert read(tracker, run_id).data.metrics["barrier/test_mean"] == 3.0
+    assert len(small.points(run_id, "barrier/test_mean")) == 2
+    small.finish()
+    assert small.run(run_id).data.metrics["barrier/test_mean"] == 3.0
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_results import make_cell, make_pair
-from small_study import fingerprint, make_plan, open_tracker, weights, write_run
+from small_results import Small, make_cell, make_pair
+from small_study import fingerprint, make_plan, weights
 
-from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.results.read import read_study
 from lmc_repro.results.write import write_results
-from lmc_repro.tracking import Tracker
 
 MARKS = (0, 0.5, 0.75, 1, 4)
 
@@ -25,57 +23,45 @@ def plan() -> StudyPlan:
     return make_plan(marks=MARKS)
 
 
-def steps(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
-    found = tracker.client.get_metric_history(run_id, name)
-    return sorted((point.step, point.value) for point in found)
-
-
-def test_a_training_has_whole_steps_and_every_mark_once(
-    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
-) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    run_id = tracker.sync_train(cell, config, folder)
-    assert [step for step, _ in steps(tracker, run_id, "test/error")] == [0, 1, 4]
-    assert steps(tracker, run_id, "test/error")[0][1] == 801 * (100.0 / 898)  # not that of 0.5
-    run = tracker.runs(cell, [fingerprint(config)])[fingerprint(config)]
-    client = tracker.client
-    assert sorted(run.models) == [4]
+def test_a_training_has_whole_steps_and_every_mark_once(small: Small) -> None:
+    config, client = small.config, small.client
+    run_id = small.sync()
+    assert [step for step, _ in small.points(run_id, "test/error")] == [0, 1, 4]
+    assert small.points(run_id, "test/error")[0][1] == 801 * (100.0 / 898)  # not that of 0.5
     files = {file.path for file in client.list_artifacts(run_id, "checkpoints")}
     assert files == {f"checkpoints/epoch-{mark}.safetensors" for mark in ("0000", "0000.5", "0000.75", "0001")}
-    other = open_tracker(project, plan)
-    assert other.sync_train(cell, config, folder) == run_id
+    other = small.open()
+    assert small.sync(other) == run_id
     assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
-    for reader in (tracker, other):
-        run = reader.runs(cell, [fingerprint(config)])[fingerprint(config)]
+    for reader in (small.tracker, other):
+        run = reader.runs(small.cell, [fingerprint(config)])[fingerprint(config)]
+        assert sorted(run.models) == [4]
         for mark in MARKS:
             back, expected = reader.checkpoint(run, mark).tensors(), weights(config, mark)
             assert all(torch.equal(back[name], expected[name]) for name in expected)
 
 
-def test_a_pair_keeps_the_fraction_in_a_table(tracker: Tracker, cell: Cell) -> None:
-    result = make_pair(cell.pairs[0], middle=0.5)
-    run_id = tracker.log_pair(cell, "a" * 16, result, dict)
-    assert steps(tracker, run_id, "barrier_over_training/test") == [(0, 34.25), (4, 35.0)]  # 0.5 is in the table
-    client = tracker.client
-    assert sorted(file.path for file in client.list_artifacts(run_id)) == ["over_training.json", "path.json"]
+def test_a_pair_keeps_the_fraction_in_a_table(small: Small) -> None:
+    run_id = small.pair(middle=0.5)
+    assert small.points(run_id, "barrier_over_training/test") == [(0, 34.25), (4, 35.0)]  # 0.5 is in the table
+    client = small.client
+    assert {file.path for file in client.list_artifacts(run_id)} == {"over_training.json", "path.json", "path.png"}
     table = json.loads(Path(client.download_artifacts(run_id, "over_training.json")).read_text())
     assert table["columns"] == ["epoch", "train_barrier", "test_barrier"]
     assert table["data"] == [[0, 25.0, 34.25], [0.5, 25.0, 34.75], [4, 25.0, 35.0]]
-    shown = json.loads(client.get_run(run_id).data.tags["mlflow.loggedArtifacts"])
+    shown = json.loads(small.run(run_id).data.tags["mlflow.loggedArtifacts"])
     assert [view["path"] for view in shown] == ["path.json", "over_training.json"]
-    otherwise = make_pair(cell.pairs[0], middle=0.75)  # equal points: only the table tells them apart
-    assert tracker.log_pair(cell, "a" * 16, result, dict) == run_id
-    assert tracker.log_pair(cell, "a" * 16, otherwise, dict) != run_id
+    assert small.pair(middle=0.5) == run_id
+    assert small.pair(middle=0.75) != run_id  # equal points: only the table tells them apart
 
 
-def test_a_cell_shows_its_whole_late_marks(tracker: Tracker, cell: Cell) -> None:
-    result = make_cell(cell)
+def test_a_cell_shows_its_whole_late_marks(small: Small) -> None:
+    result = make_cell(small.cell)
     for split, summary in result.summary.items():
         early = dataclasses.replace(summary.late[0], epoch=0.5)
         result.summary[split] = dataclasses.replace(summary, late=(early, *summary.late))
-    run_id = tracker.finish_cell(cell, result)
-    assert [step for step, _ in steps(tracker, run_id, "barrier_over_training/test_mean")] == [2, 4]
+    run_id = small.tracker.finish_cell(small.cell, result)
+    assert [step for step, _ in small.points(run_id, "barrier_over_training/test_mean")] == [2, 4]
 
 
 def test_the_files_of_a_comparison_come_back(plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from small_results import make_pair
-from small_study import fingerprint, open_tracker, write_run
-
-from lmc_repro.common.project import Project
-from lmc_repro.config.plan import Cell, StudyPlan
-from lmc_repro.tracking import Tracker
+from small_results import Small, make_pair
+from small_study import fingerprint, write_run
 
 FIGURES = {"path.png": b"a picture", "path.svg": b"<svg/>"}
 
@@ -19,24 +15,21 @@ def no_figures() -> dict[str, bytes]:
     raise AssertionError("drawn for a pair that is there already")
 
 
-def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
-    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, metric))
-
-
-def test_a_pair_is_read_back_exactly(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
+def test_a_pair_is_read_back_exactly(small: Small) -> None:
+    tracker, cell = small.tracker, small.cell
     pair = cell.pairs[1]
-    trains = [tracker.sync_train(cell, config, write_run(tmp_path, config)) for config in pair.runs]
+    trains = [tracker.sync_train(cell, config, write_run(small.runs, config)) for config in pair.runs]
     run_id = tracker.log_pair(cell, "a" * 16, make_pair(pair), lambda: FIGURES)
     client = tracker.client
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "fast deep pair 1"
-    assert history(client, run_id, "path/alpha") == [(0, 0.0), (500, 0.5), (1000, 1.0)]
-    assert history(client, run_id, "path/train_error") == [(0, 10.0), (500, 40.0), (1000, 20.0)]
-    assert history(client, run_id, "path/train_excess") == [(0, 0.0), (500, 25.0), (1000, 0.0)]
-    assert history(client, run_id, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
-    assert history(client, run_id, "path/train_loss") == [(0, 0.5), (500, 1.5)]
-    assert history(client, run_id, "barrier_over_training/test") == [(0, 34.25), (2, 34.75), (4, 35.0)]
+    assert small.points(run_id, "path/alpha") == [(0, 0.0), (500, 0.5), (1000, 1.0)]
+    assert small.points(run_id, "path/train_error") == [(0, 10.0), (500, 40.0), (1000, 20.0)]
+    assert small.points(run_id, "path/train_excess") == [(0, 0.0), (500, 25.0), (1000, 0.0)]
+    assert small.points(run_id, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
+    assert small.points(run_id, "path/train_loss") == [(0, 0.5), (500, 1.5)]
+    assert small.points(run_id, "barrier_over_training/test") == [(0, 34.25), (2, 34.75), (4, 35.0)]
     expected = {
         "barrier/train": 25.0,
         "barrier/train_floor": 5.0,
@@ -73,13 +66,13 @@ def test_a_pair_is_read_back_exactly(tracker: Tracker, cell: Cell, tmp_path: Pat
     assert len(ends) == 2
 
 
-def test_the_files_of_a_pair(tracker: Tracker, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    client = tracker.client
+def test_the_files_of_a_pair(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = small.tracker.log_pair(small.cell, "a" * 16, make_pair(small.cell.pairs[0]), lambda: FIGURES)
+    client, ids = small.client, small.tracker.run_ids()
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["path.json", "path.png", "path.svg"]
     assert Path(client.download_artifacts(run_id, "path.png")).read_bytes() == b"a picture"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.run_ids()["uri"])
-    table = client.load_table(tracker.run_ids()["experiment_id"], artifact_file="path.json", run_ids=[run_id])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ids["uri"])
+    table = client.load_table(ids["experiment_id"], artifact_file="path.json", run_ids=[run_id])
     assert list(table["alpha"]) == [0.0, 0.5, 1.0]
     assert list(table["test_wrong"]) == [20, 100, 40]
     assert list(table["test_n"]) == [200, 200, 200]
@@ -87,43 +80,33 @@ def test_the_files_of_a_pair(tracker: Tracker, cell: Cell, monkeypatch: pytest.M
     assert raw["data"][2][raw["columns"].index("train_loss")] is None
 
 
-def test_a_pair_is_logged_once(tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell) -> None:
-    result = make_pair(cell.pairs[0])
-    run_id = tracker.log_pair(cell, "a" * 16, result, lambda: FIGURES)
-    assert tracker.log_pair(cell, "a" * 16, result, no_figures) == run_id
-    other = open_tracker(project, plan)
-    assert other.log_pair(cell, "a" * 16, result, no_figures) == run_id
-    client = other.client
-    assert len(client.search_runs([other.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")) == 1
-    assert len(history(client, run_id, "path/test_error")) == 3
-    assert other.log_pair(cell, "b" * 16, make_pair(cell.pairs[1]), lambda: FIGURES) != run_id
+def test_a_pair_is_logged_once(small: Small) -> None:
+    run_id = small.pair()
+    result = make_pair(small.cell.pairs[0])
+    for tracker in (small.tracker, small.open()):
+        assert tracker.log_pair(small.cell, "a" * 16, result, no_figures) == run_id
+    assert len(small.found("pair")) == 1
+    assert len(small.points(run_id, "path/test_error")) == 3
+    assert small.tracker.log_pair(small.cell, "b" * 16, make_pair(small.cell.pairs[1]), dict) != run_id
 
 
-def test_a_pair_that_is_judged_otherwise_is_replaced(tracker: Tracker, cell: Cell) -> None:
-    old = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    new = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0], trained=False), lambda: FIGURES)
+def test_a_pair_that_is_judged_otherwise_is_replaced(small: Small) -> None:
+    old, new = small.pair(), small.pair(trained=False)
     assert new != old
-    client = tracker.client
-    found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
-    assert [run.info.run_id for run in found] == [new]
-    run = client.get_run(new)
+    assert [run.info.run_id for run in small.found("pair")] == [new]
+    run = small.run(new)
     assert run.data.tags["lmc.status_1"] == "diverged"
     assert not any(name.startswith("barrier/") for name in run.data.metrics)
-    assert history(client, new, "barrier_over_training/train") == [(0, 25.0), (2, 25.0)]
-    assert history(client, new, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
+    assert small.points(new, "barrier_over_training/train") == [(0, 25.0), (2, 25.0)]
+    assert small.points(new, "path/test_error") == [(0, 10.0), (500, 50.0), (1000, 20.0)]
 
 
-def test_a_pair_cut_short_is_made_anew(
-    project: Project, plan: StudyPlan, cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pair_cut_short_is_made_anew(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, "set_terminated", break_down)
-        open_tracker(project, plan).log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    tracker = open_tracker(project, plan)
-    run_id = tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: FIGURES)
-    client = tracker.client
-    found = client.search_runs([tracker.run_ids()["experiment_id"]], "tags.`lmc.kind` = 'pair'")
-    assert [(run.info.run_id, run.info.status) for run in found] == [(run_id, "FINISHED")]
+        small.pair(small.open())
+    run_id = small.pair()
+    assert [(run.info.run_id, run.info.status) for run in small.found("pair")] == [(run_id, "FINISHED")]

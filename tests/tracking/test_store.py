@@ -6,17 +6,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from crowd import publish
 from mlflow import MlflowClient
-from small_results import make_cell, make_pair
-from small_study import open_tracker, weights, write_run
+from small_results import Small
+from small_study import fingerprint, open_tracker, weights
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
+from lmc_repro.tracking import Tracker
 
 
 @pytest.mark.slow
@@ -37,95 +39,89 @@ def test_six_processes_on_a_cold_store(tmp_path: Path, cell: Cell) -> None:
         assert all(len(client.get_metric_history(run.info.run_id, name)) <= 4 for name in run.data.metrics)
 
 
-@pytest.mark.parametrize("content", [b"not a database at all, but long enough to look like one", b"\x00" * 200])
-def test_a_store_that_is_no_database(project: Project, plan: StudyPlan, content: bytes) -> None:
-    (project.root / "mlflow.db").write_bytes(content)
-    with pytest.raises(LmcError, match=r"mlflow\.db: not a database.*delete mlflow\.db") as error:
-        open_tracker(project, plan)
-    assert "\n" not in str(error.value)
-
-
-def test_a_store_with_a_damaged_page(project: Project, plan: StudyPlan) -> None:
-    path = project.root / "mlflow.db"
+def damaged_page(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * 3996
     path.write_bytes(content)
-    with pytest.raises(LmcError, match=r"mlflow\.db.*delete mlflow\.db") as error:
-        open_tracker(project, plan)
-    assert "\n" not in str(error.value)
 
 
-def test_a_store_with_missing_tables(project: Project, plan: StudyPlan) -> None:
-    with sqlite3.connect(project.root / "mlflow.db") as connection:
+def missing_tables(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE alembic_version")
         connection.execute("DROP TABLE logged_models")
-    with pytest.raises(LmcError, match=r"mlflow\.db.*delete mlflow\.db") as error:
-        open_tracker(project, plan)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.write_bytes(b"not a database at all, but long enough to look like one"), "not a database.*"),
+        (lambda path: path.write_bytes(b"\x00" * 200), "not a database.*"),
+        (damaged_page, ""),
+        (missing_tables, ""),
+    ],
+)
+def test_a_store_that_is_no_database_or_damaged(harm: Callable[[Path], object], said: str, small: Small) -> None:
+    harm(small.project.root / "mlflow.db")
+    with pytest.raises(LmcError, match=rf"mlflow\.db.*{said}delete mlflow\.db") as error:
+        small.open()
     assert "\n" not in str(error.value)
 
 
-def test_a_deleted_store_is_rebuilt(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    first = open_tracker(project, plan)
-    first.sync_train(cell, config, folder)
+def weights_at(small: Small, tracker: Tracker, mark: float) -> list[float]:
+    run = tracker.runs(small.cell, [fingerprint(small.config)])[fingerprint(small.config)]
+    back: list[float] = tracker.checkpoint(run, mark).tensors()["bias"].tolist()
+    return back
+
+
+def test_a_deleted_store_is_rebuilt(small: Small, tmp_path: Path) -> None:
+    small.sync()
     rest = Project(tmp_path / "rest")  # MLflow would go on with the deleted file in this process
-    shutil.copytree(project.root, rest.root, ignore=shutil.ignore_patterns("mlflow.db"))
+    shutil.copytree(small.project.root, rest.root, ignore=shutil.ignore_patterns("mlflow.db"))
     assert (rest.root / "mlflow.db-wal").stat().st_size > 0  # left behind, as after `rm mlflow.db`
-    second = open_tracker(rest, plan)
-    assert second.runs(cell, [folder.fingerprint]) == {}
-    second.sync_train(cell, config, folder)
-    run = second.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert second.checkpoint(run, 4).tensors()["bias"].tolist() == weights(config, 4)["bias"].tolist()
+    small.project = rest
+    second = small.open()
+    assert second.runs(small.cell, [fingerprint(small.config)]) == {}
+    small.sync(second)
+    assert weights_at(small, second, 4) == weights(small.config, 4)["bias"].tolist()
 
 
-def test_a_store_deleted_under_a_process_is_noticed(project: Project, plan: StudyPlan) -> None:
-    open_tracker(project, plan)
-    (project.root / "mlflow.db").unlink()
+def test_a_store_deleted_under_a_process_is_noticed(small: Small) -> None:
+    small.open()
+    (small.project.root / "mlflow.db").unlink()
     with pytest.raises(LmcError, match=r"mlflow\.db: deleted while this process had it open"):
-        open_tracker(project, plan)
+        small.open()
 
 
-def test_a_closed_store_is_one_file(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    with open_tracker(project, plan) as tracker:
-        run_id = tracker.sync_train(cell, config, write_run(tmp_path, config))
-    shutil.copy(project.root / "mlflow.db", tmp_path / "copy.db")
+def test_a_closed_store_is_one_file(small: Small, tmp_path: Path) -> None:
+    with small.open() as tracker:
+        run_id = small.sync(tracker)
+    shutil.copy(small.project.root / "mlflow.db", tmp_path / "copy.db")
     assert MlflowClient(f"sqlite:///{tmp_path}/copy.db").get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_moved_project_is_noticed(project: Project, plan: StudyPlan) -> None:
-    open_tracker(project, plan).close()
-    moved = project.root.rename(project.root.with_name("elsewhere"))
+def test_a_moved_project_is_noticed(small: Small) -> None:
+    small.open().close()
+    small.project = Project(small.project.root.rename(small.project.root.with_name("elsewhere")))
     with pytest.raises(LmcError, match=r"moved or copied; delete mlflow\.db"):
-        open_tracker(Project(moved), plan)
+        small.open()
 
 
-def test_a_deleted_experiment_comes_back(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    first = open_tracker(project, plan)
-    run_id = first.sync_train(cell, config, write_run(tmp_path, config))
-    first.client.delete_experiment(first.run_ids()["experiment_id"])
-    second = open_tracker(project, plan)
-    assert second.run_ids() == first.run_ids()
-    assert second.sync_train(cell, config, write_run(tmp_path, config)) == run_id
+def test_a_deleted_experiment_comes_back(small: Small) -> None:
+    run_id = small.sync()
+    small.client.delete_experiment(small.tracker.run_ids()["experiment_id"])
+    second = small.open()
+    assert second.run_ids() == small.tracker.run_ids()
+    assert small.sync(second) == run_id
 
 
-def test_children_follow_a_new_parent(project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    first = open_tracker(project, plan)
-    train = first.sync_train(cell, config, folder)
-    pair = first.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), dict)
-    client = first.client
-    old = first.finish_cell(cell, make_cell(cell))
-    client.delete_run(old)
-    second = open_tracker(project, plan)
-    assert second.sync_train(cell, config, folder) == train
-    assert second.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), dict) == pair
-    new = second.finish_cell(cell, make_cell(cell))
+def test_children_follow_a_new_parent(small: Small) -> None:
+    train, pair, old = small.sync(), small.pair(), small.finish()
+    small.client.delete_run(old)
+    second = small.open()
+    assert (small.sync(second), small.pair(second)) == (train, pair)
+    new = small.finish(second)
     assert new != old
-    assert {client.get_run(run).data.tags["mlflow.parentRunId"] for run in (train, pair)} == {new}
+    assert {small.run(run).data.tags["mlflow.parentRunId"] for run in (train, pair)} == {new}
 
 
 def test_the_experiment_says_what_it_is(project: Project, plan: StudyPlan) -> None:
@@ -136,59 +132,43 @@ def test_the_experiment_says_what_it_is(project: Project, plan: StudyPlan) -> No
     assert experiment.artifact_location == (project.root / "mlartifacts/one/tiny").as_uri()
 
 
-def test_the_projects_run_does_not_leak(
-    project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_projects_run_does_not_leak(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
-    tracker = open_tracker(project, plan)
-    assert "MLFLOW_RUN_ID" not in os.environ
-    assert "MLFLOW_EXPERIMENT_ID" not in os.environ
-    config = cell.runs[0]
-    train = tracker.sync_train(cell, config, write_run(tmp_path, config))
-    client = tracker.client
-    parent = client.get_run(client.get_run(train).data.tags["mlflow.parentRunId"])
+    train = small.sync()
+    assert not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & os.environ.keys()
+    parent = small.run(small.run(train).data.tags["mlflow.parentRunId"])
     assert train != "f" * 32
     assert parent.data.tags["lmc.project_run"] == "f" * 32
-    assert open_tracker(project, plan).finish_cell(cell, make_cell(cell)) == parent.info.run_id
+    assert small.finish(small.open()) == parent.info.run_id
 
 
 def test_a_relative_address_belongs_to_the_project(
-    project: Project, plan: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # as `mlflow run` passes it on
-    assert open_tracker(project, plan).run_ids()["uri"] == f"sqlite:///{project.root}/mlflow.db"
+    assert small.open().run_ids()["uri"] == f"sqlite:///{small.project.root}/mlflow.db"
     assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_another_store_is_used_where_wished(
-    project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.db"
-    shutil.copy(empty_store, other)
+    other = shutil.copy(empty_store, tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
-    before = (project.root / "mlflow.db").read_bytes()
-    config = cell.runs[0]
-    tracker = open_tracker(project, plan)
-    run_id = tracker.sync_train(cell, config, write_run(tmp_path, config))
-    assert MlflowClient(f"sqlite:///{other}").get_run(run_id).info.status == "FINISHED"
-    assert (project.root / "mlflow.db").read_bytes() == before
+    before = (small.project.root / "mlflow.db").read_bytes()
+    assert MlflowClient(f"sqlite:///{other}").get_run(small.sync()).info.status == "FINISHED"
+    assert (small.project.root / "mlflow.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["with space", "50%20off", "a#b?c", "ä'ö"])
-def test_odd_folder_names(name: str, tmp_path: Path, empty_store: Path, plan: StudyPlan, cell: Cell) -> None:
-    project = Project(tmp_path / name)
-    project.root.mkdir()
-    shutil.copy(empty_store, project.root / "mlflow.db")
-    config = cell.runs[0]
-    tracker = open_tracker(project, plan)
-    folder = write_run(tmp_path, config)
-    tracker.sync_train(cell, config, folder)
-    run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    assert tracker.checkpoint(run, 0).tensors()["bias"].tolist() == [0.0, 0.0, 0.0]
-    assert (project.root / "mlflow.db-wal").exists()  # the store is there, and nowhere else
+def test_odd_folder_names(name: str, small: Small, tmp_path: Path) -> None:
+    small.project = Project(small.project.root.rename(tmp_path / name))
+    small.sync()
+    assert weights_at(small, small.tracker, 0) == [0.0, 0.0, 0.0]
+    assert (small.project.root / "mlflow.db-wal").exists()  # the store is there, and nowhere else
 
 
 def test_an_unreachable_server_is_one_line(project: Project, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,16 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from small_study import DIGESTS, fingerprint, make_plan, make_rows, open_tracker, weights, write_run
+from small_results import Small
+from small_study import DIGESTS, fingerprint, make_plan, weights, write_run
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.project import Project
-from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.find import TrackedRun
 
-METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_loss", "weights/distance_from_init")
+ERRORS = ("train/error", "train/loss", "test/error", "test/loss")
 
 
 def counts(tracker: Tracker) -> dict[str, int]:
@@ -33,33 +34,39 @@ def counts(tracker: Tracker) -> dict[str, int]:
     }
 
 
-def points_of(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
-    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, metric))
+def steps(small: Small, run_id: str) -> dict[str, list[int]]:
+    return {name: [s for s, _ in small.points(run_id, name)] for name in (*ERRORS, "train/batch_loss")}
 
 
-def test_a_complete_run_is_published_with_its_numbers(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[1]
-    run_id = tracker.sync_train(cell, config, write_run(tmp_path, config))
-    client = tracker.client
-    run = client.get_run(run_id)
+EVERY_STEP = {name: [0, 2, 4] for name in ERRORS} | {"train/batch_loss": [1, 2, 3, 4]}
+
+
+def tracked(small: Small, tracker: Tracker | None = None) -> TrackedRun:
+    return (tracker or small.tracker).runs(small.cell, [fingerprint(small.config)])[fingerprint(small.config)]
+
+
+def test_a_complete_run_is_published_with_its_numbers(small: Small) -> None:
+    small.config = config = small.cell.runs[1]
+    run_id = small.sync()
+    run = small.run(run_id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "fast deep seeds 0-1"
-    assert points_of(client, run_id, "train/error") == [(e, (800 - 100 * e) * (100 / 899)) for e in (0, 2, 4)]
-    assert points_of(client, run_id, "test/loss") == [(e, 1.5 / (1 + e)) for e in (0, 2, 4)]
-    assert points_of(client, run_id, "train/batch_loss") == [(e, 2.0 / e + 1) for e in (1, 2, 3, 4)]
+    assert small.points(run_id, "train/error") == [(e, (800 - 100 * e) * (100 / 899)) for e in (0, 2, 4)]
+    assert small.points(run_id, "test/loss") == [(e, 1.5 / (1 + e)) for e in (0, 2, 4)]
+    assert small.points(run_id, "train/batch_loss") == [(e, 2.0 / e + 1) for e in (1, 2, 3, 4)]
     start, end = weights(config, 0), weights(config, 4)
     distance = sum(((end[name].double() - start[name].double()) ** 2).sum() for name in start) ** 0.5
-    assert points_of(client, run_id, "weights/distance_from_init") == [(4, float(distance))]
+    assert small.points(run_id, "weights/distance_from_init") == [(4, float(distance))]
+    assert run.data.metrics.keys() == {*ERRORS, "train/batch_loss", "weights/distance_from_init"}
     expected = {"cell": "deep--fast", "optimizer.lr": "0.1", "seeds.loader": "1", "model.bias": "true", "study": "one"}
     assert expected.items() <= run.data.params.items()
     tags = run.data.tags
-    assert tags["lmc.fingerprint"] == fingerprint(config)
-    assert tags["lmc.data_digest"] == DIGESTS["digits"]
-    assert tags["lmc.order_sha256"] == f"{1:064x}"
+    said = {"fingerprint": fingerprint(config), "data_digest": DIGESTS["digits"], "order_sha256": f"{1:064x}"}
+    assert {f"lmc.{name}": value for name, value in said.items()}.items() <= tags.items()
     assert "lmc.diverged_epoch" not in tags
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", DIGESTS["digits"][:36])
-    parent = client.get_run(tags["mlflow.parentRunId"])
+    parent = small.run(tags["mlflow.parentRunId"])
     assert parent.data.tags["lmc.kind"] == "cell"
     assert parent.info.run_name == "fast deep"
     assert parent.data.params["optimizer.lr"] == "0.1"
@@ -67,117 +74,87 @@ def test_a_complete_run_is_published_with_its_numbers(tracker: Tracker, cell: Ce
 
 
 def test_the_last_checkpoint_is_a_logged_model_and_earlier_ones_are_files(
-    tracker: Tracker, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    run_id = tracker.sync_train(cell, config, folder)
-    client = tracker.client
-    [output] = client.get_run(run_id).outputs.model_outputs
-    model = client.get_logged_model(output.model_id)
+    run_id = small.sync()
+    folder = write_run(small.runs, small.config)
+    [output] = small.run(run_id).outputs.model_outputs
+    model = small.client.get_logged_model(output.model_id)
     assert (output.step, str(model.status)) == (4, "READY")
     assert (model.model_type, model.source_run_id) == ("lmc-checkpoint", run_id)
     assert model.params == {"epoch": "4"}
     assert model.tags["lmc.sha256"] == folder.status()["checkpoints"]["4"]
-    found = client.search_logged_models(
-        [tracker.run_ids()["experiment_id"]], filter_string=f"params.epoch = '4' and source_run_id = '{run_id}'"
-    )
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.run_ids()["uri"])
+    ids = small.tracker.run_ids()
+    query = f"params.epoch = '4' and source_run_id = '{run_id}'"
+    found = small.client.search_logged_models([ids["experiment_id"]], filter_string=query)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ids["uri"])
     path = Path(download_artifacts(f"models:/{found[0].model_id}"))
     assert (path / "epoch-0004.safetensors").read_bytes() == folder.checkpoint(4).read_bytes()
     earlier = Path(download_artifacts(f"runs:/{run_id}/checkpoints"))
-    assert sorted(file.name for file in earlier.iterdir()) == ["epoch-0000.safetensors", "epoch-0002.safetensors"]
-    for epoch in (0, 2):
-        assert (earlier / f"epoch-{epoch:04d}.safetensors").read_bytes() == folder.checkpoint(epoch).read_bytes()
+    stored = {file.name: file.read_bytes() for file in earlier.iterdir()}
+    assert stored == {f"epoch-{epoch:04d}.safetensors": folder.checkpoint(epoch).read_bytes() for epoch in (0, 2)}
 
 
-def test_weights_come_back_bit_for_bit(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    tracker.sync_train(cell, config, write_run(tmp_path, config))
-    found = tracker.runs(cell, [fingerprint(run) for run in cell.runs])
-    assert list(found) == [fingerprint(config)]
-    run = found[fingerprint(config)]
+def test_weights_come_back_bit_for_bit(small: Small) -> None:
+    small.sync()
+    found = small.tracker.runs(small.cell, [fingerprint(run) for run in small.cell.runs])
+    assert list(found) == [fingerprint(small.config)]
+    run = found[fingerprint(small.config)]
     assert run.status["diverged_epoch"] is None
     for epoch in (0, 2, 4):
-        back, expected = tracker.checkpoint(run, epoch).tensors(), weights(config, epoch)
+        back, expected = small.tracker.checkpoint(run, epoch).tensors(), weights(small.config, epoch)
         assert back.keys() == expected.keys()
         assert all(torch.equal(back[name], expected[name]) for name in expected)
 
 
-def test_publishing_again_adds_nothing(
-    tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
-) -> None:
-    folders = {config: write_run(tmp_path, config) for config in cell.runs[:2]}
-    first = [tracker.sync_train(cell, config, folder) for config, folder in folders.items()]
-    before = counts(tracker)
+def test_publishing_again_adds_nothing(small: Small) -> None:
+    folders = {config: write_run(small.runs, config) for config in small.cell.runs[:2]}
+
+    def sync(tracker: Tracker) -> list[str]:
+        return [tracker.sync_train(small.cell, config, folder) for config, folder in folders.items()]
+
+    first, before = sync(small.tracker), counts(small.tracker)
     assert before == {"runs": 3, "models": 2, "points": 34, "outputs": 2, "inputs": 2}
-    assert [tracker.sync_train(cell, config, folder) for config, folder in folders.items()] == first
-    other = open_tracker(project, plan)
-    assert [other.sync_train(cell, config, folder) for config, folder in folders.items()] == first
+    assert sync(small.tracker) == sync(other := small.open()) == first
     assert counts(other) == before
 
 
-def test_live_then_complete(tracker: Tracker, project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    run_id = tracker.sync_train(cell, config, write_run(tmp_path, config, last=0))
-    client = tracker.client
-    assert client.get_run(run_id).info.status == "RUNNING"
-    assert points_of(client, run_id, "train/loss") == [(0, 1.0)]
-    assert tracker.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
-    assert points_of(client, run_id, "train/batch_loss") == [(1, 2.0), (2, 1.0)]
-    assert tracker.runs(cell, [fingerprint(config)]) == {}
-    other = open_tracker(project, plan)  # as after an interruption
-    assert other.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
-    assert other.sync_train(cell, config, write_run(tmp_path, config)) == run_id
-    assert client.get_run(run_id).info.status == "FINISHED"
-    for metric in METRICS[:5]:
-        steps = [step for step, _ in points_of(client, run_id, metric)]
-        assert steps == ([1, 2, 3, 4] if metric == "train/batch_loss" else [0, 2, 4])
-    assert counts(other) == {"runs": 2, "models": 1, "points": 17, "outputs": 1, "inputs": 1}
+def test_live_interrupted_and_complete(small: Small) -> None:
+    with small.open() as tracker:
+        run_id = small.sync(tracker, last=0)
+        assert small.run(run_id).info.status == "RUNNING"
+        assert small.points(run_id, "train/loss") == [(0, 1.0)]
+        assert small.sync(tracker, last=2) == run_id
+        assert small.points(run_id, "train/batch_loss") == [(1, 2.0), (2, 1.0)]
+        assert tracker.runs(small.cell, [fingerprint(small.config)]) == {}
+    assert small.run(run_id).info.status == "KILLED"
+    with small.open() as tracker:
+        assert small.sync(tracker, last=2) == run_id
+        assert small.run(run_id).info.status == "RUNNING"
+        assert small.sync(tracker) == run_id
+    assert small.run(run_id).info.status == "FINISHED"
+    assert steps(small, run_id) == EVERY_STEP
+    assert counts(small.tracker) == {"runs": 2, "models": 1, "points": 17, "outputs": 1, "inputs": 1}
 
 
-def test_an_interrupted_run_is_killed_and_goes_on(
-    project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
-) -> None:
-    config = cell.runs[0]
-    with open_tracker(project, plan) as tracker:
-        run_id = tracker.sync_train(cell, config, write_run(tmp_path, config, last=2))
-    client = tracker.client
-    assert client.get_run(run_id).info.status == "KILLED"
-    with open_tracker(project, plan) as tracker:
-        assert tracker.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
-        assert client.get_run(run_id).info.status == "RUNNING"
-        tracker.sync_train(cell, config, write_run(tmp_path, config))
-    assert client.get_run(run_id).info.status == "FINISHED"
-
-
-def test_a_run_that_another_process_went_on_with_is_taken_over(
-    project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
-) -> None:
+def test_a_run_that_another_process_went_on_with_is_taken_over(small: Small) -> None:
     """Of two trackers that both saw it begin, each logs what the store lacks then, not what it knew."""
-    config = cell.runs[0]
-    first = open_tracker(project, plan)
-    run_id = first.sync_train(cell, config, write_run(tmp_path, config, last=0))
-    client = first.client
-    client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")  # as another process leaves it
-    second = open_tracker(project, plan)
-    assert second.sync_train(cell, config, write_run(tmp_path, config, last=2)) == run_id
-    assert client.get_run(run_id).data.tags["lmc.process"] == this_process()
-    client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")
-    assert first.sync_train(cell, config, write_run(tmp_path, config)) == run_id
-    assert client.get_run(run_id).info.status == "FINISHED"
-    for metric in METRICS[:5]:
-        steps = [step for step, _ in points_of(client, run_id, metric)]
-        assert steps == ([1, 2, 3, 4] if metric == "train/batch_loss" else [0, 2, 4])
+    first = small.tracker
+    run_id = small.sync(first, last=0)
+    small.client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")  # as another process leaves it
+    assert small.sync(small.open(), last=2) == run_id
+    assert small.run(run_id).data.tags["lmc.process"] == this_process()
+    small.client.set_tag(run_id, "lmc.process", "elsewhere boot namespace 1 1")
+    assert small.sync(first) == run_id
+    assert small.run(run_id).info.status == "FINISHED"
+    assert steps(small, run_id) == EVERY_STEP
 
 
-def test_live_syncs_are_far_between(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config, last=0)
-    tracker.sync_live(cell, config, folder, every=3600.0)
-    assert counts(tracker)["runs"] == 0
-    tracker.sync_live(cell, config, folder, every=0.0)
-    assert counts(tracker)["runs"] == 2
+def test_live_syncs_are_far_between(small: Small) -> None:
+    folder = write_run(small.runs, small.config, last=0)
+    for every, runs in ((3600.0, 0), (0.0, 2)):
+        small.tracker.sync_live(small.cell, small.config, folder, every=every)
+        assert counts(small.tracker)["runs"] == runs
 
 
 @pytest.mark.parametrize("marks", [(0, 2, 4), (0, 0.5, 4)])
@@ -185,43 +162,36 @@ def test_live_syncs_are_far_between(tracker: Tracker, cell: Cell, tmp_path: Path
     "call", ["create_logged_model", "finalize_logged_model", "log_outputs", "log_inputs", "set_terminated"]
 )
 def test_a_publication_cut_short_is_completed(
-    call: str, marks: tuple[float, ...], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, marks: tuple[float, ...], small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan(marks=marks)
-    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
+    small.plan = make_plan(marks=marks)
+    small.cell = next(cell for cell in small.plan.cells if cell.key == "deep--fast")
 
     def break_down(self: MlflowClient, *args: object, **kwargs: object) -> object:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, call, break_down)
-        open_tracker(project, plan).sync_train(cell, config, folder)
-    tracker = open_tracker(project, plan)
-    run_id = tracker.sync_train(cell, config, folder)
-    assert tracker.client.get_run(run_id).info.status == "FINISHED"
+        small.sync(small.open())
+    assert small.run(small.sync()).info.status == "FINISHED"
     points = 17 if 2 in marks else 13  # steps are whole
-    assert counts(tracker) == {"runs": 2, "models": 1, "points": points, "outputs": 1, "inputs": 1}
-    run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
+    assert counts(small.tracker) == {"runs": 2, "models": 1, "points": points, "outputs": 1, "inputs": 1}
+    run = tracked(small)
     for mark in marks:
-        assert torch.equal(tracker.checkpoint(run, mark).tensors()["weight"], weights(config, mark)["weight"])
+        back = small.tracker.checkpoint(run, mark).tensors()
+        assert torch.equal(back["weight"], weights(small.config, mark)["weight"])
 
 
-def test_a_diverged_run_says_so(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    status = folder.status() | {"diverged_epoch": 3}
-    folder.status_file.write_text(json.dumps(status))
+def test_a_diverged_run_says_so(small: Small) -> None:
+    folder = write_run(small.runs, small.config)
+    folder.status_file.write_text(json.dumps(folder.status() | {"diverged_epoch": 3}))
     rows = list(csv.reader((folder.path / "metrics.csv").read_text().splitlines()))
     assert rows[-1][1] == "test"
     rows[-1][4] = ""  # a loss that is not finite
     (folder.path / "metrics.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
-    run_id = tracker.sync_train(cell, config, folder)
-    client = tracker.client
-    assert client.get_run(run_id).data.tags["lmc.diverged_epoch"] == "3"
-    assert [step for step, _ in points_of(client, run_id, "test/loss")] == [0, 2]
-    assert [step for step, _ in points_of(client, run_id, "test/error")] == [0, 2, 4]
+    run_id = small.tracker.sync_train(small.cell, small.config, folder)
+    assert small.run(run_id).data.tags["lmc.diverged_epoch"] == "3"
+    assert steps(small, run_id) == EVERY_STEP | {"test/loss": [0, 2]}
 
 
 def stored_file(project: Project, name: str) -> Path:
@@ -229,48 +199,36 @@ def stored_file(project: Project, name: str) -> Path:
     return path
 
 
-def test_a_flipped_weight_is_named(tracker: Tracker, project: Project, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    tracker.sync_train(cell, config, folder)
-    path = stored_file(project, "epoch-0004.safetensors")
+def test_a_flipped_weight_is_named(small: Small) -> None:
+    small.sync()
+    path = stored_file(small.project, "epoch-0004.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    tracker.checkpoint(run, 2)
+    run = tracked(small)
+    small.tracker.checkpoint(run, 2)
     with pytest.raises(LmcError, match=r"epoch-0004\.safetensors: damaged.*delete mlflow\.db") as error:
-        tracker.checkpoint(run, 4)
+        small.tracker.checkpoint(run, 4)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_named(tracker: Tracker, project: Project, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
-    tracker.sync_train(cell, config, folder)
-    run = tracker.runs(cell, [folder.fingerprint])[folder.fingerprint]
-    stored_file(project, "epoch-0002.safetensors").unlink()
+def test_a_missing_file_is_named(small: Small) -> None:
+    small.sync()
+    run = tracked(small)
+    stored_file(small.project, "epoch-0002.safetensors").unlink()
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read.*delete mlflow\.db"):
-        tracker.checkpoint(run, 2)
+        small.tracker.checkpoint(run, 2)
     with pytest.raises(LmcError, match="no checkpoint of epoch 3"):
-        tracker.checkpoint(run, 3)
-    stored_file(project, "status.json").unlink()
+        small.tracker.checkpoint(run, 3)
+    stored_file(small.project, "status.json").unlink()
     with pytest.raises(LmcError, match=r"status\.json: cannot be read.*delete mlflow\.db"):
-        tracker.runs(cell, [folder.fingerprint])
+        tracked(small)
 
 
-def test_a_damaged_checkpoint_is_not_published(tracker: Tracker, cell: Cell, tmp_path: Path) -> None:
-    config = cell.runs[0]
-    folder = write_run(tmp_path, config)
+def test_a_damaged_checkpoint_is_not_published(small: Small) -> None:
+    folder = write_run(small.runs, small.config)
     folder.checkpoint(2).write_bytes(b"no weights")
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: damaged.*run again"):
-        tracker.sync_train(cell, config, folder)
-    assert tracker.runs(cell, [folder.fingerprint]) == {}
-
-
-def test_rows_keep_their_meaning(cell: Cell) -> None:
-    from lmc_repro.tracking.content import training_points
-
-    names = {point.name for point in training_points(make_rows(cell.runs[0], 4))}
-    assert names == set(METRICS[:5])
+        small.tracker.sync_train(small.cell, small.config, folder)
+    assert small.tracker.runs(small.cell, [folder.fingerprint]) == {}
