@@ -24,7 +24,6 @@ def reproduce(
     2: cannot be tried.
     """
     import tempfile
-    from contextlib import ExitStack
     from dataclasses import asdict
 
     from lmc_repro.cli.progress import listener
@@ -46,12 +45,12 @@ def reproduce(
         told.line(remark)
     from lmc_repro.verification.reproduce import reproduce as reproduce_run
 
-    with ExitStack() as stack:
-        fresh = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmc-reproduce-")))
-        certificate = reproduce_run(reader, run, project, fresh, told)
-        if out is not None:
-            write_json(out / "certificate.json", asdict(certificate))
-    say(asdict(certificate), certificate.lines(), as_json)
+    with tempfile.TemporaryDirectory(prefix="lmc-reproduce-") as scratch:
+        certificate = reproduce_run(reader, run, project, out or Path(scratch), told)
+    record = asdict(certificate)
+    if out is not None:
+        write_json(out / "certificate.json", record)
+    say(record, certificate.lines(), as_json)
     raise typer.Exit(0 if certificate.identical else 1)
 
 

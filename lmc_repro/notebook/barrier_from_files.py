@@ -74,10 +74,8 @@ def measure_files(
     wanted = {each: points if split in (None, each) else 2 for each in SPLITS}
     if isinstance(network, OwnModule):
         if path.given():
-            kinds = ", ".join(MODELS)
-            raise LmcError(
-                f"--align: module {network.name} names no units to align; allowed: a network of kind {kinds}"
-            )
+            allowed = f"allowed: a network of kind {', '.join(MODELS)}"
+            raise LmcError(f"--align: module {network.name} names no units to align; {allowed}")
         curves = _of_module(paths, weights, network, samples, wanted, batch_size or BATCH, torch.device(device))
     else:
         if batch_size is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,8 @@ def train(
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
         raise LmcError(f"{found}; train those of each data set by themselves")
     tag, identity = numerics_tag(device), data_identity(dataset.info, dataset.digest)
-    with ExitStack() as stack:
-        root = Path(folder) if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(one_thread())
+    with one_thread(), tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch if folder is None else folder)
         names = [run_fingerprint(config, identity, tag) for config in configs]
         children = {name: Child(config, RunFolder(root / name)) for name, config in zip(names, configs, strict=True)}
         stacks: dict[str, list[Child]] = {}
