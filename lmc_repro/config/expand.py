@@ -57,7 +57,7 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     choice = choice or Choice()
     if choice.pairs is not None and choice.settings.trainer_seeds is not None:
         raise LmcError("--pairs and --trainer-seeds: give one of them")
-    check_groups(choice.settings, group_classes(params), "--set")
+    check_groups(choice.settings, group_classes(params, choice.settings), "--set")
     profile_key = choice.profile or params.profile
     profile = _pick(params.profiles, profile_key, "profiles", "--profile")
     config = _pick(params.studies, study, "studies", "STUDY")

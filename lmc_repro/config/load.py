@@ -34,14 +34,13 @@ Classes = dict[str, list[tuple[type[BaseModel], Set[str]]]]
 """By group of settings: what may have its keys, and which of them it has."""
 
 
-def group_classes(params: Params | None = None) -> Classes:
-    """Return RunConfig's parts, and for network and optimizer every kind: of the registry, or named in `params`."""
-    models, optimizers = dict.fromkeys(MODELS), dict.fromkeys(OPTIMIZERS)
-    if params is not None:
-        layers = params.layers().values()
-        models |= dict.fromkeys(str(layer.model.get("kind", "mlp")) for layer in layers)
-        named = [each.kind for profile in params.profiles.values() for each in profile.optimizers.values()]
-        optimizers |= dict.fromkeys(named + [str(layer.optimizer.get("kind", "sgd")) for layer in layers])
+def group_classes(params: Params | None = None, *more: Settings) -> Classes:
+    """Return RunConfig's parts, and of networks and optimizers every kind: of the registry, or named in a layer."""
+    layers = [*(params.layers().values() if params else ()), *more]
+    profiles = params.profiles.values() if params else ()
+    models = [str(layer.model.get("kind")) for layer in layers]
+    optimizers = [str(layer.optimizer.get("kind")) for layer in layers]
+    optimizers += [each.kind for profile in profiles for each in profile.optimizers.values()]
     return {
         "model": [(ModelTerms, ModelTerms.model_fields.keys()), *_kinds(MODELS, models)],
         "optimizer": [(OptimizerTerms, OptimizerTerms.model_fields.keys()), *_kinds(OPTIMIZERS, optimizers)],
@@ -50,9 +49,9 @@ def group_classes(params: Params | None = None) -> Classes:
     }
 
 
-def _kinds(table: Mapping[str, Kind], names: Iterable[str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
-    """Yield the classes of all kinds; which names there are for `kind` is for the terms to say."""
-    for name in names:
+def _kinds(table: Mapping[str, Kind], named: Iterable[str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
+    """Yield the classes of a table's kinds and of others that are named; the terms say which names `kind` may have."""
+    for name in dict.fromkeys((*table, *named)):
         with suppress(KeyError):
             known = settings_class(table, name)
             yield known, known.model_fields.keys() - {"kind"}
