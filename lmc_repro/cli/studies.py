@@ -35,13 +35,14 @@ def check(
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
         write_atomic(mark, f"valid, data sets: {', '.join(params.profiles[params.profile].datasets)}\n".encode())
     if plans is not None:
-        from lmc_repro.cli.plans import write_plans
+        from lmc_repro.cli.plans import require_listed, write_plans
 
         write_plans(params, plans)
+        require_listed(plans, project.root / "dvc.yaml")
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A data set: digits, mnist, cifar10, cifar100, tinyimagenet.")],
+    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME.")],
     if_used: Annotated[
         bool, typer.Option("--if-used", help="Only note `unused` where the active profile does not use it (for DVC).")
     ] = False,
@@ -57,7 +58,7 @@ def prepare(
     from lmc_repro.config.catalog import dataset_info
 
     project, params = open_project()
-    dataset_info(dataset)
+    dataset = dataset_info(dataset).name
     if not if_used or dataset in params.profiles[params.profile].datasets:
         prepare_dataset(project, params, dataset, project.prepared, listener())
         return
@@ -163,7 +164,7 @@ def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
     from lmc_repro.config.catalog import dataset_info
     from lmc_repro.report.path_text import split_records
 
-    dataset, final = found.ends[0].config.data.dataset, found.result.final
+    info, final = dataset_info(found.ends[0].config.data.dataset), found.result.final
     runs = [
         {
             "run_id": end.run.run_id,
@@ -179,13 +180,13 @@ def _record(found: TwoRuns, judgement: Judgement) -> dict[str, Any]:
         "runs": runs,
         "kind": found.kind,
         "differences": found.differences,
-        "dataset": dataset,
+        "dataset": info.name,
         "points": found.points,
         "threshold": judgement.threshold,
         "distance": found.result.distance,
         "cosine": found.result.cosine,
         "disagreement": found.result.disagreement,
-        **split_records(final, judgement, dataset_info(dataset).classes),
+        **split_records(final, judgement, info.classes),
     }
 
 

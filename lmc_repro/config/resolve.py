@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import DatasetInfo
@@ -14,7 +17,7 @@ from lmc_repro.config.study import ProfileConfig, Settings
 
 def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, where: str) -> dict[str, Any]:
     """Return RunConfig's fields without seeds, as plain JSON values; LmcError that begins with `where`."""
-    fields = settings_class(MODELS, settings.model or "mlp").model_fields
+    fields = _fields(settings, where)
     needed = [name for name, field in fields.items() if field.is_required() and name != "kind"]
     there = settings.given() | (settings.options or {})
     for name in ("optimizer", "batch", "epochs", "evaluate_at", *needed):
@@ -52,6 +55,14 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
     return validate(RunConfig, values, where).without_seeds()
 
 
+def _fields(settings: Settings, where: str) -> Mapping[str, FieldInfo]:
+    """Return the fields of a network's settings; LmcError, which begins with `where`, for one's own that has none."""
+    try:
+        return settings_class(MODELS, settings.model or "mlp").model_fields
+    except LmcError as error:
+        raise LmcError(f"{where}: model: {error}") from None
+
+
 def positions(settings: Settings, info: DatasetInfo, where: str) -> int:
     """Return the number of patches of `kernel` pixels a side in an image; LmcError where they do not fill it."""
     if settings.kernel is None or settings.filters is None:
@@ -74,7 +85,7 @@ def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
     given = settings.given()
     made: dict[str, Any] = {"kind": kind, "init": settings.init or "torch-default", "gain": settings.gain}
     if kind not in ("mlp", "local", "conv", "attention"):
-        fields = settings_class(MODELS, kind).model_fields
+        fields = _fields(settings, where)
         return made | {name: value for name, value in given.items() if name in fields}
     if kind == "attention":
         _patches(settings.patch or 1, "patch", info, where)

@@ -11,6 +11,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.config.catalog import CATALOG
 from lmc_repro.config.exhibit import AccuraciesExhibit
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.reported import reported_part
 from lmc_repro.report.agreement import NOT_COUNTED, PAPER_EPOCHS
 from lmc_repro.report.contents import Shown
@@ -109,7 +110,7 @@ def _accuracies(cell: dict[str, Any], runs: dict[str, Any]) -> dict[str, Any]:
     values = [100.0 * (1.0 - errors[name]) for name in status if status[name] != "diverged"]
     counts = Counter(status.values())
     return {
-        "dataset": cell["config"]["data"]["dataset"],
+        "dataset": short_name(cell["config"]["data"]["dataset"]),
         "epochs": cell["config"]["epochs"],
         "n_runs": len(status),
         "diverged": counts["diverged"],

@@ -264,9 +264,11 @@ def managers() -> list[str]:
 
 def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> list[Finding]:
     """Return the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
-    from lmc_repro.config.catalog import CATALOG
+    from lmc_repro.config.catalog import CATALOG, dataset_info
+    from lmc_repro.config.own_code import is_own
 
-    findings = [_data_set(project, mirror, info, info.name in used) for info in CATALOG.values()]
+    infos = [*CATALOG.values(), *(dataset_info(name) for name in used if is_own(name))]
+    findings = [_data_set(project, mirror, info, info.name in used) for info in infos]
     if mirror is None:
         return findings
     if mirror.is_dir():
@@ -276,7 +278,7 @@ def check_data(project: Project, mirror: Path | None, used: tuple[str, ...]) -> 
 
 
 def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bool) -> Finding:
-    from lmc_repro.data.status import read_status
+    from lmc_repro.data.status import folder_of, read_status
 
     finding, prepare = partial(Finding, "data", info.name), f"lmc prepare {info.name}"
     sources = _sources(project, mirror, info)
@@ -287,7 +289,7 @@ def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bo
             return finding("warning", str(error), prepare)
         if status is None or status["state"] != "ready":
             continue
-        place, digest = folder / info.name, str(status.get("digest"))
+        place, digest = folder_of(folder, info.name), str(status.get("digest"))
         if absent := [name for name in status.get("files", {}) if not (place / name).is_file()]:
             return finding("warning", f"{place}: without {', '.join(absent)}", prepare)
         if info.digest and digest != info.digest:

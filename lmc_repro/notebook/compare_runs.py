@@ -14,7 +14,7 @@ from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import RunConfig
-from lmc_repro.data.status import require_ready
+from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.models.registry import build_model, network
 from lmc_repro.tracking import names
 from lmc_repro.tracking.find import Reader, TrackedRun
@@ -59,7 +59,7 @@ def find_end(reader: Reader, run_id: str) -> End:
         raise LmcError(f"run {run_id} is {found}, not a training; `lmc show CELL_ID` lists the trainings of a cell")
     if not run.finished:
         raise LmcError(f"run {run_id} is {run.status}: it has no final checkpoint; train it to its end first")
-    config = validate(RunConfig, reader.json_artifact(run, "config.json"), f"run {run_id}: config.json")
+    config = validate(RunConfig, reader.json_artifact(run, "config.json"), f"run {run_id}: config.json", stored=True)
     return End(reader.tracked(run), config)
 
 
@@ -70,7 +70,7 @@ def check_fit(a: End, b: End, prepared: Path) -> None:
     here = str(require_ready(prepared, name).get("digest"))
     if here != seen:
         found = f"digest {here[:12]}, but the runs saw {seen[:12]}"
-        raise LmcError(f"{prepared / name}: {found}; prepare the data that they saw")
+        raise LmcError(f"{folder_of(prepared, name)}: {found}; prepare the data that they saw")
 
 
 def check_pair(a: End, b: End, n_train: int) -> None:
@@ -84,7 +84,8 @@ def check_pair(a: End, b: End, n_train: int) -> None:
         raise LmcError(f"{who}: no SGD noise: the same training, {a.run.fingerprint}; choose two trainings")
     forms = [end.config.model.model_dump(mode="json", exclude=set(INITIALISATION)) for end in (a, b)]
     if changed := _differences(forms[0], forms[1]):
-        told = " and ".join(map(network, forms)) if "kind" in changed else _told(changed)
+        named = list(dict.fromkeys(map(network, forms)))
+        told = " and ".join(named) if "kind" in changed and len(named) == 2 else _told(changed)
         raise LmcError(f"{who}: other architectures: {told}; choose two of one architecture")
     data = [(end.config.data.dataset, str(end.run.status["data_digest"])) for end in (a, b)]
     if data[0] != data[1]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
+from lmc_repro.config.own_code import short_name
 from lmc_repro.report.table import Entry, StudyTable
 from lmc_repro.report.words import NO_VERDICT, NOT_RUN, ORDER, cells_text
 from lmc_repro.results.schema import CellRecord, StudyResults
@@ -54,7 +55,7 @@ def comparable(cell: CellRecord, results: StudyResults) -> bool:
     Where the study names none, what it ran on is its own.
     """
     own = results.own_dataset(cell.row, cell.column)
-    return own in (None, cell.config["data"]["dataset"]) and bool(cell.config["epochs"] == PAPER_EPOCHS)
+    return own in (None, short_name(cell.config["data"]["dataset"])) and bool(cell.config["epochs"] == PAPER_EPOCHS)
 
 
 def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:

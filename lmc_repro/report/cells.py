@@ -8,6 +8,7 @@ from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.config.base import mark_text
+from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import network
 from lmc_repro.report.agreement import cell_agrees
 from lmc_repro.report.model import PAGE, Cell, Items, Paragraph, Section, Table
@@ -135,8 +136,8 @@ def cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) ->
 
 
 def as_text(value: Any) -> str:
-    """Return a value of a config as text."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """Return a value of a config as text, without pins."""
+    return short_name(value if isinstance(value, str) else json.dumps(value))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

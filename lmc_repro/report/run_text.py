@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.config.own_code import short_name
 from lmc_repro.report.unicode_curve import plot, spark
 from lmc_repro.report.words import letter
 from lmc_repro.results.read import has_results, read_study
@@ -115,7 +116,7 @@ def run_lines(view: dict[str, Any]) -> Iterator[str]:
     for title, seeds in (("seeds", True), ("config", False)):
         chosen = {k: v for k, v in settings.items() if k.startswith("seeds.") == seeds and v is not None}
         if chosen:
-            yield f"{title}: " + ", ".join(f"{k.removeprefix('seeds.')} {v}" for k, v in chosen.items())
+            yield f"{title}: " + ", ".join(short_name(f"{k.removeprefix('seeds.')} {v}") for k, v in chosen.items())
     if (epoch := view["tags"].get("lmc.diverged_epoch")) is not None:
         yield f"diverged by epoch {epoch}"
     if original := view["tags"].get("lmc.reused_from"):

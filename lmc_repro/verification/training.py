@@ -58,7 +58,7 @@ class StoredTraining:
     def config(self) -> RunConfig:
         """The recorded config; LmcError if it cannot be read."""
         read = self.reader.json_artifact(self.stored, "config.json")
-        return validate(RunConfig, read, f"run {self.stored.run_id}: config.json")
+        return validate(RunConfig, read, f"run {self.stored.run_id}: config.json", stored=True)
 
     @property
     def checkpoints(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, torch_version
 from lmc_repro.common.project import Project
 from lmc_repro.config.study import Judgement
-from lmc_repro.data.status import require_ready
+from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.engine.local import default_jobs
 from lmc_repro.pipeline.workspace import Listener, prepared_dir
 from lmc_repro.tracking.find import Reader
@@ -106,7 +106,7 @@ def _verify(
         if digest != entry.digest:
             recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
             fix = f"run `lmc prepare {entry.name}`, or {results.place.fix}"
-            raise LmcError(f"{prepared / entry.name}: {recorded}; {fix}")
+            raise LmcError(f"{folder_of(prepared, entry.name)}: {recorded}; {fix}")
     measured, left_out = measure_again(stored, prepared, default_jobs(), tally, listener)
     again = pairs | measured
     results.check(tally, "curves.csv", pairs=again)
