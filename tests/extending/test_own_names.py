@@ -17,7 +17,9 @@ from ruamel.yaml import YAML
 from lmc_repro.cli.plans import require_listed
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_json
+from lmc_repro.common.project import find_project
 from lmc_repro.data.status import read_status
+from lmc_repro.maintenance.doctor import check_data
 from lmc_repro.notebook.runs import load_dataset, run_config, train
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "extending"
@@ -101,14 +103,15 @@ def test_every_command_takes_them_and_people_see_no_pin() -> None:
     compared = lmc("compare", *ids, "--json")
     assert compared.code == 0 and compared.json["dataset"] == HALVES
 
-    ends = sorted(RUNS.iterdir())
+    ends = [RUNS / end["fingerprint"] for end in compared.json["runs"]]
     weights = [end / "checkpoints/epoch-0002.safetensors" for end in ends]
-    measured = lmc("barrier", *weights, "--model", ends[0] / "config.json", "--data", HALVES, "--json").json
+    words = ("barrier", *weights, "--data", HALVES, "--points", 5, "--json", "--model")
+    measured = lmc(*words, ends[0] / "config.json").json
     assert measured["data"]["name"] == HALVES and measured["test"] == compared.json["test"]
     model = '{kind: "residual.py:Residual", width: 8, blocks: 1}'
-    assert lmc("barrier", *weights, "--model", model, "--data", HALVES, "--json").json["test"] == measured["test"]
-    findings = [finding for finding in lmc("doctor", "--json").json["findings"] if finding["name"] == HALVES]
-    assert [finding["state"] for finding in findings] == ["ok"]
+    assert lmc(*words, model).json["test"] == measured["test"]
+    findings = [finding for finding in check_data(find_project(), None, (HALVES,)) if finding.name == HALVES]
+    assert [finding.state for finding in findings] == ["ok"]
 
     edited("lion.py")
     assert "lion.py: changed since this run" in refused("reproduce", ids[0])
