@@ -152,6 +152,32 @@ def test_a_notebook_trains_with_them() -> None:
     assert wrong[-1] < wrong[0]
 
 
+def test_exhibits_count_and_draw_them() -> None:
+    params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
+    network = {"kind": "residual.py:Residual", "width": 8, "blocks": 1}
+    step = {"kind": "brightness.py:Brightness", "by": 0.5}
+    both = {"title": "t", "question": "q", "dataset": HALVES}
+    loaders = {key: {"label": key, "loader": i, "augmentation": 0} for i, key in enumerate("ab")}
+    params["exhibits"] = {
+        "counts": both | {
+            "kind": "parameters", "made_from": "params.yaml", "networks": {"own": {"label": "own", "model": network}},
+        },
+        "drawn": both | {
+            "kind": "batches", "made_from": "data/prepared", "augment": {HALVES: {"steps": [step]}}, "batch_size": 4,
+            "batches": 1, "loaders": loaders,
+        },
+    }  # fmt: skip
+    write(params)
+    assert lmc("prepare", HALVES).code == 0
+    for key in params["exhibits"]:
+        code, out, err = lmc("exhibit", key)
+        assert code == 0 and not PIN.search(out), err
+    counts, drawn = (json.loads(Path(f"results/{key}/exhibit.json").read_text()) for key in params["exhibits"])
+    assert counts["networks"][0]["parameters"] == 8 * 108 + 8 * 8 + 2 * 8
+    assert counts["dataset"]["name"] == drawn["dataset"]["name"] == HALVES
+    assert drawn["loaders"][0]["sha256"] != drawn["loaders"][1]["sha256"]
+
+
 MISTAKES = {
     ("halves.py:HALVES", "halves.py:HALFS"): "row deep, column fast, profile tiny: dataset: ",
     ("halves.py:HALVES", "lion.py:Lion"): "dataset: lion.py:Lion is a type, expected a DatasetInfo",
