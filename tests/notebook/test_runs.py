@@ -107,7 +107,7 @@ def test_two_runs_that_make_no_pair() -> None:
 def test_digits_need_nothing(digits: Dataset) -> None:
     found = load_dataset()
     assert found.digest == digits.digest == found.info.digest
-    with pytest.raises(LmcError, match="data set 'digit' is unknown"):
+    with pytest.raises(LmcError, match="found 'digit', allowed: digits, mnist"):
         load_dataset("digit")
 
 
