@@ -114,7 +114,8 @@ def test_every_command_takes_them_and_people_see_no_pin() -> None:
     assert [finding.state for finding in findings] == ["ok"]
 
     edited("lion.py")
-    assert "lion.py: changed since this run" in refused("reproduce", ids[0])
+    code, _, err = lmc("reproduce", ids[0])
+    assert code == 2 and "lion.py: changed since this run" in err and "Traceback" not in err
     assert lmc("report", "one").code == 0 and lmc("show", ids[0]).code == 0  # what was made is still to be seen
     assert "trained 2, reused 0" in run("--no-tracking")
 
