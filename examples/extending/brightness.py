@@ -1,20 +1,17 @@
 """Every image becomes brighter or darker by up to `by` standard deviations."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from torch import Tensor
 
 from lmc_repro.config.run import StepSettings
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
+class Brightness:
+    class Config(StepSettings):
+        by: float
 
-class BrightnessConfig(StepSettings):
-    kind: Literal["brightness"]
-    by: float
+    def __init__(self, config: Config) -> None:
+        self.by = config.by
 
-
-def brightness(config: BrightnessConfig, inputs: Tensor, draws: Tensor) -> Tensor:
-    shift = config.by * (2.0 * draws[:, 0] - 1.0)
-    return inputs + shift.view(-1, 1, 1, 1)
+    def __call__(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        shift = self.by * (2.0 * draws[:, 0] - 1.0)
+        return inputs + shift.view(-1, 1, 1, 1)

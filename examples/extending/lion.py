@@ -1,23 +1,16 @@
 """Lion: the sign of a mean of gradients (Chen et al. 2023, arXiv 2302.06675)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from torch import Tensor
 
 from lmc_repro.config.run import OptimizerSettings
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-class LionConfig(OptimizerSettings):
-    kind: Literal["lion"]
-    beta1: float
-    beta2: float
-
 
 class Lion:
-    def __init__(self, config: LionConfig, like: Tensor) -> None:
+    class Config(OptimizerSettings):
+        beta1: float
+        beta2: float
+
+    def __init__(self, config: Config, like: Tensor) -> None:
         self.config, self.state = config, {"mean": like.new_zeros(like.shape)}
 
     def numbers(self, rates: Tensor, step: int) -> tuple[Tensor]:

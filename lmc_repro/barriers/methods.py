@@ -17,9 +17,9 @@ from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
 from lmc_repro.common.errors import LmcError, own_code
-from lmc_repro.config.own_code import is_own, own_object, short_name
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PathConfig
-from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, find
+from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, named_object
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.training.evaluate import PathMetric, predict
@@ -77,14 +77,14 @@ class PathMethods:
 
 def path_methods(config: PathConfig) -> PathMethods:
     """Return what a config names; LmcError for an object that is none of the kind."""
-    align, repair = _object(ALIGNMENTS, config.align), _object(REPAIRS, config.repair)
+    align, repair = named_object(ALIGNMENTS, config.align), named_object(REPAIRS, config.repair)
     names = f"align {short_name(config.align)}", f"repair {short_name(config.repair)}"
     for name, found in zip(names, (align, repair), strict=True):
         if not callable(found):
             raise LmcError(f"{name}: is a {type(found).__name__}, expected a function")
     metrics: dict[str, PathMetric] = {}
     for name in config.metrics:
-        metric = _object(PATH_METRICS, name)
+        metric = named_object(PATH_METRICS, name)
         if not isinstance(metric, PathMetric):
             raise LmcError(f"metrics {short_name(name)}: is a {type(metric).__name__}, expected a PathMetric")
         if metric.name in (*_TAKEN, *metrics) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
@@ -94,10 +94,6 @@ def path_methods(config: PathConfig) -> PathMethods:
             )
         metrics[metric.name] = metric
     return PathMethods(align, repair, tuple(metrics.values()), *names)
-
-
-def _object(table: Mapping[str, str], name: str) -> Any:
-    return own_object(name) if is_own(name) else find(table[name])
 
 
 def _check_weights(name: str, model: Model, weights: Any) -> None:

@@ -28,7 +28,8 @@ def barrier(
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="digits, mnist, ...; an .npz; or a folder of train/CLASS/ and test/CLASS/ images.")
+        str,
+        typer.Option(help="digits, mnist, ..., FILE.py:NAME; an .npz; a folder of train/CLASS/ and test/CLASS/."),
     ],
     points: Annotated[int, typer.Option(min=3, help="Alphas on the path, ends included.")] = 11,
     split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
@@ -101,18 +102,19 @@ def _samples(name: str, told: Listener) -> Samples:
     from lmc_repro.cli.session import ready_dataset
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.project import find_project
-    from lmc_repro.config.catalog import CATALOG
+    from lmc_repro.config.catalog import CATALOG, dataset_info
     from lmc_repro.config.load import load_params
+    from lmc_repro.config.own_code import is_own
     from lmc_repro.data.custom_dataset import of_dataset, read_unlisted
     from lmc_repro.notebook.runs import load_dataset
 
-    if (info := CATALOG.get(name)) is not None:
-        if info.embedded:
+    if name in CATALOG or is_own(name):
+        if dataset_info(name, "--data").embedded:
             return of_dataset(load_dataset(name))
         project = find_project()
         return of_dataset(load_dataset(name, ready_dataset(project, load_params(project.params), name, told)))
     if not (place := Path(name)).exists():
-        allowed = f"one of {', '.join(sorted(CATALOG))}, an .npz, or a folder of images"
+        allowed = f"{', '.join(CATALOG)}, FILE.py:NAME, an .npz, or a folder of images"
         raise LmcError(f"--data: found {name!r}, allowed: {allowed}")
     with parts(told) as on_progress:
         return read_unlisted(place, on_progress)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_json
 from lmc_repro.config.exhibit import BatchesExhibit
 from lmc_repro.config.expand import plan_study
+from lmc_repro.config.load import read_yaml
+from lmc_repro.config.own_code import own_files, pinned
 from lmc_repro.config.params import Params
 from lmc_repro.config.plan import COMMON, StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
@@ -26,6 +30,25 @@ def write_plans(params: Params, folder: Path) -> None:
             old.unlink()
     for key, plan in plans.items():
         write_json(folder / f"{key}.json", plan)
+
+
+def require_listed(folder: Path, stages: Path) -> None:
+    """Hold dvc.yaml to the files of one's own that plans name: DVC makes plans again only for what it knows of.
+
+    Args:
+        folder: The plans.
+        stages: dvc.yaml; nothing is asked where there is none.
+
+    Raises:
+        LmcError: If stage `check` does not depend on one of the files.
+    """
+    plans = [json.loads(plan.read_text("utf-8")) for plan in folder.glob("*.json")]
+    own = own_files(json.dumps(plans, ensure_ascii=False))
+    if own and stages.exists() and (missing := sorted(own - set(read_yaml(stages)["stages"]["check"]["deps"]))):
+        raise LmcError(
+            f"{stages.name}: stages.check.deps: missing {', '.join(missing)}; add it, so that an edit of the file "
+            "makes its studies again"
+        )
 
 
 def _study(plan: StudyPlan) -> dict[str, Any]:
@@ -60,10 +83,13 @@ def _fields(value: Any) -> dict[str, Any]:
 def _exhibit(key: str, params: Params) -> dict[str, Any]:
     """Return all that results/<exhibit> rests on, but for what it reads from results."""
     exhibit = params.exhibits[key]
+    found = exhibit.model_dump(mode="json")
+    if "dataset" in found:
+        found["dataset"] = pinned(found["dataset"])
     return {
         "exhibit": key,
         "profile": params.profile,
         "analogue": params.profiles[params.profile].analogue,
-        "exhibit_config": exhibit.model_dump(mode="json"),
-        "dataset": shown_dataset(exhibit, params) if isinstance(exhibit, BatchesExhibit) else None,
+        "exhibit_config": found,
+        "dataset": pinned(shown_dataset(exhibit, params)) if isinstance(exhibit, BatchesExhibit) else None,
     }

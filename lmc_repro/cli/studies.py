@@ -30,13 +30,14 @@ def check(
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
         write_atomic(mark, f"valid, data sets: {', '.join(params.profiles[params.profile].datasets)}\n".encode())
     if plans is not None:
-        from lmc_repro.cli.plans import write_plans
+        from lmc_repro.cli.plans import require_listed, write_plans
 
         write_plans(params, plans)
+        require_listed(plans, project.root / "dvc.yaml")
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A data set: digits, mnist, cifar10, cifar100, tinyimagenet.")],
+    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME.")],
     if_used: Annotated[
         bool, typer.Option("--if-used", help="Only note `unused` where the active profile does not use it (for DVC).")
     ] = False,
@@ -52,7 +53,7 @@ def prepare(
     from lmc_repro.config.catalog import dataset_info
 
     project, params = open_project()
-    dataset_info(dataset)
+    dataset = dataset_info(dataset).name
     if not if_used or dataset in params.profiles[params.profile].datasets:
         prepare_dataset(project, params, dataset, project.prepared, listener())
         return

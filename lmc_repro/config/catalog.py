@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.own_code import is_own, own_object, short_name
 
 Format = Literal["sklearn-digits", "idx", "cifar", "tiny-imagenet", "image-folder", "npz"]
 
@@ -215,9 +216,20 @@ CATALOG: dict[str, DatasetInfo] = {
 }
 
 
-def dataset_info(name: str) -> DatasetInfo:
-    """Return the catalog's entry for `name`; LmcError, naming the known ones, if there is none."""
-    try:
+def dataset_info(name: str, where: str = "data set") -> DatasetInfo:
+    """Return the catalog's entry for `name`, or the DatasetInfo that FILE.py:NAME is, by that name.
+
+    Raises:
+        LmcError: If there is no such entry or file, or the object is no DatasetInfo; it begins with `where`.
+    """
+    if name in CATALOG:
         return CATALOG[name]
-    except KeyError:
-        raise LmcError(f"data set {name!r} is unknown; use one of: {', '.join(sorted(CATALOG))}") from None
+    if not is_own(name):
+        raise LmcError(f"{where}: found {name!r}, allowed: {', '.join(CATALOG)}, FILE.py:NAME")
+    try:
+        info = own_object(name)
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
+    if not isinstance(info, DatasetInfo):
+        raise LmcError(f"{where}: {short_name(name)} is a {type(info).__name__}, expected a DatasetInfo")
+    return replace(info, name=short_name(name))

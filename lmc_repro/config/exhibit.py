@@ -74,7 +74,7 @@ class BatchesExhibit(_Exhibit):
 
     kind: Literal["batches"]
     dataset: str
-    augment: dict[Key, AugmentConfig] = Field(min_length=1)
+    augment: dict[str, AugmentConfig] = Field(min_length=1)
     batch_size: int = Field(ge=2, le=32)
     batches: int = Field(ge=1, le=8)
     loaders: dict[Key, LoaderSeeds] = Field(min_length=2)

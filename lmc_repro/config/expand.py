@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import marks_within
-from lmc_repro.config.catalog import CATALOG, DatasetInfo
+from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import is_own, own_object, pinned
 from lmc_repro.config.pairs import PairSource, make_pairs
@@ -63,7 +63,7 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     config = _pick(params.studies, study, "studies", "STUDY")
     places = _places(study, config, profile, choice)
     if choice.dataset is not None:
-        _pick(CATALOG, choice.dataset, "the data sets", "--dataset")
+        dataset_info(choice.dataset, "--dataset")
         own = {place: _settings(study, config, profile, *place, choice).data.get("dataset") for place in places}
         on_it = [place for place in places if own[place] == choice.dataset]
         if on_it:
@@ -101,11 +101,9 @@ def _cell(
 ) -> Cell:
     where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
     settings = _settings(study, config, profile, row, column, choice)
-    dataset = settings.data.get("dataset")
-    if dataset not in CATALOG:
-        found = "is missing; set it in the study's base" if dataset is None else f"found {dataset!r}"
-        raise LmcError(f"{where}: data.dataset: {found}, allowed: {', '.join(CATALOG)}")
-    info = CATALOG[dataset]
+    if (dataset := settings.data.get("dataset")) is None:
+        raise LmcError(f"{where}: data.dataset: is missing; set it in the study's base")
+    info = dataset_info(dataset, f"{where}: data.dataset")
     if info.name not in profile.datasets:
         raise LmcError(
             f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.own_code import STORED, is_own
 from lmc_repro.config.params import Params
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, Kind, settings_class
 from lmc_repro.config.run import DataConfig, ModelSettings, OptimizerSettings, ScheduleConfig, StepSettings
@@ -111,10 +112,20 @@ def parse_yaml(text: str, name: str) -> Any:
         raise LmcError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
-def validate(model: type[M], value: Any, name: str) -> M:
-    """Return `value` as a `model`; `name` is the file that the error line begins with."""
+def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
+    """Return `value` as a `model`.
+
+    Args:
+        model: Its class.
+        value: Plain values.
+        name: The file that the error line begins with.
+        stored: Whether a run stored the values: names of one's own are pinned then, and no file of theirs is imported.
+
+    Raises:
+        LmcError: One line, if anything is wrong with it.
+    """
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         # A misspelled key is also a missing one: the spelling is what to tell.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
@@ -217,7 +228,8 @@ def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
         return []
     if table := _OPEN.get(annotation):
         kind = _inside(value, "kind")
-        return [settings_class(table, kind)] if isinstance(kind, str) and kind in table else [annotation]
+        known = isinstance(kind, str) and (kind in table or is_own(kind))
+        return [settings_class(table, kind) if known else annotation]
     return [annotation]
 
 

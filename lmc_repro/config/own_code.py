@@ -12,22 +12,25 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ValidationInfo
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.common.project import find_project
 
-_NAME = re.compile(r"(?P<file>[^:#]+\.py):(?P<name>[A-Za-z_]\w*)(#(?P<sha256>[0-9a-f]{16}))?")
+_PIN = re.compile(r"(?<=\w)#[0-9a-f]{16}\b")
+_NAME = re.compile(r'(?P<file>[^:#"]+\.py):(?P<name>[A-Za-z_]\w*)(#(?P<sha256>[0-9a-f]{16}))?')
 
 
 def is_own(name: str) -> bool:
-    """Return whether a name has the form `FILE.py:NAME`."""
+    """Return whether a name has the form `FILE.py:NAME`, pinned or not."""
     return _NAME.fullmatch(name) is not None
 
 
 def pinned(name: str) -> str:
-    """Return `FILE.py:NAME#<first 16 digits of the file's sha256>`.
+    """Return `FILE.py:NAME#<first 16 digits of the file's sha256>`, any other name as it is.
 
     Args:
         name: The name as params.yaml has it, or as a config that was written earlier pins it.
@@ -35,27 +38,59 @@ def pinned(name: str) -> str:
     Raises:
         LmcError: If the file is missing, cannot be imported, has no such object, or has other content than the pin.
     """
-    file, attribute, pin = _parts(name)
+    if not is_own(name):
+        return name
+    file, attribute, recorded = _parts(name)
     path, content = _read(file)
     sha256 = sha256_bytes(content)[:16]
-    if pin is not None and pin != sha256:
+    if recorded is not None and recorded != sha256:
         raise LmcError(
-            f"{path}: changed since this run: its sha256 begins with {sha256}, recorded {pin}; restore the file, or "
-            "train anew under params.yaml"
+            f"{path}: changed since this run: its sha256 begins with {sha256}, recorded {recorded}; restore the file, "
+            "or train anew under params.yaml"
         )
     _attribute(path, sha256, attribute)
     return f"{file}:{attribute}#{sha256}"
 
 
 def own_object(name: str) -> Any:
-    """Return the object of a name; errors as those of `pinned`."""
+    """Return the object of a name; LmcError as `pinned` raises it."""
+    return _pinned_object(name if "#" in name else pinned(name))
+
+
+def short_name(text: str) -> str:
+    """Return a name, or a text that holds names, without pins: for people."""
+    return _PIN.sub("", text)
+
+
+def own_files(text: str) -> set[str]:
+    """Return the files of all pinned names in a JSON text."""
+    return {match["file"] for match in _NAME.finditer(text) if match["sha256"]}
+
+
+STORED = object()
+"""The context in which pydantic reads what a run stored: a pin says all, and no file is looked at or imported."""
+
+
+def pin(name: str, info: ValidationInfo) -> str:
+    """Return `pinned(name)`, for pydantic's validators; what was stored has its pin already."""
+    if info.context is not STORED:
+        try:
+            return pinned(name)
+        except LmcError as error:
+            raise ValueError(str(error)) from None
+    if is_own(name) and "#" not in name:
+        raise ValueError(f"found {name!r}, allowed: {name}#<sha256>")
+    return name
+
+
+PinnedName = Annotated[str, AfterValidator(pin)]
+"""A name of the package, or FILE.py:NAME, which becomes pinned."""
+
+
+@cache
+def _pinned_object(name: str) -> Any:
     file, attribute, sha256 = _parts(pinned(name))
     return _attribute(_read(file)[0], str(sha256), attribute)
-
-
-def short_name(name: str) -> str:
-    """Return a name without its pin, for people."""
-    return name.partition("#")[0]
 
 
 def _parts(name: str) -> tuple[str, str, str | None]:

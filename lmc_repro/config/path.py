@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticKnownError
 
 from lmc_repro.config.base import Strict
-from lmc_repro.config.own_code import is_own, pinned
-from lmc_repro.config.registry import ALIGNMENTS, PAIR_KINDS, PATH_METRICS, REPAIRS
+from lmc_repro.config.own_code import pinned
+from lmc_repro.config.registry import ALIGNMENTS, PAIR_KINDS, PATH_METRICS, REPAIRS, named
 
-
-def _known(table: Mapping[str, str]) -> Callable[[str], str]:
-    """Return what refuses a name that is neither in the table nor FILE.py:NAME."""
-
-    def check(name: str) -> str:
-        if name not in table and not is_own(name):
-            raise PydanticKnownError("literal_error", {"expected": ", ".join((*map(repr, table), "FILE.py:NAME"))})
-        return name
-
-    return check
-
-
-PairKindName = Annotated[str, AfterValidator(_known(PAIR_KINDS))]
-AlignmentName = Annotated[str, AfterValidator(_known(ALIGNMENTS))]
-RepairName = Annotated[str, AfterValidator(_known(REPAIRS))]
-MetricNames = Annotated[tuple[Annotated[str, AfterValidator(_known(PATH_METRICS))], ...], Field(strict=False)]
-OwnNames = Annotated[tuple[Annotated[str, AfterValidator(_known({}))], ...], Field(strict=False)]
+PairKindName = Annotated[str, AfterValidator(named(PAIR_KINDS))]
+AlignmentName = Annotated[str, AfterValidator(named(ALIGNMENTS))]
+RepairName = Annotated[str, AfterValidator(named(REPAIRS))]
+MetricNames = Annotated[tuple[Annotated[str, AfterValidator(named(PATH_METRICS))], ...], Field(strict=False)]
+OwnNames = Annotated[tuple[Annotated[str, AfterValidator(named({}))], ...], Field(strict=False)]
 """Objects of one's own alone, each FILE.py:NAME."""
 
 
@@ -49,11 +35,9 @@ class PathConfig(Strict):
 
     def pinned(self) -> PathConfig:
         """Return the same with objects of one's own pinned to their files; LmcError if one is not there."""
-
-        def pin(name: str) -> str:
-            return pinned(name) if is_own(name) else name
-
-        return PathConfig(metrics=tuple(map(pin, self.metrics)), align=pin(self.align), repair=pin(self.repair))
+        return PathConfig(
+            metrics=tuple(map(pinned, self.metrics)), align=pinned(self.align), repair=pinned(self.repair)
+        )
 
 
 PLAIN_PATH = PathConfig()

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from lmc_repro.config.base import Marks, Strict
+from lmc_repro.config.own_code import PinnedName, pin
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, chosen, named
 
 InitKind = Literal["torch-default", "kaiming-normal"]
@@ -108,8 +109,12 @@ class AttentionConfig(ModelSettings):
     head_dim: Size
 
 
-ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MODELS))]
-"""The settings of any kind in the registry."""
+class OwnModel(ModelSettings, extra="allow"):
+    """The settings of a network of one's own, as its `Config` has checked them."""
+
+
+ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MODELS, OwnModel))]
+"""The settings of any kind, of the registry or of one's own."""
 
 
 LearningRate = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -142,8 +147,12 @@ class AdamConfig(OptimizerSettings):
     weight_decay: WeightDecay = 0.0
 
 
-OptimizerConfig = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(chosen(OPTIMIZERS))]
-"""The settings of any kind in the registry."""
+class OwnOptimizer(OptimizerSettings, extra="allow"):
+    """The settings of an optimizer of one's own, as its `Config` has checked them."""
+
+
+OptimizerConfig = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(chosen(OPTIMIZERS, OwnOptimizer))]
+"""The settings of any kind, of the registry or of one's own."""
 
 
 class ClipConfig(Strict):
@@ -170,7 +179,7 @@ class ScheduleConfig(Strict):
     After it, cosine uses lr * (1 + cos(pi * (k - W) / (T - W))) / 2 for T steps in all.
     """
 
-    kind: ScheduleKind = "constant"
+    kind: Annotated[ScheduleKind, AfterValidator(pin)] = "constant"
     warmup_epochs: int = Field(default=0, ge=0)
     warmup_rule: WarmupRule = "from-zero"
 
@@ -180,12 +189,16 @@ LoaderKind = Literal["resident", "ffcv"]
 
 
 class StepSettings(Strict):
-    """What every kind of augmentation step in the registry has."""
+    """What every kind of augmentation step has."""
 
     kind: str
 
 
-AugmentStep = Annotated[SerializeAsAny[StepSettings], BeforeValidator(chosen(AUGMENTATIONS))]
+class OwnStep(StepSettings, extra="allow"):
+    """The settings of a step of one's own, as its `Config` has checked them."""
+
+
+AugmentStep = Annotated[SerializeAsAny[StepSettings], BeforeValidator(chosen(AUGMENTATIONS, OwnStep))]
 
 
 class AugmentConfig(Strict):
@@ -193,7 +206,7 @@ class AugmentConfig(Strict):
 
     `flip`: left to right, with probability 1/2. `crop`: pad with zeros (of the raw image) by so many pixels on every
     side, cut the image's size out at a random place. `cutout`: a square of this side, at a random centre, becomes the
-    data set's mean (DeVries and Taylor 2017, arXiv 1708.04552). `steps`: kinds of the registry, after these.
+    data set's mean (DeVries and Taylor 2017, arXiv 1708.04552). `steps`: those of one's own, after these.
     """
 
     flip: bool = False
@@ -225,7 +238,7 @@ class DataConfig(Strict):
     `label_noise` is the share of training labels that are replaced by another class, once, the same for all runs.
     """
 
-    dataset: str
+    dataset: PinnedName
     order: OrderRule = "philox"
     drop_last: bool = False
     augment: AugmentConfig | None = None

@@ -291,7 +291,7 @@ class ProfileConfig(Strict):
         }
         leaves |= {f"settings.{name}": value for name, value in self.settings.given().items()}
         for key, optimizer in self.optimizers.items():
-            leaves |= {f"optimizers.{key}.{name}": getattr(optimizer, name) for name in type(optimizer).model_fields}
+            leaves |= {f"optimizers.{key}.{name}": value for name, value in optimizer}
         return leaves | {f"batches.{name}": size for name, size in self.batches.items()}
 
     def source(self, leaf: str) -> str | None:

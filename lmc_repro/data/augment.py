@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.config.catalog import DatasetInfo
-from lmc_repro.config.registry import AUGMENTATIONS, find
-from lmc_repro.config.run import AugmentConfig, Seeds
+from lmc_repro.config.own_code import short_name
+from lmc_repro.config.registry import AUGMENTATIONS, build
+from lmc_repro.config.run import AugmentConfig, Seeds, StepSettings
 from lmc_repro.data.dataset import normalise
 
 View = Callable[[Tensor, Tensor], Tensor]
@@ -49,9 +51,10 @@ def epoch_draws(config: AugmentConfig, seed: int, epoch: int, n: int, height: in
 def step_draws(kind: str, seed: int, epoch: int, n: int) -> npt.NDArray[np.float32]:
     """Return four uniform numbers in [0, 1) for each of samples 0..n-1 in `epoch`, [n, 4], for a step of this kind.
 
-    Each kind has words of its own, so that one more step moves the draws of no other.
+    Each kind has words of its own, by its name without the pin, so that one more step moves the draws of no other.
     """
-    stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, _STEPS, zlib.crc32(kind.encode()))))
+    own = zlib.crc32(short_name(kind).encode())
+    stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, _STEPS, own)))
     words = stream.random_raw(4 * n).reshape(n, 4)
     return (words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
@@ -98,7 +101,7 @@ def augmented(
     chosen = [drawn.gather(1, indices.unsqueeze(2).expand(-1, -1, drawn.shape[2])).flatten(0, 1) for drawn in draws]
     inputs = augment(images.flatten(0, 1), chosen[0], config, info)
     for step, numbers in zip(config.steps, chosen[1:], strict=True):
-        inputs = find(AUGMENTATIONS[step.kind].build)(step, inputs, numbers)
+        inputs = _step(step)(inputs, numbers)
     return inputs.view(images.shape)
 
 
@@ -113,6 +116,12 @@ def augmentation_sha256(config: AugmentConfig, info: DatasetInfo, n: int, seeds:
             numbers = step_draws(step.kind, _seed(seeds, epoch), epoch, n)
             digest.update(numbers.astype(np.dtype("<f4")).tobytes())
     return digest.hexdigest()
+
+
+@cache
+def _step(settings: StepSettings) -> Callable[[Tensor, Tensor], Tensor]:
+    step: Callable[[Tensor, Tensor], Tensor] = build(AUGMENTATIONS, settings)
+    return step
 
 
 def _seed(seeds: Seeds, epoch: int) -> int:

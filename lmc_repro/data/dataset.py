@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
-from lmc_repro.data.status import require_ready
+from lmc_repro.config.own_code import short_name
+from lmc_repro.data.status import folder_of, require_ready
 
 DIGEST_VERSION = b"lmc-data-1"
 
@@ -68,10 +69,11 @@ def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None)
     `info` defaults to the catalog's entry. LmcError if the data set is absent (with the recorded reason), is not of
     the catalog's shape, or has other values than those that were prepared.
     """
-    info, status, fix = info or dataset_info(name), require_ready(prepared_dir, name), f"run `lmc prepare {name}`"
+    info, status = info or dataset_info(name), require_ready(prepared_dir, name)
+    folder, fix = folder_of(prepared_dir, name), f"run `lmc prepare {short_name(name)}`"
     splits = []
     for half, n in (("train", info.n_train), ("test", info.n_test)):
-        path = prepared_dir / name / f"{half}.safetensors"
+        path = folder / f"{half}.safetensors"
         try:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
@@ -82,9 +84,7 @@ def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None)
         check_split(splits[-1], n, info, str(path))
     digest, recorded = data_digest(*splits), str(status.get("digest"))
     if digest != recorded:
-        raise LmcError(
-            f"{prepared_dir / name}: the arrays have digest {digest[:12]}, status.json says {recorded[:12]}; {fix}"
-        )
+        raise LmcError(f"{folder}: the arrays have digest {digest[:12]}, status.json says {recorded[:12]}; {fix}")
     return Dataset(info, splits[0], splits[1], digest)
 
 

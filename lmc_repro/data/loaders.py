@@ -17,7 +17,7 @@ from lmc_repro.config.run import LoaderKind, OrderRule, Seeds
 from lmc_repro.data.beton import open_stream, start_stream
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.order import epoch_order, epoch_orders
-from lmc_repro.data.status import require_ready
+from lmc_repro.data.status import folder_of, require_ready
 
 
 class Batch(NamedTuple):
@@ -148,7 +148,7 @@ class FfcvLoader(_Loader):
 def _checked_beton(dataset: Dataset, prepared_dir: Path) -> Path:
     name = dataset.info.name
     status = require_ready(prepared_dir, name)
-    path = prepared_dir / name / "train.beton"
+    path = folder_of(prepared_dir, name) / "train.beton"
     fix = f"run `lmc prepare {name}`"
     if status.get("digest") != dataset.digest:
         raise LmcError(f"{path}: was prepared from other arrays than the data set in use; {fix}")

@@ -14,7 +14,7 @@ from lmc_repro.data.acquire import Progress, Unavailable, fetch
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.data.status import STATUS, Status, locked, new_folder, read_status, write_only, write_status
+from lmc_repro.data.status import STATUS, Status, folder_of, locked, new_folder, read_status, write_only, write_status
 
 
 def prepare(
@@ -25,7 +25,7 @@ def prepare(
     on_progress: Progress | None = None,
     info: DatasetInfo | None = None,
 ) -> Status:
-    """Make prepared_dir/name hold the data set, and return its status.json.
+    """Make a data set's folder in prepared_dir hold it, and return its status.json.
 
     Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Not to be had on
     this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is kept as it
@@ -51,10 +51,10 @@ def prepare(
                 "install the versions in constraints.txt"
             )
         with new_folder(prepared_dir, name) as folder:
-            return _write_arrays(folder, train, test, digest)
+            return _write_arrays(folder, train, test, digest, name)
 
 
-def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Status:
+def _write_arrays(folder: Path, train: Split, test: Split, digest: str, name: str) -> Status:
     """Write both forms of both splits and status.json; check that the FFCV files hold the same arrays."""
     for label, split in (("train", train), ("test", test)):
         path = folder / f"{label}.safetensors"
@@ -72,7 +72,7 @@ def _write_arrays(folder: Path, train: Split, test: Split, digest: str) -> Statu
         "n_test": len(test),
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
     }
-    write_status(folder, status)
+    write_status(folder, status, name)
     return status
 
 
@@ -84,7 +84,7 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
         return None
     if status is None or status["state"] != "ready" or info.digest not in ("", status.get("digest")):
         return None
-    folder, files = prepared_dir / name, status.get("files", {})
+    folder, files = folder_of(prepared_dir, name), status.get("files", {})
     if {path.name for path in folder.iterdir()} != {*files, STATUS}:
         return None
     try:

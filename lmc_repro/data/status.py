@@ -1,9 +1,13 @@
-"""The folder of a prepared data set and its status.json; imports no torch, since DVC asks for each unused data set."""
+"""The folder of a prepared data set and its status.json; imports no torch, since DVC asks for each unused data set.
+
+A data set of one's own, `flowers.py:FLOWERS`, has the folder `flowers-py-FLOWERS`; its status names the file's content.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +18,7 @@ from typing import Literal, NotRequired, TypedDict
 from filelock import FileLock
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.own_code import is_own, pinned, short_name
 
 STATUS = "status.json"
 
@@ -21,7 +26,8 @@ STATUS = "status.json"
 class Status(TypedDict):
     """Content of status.json: no dates, no paths, so that equal data give equal bytes.
 
-    `digest` is that of the decoded arrays (see `data_digest`), `files` the sha256 of each file beside status.json.
+    `digest` is that of the decoded arrays (see `data_digest`), `files` the sha256 of each file beside status.json,
+    `described_by` the pinned name of a data set of one's own.
     """
 
     state: Literal["ready", "unused", "absent"]
@@ -30,11 +36,20 @@ class Status(TypedDict):
     n_train: NotRequired[int]
     n_test: NotRequired[int]
     files: NotRequired[dict[str, str]]
+    described_by: NotRequired[str]
+
+
+def folder_of(prepared_dir: Path, name: str) -> Path:
+    """Return the folder of a data set."""
+    return prepared_dir / re.sub(r"[^A-Za-z0-9_-]+", "-", short_name(name))
 
 
 def read_status(prepared_dir: Path, name: str) -> Status | None:
-    """Return prepared_dir/name/status.json, or None if there is none; LmcError if it cannot be understood."""
-    path, fix = prepared_dir / name / STATUS, f"delete it and run `lmc prepare {name}`"
+    """Return the status of a data set, or None if there is none; LmcError if it cannot be understood.
+
+    That of another data set, or of one that the file of one's own described otherwise, is none.
+    """
+    path, fix = folder_of(prepared_dir, name) / STATUS, f"delete it and run `lmc prepare {short_name(name)}`"
     try:
         status = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -43,27 +58,33 @@ def read_status(prepared_dir: Path, name: str) -> Status | None:
         raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
     if not isinstance(status, dict) or status.get("state") not in ("ready", "unused", "absent"):
         raise LmcError(f"{path}: is not a status of a data set; {fix}")
-    return status  # type: ignore[return-value]
+    return status if status.get("described_by") == _description(name) else None  # type: ignore[return-value]
 
 
 def require_ready(prepared_dir: Path, name: str) -> Status:
     """Return the status of a data set that is ready; LmcError with the recorded reason if it is not."""
     status = read_status(prepared_dir, name)
+    where = f"{folder_of(prepared_dir, name)}: data set {short_name(name)} is"
     if status is None:
-        raise LmcError(f"{prepared_dir / name}: data set {name} is not prepared; run `lmc prepare {name}`")
+        raise LmcError(f"{where} not prepared; run `lmc prepare {short_name(name)}`")
     if status["state"] != "ready":
-        reason = status.get("reason", "no reason recorded")
-        raise LmcError(f"{prepared_dir / name}: data set {name} is {status['state']}: {reason}")
+        raise LmcError(f"{where} {status['state']}: {status.get('reason', 'no reason recorded')}")
     return status
 
 
-def write_status(folder: Path, status: Status) -> None:
-    """Write folder/status.json with sorted keys."""
+def _description(name: str) -> str | None:
+    return pinned(name) if is_own(name) else None
+
+
+def write_status(folder: Path, status: Status, name: str = "") -> None:
+    """Write folder/status.json of a data set with sorted keys."""
+    if description := _description(name):
+        status["described_by"] = description
     (folder / STATUS).write_text(json.dumps(status, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def note_unused(name: str, prepared_dir: Path) -> Status:
-    """Make prepared_dir/name hold a status.json that says `unused`, and nothing else; return it."""
+    """Make a data set's folder hold a status.json that says `unused`, and nothing else; return it."""
     with locked(prepared_dir, name):
         return write_only(prepared_dir, name, {"state": "unused", "reason": "no study of this profile uses it"})
 
@@ -72,6 +93,7 @@ def note_unused(name: str, prepared_dir: Path) -> Status:
 def locked(prepared_dir: Path, name: str) -> Iterator[None]:
     """Hold the lock of this data set, and delete temporary folders left by killed processes."""
     prepared_dir.mkdir(parents=True, exist_ok=True)
+    name = folder_of(prepared_dir, name).name
     with FileLock(prepared_dir / f".{name}.lock"):
         for leftover in prepared_dir.glob(f".{name}.tmp-*"):
             shutil.rmtree(leftover)
@@ -79,16 +101,18 @@ def locked(prepared_dir: Path, name: str) -> Iterator[None]:
 
 
 def write_only(prepared_dir: Path, name: str, status: Status) -> Status:
-    """Make prepared_dir/name hold this status.json alone; return `status`."""
+    """Make a data set's folder hold this status.json alone; return `status`."""
     with new_folder(prepared_dir, name) as folder:
-        write_status(folder, status)
+        write_status(folder, status, name)
     return status
 
 
 @contextmanager
 def new_folder(prepared_dir: Path, name: str) -> Iterator[Path]:
-    """Yield a new folder that takes the place of prepared_dir/name only if the block ends without an error."""
-    folder, target = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir)), prepared_dir / name
+    """Yield a new folder that takes the place of a data set's only if the block ends without an error."""
+    target = folder_of(prepared_dir, name)
+    name = target.name
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir))
     try:
         yield folder
         folder.chmod(0o755)  # mkdtemp makes it private

@@ -11,7 +11,7 @@ from typing import Any
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json, write_atomic, write_json
 from lmc_repro.common.project import Project
-from lmc_repro.config.catalog import CATALOG
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit
 from lmc_repro.config.params import Params
 from lmc_repro.exhibits import batches, tables
@@ -35,8 +35,7 @@ def check_exhibits(params: Params) -> None:
                 for column in exhibit.columns.values():
                     tables.printed_accuracy(exhibit, row, column, where)
             continue
-        if exhibit.dataset not in CATALOG:
-            raise LmcError(f"{where}: dataset: found {exhibit.dataset!r}, allowed: {', '.join(CATALOG)}")
+        dataset_info(exhibit.dataset, f"{where}: dataset")
         if isinstance(exhibit, BatchesExhibit):
             batches.check(exhibit, params, where)
             continue

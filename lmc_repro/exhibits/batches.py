@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.exhibit import BatchesExhibit
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.params import Params
 from lmc_repro.config.run import Seeds
-from lmc_repro.data.status import read_status
+from lmc_repro.data.status import read_status, require_ready
 from lmc_repro.report.agreement import NOT_COUNTED
 from lmc_repro.report.contents import Shown
 from lmc_repro.report.figures import QUIET, drawing_style, render
@@ -61,9 +62,7 @@ def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, 
     Raises:
         LmcError: The data set was not prepared at all.
     """
-    status = read_status(prepared, name)
-    if status is None:
-        raise LmcError(f"{prepared / name}: data set {name} is not prepared; run `lmc prepare {name}`")
+    status = read_status(prepared, name) or require_ready(prepared, name)
     if status["state"] != "ready":
         return {"not_run": f"data set {name} is {status['state']}: {status.get('reason')}"}, {}
     from lmc_repro.data.dataset import load_dataset
@@ -111,7 +110,8 @@ def show(found: dict[str, Any]) -> Shown:
         verdict = NONE if loader is first else "yes" if same == expected else "no"
         hashes = " ".join(sha[:12] for sha in loader["sha256"])
         rows.append((loader["label"], *("same" if equal else "other" for equal in same), verdict, hashes))
-    kinds = ", ".join(name if value is True else f"{name} {value}" for name, value in found["augment"].items() if value)
+    steps = (name if value is True else f"{name} {value}" for name, value in found["augment"].items() if value)
+    kinds = short_name(", ".join(steps))
     shows = (
         f"The first {len(first['sha256'])} batches of {found['batch_size']} images of {found['dataset']['title']} "
         f"({kinds}), a loader a line. Equal seeds are to give equal batches; another augmentation seed the same "

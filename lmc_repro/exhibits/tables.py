@@ -10,6 +10,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import CATALOG, DatasetInfo, dataset_info
 from lmc_repro.config.exhibit import AccuraciesExhibit, ParametersExhibit
 from lmc_repro.config.expand import plan_study
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.params import Params
 from lmc_repro.config.reported import reported_part
 from lmc_repro.config.run import ModelConfig, RunConfig
@@ -163,7 +164,7 @@ def _accuracies(cell: CellRecord, study: StudyResults) -> dict[str, Any]:
         raise LmcError(f"results/{study.study}/runs.json: test_error of a run of cell {cell.key}: missing; {fix}")
     counts = Counter(status.values())
     return {
-        "dataset": cell.config["data"]["dataset"],
+        "dataset": short_name(cell.config["data"]["dataset"]),
         "epochs": cell.config["epochs"],
         "n_runs": len(status),
         "diverged": counts["diverged"],

@@ -23,6 +23,7 @@ from lmc_repro.common.files import process_exists
 from lmc_repro.common.locks import is_held
 from lmc_repro.common.project import Project
 from lmc_repro.config.expand import Choice, NoCells, plan_study
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.params import Params
 from lmc_repro.config.run import RunConfig
 from lmc_repro.models.registry import network
@@ -214,7 +215,7 @@ def _described(config: RunConfig | None) -> str:
     if config is None:
         return "its config.json cannot be read"
     kind, seeds = network(config.model.model_dump(mode="json")), config.seeds
-    return f"{kind} on {config.data.dataset}, {config.epochs} epochs, {seeds.trainer}-{seeds.loader}"
+    return f"{kind} on {short_name(config.data.dataset)}, {config.epochs} epochs, {seeds.trainer}-{seeds.loader}"
 
 
 def _pairs(folder: Path, kept: set[str]) -> Iterator[Leftover]:

@@ -263,7 +263,8 @@ def check_system(ffcv_works: bool) -> Iterator[Finding]:
 
 def check_data(project: Project, params: Params | None, used: tuple[str, ...]) -> Iterator[Finding]:
     """Yield the mirror and a finding per data set: where it lies; `used` are those of the active profile."""
-    from lmc_repro.config.catalog import CATALOG
+    from lmc_repro.config.catalog import CATALOG, dataset_info
+    from lmc_repro.config.own_code import is_own
     from lmc_repro.pipeline.workspace import mirror_of
 
     mirror = mirror_of(params) if params else None
@@ -272,12 +273,12 @@ def check_data(project: Project, params: Params | None, used: tuple[str, ...]) -
     elif mirror is not None:
         fix = "set LMC_DATA_MIRROR (or data.mirror in params.yaml) to a folder that exists, or unset it"
         yield Finding("data", "mirror", "warning", f"{mirror}: no such folder", fix)
-    for info in CATALOG.values():
+    for info in (*CATALOG.values(), *(dataset_info(name) for name in used if is_own(name))):
         yield _data_set(project, mirror, info, info.name in used)
 
 
 def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bool) -> Finding:
-    from lmc_repro.data.status import read_status
+    from lmc_repro.data.status import folder_of, read_status
 
     finding, prepare = partial(Finding, "data", info.name), f"lmc prepare {info.name}"
     sources = _sources(project, mirror, info)
@@ -288,7 +289,7 @@ def _data_set(project: Project, mirror: Path | None, info: DatasetInfo, used: bo
             return finding("warning", str(error), prepare)
         if status is None or status["state"] != "ready":
             continue
-        place, digest = folder / info.name, str(status.get("digest"))
+        place, digest = folder_of(folder, info.name), str(status.get("digest"))
         if absent := [name for name in status.get("files", {}) if not (place / name).is_file()]:
             return finding("warning", f"{place}: without {', '.join(absent)}", prepare)
         if info.digest and digest != info.digest:

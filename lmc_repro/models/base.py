@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from lmc_repro.config.run import ModelSettings
 
-if TYPE_CHECKING:  # a network's settings may stand in one file with the network, and are read before torch is imported
+if TYPE_CHECKING:  # `lmc check` loads no torch for a network of one's own that needs none to be read
     from torch import Generator, Tensor
 
 Weights: TypeAlias = "Mapping[str, Tensor]"

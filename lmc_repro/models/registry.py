@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from lmc_repro.common.errors import own_code
 from lmc_repro.config.catalog import DatasetInfo
-from lmc_repro.config.registry import MODELS, find
+from lmc_repro.config.own_code import is_own, short_name
+from lmc_repro.config.registry import MODELS, build
 from lmc_repro.config.run import ModelConfig
 from lmc_repro.models.base import Model
 
 
 def build_model(config: ModelConfig, info: DatasetInfo) -> Model:
     """Return the network of `config` for the shape and classes of a data set; LmcError if they do not fit."""
-    return cast(Model, find(MODELS[config.kind].build)(config, info))
+    if is_own(config.kind):
+        return cast(Model, own_code(f"network {short_name(config.kind)}", lambda: build(MODELS, config, info)))
+    return cast(Model, build(MODELS, config, info))
 
 
 def network(model: Mapping[str, Any]) -> str:
@@ -28,7 +32,7 @@ def network(model: Mapping[str, Any]) -> str:
         return f"{model['depth']}-layer MLP{hidden}" + ("" if model.get("bias", True) else ", no biases")
     if kind not in ("conv", "local"):
         own = (f"{name} {value}" for name, value in model.items() if name not in ("kind", "init", "gain"))
-        return ", ".join((str(kind), *own))
+        return ", ".join((short_name(str(kind)), *own))
     filters = f"{model['filters']} filters of {_square(model['kernel'])}{slope}"
     return f"CNN, {filters}" if kind == "conv" else f"LC-CNN, {filters}, a bias a {model.get('bias', 'unit')}"
 

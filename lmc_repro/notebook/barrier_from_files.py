@@ -79,7 +79,9 @@ def measure_files(
         curves = _of_module(paths, weights, network, samples, wanted, batch_size or BATCH, torch.device(device))
     else:
         if batch_size is not None:
-            raise LmcError(f"--batch-size: a network of kind {network.kind} has a batch of its own; leave it out")
+            raise LmcError(
+                f"--batch-size: a network of kind {short_name(network.kind)} has a batch of its own; leave it out"
+            )
         curves = _of_registry(paths, weights, network, samples, points, torch.device(device), path)
     first, last = (any(curve.loss[end] is None for curve in curves.values()) for end in (0, -1))
     diverged = (0.0 if first else None, 0.0 if last else None)
@@ -134,8 +136,8 @@ def _of_registry(
 ) -> dict[SplitName, Curve]:
     if samples.info is None:
         raise LmcError(
-            f"--data {samples.name}: holds floats, and a network of kind {network.kind} sees images; make x_train and "
-            "x_test uint8, or give --model FILE.py:FUNCTION"
+            f"--data {samples.name}: holds floats, and a network of kind {short_name(network.kind)} sees images; "
+            "make x_train and x_test uint8, or give --model FILE.py:FUNCTION"
         )
     dataset = Dataset(samples.info, samples.train, samples.test, samples.digest).to(device)
     model = build_model(network, samples.info)

@@ -17,7 +17,7 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import Judgement
-from lmc_repro.data.status import require_ready
+from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.models.registry import build_model, network
 from lmc_repro.report.path_text import path_lines, split_records
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
@@ -57,7 +57,7 @@ class StoredTraining:
     def end(self) -> PairEnd:
         """The training as one end of a path."""
         read = self.reader.json_artifact(self.stored, "config.json")
-        config = validate(RunConfig, read, f"run {self.stored.run_id}: config.json")
+        config = validate(RunConfig, read, f"run {self.stored.run_id}: config.json", stored=True)
         return PairEnd(self.run.fingerprint, config, self.run.status, partial(self.reader.checkpoint, self.run))
 
 
@@ -68,7 +68,7 @@ def check_fit(ends: Ends, prepared: Path, who: str) -> None:
     here = str(require_ready(prepared, name).get("digest"))
     if here != seen:
         found = f"digest {here[:12]}, but the runs saw {seen[:12]}"
-        raise LmcError(f"{prepared / name}: {found}; prepare the data that they saw")
+        raise LmcError(f"{folder_of(prepared, name)}: {found}; prepare the data that they saw")
 
 
 def check_pair(ends: Ends, n_train: int, who: str) -> None:
@@ -81,7 +81,8 @@ def check_pair(ends: Ends, n_train: int, who: str) -> None:
         raise LmcError(f"{who}: no SGD noise: the same training, {ends[0].fingerprint}; choose two trainings")
     forms = [end.config.model.model_dump(mode="json", exclude=INITIALISATION) for end in ends]
     if changed := _differences(*forms):
-        told = " and ".join(map(network, forms)) if "kind" in changed else _told(changed)
+        named = list(dict.fromkeys(map(network, forms)))
+        told = " and ".join(named) if "kind" in changed and len(named) == 2 else _told(changed)
         raise LmcError(f"{who}: other architectures: {told}; choose two of one architecture")
     data = [(end.config.data.dataset, str(end.status["data_digest"])) for end in ends]
     if data[0] != data[1]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.load import parse_yaml, read_yaml, validate
+from lmc_repro.config.own_code import is_own, pinned
 from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.run import ModelSettings
 
@@ -104,6 +105,8 @@ def _of_file(path: Path) -> ModelSettings:
 
 def _settings(values: Any, name: str) -> ModelSettings:
     kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in MODELS:
-        raise LmcError(f"{name}: kind: found {kind!r}, allowed: {', '.join(MODELS)}")
+    if isinstance(kind, str) and is_own(kind):
+        values = {**values, "kind": pinned(kind)}
+    elif kind not in MODELS:
+        raise LmcError(f"{name}: kind: found {kind!r}, allowed: {', '.join(MODELS)}, FILE.py:NAME")
     return cast(ModelSettings, validate(settings_class(MODELS, str(kind)), values, name))

@@ -19,6 +19,7 @@ from lmc_repro.common.numerics import numerics_tag, use_one_thread
 from lmc_repro.common.project import find_project
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data import dataset as prepared_data
 from lmc_repro.data.dataset import Dataset, data_digest
@@ -53,7 +54,7 @@ class Run:
 
 
 def load_dataset(name: str = "digits", prepared: str | os.PathLike[str] | None = None) -> Dataset:
-    """Return a data set of the catalog; digits are embedded, others lie where `lmc prepare` put them.
+    """Return a data set of the catalog or FILE.py:NAME; digits are embedded, others lie where `lmc prepare` put them.
 
     `prepared` is the folder that holds them, by default the project's. LmcError if the data set is not there.
     """
@@ -108,7 +109,7 @@ def train(
     With `folder` their run folders stay there: a finished one is read back, an interrupted one goes on. `on_event` is
     told of every epoch. One thread, as everywhere here, so that a run's bits are its own.
     """
-    if others := sorted({config.data.dataset for config in configs} - {dataset.info.name}):
+    if others := sorted({short_name(config.data.dataset) for config in configs} - {dataset.info.name}):
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
         raise LmcError(f"{found}; train those of each data set by themselves")
     tag, identity = numerics_tag(device), data_identity(dataset.info, dataset.digest)

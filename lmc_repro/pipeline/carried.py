@@ -15,8 +15,9 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
 from lmc_repro.config.base import mark_text
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import StudyPlan
-from lmc_repro.data.status import read_status
+from lmc_repro.data.status import folder_of, read_status
 from lmc_repro.models.registry import build_model
 from lmc_repro.pipeline.runs import Member, members_of
 from lmc_repro.results.pairs import ends_problem
@@ -70,15 +71,17 @@ def check_carried(project: Project, plan: StudyPlan, folder: Path, study: StudyR
     here, runs_file = (TRAINING_NUMERICS, EVALUATION_NUMERICS), folder / "results" / study.study / "runs.json"
     if (found := (study.training_numerics, study.evaluation_numerics)) != here:
         raise LmcError(f"{runs_file}: training and evaluation numerics: found {found}, allowed: {here}; {FIX}")
-    digests = {entry.name: entry.digest for entry in study.datasets}
+    recorded = {entry.name: entry.digest for entry in study.datasets}
+    cells = [cell for cell in plan.cells if short_name(cell.config["data"]["dataset"]) in recorded]
+    used = {cell.config["data"]["dataset"] for cell in cells}
+    digests = {name: recorded[short_name(name)] for name in sorted(used)}
     for name, digest in digests.items():
         status = read_status(project.prepared, name)
         if status is not None and status["state"] == "ready" and status["digest"] != digest:
             raise LmcError(
-                f"{runs_file}: data set {name} has digest {digest[:12]}, the one prepared here "
-                f"{status['digest'][:12]}; run the study with a copy of {project.prepared / name}"
+                f"{runs_file}: data set {short_name(name)} has digest {digest[:12]}, the one prepared here "
+                f"{status['digest'][:12]}; run the study with a copy of {folder_of(project.prepared, name)}"
             )
-    cells = [cell for cell in plan.cells if cell.config["data"]["dataset"] in digests]
     planned = {member.fingerprint: member for member in members_of(cells, digests, study.numerics, study.torch)}
     names = {path.name for path in (folder / "runs").iterdir()}
     for name in sorted(names ^ {run.fingerprint for run in study.runs}):
@@ -91,10 +94,10 @@ def check_carried(project: Project, plan: StudyPlan, folder: Path, study: StudyR
                 "pairs, epochs and settings that the folder was made with"
             )
         run, own = RunFolder(folder / "runs" / name), RunFolder(project.working / "runs" / name)
-        recorded = next(record for record in study.runs if record.fingerprint == name)
+        record = next(record for record in study.runs if record.fingerprint == name)
         try:
             _check_run(run, planned[name], study)
-            same = run_record(run, recorded.cell, planned[name].config, run.status()) == recorded
+            same = run_record(run, record.cell, planned[name].config, run.status()) == record
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LmcError(f"{run.status_file}: damaged ({type(error).__name__}: {error}); {FIX}") from None
         if not same:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
-from lmc_repro.data.status import read_status
+from lmc_repro.data.status import read_status, require_ready
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 
 
@@ -45,12 +45,10 @@ def available(plan: StudyPlan, prepared: Path) -> tuple[list[Cell], dict[str, st
     cells, digests, not_run = [], {}, {}
     for cell in plan.cells:
         name = cell.config["data"]["dataset"]
-        status = read_status(prepared, name)
-        if status is None:
-            raise LmcError(f"{prepared / name}: data set {name} is not prepared; run `lmc prepare {name}`")
+        status = read_status(prepared, name) or require_ready(prepared, name)
         if status["state"] == "ready":
             cells.append(cell)
             digests[name] = str(status["digest"])
         else:
-            not_run[cell.key] = f"data set {name} is {status['state']}: {status.get('reason')}"
+            not_run[cell.key] = f"data set {short_name(name)} is {status['state']}: {status.get('reason')}"
     return cells, digests, not_run

@@ -17,6 +17,7 @@ from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
 from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.config.exhibit import Claim, Statement
+from lmc_repro.config.own_code import short_name
 from lmc_repro.report.grid import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable, by_seed, cells_text, points
 from lmc_repro.results.schema import CellRecord, StudyResults
 
@@ -66,7 +67,7 @@ def comparable(cell: CellRecord, results: StudyResults) -> bool:
     Where the study names none, what it ran on is its own.
     """
     own = results.own_dataset(cell.row, cell.column)
-    return own in (None, cell.config["data"]["dataset"]) and bool(cell.config["epochs"] == PAPER_EPOCHS)
+    return own in (None, short_name(cell.config["data"]["dataset"])) and bool(cell.config["epochs"] == PAPER_EPOCHS)
 
 
 def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:

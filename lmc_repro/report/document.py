@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from lmc_repro.config.base import mark_text
 from lmc_repro.config.exhibit import Claim
+from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import network
 from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
@@ -267,7 +268,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return short_name(value if isinstance(value, str) else json.dumps(value))
 
 
 def _values_show(plot: ValuePlot) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import CellSummary
+from lmc_repro.config.own_code import short_name
 from lmc_repro.report.grid import NO_VERDICT, ORDER, letter, points
 from lmc_repro.report.path_text import number, path_plots, spark, split_table
 from lmc_repro.results.read import has_results, read_study
@@ -104,7 +105,7 @@ def run_lines(view: Mapping[str, Any]) -> Iterator[str]:
     for title, seeds in (("seeds", True), ("config", False)):
         chosen = {k: v for k, v in settings.items() if k.startswith("seeds.") == seeds and v is not None}
         if chosen:
-            yield f"{title}: " + ", ".join(f"{k.removeprefix('seeds.')} {v}" for k, v in chosen.items())
+            yield f"{title}: " + ", ".join(short_name(f"{k.removeprefix('seeds.')} {v}") for k, v in chosen.items())
     if (epoch := view["tags"].get("lmc.diverged_epoch")) is not None:
         yield f"diverged by epoch {epoch}"
     if original := view["tags"].get("lmc.reused_from"):

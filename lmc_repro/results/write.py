@@ -227,7 +227,7 @@ def _mean(value: float | None) -> str:
 
 def _dataset(name: str, digest: str) -> DatasetRecord:
     info = dataset_info(name)
-    return DatasetRecord(name, info.title, info.n_train, info.n_test, info.classes, digest)
+    return DatasetRecord(info.name, info.title, info.n_train, info.n_test, info.classes, digest)
 
 
 def _axis(entries: Mapping[str, AxisEntry], labels: Mapping[str, str]) -> tuple[Axis, ...]:

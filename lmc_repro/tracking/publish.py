@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import parse_mark
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import COMMON, ends_at
+from lmc_repro.data.status import folder_of
 from lmc_repro.tracking import artifacts, content, names
 from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
@@ -409,8 +411,8 @@ class Tracker:
             client.delete_tag(run.run_id, names.WEIGHTS)
         inputs = [] if owner is run else [model for model in owner.models.values() if model not in run.inputs]
         name = cell.config["data"]["dataset"]
-        source = json.dumps({"uri": (self.project.prepared / name).as_uri()})
-        data = Dataset(name=name, digest=self._digest(cell)[:36], source_type="local", source=source)
+        source = json.dumps({"uri": folder_of(self.project.prepared, name).as_uri()})
+        data = Dataset(name=short_name(name), digest=self._digest(cell)[:36], source_type="local", source=source)
         used = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
         client.log_inputs(run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
 

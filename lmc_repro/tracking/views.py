@@ -22,6 +22,7 @@ from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.common.locks import is_gone
+from lmc_repro.config.own_code import short_name
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import METRICS
 from lmc_repro.tracking.find import Points, Reader, StoredRun
@@ -79,7 +80,7 @@ class Present:
         if made is None:
             return None
         digests = {entry["name"]: entry["digest"] for entry in made["datasets"]}
-        theirs = [digests.get(cell.config["data"]["dataset"], own[0]), made["numerics"], made["torch"]]
+        theirs = [digests.get(short_name(cell.config["data"]["dataset"]), own[0]), made["numerics"], made["torch"]]
         what = [name for name, a, b in zip(("data", "numerics", "torch"), own, theirs, strict=True) if a != b]
         return f"made with other {' and '.join(what)} than the results" if what else None
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_repro.config.registry import OPTIMIZERS, find
+from lmc_repro.config.registry import OPTIMIZERS, build
 from lmc_repro.config.run import AdamConfig, ClipConfig, OptimizerConfig, SgdConfig
 
 Number = Tensor | float
@@ -119,4 +119,4 @@ class Adam:
 
 def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:
     """Return the optimizer of a stack whose weights are like `like` [C, size]; the rate comes with each step."""
-    return cast(StackOptimizer, find(OPTIMIZERS[config.kind].build)(config, like))
+    return cast(StackOptimizer, build(OPTIMIZERS, config, like))

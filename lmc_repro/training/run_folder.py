@@ -102,7 +102,7 @@ class RunFolder:
     def config(self) -> RunConfig:
         """Return the run's config."""
         path = self.path / "config.json"
-        return validate(RunConfig, read_json(path, self.fix), str(path))
+        return validate(RunConfig, read_json(path, self.fix), str(path), stored=True)
 
     def metrics(self) -> list[MetricRow]:
         """Return the lines of metrics.csv."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lmc_repro.config.registry import SCHEDULES, find
+from lmc_repro.config.registry import SCHEDULES, named_object
 from lmc_repro.config.run import RunConfig, ScheduleConfig
 
 
@@ -22,7 +22,7 @@ def factor(schedule: ScheduleConfig, step: int, steps_per_epoch: int, epochs: in
     warmup = schedule.warmup_epochs * steps_per_epoch
     if step < warmup:
         return (step + (schedule.warmup_rule == "from-first-step")) / warmup
-    return float(find(SCHEDULES[schedule.kind])(step - warmup, epochs * steps_per_epoch - warmup))
+    return float(named_object(SCHEDULES, schedule.kind)(step - warmup, epochs * steps_per_epoch - warmup))
 
 
 def constant(done: int, steps: int) -> float:

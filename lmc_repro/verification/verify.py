@@ -19,7 +19,7 @@ from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
-from lmc_repro.data.status import require_ready
+from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
@@ -169,7 +169,9 @@ class _Place:
         for entry in self.study.datasets:
             if (digest := str(require_ready(prepared, entry.name).get("digest"))) != entry.digest:
                 recorded = f"digest {digest[:12]}, the results are of {entry.digest[:12]}"
-                raise LmcError(f"{prepared / entry.name}: {recorded}; run `lmc prepare {entry.name}`, or {self.fix}")
+                raise LmcError(
+                    f"{folder_of(prepared, entry.name)}: {recorded}; run `lmc prepare {entry.name}`, or {self.fix}"
+                )
         again = self.made | self._measure(prepared)
         of_cell = {cell.key: [again[cell.key, pair.pair] for pair in cell.pairs] for cell in self.study.cells}
         self._same("curves.csv", replace(self.study, curves=curves_of(of_cell)))

@@ -97,7 +97,7 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
     [
         (barrier("--split", "val"), "--split: found 'val', allowed: train, test, both"),
         (barrier("--plot", "path.pdf"), "path.pdf: found '.pdf', allowed: .png, .svg"),
-        (barrier(data="digit"), "--data: found 'digit', allowed: one of cifar10, cifar100, digits, mnist"),
+        (barrier(data="digit"), "--data: found 'digit', allowed: digits, mnist, cifar10"),
         (barrier(data="mine.py"), "mine.py: not an .npz of plain arrays"),
         (barrier(data="mnist"), ""),
         (barrier(model="mine.py:biuld"), "--model mine.py:biuld: mine.py has no biuld; name a function"),

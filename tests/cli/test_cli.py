@@ -50,7 +50,10 @@ def test_each_command_says_in_one_short_line_what_it_does() -> None:
         (("run", "table1", "--row", "x"), "--row: found 'x', allowed: 1-layer-bs30k"),
         (("run", "table1", "--column", "x"), "--column: found 'x', allowed: sgd-high"),
         (("run", "table1", "--profile", "x"), "--profile: found 'x', allowed: digits, paper"),
-        (("prepare", "cifar"), "data set 'cifar' is unknown; use one of: cifar10, cifar100, digits"),
+        (
+            ("prepare", "cifar"),
+            "data set: found 'cifar', allowed: digits, mnist, cifar10, cifar100, tinyimagenet, FILE.py:NAME",
+        ),
         (("reproduction", "nowhere"), "nowhere: no such folder"),
     ],
 )

@@ -13,7 +13,7 @@ from lmc_repro.config.catalog import CATALOG, dataset_info
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(LmcError, match=r"'minst' is unknown.*digits, mnist"):
+    with pytest.raises(LmcError, match=r"found 'minst', allowed: digits, mnist"):
         dataset_info("minst")
 
 

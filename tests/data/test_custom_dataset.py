@@ -1,4 +1,4 @@
-"""A user's own data: listed in the catalog as docs/extending.md shows, or described by its content alone."""
+"""A user's own data: described as docs/extending.md shows, or by its content alone."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
 def examples() -> tuple[str, dict[str, DatasetInfo]]:
-    """The program and the catalog entries of the page."""
-    program, *entries = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    found = [entry for entry in entries if "DatasetInfo(" in entry]
-    return program, eval("{" + "".join(found) + "}", {"DatasetInfo": DatasetInfo})
+    """The program and the data sets of the page."""
+    program, *blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    found: dict[str, Any] = {"DatasetInfo": DatasetInfo}
+    for block in blocks:
+        if "= DatasetInfo(" in block:
+            exec(block, found)
+    return program, {value.name: value for value in found.values() if isinstance(value, DatasetInfo)}
 
 
 FLOWERS = examples()[1]["flowers"]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +19,6 @@ from helpers import contents, final_weights, folder_for, run_config, tiny_datase
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.load import validate
-from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, Kind
 from lmc_repro.config.run import RunConfig, Seeds
 from lmc_repro.data.augment import epoch_view, step_draws
 from lmc_repro.data.dataset import Dataset, normalise
@@ -21,18 +27,23 @@ from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.schedule import learning_rates
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "extending"
-RESIDUAL = {"kind": "residual", "width": 9, "blocks": 2}
-LION = {"kind": "lion", "lr": 0.01, "beta1": 0.9, "beta2": 0.5}
-BRIGHTER = {"data": {"augment": {"steps": [{"kind": "brightness", "by": 0.5}]}}}
+RESIDUAL = {"kind": "residual.py:Residual", "width": 9, "blocks": 2}
+LION = {"kind": "lion.py:Lion", "lr": 0.01, "beta1": 0.9, "beta2": 0.5}
+STEP = {"kind": "brightness.py:Brightness", "by": 0.5}
+BRIGHTER = {"data": {"augment": {"steps": [STEP]}}}
+LINE = {"kind": "linear.py:linear"}
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    monkeypatch.setitem(MODELS, "residual", Kind("residual:ResidualConfig", "residual:Residual"))
-    monkeypatch.setitem(OPTIMIZERS, "lion", Kind("lion:LionConfig", "lion:Lion"))
-    monkeypatch.setitem(SCHEDULES, "linear", "linear:linear")
-    monkeypatch.setitem(AUGMENTATIONS, "brightness", Kind("brightness:BrightnessConfig", "brightness:brightness"))
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the examples' files, outside of the package and of any project."""
+    for path in EXAMPLES.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def pinned(file: str, name: str) -> str:
+    return f"{file}:{name}#{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]}"
 
 
 def configs(*loaders: int, **changes: Any) -> list[RunConfig]:
@@ -41,7 +52,7 @@ def configs(*loaders: int, **changes: Any) -> list[RunConfig]:
     return [run_config(seeds=each, **changes) for each in seeds]
 
 
-ALL = {"model": RESIDUAL, "optimizer": LION, "schedule": {"kind": "linear"}, **BRIGHTER}
+ALL = {"model": RESIDUAL, "optimizer": LION, "schedule": LINE, **BRIGHTER}
 EACH = {name: {name: value} for name, value in ALL.items()} | {"all": ALL}
 
 
@@ -67,8 +78,8 @@ def test_one_epoch_of_digits(changes: dict[str, Any], digits: Dataset, tmp_path:
 def test_another_value_of_each_setting_is_another_run() -> None:
     changes = [
         {"model": RESIDUAL}, {"model": {**RESIDUAL, "blocks": 3}}, {"optimizer": LION},
-        {"optimizer": {**LION, "beta2": 0.6}}, {"schedule": {"kind": "linear"}}, BRIGHTER,
-        {"data": {"augment": {"steps": [{"kind": "brightness", "by": 0.6}]}}},
+        {"optimizer": {**LION, "beta2": 0.6}}, {"schedule": LINE}, BRIGHTER,
+        {"data": {"augment": {"steps": [{**STEP, "by": 0.6}]}}},
     ]  # fmt: skip
     data = tiny_dataset()
     names = {folder_for(configs(0, **change)[0], data, Path()).fingerprint for change in [{}, *changes]}
@@ -76,7 +87,7 @@ def test_another_value_of_each_setting_is_another_run() -> None:
 
 
 def test_the_residual_network_by_hand() -> None:
-    model = build_model(run_config(model={"kind": "residual", "width": 2, "blocks": 1}).model, tiny_dataset().info)
+    model = build_model(run_config(model={**RESIDUAL, "width": 2, "blocks": 1}).model, tiny_dataset().info)
     first = torch.zeros(1, 2, 25)
     first[0, 0, 0], first[0, 1, 1] = 1.0, 1.0  # reads the first two pixels
     weights = {"maps.0.weight": first, "maps.1.weight": torch.tensor([[[0.0, 1.0], [10.0, 0.0]]])}
@@ -99,7 +110,7 @@ def test_lion_by_hand() -> None:
 
 
 def test_the_line_by_hand() -> None:
-    config = run_config(schedule={"kind": "linear", "warmup_epochs": 1}, optimizer={"lr": 0.5}, epochs=3)
+    config = run_config(schedule={**LINE, "warmup_epochs": 1}, optimizer={"lr": 0.5}, epochs=3)
     found = [learning_rates([config], step, steps_per_epoch=2)[0] for step in range(6)]
     assert found == [0.0, 0.25, 0.5, 0.375, 0.25, 0.125]
 
@@ -110,7 +121,7 @@ def test_brightness_moves_each_image_by_a_draw_of_its_own() -> None:
     view = epoch_view(config.data.augment, data.info, 53, seeds, 2, torch.device("cpu"))
     images, indices = data.train.images[:4].unsqueeze(0), torch.tensor([[0, 1, 2, 3]])
     shift = view(images, indices) - normalise(images, data.info)
-    drawn = torch.from_numpy(step_draws("brightness", 7, 2, 53))[:4, 0] - 0.5
+    drawn = torch.from_numpy(step_draws("brightness.py:Brightness", 7, 2, 53))[:4, 0] - 0.5
     assert torch.allclose(shift, drawn.view(1, 4, 1, 1, 1).expand_as(shift), atol=1e-6)
     assert drawn.min() >= -0.5 and drawn.max() < 0.5 and len(set(drawn.tolist())) == 4
     turned = view(images[:, [3, 0]], indices[:, [3, 0]]) - normalise(images[:, [3, 0]], data.info)
@@ -128,10 +139,10 @@ def test_draws_are_uniform_and_each_kinds_own() -> None:
 MISTAKES = [
     ({"model": {**RESIDUAL, "blcks": 2}}, "model.blcks: unknown key; did you mean blocks? allowed: init, gain, kind"),
     ({"optimizer": {**LION, "beta2": "x"}}, "optimizer.beta2: found 'x', allowed: a valid number"),
-    ({"optimizer": {"kind": "lino", "lr": 1.0}}, "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', 'lion'"),
-    ({"schedule": {"kind": "lnear"}}, "schedule.kind: found 'lnear', allowed: 'constant', 'cosine' or 'linear'"),
+    ({"optimizer": {"kind": "lino", "lr": 1.0}}, "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', FILE.py:NAME"),
+    ({"schedule": {"kind": "lnear"}}, "schedule.kind: found 'lnear', allowed: 'constant', 'cosine', FILE.py:NAME"),
     ({"data": {"dataset": "d", "augment": {"steps": [{"kind": "bright"}]}}}, "data.augment.steps.0.kind: found"),
-    ({"data": {"dataset": "d", "augment": {"steps": [{"kind": "brightness"}]}}}, "data.augment.steps.0.by: missing"),
+    ({"data": {"dataset": "d", "augment": {"steps": [{"kind": STEP["kind"]}]}}}, "data.augment.steps.0.by: missing"),
 ]  # fmt: skip
 
 
@@ -145,13 +156,104 @@ def test_a_mistake_is_one_line(change: dict[str, Any], told: str) -> None:
 
 def test_what_a_run_page_calls_it() -> None:
     config = run_config(model=RESIDUAL).model
-    assert network(config.model_dump(mode="json")) == "residual, width 9, blocks 2"
+    assert network(config.model_dump(mode="json")) == "residual.py:Residual, width 9, blocks 2"
 
 
-def test_a_line_that_names_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "residual", dataclasses.replace(MODELS["residual"], settings="residul:ResidualConfig"))
-    with pytest.raises(LmcError, match=r"residul:ResidualConfig: No module named 'residul'; correct its line"):
-        run_config(model=RESIDUAL)
+def test_config_json_has_the_pins_and_all_settings(tmp_path: Path) -> None:
+    (folder,) = train(configs(0, **ALL), tiny_dataset(), tmp_path)
+    stored = json.loads((folder.path / "config.json").read_text())
+    assert stored["model"] == {
+        "kind": pinned("residual.py", "Residual"), "init": "torch-default", "gain": None, "width": 9, "blocks": 2,
+    }  # fmt: skip
+    assert stored["optimizer"] == LION | {"kind": pinned("lion.py", "Lion")}
+    assert stored["schedule"]["kind"] == pinned("linear.py", "linear")
+    assert stored["data"]["augment"]["steps"] == [STEP | {"kind": pinned("brightness.py", "Brightness")}]
+
+
+def test_other_content_is_another_run_and_the_old_one_is_read_without_its_file(tmp_path: Path) -> None:
+    data, (old,) = tiny_dataset(), configs(0, **ALL)
+    (folder,) = train([old], data, tmp_path)
+    draws = step_draws(old.data.augment.steps[0].kind, 0, 0, 10)
+    for file in ("residual.py", "brightness.py"):
+        Path(file).write_text(Path(file).read_text() + "# changed\n")
+    (new,) = configs(0, **ALL)
+    assert folder_for(new, data, tmp_path).fingerprint != folder.fingerprint
+    assert (step_draws(new.data.augment.steps[0].kind, 0, 0, 10) == draws).all()  # by the name, not by the content
+    assert folder.config() == old
+    shutil.copy(EXAMPLES / "brightness.py", ".")
+    Path("residual.py").unlink()
+    assert folder.config() == old  # reports need no file
+    with pytest.raises(LmcError, match=r"^again: model: .*residual\.py: cannot be read"):
+        validate(RunConfig, old.model_dump(mode="json"), "again")
+    Path("residual.py").write_text("# another\n")
+    with pytest.raises(LmcError, match=r"^again: model: .*residual\.py: changed since this run: .* recorded \w{16};"):
+        validate(RunConfig, old.model_dump(mode="json"), "again")
+    shutil.copy(EXAMPLES / "residual.py", ".")
+    assert run_config(model=RESIDUAL).model == old.model
+
+
+def test_what_a_run_stored_imports_nothing(tmp_path: Path) -> None:
+    (folder,) = train(configs(0, **ALL), tiny_dataset(), tmp_path)
+    Path("evil.py").write_text("open('imported', 'w').close()\nclass X: ...\n")
+    stored = json.loads((folder.path / "config.json").read_text())
+    for change in ({"model": RESIDUAL | {"kind": "evil.py:X"}}, {"schedule": {"kind": "evil.py:X"}}):
+        (folder.path / "config.json").write_text(json.dumps(stored | change))
+        with pytest.raises(LmcError, match=r"config\.json: (model|schedule\.kind): .*#<sha256>"):
+            folder.config()
+    (folder.path / "config.json").write_text(json.dumps(stored | {"data": {"dataset": "evil.py:X#0123456789abcdef"}}))
+    with contextlib.suppress(LmcError):
+        folder.config()
+    assert not Path("imported").exists()
+
+
+def test_a_config_goes_to_a_process_that_has_not_read_the_files(tmp_path: Path) -> None:
+    (config,) = configs(0, **ALL)
+    Path("config.pickle").write_bytes(pickle.dumps(config))
+    read = "import pickle; print(pickle.load(open('config.pickle', 'rb')).model_dump_json())"
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True)
+    assert done.stdout == config.model_dump_json() + "\n" and pickle.loads(pickle.dumps(config)) == config
+
+
+WRONG_FILES = {
+    "import nothing_there": r"residual\.py: cannot be imported \(ModuleNotFoundError",
+    "x = (": r"residual\.py: cannot be imported \(SyntaxError",
+    "x = 1": r"residual\.py: found no Residual, allowed: x",
+    "Residual = 1": r"residual\.py:Residual: has no class Config",
+    "class Residual:\n    Config = dict": r"residual\.py:Residual: has no class Config",
+}
+
+
+@pytest.mark.parametrize("content", WRONG_FILES)
+def test_a_file_that_cannot_be_used_is_one_line(content: str) -> None:
+    Path("residual.py").write_text(content)
+    with pytest.raises(LmcError, match=rf"^run: model: .*{WRONG_FILES[content]}") as caught:
+        validate(RunConfig, {**run_config().model_dump(mode="json"), "model": RESIDUAL}, "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    text = Path("residual.py").read_text()
+    Path("residual.py").write_text(text.replace("self.config = config", "self.config = config.nothing"))
+    with pytest.raises(LmcError, match=r"^network residual\.py:Residual: AttributeError: .*nothing.* line \d+\)$"):
+        build_model(run_config(model=RESIDUAL).model, tiny_dataset().info)
+
+
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_files_that_import_torch_leave_the_numerics_mode_free(mode: str) -> None:
+    """The mode is chosen after params.yaml is read, and so after torch is imported by a file of one's own."""
+    code = (
+        "from lmc_repro.config.registry import OPTIMIZERS, settings_class\n"
+        "from lmc_repro.common.numerics import choose_mode\n"
+        "import sys\n"
+        "settings_class(OPTIMIZERS, 'lion.py:Lion')\n"
+        "assert 'torch' in sys.modules\n"
+        f"assert choose_mode({mode!r})[0] == {mode!r}\n"
+        "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("LMC_NUMERICS", "ATEN_CPU_CAPABILITY")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.strip() == "AVX2") or mode == "native"
 
 
 def test_the_files_are_short() -> None:

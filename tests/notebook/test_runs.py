@@ -125,7 +125,7 @@ def test_a_pair_with_an_alignment() -> None:
 def test_digits_need_nothing(digits: Dataset) -> None:
     found = load_dataset()
     assert found.digest == digits.digest == found.info.digest
-    with pytest.raises(LmcError, match="data set 'digit' is unknown"):
+    with pytest.raises(LmcError, match="found 'digit', allowed: digits, mnist"):
         load_dataset("digit")
 
 
