@@ -27,8 +27,9 @@ def _known(table: Mapping[str, str]) -> Callable[[str], str]:
 AlignmentName = Annotated[str, AfterValidator(_known(ALIGNMENTS))]
 RepairName = Annotated[str, AfterValidator(_known(REPAIRS))]
 MetricNames = Annotated[tuple[Annotated[str, AfterValidator(_known(PATH_METRICS))], ...], Field(strict=False)]
-OwnNames = Annotated[tuple[Annotated[str, AfterValidator(_known({}))], ...], Field(strict=False)]
-"""Objects of one's own alone, each FILE.py:NAME."""
+OwnName = Annotated[str, AfterValidator(_known({}))]
+"""An object of one's own, FILE.py:NAME."""
+OwnNames = Annotated[tuple[OwnName, ...], Field(strict=False)]
 
 
 class PathConfig(Strict):

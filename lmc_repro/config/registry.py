@@ -34,6 +34,7 @@ MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
     "local": Kind(_RUN + "LocalConfig", "lmc_repro.models.local:Local"),
     "conv": Kind(_RUN + "ConvConfig", "lmc_repro.models.conv:Conv"),
     "attention": Kind(_RUN + "AttentionConfig", "lmc_repro.models.attention:Attention"),
+    "module": Kind(_RUN + "ModuleConfig", "lmc_repro.models.module:Module"),
 }
 OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.StackOptimizer
     "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),

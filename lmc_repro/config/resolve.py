@@ -49,7 +49,11 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
         "precision": settings.precision or "float32",
         "seeds": {"trainer": 0, "loader": 0, "augmentation": 0 if augmented else None},
     }
-    return validate(RunConfig, values, where).without_seeds()
+    config = validate(RunConfig, values, where)
+    try:
+        return config.model_copy(update={"model": config.model.pinned()}).without_seeds()
+    except LmcError as error:
+        raise LmcError(f"{where}: {error}") from None
 
 
 def positions(settings: Settings, info: DatasetInfo, where: str) -> int:

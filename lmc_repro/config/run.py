@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
@@ -14,7 +15,10 @@ from pydantic import (
     model_validator,
 )
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import Marks, Strict
+from lmc_repro.config.own_code import own_object, pinned, short_name
+from lmc_repro.config.path import OwnName
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, chosen, named
 
 InitKind = Literal["torch-default", "kaiming-normal"]
@@ -38,6 +42,10 @@ class ModelSettings(Strict):
     def _gain_fits(self) -> ModelSettings:
         if (self.gain is not None) != (self.init == "kaiming-normal"):
             raise ValueError("gain (slope or sqrt2) goes with init: kaiming-normal, and only with it")
+        return self
+
+    def pinned(self) -> ModelSettings:
+        """Return the same with code of one's own pinned to its file; LmcError if it is not there."""
         return self
 
 
@@ -105,6 +113,31 @@ class AttentionConfig(ModelSettings):
     patch: Size
     heads: Size
     head_dim: Size
+
+
+class ModuleConfig(ModelSettings):
+    """A torch module of one's own: `module` names FILE.py:FUNCTION, which gets all keys that are not of this class.
+
+    The module initialises itself from the trainer seed, so that `init` has no other value.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, int | float | bool | str]
+
+    kind: Literal["module"]
+    init: Literal["torch-default"] = "torch-default"
+    module: OwnName
+
+    @property
+    def options(self) -> dict[str, int | float | bool | str]:
+        """The keyword arguments of the function."""
+        return self.__pydantic_extra__
+
+    def pinned(self) -> ModuleConfig:
+        """Return the same with the file's sha256 in `module`; LmcError if there is no such function."""
+        if not callable(own_object(self.module)):
+            raise LmcError(f"model.module: {short_name(self.module)} is no function")
+        return self.model_copy(update={"module": pinned(self.module)})
 
 
 ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MODELS))]

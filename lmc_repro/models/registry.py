@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lmc_repro.config.catalog import DatasetInfo
+from lmc_repro.config.own_code import short_name
 from lmc_repro.config.registry import MODELS, find
 from lmc_repro.config.run import ModelConfig
 from lmc_repro.models.base import Model
@@ -27,8 +28,9 @@ def network(model: Mapping[str, Any]) -> str:
         hidden = f", width {width}{slope}" if width else ""
         return f"{model['depth']}-layer MLP{hidden}" + ("" if model.get("bias", True) else ", no biases")
     if kind not in ("conv", "local"):
-        own = (f"{name} {value}" for name, value in model.items() if name not in ("kind", "init", "gain"))
-        return ", ".join((str(kind), *own))
+        shown = {name: value for name, value in model.items() if name not in ("kind", "init", "gain", "module")}
+        kind = short_name(model["module"]) if kind == "module" else kind
+        return ", ".join((str(kind), *(f"{name} {value}" for name, value in shown.items())))
     filters = f"{model['filters']} filters of {_square(model['kernel'])}{slope}"
     return f"CNN, {filters}" if kind == "conv" else f"LC-CNN, {filters}, a bias a {model.get('bias', 'unit')}"
 

@@ -94,7 +94,8 @@ def run_config(
         "epochs": epochs,
         "seeds": {"trainer": trainer_seed, "loader": loader_seed, "augmentation": augmentation_seed},
     }
-    return validate(RunConfig, values, "run_config")
+    config = validate(RunConfig, values, "run_config")
+    return config.model_copy(update={"model": config.model.pinned()})
 
 
 def train(
