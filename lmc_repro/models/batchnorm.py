@@ -78,14 +78,16 @@ def estimated(
         found[statistic(layer, "running_mean")] = torch.zeros_like(norm.running_mean)
         found[statistic(layer, "running_var")] = torch.ones_like(norm.running_var)
     single = sum(1 for _ in islice(batches, 2)) == 1
-    left, here, called = set(norms), dict[str, _Moments](), set[str]()
+    left, called = set(norms), set[str]()
+    here, unbiased = dict[str, _Moments](), dict[str, float]()
 
     def close() -> None:
         for layer, moments in here.items():
             if moments.count < 2:
                 raise LmcError(f"{layer or 'the model'}: one value per channel has no variance; give more samples")
             found[statistic(layer, "running_mean")].copy_(moments.mean)
-            found[statistic(layer, "running_var")].copy_(moments.squares / (moments.count - 1))
+            found[statistic(layer, "running_var")].copy_(moments.squares / moments.count)  # as within a batch
+            unbiased[layer] = moments.count / (moments.count - 1)
         left.difference_update(here)
         here.clear()
 
@@ -113,6 +115,12 @@ def estimated(
             close()
             if single:
                 break
+        for batch in islice(batches, 0 if single else 1):  # to its end: is a layer called again?
+            called.clear()
+            with suppress(_Reached):
+                forward(found, batch)
+    for layer, factor in unbiased.items():
+        found[statistic(layer, "running_var")].mul_(factor)
     return found
 
 

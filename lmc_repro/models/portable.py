@@ -230,7 +230,7 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def _sqrt(x: Tensor) -> Tensor:
-    return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))  # rounded correctly
+    return torch.from_numpy(np.asarray(np.sqrt(x.detach().numpy())))  # rounded correctly
 
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {  # by operations that torch computes itself, to 3e-7
