@@ -44,7 +44,11 @@ def as_a_worker() -> None:
 
 
 def epochs(
-    stacks: Sequence[Sequence[RunConfig]], dataset: Dataset, prepared: Path, loader: LoaderKind = "resident"
+    stacks: Sequence[Sequence[RunConfig]],
+    dataset: Dataset,
+    prepared: Path,
+    loader: LoaderKind = "resident",
+    device: torch.device = torch.device("cpu"),  # noqa: B008
 ) -> Callable[[], None]:
     """Return the work of an epoch of every stack, one after another; the next call does the next epoch."""
     as_a_worker()
@@ -52,7 +56,7 @@ def epochs(
     for configs in stacks:
         model = build_model(configs[0].model, dataset.info)
         layout = Layout(model)
-        weights = layout.stack([model.init(torch.Generator().manual_seed(c.seeds.trainer)) for c in configs])
+        weights = layout.stack([model.init(torch.Generator().manual_seed(c.seeds.trainer)) for c in configs]).to(device)
         step = TrainStep(model, layout, weights, build_optimizer(configs[0].optimizer, weights))
         made.append(open_steps(step, configs, dataset, prepared, loader))
     done = 0

@@ -1,0 +1,173 @@
+"""One batch on a borrowed GPU: its tests, its benchmark, then studies of the paper until the time is over.
+
+Usage: scripts/gpu_batch.sh OUT (which installs the wheels beside the tree first). Every step runs even where one
+before it failed. OUT then holds at most eight files: tests.txt, benchmark.json, batch.json (each job with its exit
+code and seconds), log.txt, and studies.tar.gz.00 to .03. At home:
+
+    cat OUT/studies.tar.gz.* | tar -xz -C DIR, then for each folder in it: lmc publish DIR/JOB
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LMC = (sys.executable, "-c", "import sys; sys.argv[0] = 'lmc'; from lmc_repro.cli import main; sys.exit(main())")
+PART_BYTES, PARTS = 15 * 2**20, 4
+LEAST_SECONDS = 15.0  # a job with less time left than this is not begun
+GRACE_SECONDS = 20.0  # from the interruption of a job to its end
+
+Run = Callable[[Sequence[str], float, Path], int]
+"""Runs a command for at most so many seconds, its output appended to a file, and returns its exit code."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A part of a study: its folder's name below OUT, and the arguments of `lmc run`."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def identify(width: int, init: str) -> list[Job]:
+    """Return the cells that tell which width and initialisation the paper used: Table 1's of ADAM, and 2 layers."""
+    name = f"width{width}-{init}"
+    setting = ["--pairs", "1", "--width", str(width), "--set", f"init={init}"]
+    setting += ["--set", "gain=slope"] if init == "kaiming-normal" else []
+    rows = ["--row", "4-layer-bs1024", "--row", "8-layer-bs1024"]
+    columns = ["--column", "adam-high", "--column", "adam-medium"]
+    return [
+        Job(f"table1-{name}", ("table1", *rows, *columns, *setting)),
+        Job(f"table2-{name}", ("table2", "--row", "constant", "--column", "adam-high", *setting)),
+    ]
+
+
+def jobs() -> list[Job]:
+    """Return all jobs on MNIST, by value per second: what decides most first."""
+    whole = [
+        Job("table1", ("table1",)),
+        Job("table2", ("table2",)),
+        Job("figure1", ("figure1",)),
+        Job("logistic", ("logistic", "--row", "mnist-bs1024", "--row", "mnist-bs30k")),
+    ]
+    inits = ("torch-default", "kaiming-normal")
+    narrow = [job for width in (128, 512, 1024) for init in inits for job in identify(width, init)]
+    rest = [
+        Job("figure2", ("figure2", "--column", "mnist-high", "--column", "mnist-medium")),
+        Job("figure3", ("figure3", "--column", "mnist")),
+        Job("figure5", ("figure5", "--column", "mnist-sgd-high", "--column", "mnist-adam-high")),
+        Job("appendix_c", ("appendix_c",)),
+    ]
+    wide = [job for width in (2048, 4096) for init in inits for job in identify(width, init)]
+    return [*whole, *narrow, *rest, *wide]
+
+
+def run_command(command: Sequence[str], seconds: float, log: Path) -> int:
+    """Run a command, interrupt it when its time is over, and kill it if it does not end then."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        for given, number in ((seconds, signal.SIGINT), (GRACE_SECONDS, signal.SIGKILL)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(given)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        return process.wait()
+
+
+def batch(
+    out: Path,
+    work: Path,
+    limit: float,
+    wanted: Sequence[Job],
+    device: str = "cuda",
+    profile: str = "paper",
+    run: Run = run_command,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, dict[str, float | int]]:
+    """Run tests, benchmark and jobs, and leave their results in OUT after each.
+
+    Args:
+        out: The folder that is carried home.
+        work: The folder of the studies, a subfolder each.
+        limit: Seconds for all; the job that is running then is interrupted, and later ones are not begun.
+        wanted: The jobs, in their order.
+        device: cuda, or cpu for a trial.
+        profile: The profile of params.yaml.
+        run: See `Run`.
+        clock: Seconds, rising.
+
+    Returns:
+        For each step begun its exit code and its seconds.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    log, end = out / "log.txt", clock() + limit
+    quick = () if device == "cuda" else ("--quick", "--device", device, "--runs", "2", "--epochs", "3", "--alone", "1")
+    common = ("--profile", profile, "--device", device, "--no-tracking", "--keep", "none")
+    steps: list[tuple[str, tuple[str, ...], Path]] = [
+        ("tests", (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"), out / "tests.txt"),
+        ("benchmark", (sys.executable, "-m", "benchmarks.gpu", *quick), out / "benchmark.json"),
+        *((j.name, (*LMC, "run", *j.arguments, *common, "--out", str(work / j.name)), log) for j in wanted),
+    ]
+    done: dict[str, dict[str, float | int]] = {}
+    for name, command, file in steps:
+        left = end - clock() - GRACE_SECONDS
+        if left < LEAST_SECONDS:
+            break
+        begun = clock()
+        code = run(command, left, file)
+        done[name] = {"exit": code, "seconds": round(clock() - begun, 1)}
+        print(f"{name}: exit {code} after {done[name]['seconds']} s", flush=True)
+        left_out = pack(work, [job for job in wanted if done.get(job.name, {}).get("exit") == 0], out)
+        told = {"steps": done, "left_out": left_out, "jobs": [asdict(job) for job in wanted]}
+        (out / "batch.json").write_text(json.dumps(told, indent=1) + "\n")
+    return done
+
+
+def pack(work: Path, finished: Sequence[Job], out: Path) -> list[str]:
+    """Write the finished jobs' folders as parts of one archive, and return the names of those that did not fit."""
+    for old in out.glob("studies.tar.gz.*"):
+        old.unlink()
+    fits = list(finished)
+    while fits:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for job in fits:
+                archive.add(work / job.name, job.name)
+        content = buffer.getvalue()
+        if len(content) <= PART_BYTES * PARTS:
+            for i in range(0, len(content), PART_BYTES):
+                (out / f"studies.tar.gz.{i // PART_BYTES:02}").write_bytes(content[i : i + PART_BYTES])
+            break
+        fits.pop()
+    return [job.name for job in finished[len(fits) :]]
+
+
+def main() -> int:
+    """Read the arguments, run the batch, and return 1 where a step failed."""
+    parser = argparse.ArgumentParser(prog="scripts/gpu_batch.sh", description=__doc__)
+    parser.add_argument("out", type=Path, help="the folder that is carried home")
+    parser.add_argument("--limit", type=float, default=540, help="seconds for all (default: 540)")
+    parser.add_argument("--only", nargs="+", metavar="JOB", help=f"jobs: {', '.join(job.name for job in jobs())}")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a trial")
+    parser.add_argument("--profile", default="paper", help="digits: a trial")
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "gpu", help="folder of the studies")
+    given = parser.parse_args()
+    wanted = [job for job in jobs() if given.only is None or job.name in given.only]
+    done = batch(given.out.resolve(), given.work.resolve(), given.limit, wanted, given.device, given.profile)
+    return 0 if all(step["exit"] == 0 for step in done.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
