@@ -17,6 +17,7 @@ from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.numerics import use_one_thread
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.models.base import evaluated
 from lmc_repro.models.registry import build_model
 from lmc_repro.training.evaluate import predict
 from lmc_repro.training.stack import Layout
@@ -48,9 +49,10 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
     ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
     apart = _distance(ends[0], ends[1])
     views = Layout(model).views(ends.to(device))
+    network = evaluated(model, views, dataset.train)
     disagreement: dict[SplitName, float] = {}
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-        predictions = predict(model, views, part, dataset.info)
+        predictions = predict(network, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
     who = (task.pair, task.trainer_seed, task.fingerprints)
     return PairResult(*who, largest_class, tuple(marks), *apart, disagreement, task.epochs)

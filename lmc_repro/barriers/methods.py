@@ -47,6 +47,8 @@ class PathMethods:
         """
         if self.align is as_it_is:
             return theta_1
+        if not hasattr(model, "axes"):
+            raise LmcError(f"{self.align_name}: this kind of network names no units to align (axes)")
         layout = Layout(model)
         stack = layout.stack([dict(theta_0), dict(theta_1)])
         moved = own_code(

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.path import as_curve
 from lmc_repro.common.errors import LmcError
+from lmc_repro.models.batchnorm import estimated, running_norms, statistic
 from lmc_repro.training.evaluate import Score, predicted
 
 Loader = Iterable[Any]
@@ -31,16 +32,17 @@ def path_between(
     the modules, in evaluation mode, return logits [b, classes]. Wrong are predictions that miss the label and those
     with a logit that is not finite; the loss is mean cross-entropy in nats. Parameters are interpolated, and the ends
     have the modules' own. Buffers are not, and must be equal; but BatchNorm's running statistics, which fit neither
-    network between the ends, are reset at every alpha, ends included, and estimated anew as the mean over the
-    batches of `recalibrate` (Jordan et al. 2023, arXiv 2211.08403). Inputs go to the parameters' device. Both modules
-    are left as they were. LmcError, naming the first key, where the two do not fit together.
+    network between the ends, are estimated anew at every alpha, ends included (Jordan et al. 2023, arXiv 2211.08403):
+    those of one batch of all samples of `recalibrate`, which is gone through once per layer. Inputs go to the
+    parameters' device. Both modules are left as they were. LmcError, naming the first key, where the two do not fit
+    together.
     """
     if points < 2:
         raise LmcError(f"points: found {points}, allowed: 2 or more, both ends included")
     for name, source in (("loader", loader), ("recalibrate", recalibrate)):
         if source is not None and iter(source) is source:
             raise LmcError(f"{name}: can be gone through once only; give a DataLoader, or a list of batches")
-    norms = _running(model_a)
+    norms = running_norms(model_a)
     theta_0, theta_1, buffers = _fitting(model_a, model_b, norms)
     if norms and recalibrate is None:
         raise LmcError(
@@ -117,7 +119,7 @@ def _fitting(
             if a.shape != b.shape or a.dtype != b.dtype:
                 found = f"{a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}"
                 raise LmcError(f"{kind} {name}: found {found}: no line leads from one to the other")
-    statistics = {_joined(prefix, name) for prefix, norm in norms.items() for name, _ in norm.named_buffers()}
+    statistics = {statistic(layer, name) for layer, norm in norms.items() for name, _ in norm.named_buffers()}
     kept = {name: buffer for name, buffer in model_a.named_buffers() if name not in statistics}
     fixed = {name: p for name, p in parameters[0].items() if not p.is_floating_point()}
     for kind, tensors, others in (("buffer", kept, buffers[1]), ("parameter of whole numbers", fixed, parameters[1])):
@@ -148,42 +150,21 @@ def _check_equal_functions(model_a: nn.Module, model_b: nn.Module, theta_1: Tens
         return
 
 
-def _running(model: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the layers with running statistics, by name."""
-    layers = model.named_modules()
-    return {name: layer for name, layer in layers if isinstance(layer, _BatchNorm) and layer.running_mean is not None}
-
-
 def _estimated(
     model: nn.Module, norms: Mapping[str, _BatchNorm], tensors: Tensors, recalibrate: Loader
 ) -> dict[str, Tensor]:
-    """Return the statistics of `norms` with these weights: each batch of `recalibrate` counts alike."""
-    found: dict[str, Tensor] = {}
-    for prefix, norm in norms.items():
-        for name, buffer in norm.named_buffers():
-            start = torch.ones_like(buffer) if name == "running_var" else torch.zeros_like(buffer)
-            found[_joined(prefix, name)] = start
-    momenta = {norm: norm.momentum for norm in norms.values()}
-    try:
-        for norm in momenta:
-            norm.momentum = None  # the mean over all batches so far
-            norm.train()
-        batches = sum(1 for _ in _outputs(model, {**tensors, **found}, recalibrate, "recalibrate"))
-    except ValueError as error:
-        if "more than 1 value" not in str(error):
-            raise
-        raise LmcError(f"recalibrate: {error}; give batches of two samples or more") from None
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
-            norm.eval()
+    """Return the statistics of `norms` with these weights, of all samples of `recalibrate`."""
+    batches = 0
+
+    def forward(statistics: Tensors, batch: Any) -> None:
+        nonlocal batches
+        batches += 1
+        next(_outputs(model, {**tensors, **statistics}, [batch], "recalibrate"))
+
+    found = estimated(norms, recalibrate, forward)
     if batches == 0:
         raise LmcError("recalibrate: gave no samples")
     return found
-
-
-def _joined(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
 
 
 @contextmanager

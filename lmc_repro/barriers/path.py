@@ -11,7 +11,7 @@ from torch import Tensor
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters
+from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters, evaluated
 from lmc_repro.training.evaluate import BATCH, Score, evaluate
 from lmc_repro.training.stack import Layout
 
@@ -106,8 +106,9 @@ def path_curves(
     ends = layout.stack([theta_0, theta_1]).to(device)
     if torch.equal(ends[0], ends[1]) and not methods.repairs:
         views = layout.views(ends[:1])
+        network = evaluated(model, views, dataset.train)
         return {
-            split: as_curve(evaluate(model, views, part, dataset.info, metrics) * points)
+            split: as_curve(evaluate(network, views, part, dataset.info, metrics) * points)
             for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True)
         }
     scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
@@ -119,7 +120,7 @@ def path_curves(
         if methods.repairs:
             _repair(weights, model, ends, dataset, points, some, methods)
         views = layout.views(weights)
-        path: Forward = model
+        path = evaluated(model, views, dataset.train)
         if isinstance(model, AffineFirst) and not methods.repairs:
             path = _Path(model, layout.views(ends), points, some)
         for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):

@@ -53,8 +53,8 @@ def barrier(
     you do not trust. Weight files run none: pickled ones are refused. An .npz holds x_train, y_train, x_test, y_test:
     images uint8, normalised by the training images' mean and deviation, or floats, which the module sees as they are.
 
-    BatchNorm's running statistics are never averaged: at every alpha, ends included, they are reset and estimated
-    anew from the training images, batch by batch (arXiv 2211.08403). Other buffers must be equal in A and B.
+    BatchNorm's running statistics are never averaged: at every alpha, ends included, they are estimated anew, those
+    of one batch of all training images (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import begin, path_config, say

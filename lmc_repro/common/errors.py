@@ -22,11 +22,11 @@ class Interrupted(BaseException):
         self.code = 128 + number
 
 
-def own_code(name: str, call: Callable[[], Any]) -> Any:
-    """Call what runs a user's code; LmcError with `name`, the error and the line that raised it."""
+def own_code(name: str, call: Callable[[], Any], but: type[Exception] = LmcError) -> Any:
+    """Call what runs a user's code; LmcError with `name`, the error and the line that raised it; `but` passes."""
     try:
         return call()
-    except LmcError:
+    except (LmcError, but):
         raise
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -140,6 +140,10 @@ def _pairs(kind: str, source: PairSource, where: str) -> tuple[str, tuple[Pair, 
 
 def _path(settings: Settings, where: str) -> PathConfig:
     """Return how the paths of a cell are made, with all that it names found; LmcError that begins with `where`."""
+    if settings.model.get("kind") == "module" and (settings.align or "none") != "none":
+        raise LmcError(
+            f"{where}: align: found {settings.align!r}, allowed with model: module: 'none'; it names no units"
+        )
     given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
     try:
         return PathConfig(**given).pinned()

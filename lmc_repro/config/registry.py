@@ -37,6 +37,7 @@ MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
     "local": Kind(_RUN + "LocalConfig", "lmc_repro.models.local:Local"),
     "conv": Kind(_RUN + "ConvConfig", "lmc_repro.models.conv:Conv"),
     "attention": Kind(_RUN + "AttentionConfig", "lmc_repro.models.attention:Attention"),
+    "module": Kind(_RUN + "ModuleConfig", "lmc_repro.models.module:Module"),
 }
 OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.StackOptimizer
     "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
@@ -123,7 +124,7 @@ def chosen(table: Mapping[str, Kind], own: type[BaseModel]) -> Callable[[Any, Va
             raise PydanticKnownError(
                 "union_tag_invalid", {"discriminator": "'kind'", "tag": str(kind), "expected_tags": names}
             )
-        return settings_class(table, kind).model_validate(value)
+        return settings_class(table, kind).model_validate(value, context=info.context)
 
     def _checked(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if info.context is STORED:

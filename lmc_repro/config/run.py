@@ -10,12 +10,13 @@ from pydantic import (
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
 
 from lmc_repro.config.base import Marks, Strict
-from lmc_repro.config.own_code import PinnedName, pin
+from lmc_repro.config.own_code import STORED, PinnedName, own_object, pin, short_name
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, chosen, named
 
 InitKind = Literal["torch-default", "kaiming-normal"]
@@ -107,6 +108,24 @@ class AttentionConfig(ModelSettings):
     patch: Size
     heads: Size
     head_dim: Size
+
+
+def _function(name: str, info: ValidationInfo) -> str:
+    if info.context is not STORED and not callable(own_object(name)):
+        raise ValueError(f"{short_name(name)} is no function")
+    return name
+
+
+class ModuleConfig(ModelSettings):
+    """A torch module of one's own: `module` names FILE.py:FUNCTION, `options` are the function's keyword arguments.
+
+    The module initialises itself from the trainer seed, so that `init` has no other value.
+    """
+
+    kind: Literal["module"]
+    init: Literal["torch-default"] = "torch-default"
+    module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
+    options: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
 
 class OwnModel(ModelSettings, extra="allow"):

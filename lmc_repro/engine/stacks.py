@@ -53,7 +53,9 @@ def plan_stacks(
     for group in groups.values():
         config, size = group[0].config, len(group)
         info = dataset_info(config.data.dataset)
-        if device == "cpu":
+        if config.model.kind == "module":
+            size = 1  # its networks are computed one after another
+        elif device == "cpu":
             own = sum(costs[item.fingerprint] for item in group) / len(group)  # 0: only the end is to be written
             share = max(1, ceil(fair / own - 1e-9)) if own > 0 else len(group)
             size = min(size, share, max(1, CPU_STACK_BYTES // child_bytes(config, info)), CPU_STACK_CHILDREN)

@@ -12,6 +12,8 @@ from lmc_repro.config.run import ModelSettings
 if TYPE_CHECKING:  # `lmc check` loads no torch for a network of one's own that needs none to be read
     from torch import Generator, Tensor
 
+    from lmc_repro.data.dataset import Split
+
 Weights: TypeAlias = "Mapping[str, Tensor]"
 """Tensors by name, as in a module's state_dict: of one child, or stacked with a leading axis C of children."""
 
@@ -92,6 +94,20 @@ class AffineFirst(Protocol):
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the first layer's outputs, which it may overwrite."""
         ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a model may offer whose evaluation needs more than its weights: statistics of the training images."""
+
+    def calibrated(self, weights: Weights, train: Split) -> Forward:
+        """Return what evaluates these stacked weights [C, ...], estimated on all images of a training split."""
+        ...
+
+
+def evaluated(model: Forward, weights: Weights, train: Split) -> Forward:
+    """Return the network as evaluations of these stacked weights see it."""
+    return model.calibrated(weights, train) if isinstance(model, Calibrated) else model
 
 
 class FirstThenRest:

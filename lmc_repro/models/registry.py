@@ -31,8 +31,10 @@ def network(model: Mapping[str, Any]) -> str:
         hidden = f", width {width}{slope}" if width else ""
         return f"{model['depth']}-layer MLP{hidden}" + ("" if model.get("bias", True) else ", no biases")
     if kind not in ("conv", "local"):
-        own = (f"{name} {value}" for name, value in model.items() if name not in ("kind", "init", "gain"))
-        return ", ".join((short_name(str(kind)), *own))
+        own = {name: value for name, value in model.items() if name not in ("kind", "init", "gain")}
+        if kind == "module":
+            kind, own = model["module"], model["options"]
+        return ", ".join((short_name(str(kind)), *(f"{name} {value}" for name, value in own.items())))
     filters = f"{model['filters']} filters of {_square(model['kernel'])}{slope}"
     return f"CNN, {filters}" if kind == "conv" else f"LC-CNN, {filters}, a bias a {model.get('bias', 'unit')}"
 

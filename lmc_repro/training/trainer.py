@@ -19,7 +19,7 @@ from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.data.order import orders_sha256
-from lmc_repro.models.base import Model, Weights
+from lmc_repro.models.base import Model, Weights, evaluated
 from lmc_repro.models.registry import build_model
 from lmc_repro.training.checkpoint import write_checkpoint
 from lmc_repro.training.evaluate import Score, evaluate
@@ -209,7 +209,8 @@ class _Training:
         self._note_diverged(epoch)
         views = self.layout.views(self.weights.detach())
         parts: tuple[tuple[SplitName, Split], ...] = (("train", self.dataset.train), ("test", self.dataset.test))
-        scores = {split: evaluate(self.model, views, part, self.dataset.info) for split, part in parts}
+        network = evaluated(self.model, views, self.dataset.train)
+        scores = {split: evaluate(network, views, part, self.dataset.info) for split, part in parts}
         folders = tuple(child.folder for child in self.children)
         for callback in self.callbacks:
             callback(Evaluation(epoch, folders, self.model, views, scores))

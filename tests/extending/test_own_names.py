@@ -46,14 +46,14 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = copy.deepcopy(small_study.PARAMS)
     tiny, one = params["profiles"]["tiny"], params["studies"]["one"]
     tiny |= {"pairs": 1, "points": 5, "datasets": [HALVES]}
-    tiny["settings"] |= {"width": 8, "epochs": 2, "evaluate_at": [0, 2]}
+    tiny["settings"] |= {"model": {"width": 8}, "epochs": 2, "evaluate_at": [0, 2]}
     tiny["optimizers"] = {"lion": {"kind": "lion.py:Lion", "lr": 0.001, "beta1": 0.9, "beta2": 0.99}}
     del tiny["provenance"]["optimizers.fast.lr"]
     one["base"] = {
-        "dataset": HALVES, "batch": 64, "schedule": "linear.py:linear",
-        "augment": {"steps": [{"kind": "brightness.py:Brightness", "by": 0.2}]},
+        "batch": 64, "schedule": {"kind": "linear.py:linear"},
+        "data": {"dataset": HALVES, "augment": {"steps": [{"kind": "brightness.py:Brightness", "by": 0.2}]}},
     }  # fmt: skip
-    one["rows"] = {"deep": {"label": "skips", "model": "residual.py:Residual", "options": {"blocks": 1}}}
+    one["rows"] = {"deep": {"label": "skips", "model": {"kind": "residual.py:Residual", "blocks": 1}}}
     one["columns"] = {"fast": {"label": "Lion", "optimizer": "lion"}}
     del params["studies"]["two"], one["reported"]
     write(params)
@@ -180,13 +180,13 @@ def test_exhibits_count_and_draw_them() -> None:
 
 
 MISTAKES = {
-    ("halves.py:HALVES", "halves.py:HALFS"): "row deep, column fast, profile tiny: dataset: ",
+    ("halves.py:HALVES", "halves.py:HALFS"): "studies.one.base.data.dataset: ",
     ("halves.py:HALVES", "lion.py:Lion"): "dataset: lion.py:Lion is a type, expected a DatasetInfo",
     ("linear.py:linear", "linear.py:line"): "schedule.kind: ",
-    ("brightness.py:Brightness", "bright.py:Brightness"): "studies.one.base.augment.steps.0: ",
+    ("brightness.py:Brightness", "bright.py:Brightness"): "studies.one.base.data.augment.steps.0: ",
     ("lion.py:Lion", "lion.py:Lions"): "profiles.tiny.optimizers.lion: ",
     ("beta2: 0.99", "beta3: 0.99"): "profiles.tiny.optimizers.lion.beta3: unknown key; did you mean beta",
-    ("blocks: 1", "blocks: one"): "column fast, profile tiny: model.blocks: found 'one', allowed: a valid integer",
+    ("blocks: 1", "blocks: one"): "studies.one.rows.deep.model.blocks: found 'one', allowed: a valid integer",
 }
 
 

@@ -13,7 +13,7 @@ from three_doors import runs_behind
 from tiny_project import REPOSITORY, TinyProject, make_project
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
-FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+FILES = dict(re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 YAML = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PINS = {name: hashlib.sha256(content.encode()).hexdigest()[:16] for name, content in FILES.items()}
 RESIDUAL = f"residual.py:Residual#{PINS['residual.py']}"
@@ -22,7 +22,7 @@ OWN = ("brightness.py", "linear.py", "lion.py", "residual.py")
 
 def test_the_files_of_the_page_are_those_of_the_examples() -> None:
     examples = {path.name: path.read_text() for path in (REPOSITORY / "examples" / "extending").glob("*.py")}
-    assert examples == FILES and len(FILES) == 5
+    assert {Path(name).name: content for name, content in FILES.items()} == examples and len(FILES) == 6
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "mlp-from-local": {"depth": 2, "width": 96, "slope": 0.0, "start_from_local": {"filters": 6, "kernel": 2}},
     "conv": {"kind": "conv", "filters": 6, "kernel": 2},
     "attention": {"kind": "attention", "patch": 2, "heads": 4, "head_dim": 8},
+    "module": {
+        "kind": "module",
+        "module": f"{Path(__file__).with_name('own_module.py')}:build",
+        "options": {"channels": 8},
+    },
 }
 
 
