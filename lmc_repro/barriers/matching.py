@@ -1,28 +1,36 @@
-"""Weight matching: the permutation of one network's hidden units that brings its weights nearest to another's.
+"""Matching: the permutation of one network's hidden units that brings it nearest to another, by weights or activations.
 
-Coordinate descent over groups of units, each step a linear assignment (Ainsworth et al. 2023, arXiv 2209.04836, Section
-3.2). Products are those of training, so equal weights give equal permutations on every machine of one numerics tag.
+Each step is a linear assignment over a group of units. Weights: coordinate descent over the groups (Ainsworth et al.
+2023, arXiv 2209.04836, Section 3.2). Activations: the sum of correlations of matched units, group by group (Li et al.
+2015, arXiv 1511.07543; Ainsworth et al., Section 3.1). Products are those of training, so equal weights give equal
+permutations on every machine of one numerics tag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from lmc_repro.barriers.alignment import permuted, units
-from lmc_repro.data.dataset import Dataset
+from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Axes, Model, Place, Weights
 from lmc_repro.models.products import matmul
+from lmc_repro.training.evaluate import BATCH
+from lmc_repro.training.stack import Layout
 
 RESTARTS = 0
 """Orders of the groups that are tried; the nearest result counts."""
 LEAST_GAIN = 1e-6
 """A step must raise a group's similarity by this share of the group's own size: float32 sums are no more exact."""
+
+IMAGES = 10_000
+"""Training images on which activations are compared."""
 
 Orders = dict[str, Tensor]
 """For each group int64 [units]: which of theta_1's units stands at each place; outer groups first."""
@@ -55,6 +63,55 @@ def match_weights(axes: Axes, theta_0: Weights, theta_1: Weights, seed: int, res
             best = found, orders
     assert best is not None
     return best[1]
+
+
+def activation_matching(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
+    """Return theta_1 with its hidden units in the order whose activations correlate most (see `Alignment`)."""
+    return permuted(theta_1, model.axes(), match_activations(model, theta_0, theta_1, dataset))
+
+
+@torch.no_grad()
+def match_activations(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset) -> Orders:
+    """Return the permutations that maximise the sum of the correlations of matched units.
+
+    Activations are those of `Model.hidden`, before the nonlinearity, on the first `IMAGES` training images. A unit that
+    is constant on them correlates with none.
+    """
+    axes, blocks = model.axes(), _blocks(model.axes())
+    orders = {name: torch.arange(units(axes, name)) for name in axes}
+    pairs = {(block.name, block.name) for block in blocks if not block.inner}
+    pairs |= {(a, b) for block in blocks for x in block.inner for y in block.inner for a, b in zip(x, y, strict=True)}
+    layout, train = Layout(model), dataset.train
+    both = layout.views(layout.stack([dict(theta_0), dict(theta_1)]).to(train.images.device))
+    sums: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for start in range(0, min(len(train), IMAGES), BATCH):
+        images = normalise(train.images[start : min(start + BATCH, IMAGES)], dataset.info)
+        hidden = model.hidden(both, images.expand(2, *images.shape))
+        for here, there in pairs:
+            # A column of ones beside the units: products with it are the sums.
+            a, b = (functional.pad(hidden[name][i], (0, 1), value=1.0) for i, name in enumerate((here, there)))
+            found = matmul(a.T.unsqueeze(0), b.unsqueeze(0))[0].cpu().double().numpy()
+            sums[here, there] = sums.get((here, there), 0.0) + found
+        for name, values in hidden.items():
+            squares = values.double().square().sum(1).cpu().numpy()
+            sums[name, ""] = sums.get((name, ""), 0.0) + squares
+
+    def correlations(here: str, there: str) -> NDArray[np.float64]:
+        if (here, there) not in sums:
+            return np.zeros((len(orders[here]), len(orders[there])))
+        found = sums[here, there]
+        count = found[-1, -1]
+        means = found[:-1, -1] / count, found[-1, :-1] / count
+        deviations = [
+            np.sqrt(np.maximum(sums[name, ""][i] / count - means[i] ** 2, 0.0)) for i, name in enumerate((here, there))
+        ]
+        scale = np.outer(*(np.where(d > 1e-6 * np.abs(m), d, np.inf) for d, m in zip(deviations, means, strict=True)))
+        result: NDArray[np.float64] = (found[:-1, :-1] / count - np.outer(*means)) / scale
+        return result
+
+    for block in blocks:
+        _match(block, correlations, orders, LEAST_GAIN * len(orders[block.name]))
+    return orders
 
 
 @dataclass
@@ -101,7 +158,7 @@ class _Problem:
             for i in visits:
                 if i in stale:
                     stale.discard(i)
-                    if self._improve(self.blocks[i], orders, ()):
+                    if self._improve(self.blocks[i], orders, set()):
                         touched = {p.weight for name in self.blocks[i].names for p in self.axes[name]}
                         near = {name for weight in touched for name, _ in self.on[weight]}
                         stale |= {j for j, b in enumerate(self.blocks) if j != i and near.intersection(b.names)}
@@ -112,35 +169,15 @@ class _Problem:
         moved = permuted(self.theta_1, self.axes, orders)
         return sum(float((self.theta_0[name].double() * w.double()).sum()) for name, w in moved.items())
 
-    def _improve(self, block: _Block, orders: Orders, unmatched: Iterable[str]) -> bool:
-        """Match the units of one block, all others in their present order; return whether any moved.
-
-        Units stay where they are unless others are better: equal networks give the identity.
-        """
+    def _improve(self, block: _Block, orders: Orders, unmatched: set[str]) -> bool:
+        """Match the units of one block, all others in their present order; return whether any moved."""
         rest = {name: order for name, order in orders.items() if name not in block.names}
         moved = {p.weight: self._moved(p.weight, rest) for name in block.names for p in self.axes[name]}
-        unmatched = set(unmatched)
-        score = self._scores(block.name, moved, unmatched, exclude=block.names)
-        inside: list[list[tuple[Tensor, ...]]] = []
-        if block.inner:
-            size = len(block.inner)
-            inside = [[()] * size for _ in range(size)]
-            for i in range(size):
-                for j in range(size):
-                    found = []
-                    for here, there in zip(block.inner[i], block.inner[j], strict=True):
-                        each = self._scores(here, moved, unmatched, block.names, there)
-                        order = _assign(each, torch.arange(len(each)))
-                        score[i, j] += each[np.arange(len(each)), order.numpy()].sum()
-                        found.append(order)
-                    inside[i][j] = tuple(found)
-        order = _assign(score, orders[block.name], LEAST_GAIN * self.scale)
-        new = {block.name: order}
-        for i, names in enumerate(block.inner):
-            new.update(zip(names, inside[i][int(order[i])], strict=True))
-        changed = any(not torch.equal(orders[name], new[name]) for name in new)
-        orders.update(new)
-        return changed
+
+        def scores(here: str, there: str) -> NDArray[np.float64]:
+            return self._scores(here, there, moved, unmatched, block.names)
+
+        return _match(block, scores, orders, LEAST_GAIN * self.scale)
 
     def _moved(self, weight: str, orders: Mapping[str, Tensor]) -> Tensor:
         """Return a weight of theta_1 with the units of the given groups in their order."""
@@ -149,21 +186,17 @@ class _Problem:
         return permuted({weight: self.theta_1[weight]}, axes, {name: orders[name] for name in axes})[weight]
 
     def _scores(
-        self, name: str, moved: Weights, unmatched: set[str], exclude: Iterable[str], other: str | None = None
+        self, here: str, there: str, moved: Weights, unmatched: set[str], block: list[str]
     ) -> NDArray[np.float64]:
-        """Return [units, units]: the inner product of each unit of theta_0 with each of theta_1, over all places.
-
-        `other` is the group of theta_1, where it is not the same.
-        """
-        size = self.sizes[name]
-        total, exclude = np.zeros((size, size)), set(exclude)
-        pairs = list(zip(self.axes[name], self.axes[other or name], strict=True))
-        matched = [p for p in pairs if not self._meets(p[0], unmatched)]
-        for here, there in matched or pairs:
-            if any(n in exclude and n != name and _inside(p, here) for n, p in self.on[here.weight]):
+        """Return the inner products of theta_0's units in group `here` with theta_1's in `there`, over all places."""
+        total = np.zeros((self.sizes[here], self.sizes[there]))
+        pairs = list(zip(self.axes[here], self.axes[there], strict=True))
+        matched = [pair for pair in pairs if not self._meets(pair[0], unmatched)]
+        for a, b in matched or pairs:
+            if any(name in block and name != here and _inside(place, a) for name, place in self.on[a.weight]):
                 continue  # counted by the groups inside
-            a, b = _rows(self.theta_0[here.weight], here), _rows(moved[there.weight], there)
-            total += matmul(a.unsqueeze(0), b.T.unsqueeze(0))[0].double().numpy()
+            rows, columns = _rows(self.theta_0[a.weight], a), _rows(moved[b.weight], b)
+            total += matmul(rows.unsqueeze(0), columns.T.unsqueeze(0))[0].double().numpy()
         return total
 
     def _meets(self, place: Place, unmatched: set[str]) -> bool:
@@ -171,8 +204,36 @@ class _Problem:
         return any(n in unmatched and not _apart(p, place) for n, p in self.on[place.weight])
 
 
+Scores = Callable[[str, str], NDArray[np.float64]]
+"""From a group of theta_0 and one of theta_1 to the similarity [units, units] of each two units."""
+
+
+def _match(block: _Block, scores: Scores, orders: Orders, least: float = 0.0) -> bool:
+    """Give a block's units their best order; return whether any moved.
+
+    Units stay where they are unless others are better by more than `least`: equal networks give the identity. Two units
+    with groups inside, such as heads, are as similar as these are in their own best order.
+    """
+    score = scores(block.name, block.name)
+    inside: dict[tuple[int, int], list[Tensor]] = {}
+    for i, names in enumerate(block.inner):
+        for j, others in enumerate(block.inner):
+            inside[i, j] = []
+            for here, there in zip(names, others, strict=True):
+                each = scores(here, there)
+                order = _assign(each, torch.arange(len(each)))
+                score[i, j] += each[np.arange(len(each)), order.numpy()].sum()
+                inside[i, j].append(order)
+    new = {block.name: _assign(score, orders[block.name], least)}
+    for i, names in enumerate(block.inner):
+        new.update(zip(names, inside[i, int(new[block.name][i])], strict=True))
+    changed = any(not torch.equal(orders[name], order) for name, order in new.items())
+    orders.update(new)
+    return changed
+
+
 def _assign(score: NDArray[np.float64], now: Tensor, least: float = 0.0) -> Tensor:
-    """Return the order of the largest total score, or the present one unless that is less by more than `least`."""
+    """Return the order of the largest total score, or the present one where that is not more than `least` below."""
     from scipy.optimize import linear_sum_assignment
 
     rows = np.arange(len(score))

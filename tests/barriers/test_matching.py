@@ -1,17 +1,24 @@
-"""Weight matching: permutations that are known beforehand, and what no matching may change."""
+"""Weight and activation matching: permutations that are known beforehand, and what no matching may change."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import run_config, tiny_dataset
 from torch import Tensor
 
 from lmc_repro.barriers.alignment import is_permutation, permuted, units
-from lmc_repro.barriers.matching import Orders, match_weights, weight_matching
-from lmc_repro.data.dataset import Dataset
+from lmc_repro.barriers.matching import (
+    Orders,
+    activation_matching,
+    match_activations,
+    match_weights,
+    weight_matching,
+)
+from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
 
@@ -122,3 +129,60 @@ def test_restarts_never_come_out_farther() -> None:
             for n in (0, 8)
         ]
         assert apart[1] <= apart[0] + 1e-5
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_activations_undo_a_networks_own_permutation(config: dict[str, Any], seed: int) -> None:
+    model, dataset = network(config)
+    theta = drawn(model, seed)
+    moved = permuted(theta, model.axes(), shuffled(model, seed))
+    found = activation_matching(model, theta, moved, dataset, seed)
+    assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_matched_units_correlate_more_than_before(config: dict[str, Any]) -> None:
+    """Correlations are numpy's, of all activations at once."""
+    model, dataset = network(config)
+    theta_0, theta_1 = drawn(model, 0), drawn(model, 1)
+    inputs = normalise(dataset.train.images, dataset.info).unsqueeze(0)
+    found = activation_matching(model, theta_0, theta_1, dataset, 0)
+
+    def correlation(theta: Weights) -> float:
+        total = 0.0
+        hidden = [model.hidden({n: w.unsqueeze(0) for n, w in end.items()}, inputs) for end in (theta_0, theta)]
+        for name, a in hidden[0].items():
+            b = hidden[1][name]
+            total += sum(np.corrcoef(a[0, :, i], b[0, :, i])[0, 1] for i in range(a.shape[2]))
+        return total
+
+    assert correlation(found) > correlation(theta_1) + 0.5
+    for order in match_activations(model, theta_0, theta_0, dataset).values():
+        assert torch.equal(order, torch.arange(len(order)))
+
+
+def test_a_unit_that_is_constant_disturbs_nothing() -> None:
+    model, dataset = network(MODELS["2 layers"])
+    theta = drawn(model, 0)
+    theta["layers.0.weight"][3] = 0.0
+    moved = permuted(theta, model.axes(), {"layers.0": torch.arange(12).roll(1)})
+    found = activation_matching(model, theta, moved, dataset, 0)
+    assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_hidden_units_are_those_that_the_logits_come_from(config: dict[str, Any]) -> None:
+    """The units of a group are permuted where the group is, and every group but one of others is there."""
+    model, dataset = network(config)
+    axes, theta = model.axes(), drawn(model, 0)
+    inputs = normalise(dataset.train.images[:7], dataset.info).unsqueeze(0)
+    before = model.hidden({n: w.unsqueeze(0) for n, w in theta.items()}, inputs)
+    assert before.keys() == axes.keys() - {"heads"}
+    for name, order in shuffled(model, 3).items():
+        if name != "heads":
+            moved = permuted(theta, axes, {name: order})
+            after = model.hidden({n: w.unsqueeze(0) for n, w in moved.items()}, inputs)
+            for group, values in before.items():
+                expected = values[..., order] if group == name else values
+                torch.testing.assert_close(after[group], expected, rtol=1e-4, atol=1e-4)
