@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lmc_repro.barriers.alignment import permuted, units
+from lmc_repro.barriers.alignment import free_side, part_of, permuted, units
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Axes, Model, Place, Weights
 from lmc_repro.models.products import matmul
@@ -244,11 +244,7 @@ def _assign(score: NDArray[np.float64], now: Tensor, least: float = 0.0) -> Tens
 
 def _rows(weight: Tensor, place: Place) -> Tensor:
     """Return [units, values]: the part of a weight that belongs to each unit of a place."""
-    index: list[int | slice] = [slice(None)] * len(place.shape)
-    for side, at in place.at:
-        index[side] = at
-    side = place.side - sum(fixed < place.side for fixed, _ in place.at)
-    return weight.view(place.shape)[tuple(index)].movedim(side, 0).reshape(place.shape[place.side], -1)
+    return part_of(weight, place).movedim(free_side(place), 0).reshape(place.shape[place.side], -1)
 
 
 def _inside(inner: Place, outer: Place) -> bool:

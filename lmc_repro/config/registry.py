@@ -47,9 +47,12 @@ AUGMENTATIONS: dict[str, Kind] = {  # build(config, inputs float32 [N, ch, H, W]
 }
 ALIGNMENTS: dict[str, str] = {  # barriers.alignment.Alignment
     "none": "lmc_repro.barriers.alignment:none",
+    "weights": "lmc_repro.barriers.matching:weight_matching",
+    "activations": "lmc_repro.barriers.matching:activation_matching",
 }
 REPAIRS: dict[str, str] = {  # barriers.repair.Repair
     "none": "lmc_repro.barriers.repair:none",
+    "repair": "lmc_repro.barriers.repair:repair",
 }
 PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric
 }
