@@ -50,18 +50,22 @@ def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -
     result = {name: tensor.clone() for name, tensor in weights.items()}
     for name, order in permutations.items():
         for place in axes[name]:
-            target = _view(result[place.weight], place)
-            side = place.side - sum(fixed < place.side for fixed, _ in place.at)
-            target.copy_(target.index_select(side, order))
+            target = part_of(result[place.weight], place)
+            target.copy_(target.index_select(free_side(place), order))
     return result
 
 
-def _view(weight: Tensor, place: Place) -> Tensor:
-    """Return a view of the part of a weight that a place means."""
+def part_of(weight: Tensor, place: Place) -> Tensor:
+    """Return a view of the part of a weight that a place means: `place.shape` without its fixed sides."""
     index: list[int | slice] = [slice(None)] * len(place.shape)
     for side, at in place.at:
         index[side] = at
     return weight.view(place.shape)[tuple(index)]
+
+
+def free_side(place: Place) -> int:
+    """Return which side of `part_of` counts the units."""
+    return place.side - sum(fixed < place.side for fixed, _ in place.at)
 
 
 def is_permutation(order: Tensor) -> bool:

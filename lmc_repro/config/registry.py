@@ -59,9 +59,12 @@ PAIR_KINDS: dict[str, str] = {  # config.pairs.PairKind
 }
 ALIGNMENTS: dict[str, str] = {  # barriers.alignment.Alignment
     "none": "lmc_repro.barriers.alignment:none",
+    "weights": "lmc_repro.barriers.matching:weight_matching",
+    "activations": "lmc_repro.barriers.matching:activation_matching",
 }
 REPAIRS: dict[str, str] = {  # barriers.repair.Repair
     "none": "lmc_repro.barriers.repair:none",
+    "repair": "lmc_repro.barriers.repair:repair",
 }
 PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric
 }

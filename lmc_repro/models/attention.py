@@ -111,6 +111,24 @@ class Attention:
         x = _norm(_linear(x, weights, "project"), weights, "head_norm")
         return _linear(x, weights, "head")
 
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return embeddings, keys and values of all patches, and the outputs of `project`."""
+        children, batch = inputs.shape[:2]
+        x = patches(inputs, self.config.patch).reshape(children, batch * self.patches, self.values)
+        embedded = _linear(_norm(x, weights, "patch_norm"), weights, "embed")
+        x = _norm(embedded, weights, "embed_norm").view(children, batch, self.patches, self.width)
+        x = x + weights["positions"][:, None, 1:]
+        token = weights["class_token"].unsqueeze(1) + weights["positions"][:, :1]
+        seen = self._class_token_attends(weights, _standardised(token), _standardised(x))
+        x = _norm(x.flatten(1, 2), weights, "norm")
+        from lmc_repro.models.products import affine
+
+        found = {"embedding": embedded, "projection": _linear(seen, weights, "project")}
+        parts = weights["qkv.weight"].view(children, 3, self.config.heads, self.config.head_dim, self.width)
+        for head in range(self.config.heads):
+            found[f"keys.{head}"], found[f"values.{head}"] = (affine(x, parts[:, i, head]) for i in (1, 2))
+        return found
+
     def _class_token_attends(self, weights: Weights, token: Tensor, x: Tensor) -> Tensor:
         """Return softmax(Q K' / sqrt(head_dim)) V at the class token, [C, b, D].
 

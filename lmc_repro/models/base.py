@@ -68,6 +68,14 @@ class Model(Forward, Protocol):
         """Return the groups of units that may be permuted."""
         ...
 
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return what the units of each group of `axes` put out, before a nonlinearity, [C, samples, units].
+
+        A unit that looks at several positions, such as a filter, has a sample for each. A group whose units hold other
+        groups, such as heads, is left out: its units are those.
+        """
+        ...
+
     def forward_flops(self) -> tuple[int, int]:
         """Return multiply-adds x 2 of one sample's forward pass: (of the first layer, of the others).
 

@@ -79,6 +79,10 @@ class Conv(FirstThenRest):
         x = affine(x, weights["hidden.weight"], weights["hidden.bias"])
         return x.reshape(children, batch, self.units)
 
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the filters' outputs at all positions."""
+        return {"filters": self.first_layer(weights, inputs).reshape(len(inputs), -1, self.config.filters)}
+
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the units."""
         from torch.nn import functional

@@ -89,6 +89,13 @@ class Local(FirstThenRest):
         # Added to whole rows: the gradient is then a sum over rows, in the same order in every stack.
         return x + bias.expand(-1, self.positions, -1).reshape(children, 1, self.units)
 
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the filters' outputs, position by position or, with `bias: filter`, at all of them."""
+        outputs = self.first_layer(weights, inputs).view(*inputs.shape[:2], self.positions, self.config.filters)
+        if self.config.bias == "filter":
+            return {"filters": outputs.flatten(1, 2)}
+        return {f"filters.{p}": outputs[:, :, p] for p in range(self.positions)}
+
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the units."""
         from torch.nn import functional

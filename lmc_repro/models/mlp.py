@@ -59,6 +59,18 @@ class Mlp(FirstThenRest, FromShapes):
 
         return affine(inputs.flatten(2), *_layer(weights, 0))
 
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of each hidden layer, before the activation."""
+        from torch.nn import functional
+
+        from lmc_repro.models.products import affine
+
+        x, found = inputs.flatten(2), {}
+        for i in range(self.config.depth - 1):
+            found[f"layers.{i}"] = affine(x, *_layer(weights, i))
+            x = functional.leaky_relu(found[f"layers.{i}"], self.config.slope)
+        return found
+
     def rest(self, weights: Weights, first: Tensor) -> Tensor:
         """Return logits [C, b, classes] from the first layer's outputs."""
         from torch.nn import functional

@@ -1,0 +1,274 @@
+"""Matching: the permutation of one network's hidden units that brings it nearest to another, by weights or activations.
+
+Each step is a linear assignment over a group of units. Weights: coordinate descent over the groups (Ainsworth et al.
+2023, arXiv 2209.04836, Section 3.2). Activations: the sum of correlations of matched units, group by group (Li et al.
+2015, arXiv 1511.07543; Ainsworth et al., Section 3.1). Products are those of training, so equal weights give equal
+permutations on every machine of one numerics tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from lmc_repro.barriers.alignment import free_side, part_of, permuted, units
+from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.models.base import Axes, Model, Place, Weights
+from lmc_repro.models.products import matmul
+from lmc_repro.training.evaluate import BATCH
+from lmc_repro.training.stack import Layout
+
+RESTARTS = 0
+"""Orders of the groups that are tried; the nearest result counts."""
+LEAST_GAIN = 1e-6
+"""A step must raise a group's similarity by this share of the group's own size: float32 sums are no more exact."""
+
+IMAGES = 10_000
+"""Training images on which activations are compared."""
+
+Orders = dict[str, Tensor]
+"""For each group int64 [units]: which of theta_1's units stands at each place; outer groups first."""
+
+
+def weight_matching(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
+    """Return theta_1 with its hidden units in the order that is nearest to theta_0's (see `Alignment`)."""
+    axes = model.axes()
+    return permuted(theta_1, axes, match_weights(axes, theta_0, theta_1, seed))
+
+
+def match_weights(axes: Axes, theta_0: Weights, theta_1: Weights, seed: int, restarts: int = RESTARTS) -> Orders:
+    """Return the permutations that maximise the inner product of theta_0 and permuted theta_1, as far as found.
+
+    Args:
+        axes: The groups of units.
+        theta_0: Weights of the network that stays, by name.
+        theta_1: Weights of the network whose units move.
+        seed: Decides the orders in which groups are visited.
+        restarts: How many such orders are tried, beside the one from input to output.
+    """
+    problem = _Problem(axes, theta_0, theta_1)
+    random = np.random.Generator(np.random.Philox(seed))
+    best: tuple[float, Orders] | None = None
+    for i in range(restarts + 1):
+        visits = random.permutation(len(problem.blocks)) if i else np.arange(len(problem.blocks))
+        orders = problem.solve(visits)
+        found = problem.similarity(orders)
+        if best is None or found > best[0] + LEAST_GAIN * abs(best[0]):
+            best = found, orders
+    assert best is not None
+    return best[1]
+
+
+def activation_matching(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
+    """Return theta_1 with its hidden units in the order whose activations correlate most (see `Alignment`)."""
+    return permuted(theta_1, model.axes(), match_activations(model, theta_0, theta_1, dataset))
+
+
+@torch.no_grad()
+def match_activations(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset) -> Orders:
+    """Return the permutations that maximise the sum of the correlations of matched units.
+
+    Activations are those of `Model.hidden`, before the nonlinearity, on the first `IMAGES` training images. A unit that
+    is constant on them correlates with none.
+    """
+    axes, blocks = model.axes(), _blocks(model.axes())
+    orders = {name: torch.arange(units(axes, name)) for name in axes}
+    pairs = {(block.name, block.name) for block in blocks if not block.inner}
+    pairs |= {(a, b) for block in blocks for x in block.inner for y in block.inner for a, b in zip(x, y, strict=True)}
+    layout, train = Layout(model), dataset.train
+    both = layout.views(layout.stack([dict(theta_0), dict(theta_1)]).to(train.images.device))
+    sums: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for start in range(0, min(len(train), IMAGES), BATCH):
+        images = normalise(train.images[start : min(start + BATCH, IMAGES)], dataset.info)
+        hidden = model.hidden(both, images.expand(2, *images.shape))
+        for here, there in pairs:
+            # A column of ones beside the units: products with it are the sums.
+            a, b = (functional.pad(hidden[name][i], (0, 1), value=1.0) for i, name in enumerate((here, there)))
+            found = matmul(a.T.unsqueeze(0), b.unsqueeze(0))[0].cpu().double().numpy()
+            sums[here, there] = sums.get((here, there), 0.0) + found
+        for name, values in hidden.items():
+            squares = values.double().square().sum(1).cpu().numpy()
+            sums[name, ""] = sums.get((name, ""), 0.0) + squares
+
+    def correlations(here: str, there: str) -> NDArray[np.float64]:
+        if (here, there) not in sums:
+            return np.zeros((len(orders[here]), len(orders[there])))
+        found = sums[here, there]
+        count = found[-1, -1]
+        means = found[:-1, -1] / count, found[-1, :-1] / count
+        deviations = [
+            np.sqrt(np.maximum(sums[name, ""][i] / count - means[i] ** 2, 0.0)) for i, name in enumerate((here, there))
+        ]
+        scale = np.outer(*(np.where(d > 1e-6 * np.abs(m), d, np.inf) for d, m in zip(deviations, means, strict=True)))
+        result: NDArray[np.float64] = (found[:-1, :-1] / count - np.outer(*means)) / scale
+        return result
+
+    for block in blocks:
+        _match(block, correlations, orders, LEAST_GAIN * len(orders[block.name]))
+    return orders
+
+
+@dataclass
+class _Block:
+    """A group, and the groups inside of each of its units: of a head its keys and its values.
+
+    `inner[unit]` are the groups of one unit, in the same order for each unit.
+    """
+
+    name: str
+    inner: list[list[str]] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name, *(name for names in self.inner for name in names)]
+
+
+class _Problem:
+    """Two networks' weights, and the value of each assignment of units."""
+
+    def __init__(self, axes: Axes, theta_0: Weights, theta_1: Weights) -> None:
+        self.axes, self.theta_0, self.theta_1 = axes, theta_0, theta_1
+        self.blocks = _blocks(axes)
+        self.sizes = {name: units(axes, name) for name in axes}
+        self.on: dict[str, list[tuple[str, Place]]] = {}
+        for name, places in axes.items():
+            for place in places:
+                self.on.setdefault(place.weight, []).append((name, place))
+        self.scale = sum(float(w.double().square().sum()) for theta in (theta_0, theta_1) for w in theta.values()) / 2
+
+    def solve(self, visits: NDArray[np.int64]) -> Orders:
+        """Return orders that no single group can improve, visiting the groups in this order.
+
+        In the first round each group is matched by the weights alone whose other units are matched already: what the
+        others would add is noise, and a network's own permutation is recovered in this one round.
+        """
+        orders = {name: torch.arange(size) for name, size in self.sizes.items()}
+        unmatched = set(self.axes)
+        for i in visits:
+            unmatched.difference_update(self.blocks[i].names)
+            self._improve(self.blocks[i], orders, unmatched)
+        stale = set(range(len(self.blocks)))
+        while stale:
+            for i in visits:
+                if i in stale:
+                    stale.discard(i)
+                    if self._improve(self.blocks[i], orders, set()):
+                        touched = {p.weight for name in self.blocks[i].names for p in self.axes[name]}
+                        near = {name for weight in touched for name, _ in self.on[weight]}
+                        stale |= {j for j, b in enumerate(self.blocks) if j != i and near.intersection(b.names)}
+        return orders
+
+    def similarity(self, orders: Orders) -> float:
+        """Return the inner product of all weights."""
+        moved = permuted(self.theta_1, self.axes, orders)
+        return sum(float((self.theta_0[name].double() * w.double()).sum()) for name, w in moved.items())
+
+    def _improve(self, block: _Block, orders: Orders, unmatched: set[str]) -> bool:
+        """Match the units of one block, all others in their present order; return whether any moved."""
+        rest = {name: order for name, order in orders.items() if name not in block.names}
+        moved = {p.weight: self._moved(p.weight, rest) for name in block.names for p in self.axes[name]}
+
+        def scores(here: str, there: str) -> NDArray[np.float64]:
+            return self._scores(here, there, moved, unmatched, block.names)
+
+        return _match(block, scores, orders, LEAST_GAIN * self.scale)
+
+    def _moved(self, weight: str, orders: Mapping[str, Tensor]) -> Tensor:
+        """Return a weight of theta_1 with the units of the given groups in their order."""
+        names = {name for name, _ in self.on[weight]}.intersection(orders)
+        axes = {name: tuple(p for p in self.axes[name] if p.weight == weight) for name in self.axes if name in names}
+        return permuted({weight: self.theta_1[weight]}, axes, {name: orders[name] for name in axes})[weight]
+
+    def _scores(
+        self, here: str, there: str, moved: Weights, unmatched: set[str], block: list[str]
+    ) -> NDArray[np.float64]:
+        """Return the inner products of theta_0's units in group `here` with theta_1's in `there`, over all places."""
+        total = np.zeros((self.sizes[here], self.sizes[there]))
+        pairs = list(zip(self.axes[here], self.axes[there], strict=True))
+        matched = [pair for pair in pairs if not self._meets(pair[0], unmatched)]
+        for a, b in matched or pairs:
+            if any(name in block and name != here and _inside(place, a) for name, place in self.on[a.weight]):
+                continue  # counted by the groups inside
+            rows, columns = _rows(self.theta_0[a.weight], a), _rows(moved[b.weight], b)
+            total += matmul(rows.unsqueeze(0), columns.T.unsqueeze(0))[0].double().numpy()
+        return total
+
+    def _meets(self, place: Place, unmatched: set[str]) -> bool:
+        """Return whether units of an unmatched group lie in the same part of the weight."""
+        return any(n in unmatched and not _apart(p, place) for n, p in self.on[place.weight])
+
+
+Scores = Callable[[str, str], NDArray[np.float64]]
+"""From a group of theta_0 and one of theta_1 to the similarity [units, units] of each two units."""
+
+
+def _match(block: _Block, scores: Scores, orders: Orders, least: float = 0.0) -> bool:
+    """Give a block's units their best order; return whether any moved.
+
+    Units stay where they are unless others are better by more than `least`: equal networks give the identity. Two units
+    with groups inside, such as heads, are as similar as these are in their own best order.
+    """
+    score = scores(block.name, block.name)
+    inside: dict[tuple[int, int], list[Tensor]] = {}
+    for i, names in enumerate(block.inner):
+        for j, others in enumerate(block.inner):
+            inside[i, j] = []
+            for here, there in zip(names, others, strict=True):
+                each = scores(here, there)
+                order = _assign(each, torch.arange(len(each)))
+                score[i, j] += each[np.arange(len(each)), order.numpy()].sum()
+                inside[i, j].append(order)
+    new = {block.name: _assign(score, orders[block.name], least)}
+    for i, names in enumerate(block.inner):
+        new.update(zip(names, inside[i, int(new[block.name][i])], strict=True))
+    changed = any(not torch.equal(orders[name], order) for name, order in new.items())
+    orders.update(new)
+    return changed
+
+
+def _assign(score: NDArray[np.float64], now: Tensor, least: float = 0.0) -> Tensor:
+    """Return the order of the largest total score, or the present one where that is not more than `least` below."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows = np.arange(len(score))
+    columns = linear_sum_assignment(score, maximize=True)[1]
+    gain = score[rows, columns].sum() - score[rows, now.numpy()].sum()
+    return torch.from_numpy(columns.astype(np.int64)) if gain > least else now
+
+
+def _rows(weight: Tensor, place: Place) -> Tensor:
+    """Return [units, values]: the part of a weight that belongs to each unit of a place."""
+    return part_of(weight, place).movedim(free_side(place), 0).reshape(place.shape[place.side], -1)
+
+
+def _inside(inner: Place, outer: Place) -> bool:
+    """Return whether a place lies within one unit of another."""
+    return inner.weight == outer.weight and inner.shape == outer.shape and outer.side in dict(inner.at)
+
+
+def _apart(a: Place, b: Place) -> bool:
+    """Return whether two places of one weight share no number."""
+    if a.shape != b.shape:
+        return False
+    fixed = dict(b.at)
+    return any(side in fixed and fixed[side] != at for side, at in a.at)
+
+
+def _blocks(axes: Axes) -> list[_Block]:
+    """Return the groups that move by themselves, each with those inside of its units."""
+    inside: dict[str, tuple[str, int]] = {}
+    for name, places in axes.items():
+        for outer, others in axes.items():
+            if name != outer and all(any(_inside(p, o) for o in others) for p in places):
+                inside[name] = outer, dict(places[0].at)[next(o for o in others if _inside(places[0], o)).side]
+    blocks = [_Block(name) for name in axes if name not in inside]
+    for block in blocks:
+        names = [[n for n, at in inside.items() if at == (block.name, unit)] for unit in range(units(axes, block.name))]
+        block.inner = names if any(names) else []
+    return blocks

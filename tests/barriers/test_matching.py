@@ -1,0 +1,188 @@
+"""Weight and activation matching: permutations that are known beforehand, and what no matching may change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import run_config, tiny_dataset
+from torch import Tensor
+
+from lmc_repro.barriers.alignment import is_permutation, permuted, units
+from lmc_repro.barriers.matching import (
+    Orders,
+    activation_matching,
+    match_activations,
+    match_weights,
+    weight_matching,
+)
+from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.models.base import Model, Weights
+from lmc_repro.models.registry import build_model
+
+MODELS: dict[str, dict[str, Any]] = {
+    "2 layers": {"depth": 2, "width": 12, "slope": 0.0},
+    "5 layers": {"depth": 5, "width": 12, "slope": 0.0},
+    "no bias": {"depth": 3, "width": 12, "slope": 0.0, "bias": False},
+    "conv": {"kind": "conv", "filters": 9, "kernel": 2},
+    "local": {"kind": "local", "filters": 6, "kernel": 2},
+    "local, tied": {"kind": "local", "filters": 6, "kernel": 2, "bias": "filter"},
+    "attention": {"kind": "attention", "patch": 2, "heads": 3, "head_dim": 5},
+}
+
+
+def network(config: dict[str, Any]) -> tuple[Model, Dataset]:
+    """Return a network for images of 4 x 4 pixels, and such images."""
+    dataset = tiny_dataset(shape=(1, 4, 4))
+    return build_model(run_config(model=config).model, dataset.info), dataset
+
+
+def drawn(model: Model, seed: int) -> dict[str, Tensor]:
+    """Return weights from N(0, 1): no two units are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) for name, shape in model.shapes.items()}
+
+
+def shuffled(model: Model, seed: int) -> Orders:
+    """Return a random permutation of every group."""
+    axes, generator = model.axes(), torch.Generator().manual_seed(seed)
+    return {name: torch.randperm(units(axes, name), generator=generator) for name in axes}
+
+
+def distance(a: Weights, b: Weights) -> float:
+    return sum(float((a[name] - b[name]).double().square().sum()) for name in a) ** 0.5
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_networks_own_permutation_is_undone_to_the_bit(config: dict[str, Any], seed: int) -> None:
+    model, dataset = network(config)
+    theta = drawn(model, seed)
+    moved = permuted(theta, model.axes(), shuffled(model, seed))
+    assert not all(torch.equal(moved[name], theta[name]) for name in theta)
+    found = weight_matching(model, theta, moved, dataset, seed)
+    assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_two_networks_come_nearer_by_permutations_alone(config: dict[str, Any]) -> None:
+    model, dataset = network(config)
+    for seed in range(4):
+        theta_0, theta_1 = drawn(model, seed), drawn(model, seed + 100)
+        orders = match_weights(model.axes(), theta_0, theta_1, seed)
+        assert all(is_permutation(order) for order in orders.values()) and orders.keys() == model.axes().keys()
+        found = weight_matching(model, theta_0, theta_1, dataset, seed)
+        assert distance(theta_0, found) < 0.99 * distance(theta_0, theta_1)
+        assert all(torch.equal(found[n].flatten().sort().values, theta_1[n].flatten().sort().values) for n in found)
+        # and no single exchange of two units comes nearer: the result is a local optimum
+        for name, order in orders.items():
+            if len(order) < 2:
+                continue
+            order = order.clone()
+            order[[0, 1]] = order[[1, 0]]
+            near = permuted(theta_1, model.axes(), orders | {name: order})
+            assert distance(theta_0, near) > distance(theta_0, found) - 1e-6
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_equal_networks_stay_as_they_are_with_units_that_are_alike(config: dict[str, Any]) -> None:
+    model, _ = network(config)
+    theta = {name: torch.zeros_like(weight) for name, weight in drawn(model, 0).items()}  # any order would do
+    for ends in (theta, drawn(model, 0)):
+        for order in match_weights(model.axes(), ends, ends, 0).values():
+            assert torch.equal(order, torch.arange(len(order)))
+
+
+def test_four_units_by_hand() -> None:
+    """Scores [9 8 . .; 8 1 . .; . . 5 4; . . 6 1]: the largest entry of each pair is not part of the best sum."""
+    model = build_model(
+        run_config(model={"depth": 2, "width": 4, "slope": 0.0}).model, tiny_dataset(shape=(1, 2, 2)).info
+    )
+    theta_0, theta_1 = ({name: torch.zeros(shape) for name, shape in model.shapes.items()} for _ in range(2))
+    theta_0["layers.0.weight"] = torch.tensor(
+        [[9.0, 8.0, 0.0, 0.0], [8.0, 1.0, 0.0, 0.0], [0.0, 0.0, 5.0, 4.0], [0.0, 0.0, 6.0, 1.0]]
+    )
+    theta_1["layers.0.weight"] = torch.eye(4)
+    assert match_weights(model.axes(), theta_0, theta_1, 0)["layers.0"].tolist() == [1, 0, 3, 2]
+    # and the biases and the next layer's columns count as much: 20 for the exchange of the last two
+    theta_0["layers.0.bias"] = torch.tensor([0.0, 0.0, 4.0, 0.0])
+    theta_1["layers.0.bias"] = torch.tensor([0.0, 0.0, 5.0, 0.0])
+    assert match_weights(model.axes(), theta_0, theta_1, 0)["layers.0"].tolist() == [1, 0, 2, 3]
+
+
+def test_equal_seeds_give_equal_permutations() -> None:
+    model, _ = network(MODELS["attention"])
+    theta_0, theta_1 = drawn(model, 0), drawn(model, 1)
+    first, second = (match_weights(model.axes(), theta_0, theta_1, 5, restarts=3) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_restarts_never_come_out_farther() -> None:
+    model, _ = network(MODELS["5 layers"])
+    axes = model.axes()
+    for seed in range(4):
+        theta_0, theta_1 = drawn(model, seed), drawn(model, seed + 50)
+        apart = [
+            distance(theta_0, permuted(theta_1, axes, match_weights(axes, theta_0, theta_1, seed, restarts=n)))
+            for n in (0, 8)
+        ]
+        assert apart[1] <= apart[0] + 1e-5
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_activations_undo_a_networks_own_permutation(config: dict[str, Any], seed: int) -> None:
+    model, dataset = network(config)
+    theta = drawn(model, seed)
+    moved = permuted(theta, model.axes(), shuffled(model, seed))
+    found = activation_matching(model, theta, moved, dataset, seed)
+    assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_matched_units_correlate_more_than_before(config: dict[str, Any]) -> None:
+    """Correlations are numpy's, of all activations at once."""
+    model, dataset = network(config)
+    theta_0, theta_1 = drawn(model, 0), drawn(model, 1)
+    inputs = normalise(dataset.train.images, dataset.info).unsqueeze(0)
+    found = activation_matching(model, theta_0, theta_1, dataset, 0)
+
+    def correlation(theta: Weights) -> float:
+        total = 0.0
+        hidden = [model.hidden({n: w.unsqueeze(0) for n, w in end.items()}, inputs) for end in (theta_0, theta)]
+        for name, a in hidden[0].items():
+            b = hidden[1][name]
+            total += sum(np.corrcoef(a[0, :, i], b[0, :, i])[0, 1] for i in range(a.shape[2]))
+        return total
+
+    assert correlation(found) > correlation(theta_1) + 0.5
+    for order in match_activations(model, theta_0, theta_0, dataset).values():
+        assert torch.equal(order, torch.arange(len(order)))
+
+
+def test_a_unit_that_is_constant_disturbs_nothing() -> None:
+    model, dataset = network(MODELS["2 layers"])
+    theta = drawn(model, 0)
+    theta["layers.0.weight"][3] = 0.0
+    moved = permuted(theta, model.axes(), {"layers.0": torch.arange(12).roll(1)})
+    found = activation_matching(model, theta, moved, dataset, 0)
+    assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_hidden_units_are_those_that_the_logits_come_from(config: dict[str, Any]) -> None:
+    """The units of a group are permuted where the group is, and every group but one of others is there."""
+    model, dataset = network(config)
+    axes, theta = model.axes(), drawn(model, 0)
+    inputs = normalise(dataset.train.images[:7], dataset.info).unsqueeze(0)
+    before = model.hidden({n: w.unsqueeze(0) for n, w in theta.items()}, inputs)
+    assert before.keys() == axes.keys() - {"heads"}
+    for name, order in shuffled(model, 3).items():
+        if name != "heads":
+            moved = permuted(theta, axes, {name: order})
+            after = model.hidden({n: w.unsqueeze(0) for n, w in moved.items()}, inputs)
+            for group, values in before.items():
+                expected = values[..., order] if group == name else values
+                torch.testing.assert_close(after[group], expected, rtol=1e-4, atol=1e-4)
