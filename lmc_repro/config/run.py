@@ -127,6 +127,9 @@ class ModuleConfig(ModelSettings):
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
     options: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:  # pydantic's own cannot hash a dict
+        return hash((self.module, frozenset(self.options.items())))
+
 
 class OwnModel(ModelSettings, extra="allow"):
     """The settings of a network of one's own, as its `Config` has checked them."""

@@ -74,7 +74,7 @@ def measure_files(
     wanted = {each: points if split in (None, each) else 2 for each in SPLITS}
     if isinstance(network, OwnModule):
         if path.given():
-            allowed = f"allowed: a network of kind {', '.join(MODELS)}"
+            allowed = f"allowed: a network of kind {', '.join(kind for kind in MODELS if kind != 'module')}"
             raise LmcError(f"--align: module {network.name} names no units to align; {allowed}")
         curves = _of_module(paths, weights, network, samples, wanted, batch_size or BATCH, torch.device(device))
     else:

@@ -103,7 +103,7 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
         (barrier(model="mine.py:biuld"), "--model mine.py:biuld: mine.py has no biuld; name a function"),
         (barrier(data="digits"), "A.safetensors: layers.0.weight is [2, 2], of 2-layer MLP"),
         (barrier("--device", "cua"), "--device: found 'cua', allowed: auto, cpu, cuda"),
-        (barrier("--align", "weights"), "--align: align: found 'weights', allowed: 'none', FILE.py:NAME"),
+        (barrier("--align", "wieghts"), "--align: align: found 'wieghts', allowed: 'none', 'weights', 'activations', "),
         (barrier("--align", "mine.py:build", model="mine.py:build"), "--align: module mine.py:build names no units"),
     ],
     ids=["split", "plot", "data", "file", "no project", "function", "shape", "device", "align", "align a module"],

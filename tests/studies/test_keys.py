@@ -30,6 +30,7 @@ from lmc_repro.config.study import (
 )
 from lmc_repro.training.fingerprint import run_fingerprint
 
+MODULES = Path(__file__).parents[1] / "models" / "own_modules.py"
 LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
 Keys = tuple[frozenset[str], frozenset[str]]
 
@@ -49,6 +50,7 @@ def keys(params: dict[str, Any]) -> Keys:
 PATCHES = {"model.kind": "local", "model.filters": 2, "model.kernel": 2}
 TOKENS = {"model.kind": "attention", "model.patch": 2, "model.heads": 2, "model.head_dim": 2}
 KAIMING = {"model.init": "kaiming-normal", "model.gain": "slope"}
+MODULE = {"model.kind": "module", "model.module": f"{MODULES}:mlp", "model.options": {"width": 4}}
 ADAM = {"optimizer.use": "adam"}
 
 IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -70,6 +72,8 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
     "model.heads": (3, TOKENS),
     "model.head_dim": (3, TOKENS),
     "model.start": ("conv", PATCHES),
+    "model.module": (f"{MODULES}:normed", MODULE),
+    "model.options": ({"width": 5}, MODULE),
     "model.init": ("kaiming-normal", {}),
     "model.gain": ("sqrt2", KAIMING),
     "optimizer.use": ("fast", {}),
