@@ -1,7 +1,7 @@
 """lmc_repro: are two trained networks linearly connected? (arXiv 2312.09832, re-makeable bit for bit)
 
 For notebooks: `from lmc_repro import load_dataset, measure_pair, path_between, plot_path, run_config, train`
-(docs/api.md). Nothing of it is imported before it is asked for.
+(docs/api.md). Each is imported on first use.
 """
 
 from importlib import import_module

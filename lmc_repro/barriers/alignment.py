@@ -64,7 +64,7 @@ def part_of(weight: Tensor, place: Place) -> Tensor:
 
 
 def free_side(place: Place) -> int:
-    """Return which side of `part_of` counts the units."""
+    """Return the side of `part_of` that counts the units."""
     return place.side - sum(fixed < place.side for fixed, _ in place.at)
 
 

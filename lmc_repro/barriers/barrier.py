@@ -50,13 +50,13 @@ def excess(values: Values) -> list[float]:
 
 
 def normalised(barrier: float, accuracy: float, chance: float = 0.0) -> float | None:
-    """Eq. 2: the barrier as a share of the accuracy that there is to lose (above `chance`); None if there is none."""
+    """Eq. 2: the barrier as a share of the accuracy above `chance`; None if there is none."""
     return barrier / (accuracy - chance) if accuracy > chance else None
 
 
 @dataclass(frozen=True)
 class Barriers:
-    """All that is said of one split of one pair. Errors in percentage points, normalised in percent, losses in nats.
+    """All barriers of one split of one pair. Errors in percentage points, normalised in percent, losses in nats.
 
     `normalised` divides by the mean test accuracy of the ends (for both splits), `normalised_own` by the split's own,
     `normalised_chance` by the test accuracy above chance. Loss barriers are None where the path has a loss that is
@@ -83,7 +83,7 @@ class Barriers:
 def barriers(curves: dict[SplitName, Curve], split: SplitName, classes: int) -> Barriers:
     """Return every barrier of `split`; the test curve is needed for the normalised ones."""
     curve = curves[split]
-    points = 100.0 / curve.n  # counts stay whole numbers until here: a flat curve has a barrier of exactly 0
+    points = 100.0 / curve.n  # counts are whole numbers until here, so a flat curve has a barrier of exactly 0
     counts = curve.wrong
     barrier = mean_barrier(counts) * points
     mid = middle(counts)
@@ -121,7 +121,7 @@ def curve_barriers(curve: Curve, classes: int | None = None) -> Barriers:
 
 
 def coarse_barrier(curve: Curve) -> float | None:
-    """Return Eq. 1 (points) at 11 of the curve's points, None where they are not among them or there are no more."""
+    """Return Eq. 1 (points) at 11 of the curve's points, None if the curve lacks them or has no others."""
     gaps = len(curve.wrong) - 1
     if gaps <= COARSE - 1 or gaps % (COARSE - 1):
         return None

@@ -1,4 +1,4 @@
-"""Error and loss along a path, as data: no torch, so that a list of results is there at once."""
+"""Error and loss along a path, as data without torch, so that results load at once."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class _Problem:
         """Return orders that no single group can improve, visiting the groups in this order.
 
         In the first round each group is matched by the weights alone whose other units are matched already: what the
-        others would add is noise, and a network's own permutation is recovered in this one round.
+        others would add is noise; this one round recovers a network's own permutation.
         """
         orders = {name: torch.arange(size) for name, size in self.sizes.items()}
         unmatched = set(self.axes)

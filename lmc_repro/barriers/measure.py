@@ -1,4 +1,4 @@
-"""Everything that is measured of one pair, from stored weights alone."""
+"""Measurement of one pair, from stored weights alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from lmc_repro.training.stack import Layout
 
 
 def measure_pair(task: PairTask) -> PairResult:
-    """Return curves and barriers at every mark, and how far apart the endpoints are at the last."""
+    """Return curves and barriers at every evaluation epoch, and the endpoints' distance at the last."""
     use_one_thread()
     return measure_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
 
 
 @torch.no_grad()
 def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = None) -> PairResult:
-    """Return what `measure_pair` does, of a data set in memory and with the process's own number of threads.
+    """Measure a pair like `measure_pair`, but with a data set in memory and the process's own number of threads.
 
     `methods` are those that the task names, unless they are given. Distance and all else are of the aligned ends.
     """
@@ -46,7 +46,7 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
         theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
         marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
-    ends = Layout(model).stack([theta_0, theta_1])  # of the last mark
+    ends = Layout(model).stack([theta_0, theta_1])  # of the last evaluation epoch
     apart = _distance(ends[0], ends[1])
     views = Layout(model).views(ends.to(device))
     network = evaluated(model, views, dataset.train)
@@ -68,4 +68,4 @@ def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | N
 
 @cache
 def _dataset(prepared: Path, name: str, device: torch.device) -> Dataset:
-    return load_dataset(prepared, name).to(device)  # once a process, not once a pair
+    return load_dataset(prepared, name).to(device)  # once per process, not per pair

@@ -1,4 +1,4 @@
-"""What a path is made with: alignment, repair and metrics, of the package or of one's own, called with care."""
+"""Alignment, repair and metrics of a path, of the package or of one's own, with checks of their results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAKEN = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "los
 
 @dataclass(frozen=True)
 class PathMethods:
-    """Alignment, repair and metrics of a path, and the names that errors call the first two by."""
+    """Alignment, repair and metrics of a path; errors name the first two by the names given here."""
 
     align: Alignment = as_it_is
     repair: Repair = unrepaired
@@ -66,19 +66,19 @@ class PathMethods:
         return dict(moved)
 
     def repaired(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        """Return the weights that stand for an inner point."""
+        """Return the repaired weights of an inner point."""
         made = own_code(self.repair_name, lambda: self.repair(model, theta_alpha, ends, dataset))
         _check_weights(self.repair_name, model, made)
         return dict(made)
 
     @property
     def repairs(self) -> bool:
-        """Whether inner points are other weights than those on the line."""
+        """Whether inner points differ from the line."""
         return self.repair is not unrepaired
 
 
 def path_methods(config: PathConfig) -> PathMethods:
-    """Return what a config names; LmcError for an object that is none of the kind."""
+    """Return the methods that a config names; LmcError for an object of another kind."""
     align, repair = named_object(ALIGNMENTS, config.align), named_object(REPAIRS, config.repair)
     names = f"align {short_name(config.align)}", f"repair {short_name(config.repair)}"
     for name, found in zip(names, (align, repair), strict=True):
@@ -99,7 +99,7 @@ def path_methods(config: PathConfig) -> PathMethods:
 
 
 def _check_weights(name: str, model: Model, weights: Any) -> None:
-    """LmcError unless an object is weights of the network, by name."""
+    """Raise LmcError unless an object is weights of the network, by name."""
     if not isinstance(weights, Mapping) or set(weights) != set(model.shapes):
         found = ", ".join(map(str, weights)) if isinstance(weights, Mapping) else f"a {type(weights).__name__}"
         raise LmcError(f"{name}: returned {found}, expected weights by name: {', '.join(model.shapes)}")

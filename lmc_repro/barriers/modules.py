@@ -28,7 +28,7 @@ def path_between(
 ) -> Curve:
     """Return errors and losses on the line between two modules at `points` evenly spaced alphas; 0 is `model_a`.
 
-    `loader` yields (inputs, labels int64 [b]) and gives the same samples each time it is gone through, once a point;
+    `loader` yields (inputs, labels int64 [b]) and gives the same samples in each iteration, one per point;
     the modules, in evaluation mode, return logits [b, classes]. Wrong are predictions that miss the label and those
     with a logit that is not finite; the loss is mean cross-entropy in nats. Parameters are interpolated, and the ends
     have the modules' own. Buffers are not, and must be equal; but BatchNorm's running statistics, which fit neither
@@ -138,7 +138,7 @@ def _fitting(
 
 
 def _check_equal_functions(model_a: nn.Module, model_b: nn.Module, theta_1: Tensors, loader: Loader) -> None:
-    """LmcError if the modules differ in more than their tensors: a slope, say, that is no parameter."""
+    """Raise LmcError if the modules differ in more than their tensors, such as a slope that is no parameter."""
     for batch in loader:
         ends = []
         for model in (model_a, model_b):

@@ -1,4 +1,4 @@
-"""A pair of runs: its identity, the task of measuring it, and how each evaluation epoch is judged."""
+"""A pair of runs: its identity, the task of measuring it, and the judgement of each evaluation epoch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ EVALUATION_NUMERICS = 3
 
 @dataclass(frozen=True)
 class PairTask:
-    """Two ends' weights at each evaluation epoch, and what they are measured on. `diverged` are epochs, or None.
+    """Two ends' weights at each evaluation epoch, and their data set. `diverged` are epochs, or None.
 
-    Weights are files, not tensors: torch would open a channel of its own for each of hundreds on the way to a worker.
+    Weights are files, not tensors: torch would open one channel per tensor on the way to a worker, hundreds in all.
     """
 
     pair: str
@@ -46,7 +46,7 @@ class PairTask:
 
 @dataclass(frozen=True)
 class PairEnd:
-    """A finished run as one end of a path: who it is, its status.json, and its weights after an epoch."""
+    """A finished run as one end of a path: its identity, its status.json, and its weights after an epoch."""
 
     fingerprint: str
     config: RunConfig
@@ -55,7 +55,7 @@ class PairEnd:
 
     @classmethod
     def of(cls, folder: RunFolder) -> PairEnd:
-        """Return the end that a complete run folder holds."""
+        """Return the end of a path from a complete run folder."""
         status = folder.status()
 
         def weights(epoch: float) -> Checkpoint:
@@ -82,7 +82,7 @@ def pair_task(
         ends: The runs at alpha 0 and 1; model and data are those of the first.
         prepared: The folder of prepared data sets.
         points: The number of alphas, both ends included.
-        marks: The evaluation epochs to measure; default: those of the first run, or the one that own epochs leave.
+        marks: The evaluation epochs to measure; default: those of the first run, or the one that own epochs fix.
         device: cpu or cuda.
         path: The names of alignment, repair and metrics.
         epochs: The ends' own epochs.
@@ -113,7 +113,7 @@ def pair_key(
 ) -> str:
     """Return 16 hex digits over both runs, the alphas, EVALUATION_NUMERICS and the numerics tag of the process.
 
-    What `path` names is part of it where it is not as on a plain path, and so are own epochs of the ends.
+    It includes the names in `path` that differ from a plain path's, and the ends' own epochs.
     """
     identity = {
         "fingerprints": fingerprints,

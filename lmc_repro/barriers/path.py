@@ -17,19 +17,18 @@ from lmc_repro.training.stack import Layout
 
 PLAIN = PathMethods()
 
-# Points of a path evaluated at once, and the memory that they may take: no bit depends on either.
+# Limits on points evaluated at once and on their memory: no bit depends on either.
 SIDE_BY_SIDE = 11
 SIDE_BY_SIDE_BYTES = 2**30
 
-# Of these, as many go on behind the first layer at once as leave its outputs in a CPU's caches: no bit depends on it.
+# Behind the first layer, only as many points at once as a CPU's caches hold the outputs of: no bit depends on it.
 CACHED_BYTES = 2**23
 
 
 def path_weights(theta_0: Tensor, theta_1: Tensor, points: int, some: range | None = None) -> Tensor:
     """Return [points, size]: (1 - alpha) theta_0 + alpha theta_1, the ends being the endpoints' own bits.
 
-    theta_0 and theta_1 are [size]; `some` are the points that are wanted, by number. torch.lerp leaves equal weights
-    as they are.
+    theta_0 and theta_1 are [size]; `some` are the wanted points, by number. torch.lerp leaves equal weights unchanged.
     """
     ends = {0: theta_0, points - 1: theta_1}
     wanted = some if some is not None else range(points)
@@ -41,9 +40,8 @@ class _Path:
     """The networks on a line as one, their first layers from two products: it is affine in its weights.
 
     The ends' outputs are their own, untouched, so their logits have the bits that training saw. `ends` are stacked
-    weights of the two networks, `some` the points of the path that `forward` is given the weights of. The memory of
-    what the first layers put out is kept for the next batch: a CNN's is so large that the system would map and clear it
-    each time, which takes as long as all else.
+    weights of the two networks, `some` the points of the path whose weights `forward` receives. The next batch reuses
+    the memory of the first layers' outputs: a CNN's is so large that mapping and clearing it takes as long as all else.
     """
 
     model: AffineFirst
@@ -53,7 +51,7 @@ class _Path:
     kept: Tensor | None = None
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
-        """Return logits [len(some), b, classes]; all children see the same inputs."""
+        """Return logits [len(some), b, classes]; all points see the same inputs."""
         start, end = self.model.first_layer(self.ends, inputs[:1].expand(2, *inputs.shape[1:]))
         at_once = len(self.some)
         if not start.is_cuda:
@@ -137,7 +135,7 @@ def _repair(
     some: range,
     methods: PathMethods,
 ) -> None:
-    """Replace the inner points among weights [len(some), size] by what stands for them."""
+    """Replace the inner points among weights [len(some), size] by the repaired ones."""
     layout = Layout(model)
     first, second = (layout.child(end.unsqueeze(0), 0) for end in ends)
     for row, i in zip(weights, some, strict=True):

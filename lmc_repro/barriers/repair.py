@@ -23,7 +23,7 @@ class Repair(Protocol):
     """Moves an inner point of a path; the ends keep their own bits."""
 
     def __call__(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        """Return the weights that stand for theta_alpha.
+        """Return the weights that replace theta_alpha.
 
         Args:
             model: The network of the path.

@@ -1,4 +1,4 @@
-"""What a comparison finds: of a pair at a mark, of a pair, of a cell."""
+"""Results of a comparison: of a pair at an evaluation epoch, of a pair, of a cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Verdict = Literal["connected", "disconnected", "unequal ends"]
 """These words, with their space, stand in cells.json, in MLflow's tags and on every page."""
 
 DIFFERENT = 1 / 1000
-"""The share of a split's images that one network may predict differently in another order of additions: near-ties."""
+"""The share of a split's images, near-ties, on which another order of additions may change a network's prediction."""
 
 StrictVerdict = Literal["connected", "disconnected", "unequal ends", "mixed"]
 
@@ -31,12 +31,12 @@ class MarkResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """A pair over training; the last mark is the one that counts.
+    """A pair over training; the last evaluation epoch is the one that counts.
 
     `largest_class` is the number of training images with the most common label, of those that the runs were trained
     on. `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
     images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
-    `epochs` are the ends' own; a pair of two such ends has one mark, the later of them.
+    `epochs` are the ends' own; a pair of two such ends has one evaluation epoch, the later of them.
     """
 
     pair: str
@@ -57,7 +57,7 @@ class PairResult:
 
 @dataclass(frozen=True)
 class Late:
-    """A cell's test of stability: its means (Eq. 1 and line) and verdict at one of the last five marks."""
+    """A cell's test of stability: its means (Eq. 1 and line) and verdict at one of the last five evaluation epochs."""
 
     epoch: int | float
     mean: float | None
@@ -71,8 +71,8 @@ class CellSummary:
 
     `values` are one number per trainer seed (dependent pairs of a seed are averaged first), only of pairs with trained
     endpoints; everything is None where there are none. `sd` (n - 1) only for n >= 3. Flags: `provisional` n < 3,
-    `borderline` a mean that the verdict rests on lies within one sd of the threshold, `unstable` the verdict changes
-    among the last five marks, `undertrained` an end has too little train accuracy, `nothing_to_lose` the ends are so
+    `borderline` a deciding mean lies within one sd of the threshold, `unstable` the verdict changes among the last
+    five evaluation epochs, `undertrained` an end has too little train accuracy, `nothing_to_lose` the ends are so
     close to chance that there is no verdict by points.
     """
 

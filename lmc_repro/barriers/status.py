@@ -1,4 +1,4 @@
-"""Whether an endpoint is a trained network at all: a collapsed net has barrier 0 and argmax of NaN is class 0."""
+"""Status of endpoints, trained or not: a collapsed network has barrier 0, and argmax of NaN is class 0."""
 
 from __future__ import annotations
 

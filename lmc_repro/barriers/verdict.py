@@ -1,4 +1,4 @@
-"""From the barriers of a cell's pairs to a verdict, with everything that weakens it said beside it."""
+"""Verdicts from the barriers of a cell's pairs, with flags for everything that weakens them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def judge(barrier: float, line: float, accuracy: float, threshold: float) -> Ver
         barrier: Eq. 1.
         line: The line barrier: without it, a barrier of Eq. 1 is only an end that is worse than the other.
         accuracy: The mean accuracy of the ends above chance.
-        threshold: From which on a barrier counts.
+        threshold: The least barrier that counts.
 
     Returns:
         None where the ends have nothing to lose: less than twice the threshold. The normalised barriers stand for it.
@@ -50,7 +50,7 @@ def judge_strict(verdicts: Sequence[Verdict | None]) -> StrictVerdict | None:
 
 
 def pair_flags(mark: MarkResult, split: SplitName, judgement: Judgement, classes: int) -> tuple[str, ...]:
-    """Return what is said beside the verdict of one pair: `undertrained`, `nothing_to_lose`."""
+    """Return the flags beside the verdict of one pair: `undertrained`, `nothing_to_lose`."""
     if mark.barriers is None:
         return ()
     flags = []
@@ -64,7 +64,7 @@ def pair_flags(mark: MarkResult, split: SplitName, judgement: Judgement, classes
 def per_seed(
     pairs: Sequence[PairResult], mark: int, read: Callable[[Barriers], float | None], split: SplitName
 ) -> list[float]:
-    """Return one number per trainer seed at the mark with this index: the mean over the seed's pairs that have one."""
+    """Return one number per trainer seed at the evaluation epoch of this index: the mean over the seed's pairs."""
     seeds: dict[int, list[float]] = {}
     for pair in pairs:
         found = pair.marks[mark].barriers
@@ -75,7 +75,7 @@ def per_seed(
 
 
 def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgement, classes: int) -> CellSummary:
-    """Return the summary of one split over a cell's pairs, at the last marks that all of them have."""
+    """Return the summary of one split over a cell's pairs, at the last evaluation epochs that all of them have."""
     values = per_seed(pairs, -1, lambda b: b.barrier, split)
     lines = per_seed(pairs, -1, lambda b: b.line, split)
     shares = per_seed(pairs, -1, lambda b: b.normalised, split)
@@ -91,7 +91,7 @@ def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgemen
     decisive = [] if last.verdict is None else [values] if last.verdict == "connected" else [values, lines]
     if any(_near(numbers, threshold) for numbers in decisive):
         flags.append("borderline")
-    # At epoch 0 nothing is trained, whatever a first guess is worth.
+    # Nothing is trained at epoch 0, so its verdict does not count.
     if len({mark.verdict for mark in late if mark.epoch > 0 and mark.verdict is not None}) > 1:
         flags.append("unstable")
     if any(_undertrained(pair.final, judgement, classes) for pair in pairs if pair.final.barriers is not None):
@@ -120,7 +120,7 @@ def judge_cell(pairs: Sequence[PairResult], judgement: Judgement, classes: int) 
 
 
 def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold: float, classes: int) -> Late:
-    """Return the means over trainer seeds at a mark, and their verdict."""
+    """Return the means over trainer seeds at an evaluation epoch, and their verdict."""
     epoch = max(pair.marks[mark].epoch for pair in pairs)
     columns = [
         per_seed(pairs, mark, read, split)

@@ -1,4 +1,4 @@
-"""data/plans: what params.yaml resolves to, one file per study and exhibit; a DVC stage reruns when its own changes."""
+"""data/plans: the resolved params.yaml, one file per study and exhibit; a DVC stage reruns when its own changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_plans(params: Params, folder: Path) -> None:
 
 
 def require_listed(folder: Path, stages: Path) -> None:
-    """Hold dvc.yaml to the files of one's own that plans name: DVC makes plans again only for what it knows of.
+    """Check that dvc.yaml names the plans' files of one's own: DVC remakes plans only for files that it knows.
 
     Args:
         folder: The plans.
@@ -52,7 +52,7 @@ def require_listed(folder: Path, stages: Path) -> None:
 
 
 def _study(plan: StudyPlan) -> dict[str, Any]:
-    """Return all that runs/<study> and results/<study> rest on: resolved cells, their sources, words, verdict rules."""
+    """Return all inputs of runs/<study> and results/<study>: resolved cells, their sources, words, verdict rules."""
     profile = plan.profile_config
     drops = [override for override in profile.overrides if override.drop and plan.study in override.study]
     cells = [{**_fields(cell), "pairs": [_fields(pair) for pair in cell.pairs]} for cell in plan.cells]
@@ -81,7 +81,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _exhibit(key: str, params: Params) -> dict[str, Any]:
-    """Return all that results/<exhibit> rests on, but for what it reads from results."""
+    """Return all inputs of results/<exhibit>, except those that it reads from results."""
     exhibit = params.exhibits[key]
     found = exhibit.model_dump(mode="json")
     if "dataset" in found:

@@ -19,7 +19,7 @@ class Bars:
         self._progress: Progress | None = None
 
     def line(self, text: str) -> None:
-        """Say one line above the bar."""
+        """Print one line above the bar."""
         if self._progress is not None:
             self._progress.console.print(text, highlight=False, markup=False)
         else:
@@ -33,7 +33,7 @@ class Bars:
         self._progress.start()
 
     def advance(self, units: float, note: str = "") -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], advance=units, note=note)
 
@@ -46,7 +46,7 @@ class Bars:
 
 @contextmanager
 def parts(told: Listener) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what takes (what, units done, units in all) and tells a listener of a part of the work for each `what`."""
+    """Yield a function of (what, units done, units in all) that reports one part per `what` to a listener."""
     under_way, before = "", 0
 
     def on_progress(what: str, done: int, total: int) -> None:

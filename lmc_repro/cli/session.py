@@ -41,7 +41,7 @@ OPTIONS = {
     "pairs": "--pairs",
     "trainer_seeds": "--trainer-seeds",
 }
-"""Settings that have an option of their own, which does more than set them."""
+"""Settings with an option of their own that does more than set them."""
 
 
 def open_project() -> tuple[Project, Params]:
@@ -89,7 +89,7 @@ def parse_settings(texts: Sequence[str], trainer_seeds: str | None = None) -> Se
     """Return the settings of `--set KEY=VALUE`, values in YAML, and of `--trainer-seeds 0,1,7`.
 
     Raises:
-        LmcError: For whatever params.yaml would refuse.
+        LmcError: For anything that params.yaml would refuse.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -110,7 +110,7 @@ def parse_settings(texts: Sequence[str], trainer_seeds: str | None = None) -> Se
 
 
 def path_config(align: str | None) -> PathConfig:
-    """Return what a path is made with under `--align`."""
+    """Return the path settings under `--align`."""
     return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
 
 
@@ -217,7 +217,7 @@ def show_report(
 
 
 def _asked(params: Params, study: str, choice: Choice) -> Asked:
-    """Return what the report knows of a study besides its results; for a plan that cannot be made, the reason."""
+    """Return the report's facts of a study besides its results; for a plan that cannot be made, the reason."""
     from lmc_repro.config.reported import reported_claim
     from lmc_repro.pipeline.costs import planned_cells
     from lmc_repro.report.contents import Asked
@@ -231,5 +231,5 @@ def _asked(params: Params, study: str, choice: Choice) -> Asked:
 
 
 def say(record: Any, lines: Iterable[str], as_json: bool) -> None:
-    """Print what a command found: as JSON, NaN refused, or as lines."""
+    """Print a command's findings: as JSON, NaN refused, or as lines."""
     print(json.dumps(record, indent=2, allow_nan=False) if as_json else "\n".join(lines))

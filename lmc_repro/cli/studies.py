@@ -223,7 +223,7 @@ def run(
         if no_tracking:
             print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
             return
-        # Of the cells that could have been chosen, those that were not are named with their cost.
+        # Name the cells that could have been chosen but were not, with their cost.
         whole = dataclasses.replace(choice, rows=(), columns=())
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,))
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")

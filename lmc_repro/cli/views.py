@@ -18,7 +18,7 @@ SIDE_BY_SIDE = 12
 """Pairs on the pages of the metric and of the comparison: more are neither legible nor an address of sane length."""
 
 AT_ONCE = 100
-"""Runs that MLflow's pages load at a time, whatever their number says."""
+"""Number of runs that MLflow's pages load at a time, whatever number they display."""
 
 
 def show(
@@ -62,7 +62,7 @@ def list_(
     present = present_of(project)
     try:
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
-    except LmcError as error:  # no matter where the store has what is asked for
+    except LmcError as error:  # wherever the store holds it
         (place, known), damage = ("", []), error
     strangers: list[Stranger] = []
     try:
@@ -97,7 +97,7 @@ def list_(
 
 
 def present_of(project: Project) -> Present:
-    """Return the present params.yaml and results of a project, which records are held against."""
+    """Return the present params.yaml and results of a project, against which records are checked."""
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.config.load import load_params
     from lmc_repro.tracking.views import Present

@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises: a single line that says what is wrong, where, and what to do."""
+"""The one error for a user's mistakes: a single line with the place, the value found, those allowed, and the fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
 
 
 def own_code(name: str, call: Callable[[], Any], but: type[Exception] = LmcError) -> Any:
-    """Call what runs a user's code; LmcError with `name`, the error and the line that raised it; `but` passes."""
+    """Call a user's code; turn its error into LmcError with `name`, error and line; let `but` pass."""
     try:
         return call()
     except (LmcError, but):

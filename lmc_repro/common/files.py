@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write beside, flush, rename; and the checksum that tells."""
+"""Atomic files (write to a temporary name, flush, rename) and their checksums."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lmc_repro.common.errors import LmcError
 def write_atomic(path: Path, content: bytes, wait: bool = True) -> None:
     """Replace the file at `path` by `content`: a reader, or a crash, sees the old file or the new one.
 
-    Without `wait` for the disk, 4 ms, that holds for a killed process and not for a power cut: for files whose sha256
-    is recorded, and compared. What processes that were killed had half written goes too: an output is the same files,
-    however it came about.
+    `wait` for the disk takes 4 ms. Without it this holds for a killed process, not for a power cut; leave it out for
+    files whose sha256 is recorded and compared. Also deletes temporary files left by killed processes, so identical
+    outputs contain identical files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -36,7 +36,7 @@ def write_atomic(path: Path, content: bytes, wait: bool = True) -> None:
 
 
 def wait_for_disk(path: Path) -> None:
-    """Return when what was written to a file without waiting would outlast a power cut."""
+    """Wait until a file written without waiting would survive a power cut."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -52,7 +52,7 @@ def _remove_half_written(path: Path) -> None:
 
 
 def process_exists(number: int) -> bool:
-    """Return whether a process with this number is on this machine, whoever owns it: one that may still be writing."""
+    """Return whether any user's process with this number runs on this machine: it may still be writing."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

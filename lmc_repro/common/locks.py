@@ -1,7 +1,7 @@
 """Locks: one process at a time writes a run, or the folders of a study; the others learn who holds the lock, and wait.
 
-The system releases a lock when its process ends, even by SIGKILL: nothing is left to clear away. A process has a name
-that means it on any host, and tells whether it has ended.
+The system releases a lock when its process ends, even by SIGKILL, so no stale lock remains. A process's name is unique
+across hosts and shows whether the process has ended.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def holder_file(lock: Path) -> Path:
 
 
 def holder(lock: Path) -> str:
-    """Return who holds a lock: `process 123 on host`, or `another process` where that is not known."""
+    """Return who holds a lock: `process 123 on host`, or `another process` where unknown."""
     try:
         words = holder_file(lock).read_text().split(" ")
     except (OSError, ValueError):
@@ -75,7 +75,7 @@ def holder(lock: Path) -> str:
 
 
 def this_process() -> str:
-    """Return `host boot namespace pid start` of this process; `-` for what the system does not tell.
+    """Return `host boot namespace pid start` of this process; `-` for parts the system does not report.
 
     `start` is the process's start in clock ticks since boot, which a correction of the clock does not change.
     """

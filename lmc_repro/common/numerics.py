@@ -22,12 +22,12 @@ from lmc_repro.common.openblas import openblas_tag
 Mode = Literal["portable", "native"]
 
 PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2"}
-# Without it MKL may choose kernels by where a matrix lies in memory: a small network has other bits in another stack.
+# Without it MKL may choose kernels by a matrix's address: a small network's bits would depend on its stack.
 NATIVE = {"MKL_CBWR": "AUTO"}
 _CHOSEN = "LMC_NUMERICS"
-_mode = os.environ.get(_CHOSEN)  # asked for at every product: a look into the environment takes as long as a small one
+_mode = os.environ.get(_CHOSEN)  # cached: each product asks, and the environment is slow to read
 
-# Raised when code that is faster gives other bits in native mode alone (TRAINING_NUMERICS: in both).
+# Raised when faster code changes bits in native mode only (TRAINING_NUMERICS: in both modes).
 NATIVE_NUMERICS = 2
 
 
@@ -52,7 +52,7 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
 
 
 def numerics_tag(device: str = "cpu") -> str:
-    """Return what of this process decides bits, for fingerprints.
+    """Return the tag of everything in this process that decides bits, for fingerprints.
 
     portable:openblas-0.3.34.481.3:Haswell, native:AuthenticAMD:AVX2:2, cuda:<name>. On a GPU a run's bits may depend on
     the size of its stack too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.

@@ -21,7 +21,7 @@ from lmc_repro.common.errors import LmcError
 
 PACKAGE = "scipy-openblas32"
 
-# Tests choose other kernels and cache sizes for this copy alone; nobody else has a reason to.
+# Only tests choose other kernels and cache sizes for this copy.
 CORE_VARIABLE, L2_VARIABLE = "LMC_OPENBLAS_CORETYPE", "LMC_OPENBLAS_L2_SIZE"
 _CORE = "Haswell"  # AVX2 and FMA; OpenBLAS has the same kernels for AMD's Zen
 
@@ -34,7 +34,7 @@ Operand = tuple[int, bool, int, int]
 
 
 def openblas_tag() -> str:
-    """Return what of OpenBLAS decides bits: version and kernels, e.g. openblas-0.3.34.481.3:Haswell."""
+    """Return the parts of OpenBLAS that decide bits: version and kernels, e.g. openblas-0.3.34.481.3:Haswell."""
     try:
         return f"openblas-{version(PACKAGE)}:{os.environ.get(CORE_VARIABLE, _CORE)}"
     except PackageNotFoundError as error:
@@ -42,7 +42,7 @@ def openblas_tag() -> str:
 
 
 def sgemm(m: int, n: int, k: int, a: Operand, b: Operand, beta: float, c: int, children: int) -> None:
-    """Compute C = A B + beta C in float32 for each child of a stack, one after another.
+    """Compute C = A B + beta C in float32 for each network of a stack, one after another.
 
     Args:
         m, n, k: A is [m, k], B [k, n], C [m, n].
@@ -61,7 +61,7 @@ def sgemm(m: int, n: int, k: int, a: Operand, b: Operand, beta: float, c: int, c
 
 
 def loaded_core() -> str:
-    """Return whose kernels OpenBLAS has chosen, by its own word; it is loaded if it was not."""
+    """Return the kernels that OpenBLAS reports as chosen; load it if necessary."""
     core: bytes = _library().scipy_openblas_get_corename()
     return core.decode()
 
@@ -78,7 +78,7 @@ def _product() -> Callable[..., None]:
 
 @cache
 def _library() -> ctypes.CDLL:
-    """Return our copy, which is loaded with the first product of a process."""
+    """Return our copy of OpenBLAS, loaded at the first product of a process."""
     asked = os.environ.get(CORE_VARIABLE, _CORE)
     chosen = {"OPENBLAS_CORETYPE": asked, "OPENBLAS_NUM_THREADS": "1", "OPENBLAS_L2_SIZE": os.environ.get(L2_VARIABLE)}
     with environment(chosen):
@@ -103,7 +103,7 @@ def _path() -> Path:
 
 @contextmanager
 def environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset them) for a moment, in which a library or a process is started that reads them."""
+    """Set variables (None: unset them) while a library or process that reads them starts."""
     before = os.environ.copy()
     try:
         for name in [name for name, value in values.items() if value is None]:

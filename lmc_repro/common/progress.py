@@ -1,4 +1,4 @@
-"""Who is told how far long work has come, and the plainest of them: lines in a log."""
+"""Progress listeners: their interface, and the simplest one, which prints lines to a log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-_LOG_STEP = 0.1  # a log gets a line each tenth of the work
+_LOG_STEP = 0.1  # a log gets one line per tenth of the total
 
 
 class Listener(Protocol):
-    """Is told what happens; draws bars on a terminal, prints lines in a log."""
+    """Receives progress; draws bars on a terminal or prints lines in a log."""
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -33,7 +33,7 @@ class Listener(Protocol):
 
 @contextmanager
 def part(listener: Listener, title: str, total: float) -> Iterator[None]:
-    """Begin a part of the work of `total` units, and end it whatever happens."""
+    """Begin a part of `total` units, and end it even after an error."""
     listener.begin(title, total)
     try:
         yield
@@ -52,12 +52,12 @@ class Lines:
         print(text, file=sys.stderr, flush=True)
 
     def begin(self, title: str, total: float) -> None:
-        """Announce a part of the work."""
+        """Announce a part."""
         self._title, self._total, self._done, self._begun, self._next = title, total, 0.0, time.monotonic(), _LOG_STEP
         self.line(title)
 
     def advance(self, units: float, note: str = "") -> None:
-        """Count, and speak at each tenth."""
+        """Count, and print a line at each tenth."""
         self._done += units
         share = self._done / self._total if self._total else 1.0
         if share >= self._next:
@@ -68,4 +68,4 @@ class Lines:
                 self._next += _LOG_STEP
 
     def end(self) -> None:
-        """Nothing to tidy."""
+        """Do nothing."""

@@ -27,12 +27,12 @@ class Project:
 
     @property
     def prepared(self) -> Path:
-        """One folder a data set: train and test as .beton and .safetensors, and status.json."""
+        """One folder per data set: train and test as .beton and .safetensors, and status.json."""
         return self.root / "data" / "prepared"
 
     @property
     def working(self) -> Path:
-        """Git-ignored working store: runs by fingerprint, locks, resume files."""
+        """Git-ignored store: runs by fingerprint, locks, resume files."""
         return self.root / ".lmc"
 
     @property
@@ -49,7 +49,7 @@ class Project:
 
     @property
     def out(self) -> Path:
-        """What `lmc run` writes, so that it never touches an output of DVC."""
+        """Output folder of `lmc run`, apart from DVC's outputs."""
         return self.root / "out"
 
 

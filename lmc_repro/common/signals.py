@@ -1,4 +1,4 @@
-"""What Ctrl-C and a scheduler's SIGTERM do: work ends in order, and one line says how to go on."""
+"""Ctrl-C and a scheduler's SIGTERM: the command ends in order and prints one line on how to resume."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lmc_repro.common.errors import Interrupted
 
 GO_ON = "interrupted: run the same command again to go on"
 IMPATIENT_SECONDS = 2.0
-"""A signal that comes sooner after the first is the same wish: a terminal and `mlflow run` each send one."""
+"""Signals within this time of the first count as one: a terminal and `mlflow run` each send one."""
 
 _AGAIN_SECONDS = 0.01
 
 
-_first: list[tuple[float, int]] = []  # when a signal came, and which
+_first: list[tuple[float, int]] = []  # the time and number of the signal
 
 
 def listen() -> None:
@@ -32,7 +32,7 @@ def listen() -> None:
             raise Interrupted(number)
         if now - _first[0][0] > IMPATIENT_SECONDS:
             print(GO_ON, file=sys.stderr, flush=True)
-            os._exit(128 + number)  # workers end with their parent; what they were writing has not taken its name yet
+            os._exit(128 + number)  # workers end with their parent; their unfinished files have temporary names
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
@@ -40,7 +40,7 @@ def listen() -> None:
 
 
 def received() -> Interrupted | None:
-    """Return the signal that came, if one did: it may have left a library half imported, which then fails otherwise."""
+    """Return the signal received, if any: it may have left a library half imported, which then fails."""
     return Interrupted(_first[0][1]) if _first else None
 
 

@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 def _whole(value: int | float) -> int | float:
-    return int(value) if value == int(value) else value  # 2.0 and 2 are one mark, and one fingerprint
+    return int(value) if value == int(value) else value  # 2.0 and 2 are one evaluation epoch, and one fingerprint
 
 
 def _increasing(values: tuple[int | float, ...]) -> tuple[int | float, ...]:
@@ -35,18 +35,18 @@ def _increasing(values: tuple[int | float, ...]) -> tuple[int | float, ...]:
 
 # YAML has lists only; a tuple keeps a frozen model hashable.
 Mark = Annotated[int | float, Field(ge=0, allow_inf_nan=False), AfterValidator(_whole)]
-"""A moment of a run in epochs: 0 is the initialisation, 0.5 the middle of the first epoch."""
+"""An evaluation epoch: 0 is the initialisation, 0.5 the middle of the first epoch."""
 Marks = Annotated[tuple[Mark, ...], Field(strict=False, min_length=1), AfterValidator(_increasing)]
-"""Moments at which a run is evaluated and stored, strictly increasing."""
+"""Evaluation epochs, at which a run is evaluated and stored, strictly increasing."""
 
 
 def mark_text(mark: float) -> str:
-    """Return a mark as files write it: 2 is `2`, 0.5 is `0.5`, never with an exponent."""
+    """Return an evaluation epoch as files write it: 2 is `2`, 0.5 is `0.5`, never with an exponent."""
     return str(int(mark)) if mark == int(mark) else format(Decimal(repr(mark)), "f")
 
 
 def parse_mark(text: str) -> int | float:
-    """Return the mark that a file wrote: `2` is the integer 2, `0.5` a float; ValueError for what is no mark."""
+    """Parse an evaluation epoch from a file: `2` is the integer 2, `0.5` a float; ValueError for anything else."""
     mark = float(text)
     if not math.isfinite(mark) or mark < 0:
         raise ValueError(f"found {text!r}, a mark is a number of epochs")
@@ -54,10 +54,10 @@ def parse_mark(text: str) -> int | float:
 
 
 def marks_within(marks: Sequence[float], steps_per_epoch: int) -> dict[int, dict[int, float]]:
-    """Return {epoch (from 0): {steps done in it: mark}} for the marks that are no whole number of epochs.
+    """Return {epoch (from 0): {steps done in it: mark}} for the evaluation epochs that are not whole numbers.
 
-    A mark m is made after m x steps_per_epoch steps of the run, rounded half up, but at least one step after the epoch
-    began and one before it ends. LmcError where an epoch is a single step, or two marks fall on one step.
+    Evaluation epoch m comes after m x steps_per_epoch steps of the run, rounded half up, but at least one step after
+    the epoch began and one before it ends. LmcError where an epoch is a single step, or two fall on one step.
     """
     found: dict[int, dict[int, float]] = {}
     for mark in marks:

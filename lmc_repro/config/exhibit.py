@@ -65,7 +65,7 @@ class LoaderSeeds(Strict):
 
 
 class BatchesExhibit(_Exhibit):
-    """The first batches of loaders with equal and with other seeds; the first loader is what the others are held to.
+    """The first batches of loaders with equal and with other seeds; the others are compared with the first.
 
     `augment` is by data set: what shows on an image of 32 pixels a side leaves little of one of 8.
     """
@@ -101,7 +101,7 @@ Keys = Annotated[tuple[Key, ...], Field(strict=False, min_length=1)]
 
 
 class Statement(Strict):
-    """One statement, held to cells once for each key in `rows` or `columns`.
+    """One statement, checked against cells once per key in `rows` or `columns`.
 
     `greater`, `increasing` and `connected` name keys along the other axis: the first cell's value is the greater one,
     the values grow in this order, the cells are connected. `connected: every` is about all cells of the study and
@@ -131,7 +131,7 @@ class Statement(Strict):
 
 
 class Claim(Strict):
-    """What the text claims of one table or figure."""
+    """The text's claims about one table or figure."""
 
     text: str
     statements: Annotated[tuple[Statement, ...], Field(strict=False)] = ()

@@ -1,4 +1,4 @@
-"""params.yaml -> cells -> runs: which configs and which seeds a study comes to."""
+"""params.yaml -> cells -> runs: the configs and seeds of a study."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class NoCells(LmcError):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line narrows or changes; None leaves the file's value.
+    """The command line's choices and changes; None leaves the file's value.
 
-    `settings` win over all that the file says of a cell; `move_to` is worked out from dataset.
+    `settings` override all of the file's settings of a cell; `move_to` follows from dataset.
     """
 
     profile: str | None = None
@@ -79,12 +79,12 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
 
 
 def validate_all(params: Params) -> list[StudyPlan]:
-    """Return every study under the active profile, resolved, so that a mistake shows before any work is done."""
+    """Resolve every study under the active profile, so that a mistake shows before anything runs."""
     return [plan_study(params, study) for study in params.studies]
 
 
 def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Choice) -> list[tuple[str, str]]:
-    """Return the (row, column) keys of the cells that there are under this profile."""
+    """Return the (row, column) keys of this profile's cells."""
     rows = _narrow(config.rows, choice.rows, "--row", study)
     columns = _narrow(config.columns, choice.columns, "--column", study)
     places = [(row, column) for row in rows for column in columns]
@@ -139,7 +139,7 @@ def _pairs(kind: str, source: PairSource, where: str) -> tuple[str, tuple[Pair, 
 
 
 def _path(settings: Settings, where: str) -> PathConfig:
-    """Return how the paths of a cell are made, with all that it names found; LmcError that begins with `where`."""
+    """Return the path settings of a cell, with every name resolved; LmcError that begins with `where`."""
     if settings.model.get("kind") == "module" and (settings.align or "none") != "none":
         raise LmcError(
             f"{where}: align: found {settings.align!r}, allowed with model: module: 'none'; it names no units"
@@ -163,7 +163,7 @@ def _uses(
 
 
 def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
-    """LmcError where a mark within an epoch falls on no step of its own."""
+    """Raise LmcError if an evaluation epoch within an epoch has no step of its own."""
     batches = Fraction(info.n_train, template["batch_size"])
     try:
         marks_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))

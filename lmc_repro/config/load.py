@@ -1,4 +1,4 @@
-"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, what was found, what is allowed."""
+"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, found, allowed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_params(path: Path) -> Params:
 
 
 Classes = dict[str, list[tuple[type[BaseModel], Set[str]]]]
-"""By group of settings: what may have its keys, and which of them it has."""
+"""By group of settings: the classes that may have its keys, and the keys of each."""
 
 
 def group_classes(params: Params | None = None, *more: Settings) -> Classes:
@@ -59,9 +59,9 @@ def _kinds(table: Mapping[str, Kind], named: Iterable[str]) -> Iterator[tuple[ty
 
 
 def check_groups(settings: Settings, classes: Classes, where: str) -> None:
-    """LmcError unless each key of `model` and so on is one that some kind has, with a value that this kind takes.
+    """Raise LmcError unless each key of `model` and so on is a key of some kind, with a value that this kind takes.
 
-    Which kind the network is may be said in another layer, so RunConfig holds the whole to it.
+    Another layer may name the network's kind, so RunConfig validates the whole.
     """
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
@@ -127,7 +127,7 @@ def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
     try:
         return model.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
-        # A misspelled key is also a missing one: the spelling is what to tell.
+        # A misspelled key is also a missing one: report the spelling.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise LmcError(f"{name}: {_line(model, value, errors[0])}{more}") from None
@@ -169,7 +169,7 @@ def _unknown(key: str, allowed: Collection[str]) -> str:
 
 
 def _moved(key: str) -> str | None:
-    """Return where a setting stands that stood beside `epochs` before there were groups."""
+    """Return the new place of a setting that stood beside `epochs` before there were groups."""
     renamed = {"lc_bias": "model.bias", "options": "model"}
     there = [f"{group}.{key}" for group, classes in group_classes().items() for _, keys in classes if key in keys]
     return renamed.get(key) or next(iter(there), None)
@@ -190,7 +190,7 @@ def _tags(loc: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 _OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
-"""What stands in an annotation for any kind of a table."""
+"""Placeholders in annotations for any kind of a table."""
 
 
 def _model_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> type[BaseModel] | None:

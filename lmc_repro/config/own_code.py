@@ -68,11 +68,11 @@ def own_files(text: str) -> set[str]:
 
 
 STORED = object()
-"""The context in which pydantic reads what a run stored: a pin says all, and no file is looked at or imported."""
+"""The context in which pydantic reads stored configs: pins are trusted, and no file is read or imported."""
 
 
 def pin(name: str, info: ValidationInfo) -> str:
-    """Return `pinned(name)`, for pydantic's validators; what was stored has its pin already."""
+    """Return `pinned(name)`, for pydantic's validators; stored names are pinned already."""
     if info.context is not STORED:
         try:
             return pinned(name)

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class PairSource:
-    """What a pair kind makes a cell's pairs from.
+    """The seeds and settings from which a pair kind makes a cell's pairs.
 
     `template` holds RunConfig's fields without seeds, as plain JSON values; `trainers` the trainer seeds; `replicas`
     the number of runs of each; `settings` those of the cell; `n_train` the number of training images.
@@ -172,7 +172,7 @@ def snapshots(cell: PairSource) -> Iterable[Pair]:
 
 
 def _other_batches(cell: PairSource) -> None:
-    """LmcError where every order gives the same batches."""
+    """Raise LmcError where every order gives the same batches."""
     if cell.template["batch_size"] >= cell.n_train:
         raise LmcError(
             f"batch size {cell.template['batch_size']} holds all {cell.n_train} training images of "

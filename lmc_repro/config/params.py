@@ -1,4 +1,4 @@
-"""All of params.yaml, validated before any work."""
+"""All of params.yaml, validated before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which networks are paired, how the path between two is drawn, and what is measured on it beside error and loss."""
+"""Path settings: alignment, repair, and metrics beside error and loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OwnNames = Annotated[tuple[Annotated[str, AfterValidator(named({}))], ...], Fiel
 
 
 class PathConfig(Strict):
-    """The names of what a pair's path is made with; objects of one's own are pinned, `FILE.py:NAME#<sha256>`.
+    """Names of a pair's alignment, repair and metrics; objects of one's own are pinned, `FILE.py:NAME#<sha256>`.
 
     `align` moves theta_1 before the path is drawn, `repair` moves every inner point of it, `metrics` add columns to
     curves.csv.
@@ -30,7 +30,7 @@ class PathConfig(Strict):
     repair: RepairName = "none"
 
     def given(self) -> dict[str, Any]:
-        """Return what is not as on a plain path: part of the pair key, of cells.json and of MLflow."""
+        """Return the fields that differ from a plain path's: part of the pair key, of cells.json and of MLflow."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def pinned(self) -> PathConfig:

@@ -1,4 +1,4 @@
-"""What a study comes to: its cells, their runs and pairs, resolved and ready to train."""
+"""A resolved study: its cells, their runs and pairs, ready to train."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.config.study import ProfileConfig, StudyConfig
 
 Epochs = tuple[int | float | None, int | float | None]
-"""Of both ends of a pair: an own epoch, or None for each evaluation epoch in turn."""
+"""For both ends of a pair: a fixed epoch, or None for every evaluation epoch."""
 
 COMMON: Epochs = (None, None)
 
 
 def marks_of(epochs: Epochs, evaluate_at: Sequence[float]) -> tuple[float, ...]:
-    """Return the evaluation epochs at which a pair is measured: the later of its ends' where both have their own."""
+    """Return a pair's evaluation epochs: the later of its ends' epochs where both are fixed."""
     first, second = epochs
     return tuple(evaluate_at) if first is None or second is None else (max(first, second),)
 
@@ -43,7 +43,7 @@ class Pair:
 
     @property
     def marks(self) -> tuple[float, ...]:
-        """The evaluation epochs at which it is measured."""
+        """The pair's evaluation epochs."""
         return marks_of(self.epochs, self.runs[0].evaluate_at)
 
 
@@ -93,11 +93,11 @@ class StudyPlan:
 
     @property
     def callbacks(self) -> tuple[str, ...]:
-        """What is called at evaluation epochs: the profile's and the study's, each once."""
+        """Callbacks at evaluation epochs: the profile's and the study's, each once."""
         return tuple(dict.fromkeys((*self.profile_config.callbacks, *self.study_config.callbacks)))
 
     def provenance(self) -> list[dict[str, Any]]:
-        """Return key, value and source of each hyper-parameter of the profile that a cell or a verdict rests on."""
+        """Return key, value and source of each hyper-parameter of the profile that a cell or a verdict uses."""
         used = {leaf for cell in self.cells for leaf in cell.uses}
         return [
             {"key": key, "value": value, "source": self.profile_config.source(key)}

@@ -86,7 +86,7 @@ def named_object(table: Mapping[str, str], name: str) -> Any:
 
 
 def build(table: Mapping[str, Kind], settings: Any, *more: Any) -> Any:
-    """Return what is built from the settings of a kind, of the table or of one's own, and `more`.
+    """Build the object of a kind, of the table or of one's own, from its settings and `more`.
 
     Raises:
         LmcError: If a file of one's own is missing or has other content than its pin.
@@ -107,7 +107,7 @@ def settings_class(table: Mapping[str, Kind], kind: str) -> type[BaseModel]:
 
 
 def chosen(table: Mapping[str, Kind], own: type[BaseModel]) -> Callable[[Any, ValidationInfo], Any]:
-    """Return what turns a mapping with a `kind` into that kind's settings; for pydantic's BeforeValidator.
+    """Return a function from a mapping with a `kind` to that kind's settings; for pydantic's BeforeValidator.
 
     Args:
         table: The kinds of the package.
@@ -147,7 +147,7 @@ def _as_json(config: type[BaseModel], values: Any) -> BaseModel:
 
 
 def named(table: Mapping[str, Any]) -> Callable[[str], str]:
-    """Return what refuses a name that is neither in the table nor FILE.py:NAME; for pydantic's AfterValidator."""
+    """Return a check that refuses names neither in the table nor FILE.py:NAME; for pydantic's AfterValidator."""
 
     def check(name: str) -> str:
         if name not in table and not is_own(name):

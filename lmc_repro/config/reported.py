@@ -40,6 +40,6 @@ def reported_barrier(table: str | None, row: str | None, column: str | None) -> 
 
 
 def reported_claim(study: str) -> Claim | None:
-    """Return what the paper's text claims of the table or figure of this name, or None."""
+    """Return the paper's claims about the table or figure of this name, or None."""
     claims = reported_tables()["claims"]
     return validate(Claim, claims[study], f"reported.yaml: claims.{study}") if study in claims else None

@@ -1,4 +1,4 @@
-"""From settings, which give names to things, to the config of a run, which has numbers only."""
+"""Resolves settings, which hold names, to a run's config, which holds numbers only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmc_repro.config.run import PatchShape, RunConfig
 from lmc_repro.config.study import ProfileConfig, Settings
 
 _SIDES = {"local": "kernel", "conv": "kernel", "attention": "patch"}
-"""Which setting of a kind of network is the side of patches that have to fill an image."""
+"""By kind of network: the setting for the side of patches that must fill an image."""
 
 
 def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, where: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
 
 
 def _positions(settings: Settings, info: DatasetInfo, where: str) -> tuple[int, PatchShape]:
-    """Return at how many places of an image the settings' locally connected layer looks, and its shape."""
+    """Return the number of positions of the settings' locally connected layer on an image, and its shape."""
     given = {name: settings.model[name] for name in PatchShape.model_fields if name in settings.model}
     shape = validate(PatchShape, given, f"{where}: positions of a locally connected layer")
     try:
@@ -61,7 +61,7 @@ def _positions(settings: Settings, info: DatasetInfo, where: str) -> tuple[int, 
 
 
 def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
-    """Return what the settings say of a network of their kind; they may hold sizes of other kinds, too."""
+    """Return the settings for a network of their kind, without sizes of other kinds."""
     given: dict[str, Any] = {"kind": "mlp"} | settings.model
     fields = settings_class(MODELS, given["kind"]).model_fields
     made = {name: value for name, value in given.items() if name in fields}
@@ -90,7 +90,7 @@ def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
 
 
 def _optimizer(settings: Settings, profile: ProfileConfig, where: str) -> dict[str, Any]:
-    """Return the profile's optimizer with what the settings say of it."""
+    """Return the profile's optimizer, updated by the settings."""
     given = {name: value for name, value in settings.optimizer.items() if name not in ("use", "lr_divisor")}
     use = settings.optimizer.get("use")
     if use is None:

@@ -28,7 +28,7 @@ OptimizerKind = Annotated[str, AfterValidator(named(OPTIMIZERS))]
 
 
 class ModelSettings(Strict):
-    """What every kind of network has: its name, and how its linear maps are initialised.
+    """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
     """
@@ -45,7 +45,7 @@ class ModelSettings(Strict):
 
 
 class PatchShape(Strict):
-    """Square patches side by side (stride = kernel), each seen by so many filters."""
+    """Square patches side by side (stride = kernel), each with this number of filters."""
 
     filters: Size
     kernel: Size
@@ -80,7 +80,7 @@ class MlpConfig(ModelSettings):
 class LocalConfig(ModelSettings):
     """A locally connected hidden layer (a filter bank of its own at every position), a leaky ReLU, a linear layer.
 
-    `bias` of the hidden layer: one a `unit` (filter and position), or one a `filter`. `start_from_conv`: the filters
+    `bias` of the hidden layer: one per `unit` (filter and position) or per `filter`. `start_from_conv`: the filters
     of all positions begin as those of a CNN with the same trainer seed.
     """
 
@@ -145,7 +145,7 @@ Limit = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 class OptimizerSettings(Strict):
-    """What every kind of optimizer has."""
+    """The fields of every kind of optimizer."""
 
     kind: str
     lr: LearningRate
@@ -211,7 +211,7 @@ LoaderKind = Literal["resident", "ffcv"]
 
 
 class StepSettings(Strict):
-    """What every kind of augmentation step has."""
+    """The fields of every kind of augmentation step."""
 
     kind: str
 
@@ -224,7 +224,7 @@ AugmentStep = Annotated[SerializeAsAny[StepSettings], BeforeValidator(chosen(AUG
 
 
 class AugmentConfig(Strict):
-    """What the augmentation seed draws for each sample and epoch, in this order.
+    """The augmentation seed's draws for each sample and epoch, in this order.
 
     `flip`: left to right, with probability 1/2. `crop`: pad with zeros (of the raw image) by so many pixels on every
     side, cut the image's size out at a random place. `cutout`: a square of this side, at a random centre, becomes the
@@ -249,7 +249,7 @@ class AugmentConfig(Strict):
     def _without_empty_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = dump(self)
         if not self.steps:
-            values.pop("steps", None)  # what was written before there were steps keeps its bytes and its identity
+            values.pop("steps", None)  # configs written before there were steps keep their bytes and identity
         return values
 
 
@@ -281,7 +281,7 @@ class EarlyNoise(Strict):
 class Seeds(Strict):
     """Three independent streams: initialisation, data order, augmentation draws.
 
-    `augmentation` is null where nothing is augmented, so that it cannot tell two equal runs apart.
+    `augmentation` is null where nothing is augmented, so that equal runs have equal seeds.
     """
 
     trainer: int = Field(ge=0, lt=2**63)
@@ -305,7 +305,7 @@ class Seeds(Strict):
 
 
 Precision = Literal["float32", "tf32", "bf16"]
-"""Of the matrix products of training, on a GPU; weights, optimizer and all that is measured are float32 in each.
+"""Precision of training's matrix products on a GPU; weights, optimizer and all measurements are always float32.
 
 `tf32`: factors rounded to 10 bits of mantissa, sums in float32. `bf16`: factors and products rounded to 7 bits.
 """
@@ -345,18 +345,18 @@ class RunConfig(Strict):
 
     @model_serializer(mode="wrap")
     def _without_plain_precision(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave float32 unsaid: the files of such runs have the bytes that they had before there was a choice."""
+        """Omit float32, so that files of such runs keep the bytes they had before there was a choice."""
         values: dict[str, Any] = write(self)
         if self.precision == "float32":
             values.pop("precision", None)
         return values
 
     def without_seeds(self) -> dict[str, Any]:
-        """Return what all runs of a cell share, as plain JSON values."""
+        """Return the fields that all runs of a cell share, as plain JSON values."""
         return self.model_dump(mode="json", exclude={"seeds"})
 
     def flat(self) -> dict[str, Any]:
-        """Return `a.b: value` for every field, seeds included: the parameters a tracker shows."""
+        """Return `a.b: value` for every field, seeds included: the parameters that a tracker shows."""
         flat: dict[str, Any] = {}
 
         def walk(prefix: str, value: Any) -> None:

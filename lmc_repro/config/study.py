@@ -20,7 +20,7 @@ Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}):
 
 
 class ModelTerms(Strict):
-    """What settings may say of a network beside the fields of its kind.
+    """Settings of a network beside the fields of its kind.
 
     `width: positions` is as wide as a locally connected layer of `filters` and `kernel` is on that data set. `start`
     names the network whose initial weights a network of another kind begins with.
@@ -32,7 +32,7 @@ class ModelTerms(Strict):
 
 
 class OptimizerTerms(Strict):
-    """What settings may say of an optimizer beside the fields of its kind, which replace those of the one in `use`.
+    """Settings of an optimizer beside the fields of its kind, which replace those of the one in `use`.
 
     `use` is a name that the profile gives a meaning to, so that one study runs on other data with other rates.
     `momentum` is ADAM's beta1, too. `lr_divisor: positions` divides the rate by the patches of `model.kernel`.
@@ -147,7 +147,7 @@ class AxisEntry(Settings):
 
 
 class Show(Strict):
-    """What a report draws of a study beside its table and its paths: a value of each cell along one of its axes.
+    """A report's drawing of a study beside its table and paths: a value of each cell along one of its axes.
 
     `x`: the rows, the columns, or the epochs at which the runs were evaluated (the barrier over training).
     """
@@ -217,10 +217,10 @@ Keys = Annotated[tuple[Key, ...], Field(strict=False, min_length=1), BeforeValid
 
 
 class Override(Strict):
-    """What this profile changes about the cells of some studies, rows or columns; each may be a key or a list.
+    """This profile's changes to the cells of some studies, rows or columns; each may be a key or a list.
 
     `set` wins over the study's settings, `label` is the row's or the column's name here, `drop` leaves the cells out
-    (`why` says in a word or two why they would tell nothing under this profile).
+    (`why` says in a word or two why they would show nothing under this profile).
     """
 
     study: Keys

@@ -1,1 +1,1 @@
-"""Data sets: what each one is, how it gets here, and how its batches reach the training."""
+"""Data sets: acquisition, preparation, and batches for training."""

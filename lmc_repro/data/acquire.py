@@ -27,7 +27,7 @@ PUT = "put the publisher's file into the mirror"
 
 
 class Unavailable(LmcError):
-    """A data set that cannot be had on this machine, through no mistake in it: cells that need it are not run."""
+    """Raised for a data set that this machine cannot get, though nothing is wrong: its cells are not run."""
 
 
 def fetch(info: DatasetInfo, raw_dir: Path, mirror: Path | None, on_progress: Progress | None = None) -> Path:
@@ -38,8 +38,8 @@ def fetch(info: DatasetInfo, raw_dir: Path, mirror: Path | None, on_progress: Pr
     where it lies: in raw_dir, in the mirror, or downloaded. `mirror` is a folder that holds info.folder or the archive.
 
     Raises:
-        Unavailable: a file is nowhere.
-        LmcError: the mirror is not a folder, or a file has other content than the publisher's.
+        Unavailable: A file was found nowhere.
+        LmcError: The mirror is not a folder, or a file's content differs from the publisher's.
     """
     if info.embedded:
         return raw_dir
@@ -61,12 +61,12 @@ def fetch(info: DatasetInfo, raw_dir: Path, mirror: Path | None, on_progress: Pr
 
 
 def check(path: Path, file: RemoteFile, fix: str, where: str = "") -> None:
-    """Raise an LmcError, naming `where` (default: the path), unless the file has the recorded size and checksum."""
+    """Raise LmcError, naming `where` (default: the path), unless the file has the recorded size and checksum."""
     where, size = where or str(path), path.stat().st_size
     if file.size and size != file.size:
         raise LmcError(f"{where}: {size} bytes, expected {file.size}; {fix}")
     with path.open("rb") as content:
-        # md5 stands where the publisher's file has no other; no one can make another file of a given md5.
+        # md5 where the publisher gives nothing else: a second file with a given md5 is still infeasible.
         found = hashlib.file_digest(content, lambda: hashlib.new(file.algorithm, usedforsecurity=False)).hexdigest()
     if found != file.checksum:
         raise LmcError(f"{where}: {file.algorithm} {found}, expected {file.checksum}; {fix}")
@@ -146,7 +146,7 @@ def _unpack(archive: Path, inside: str, files: list[RemoteFile], folder: Path) -
                     return
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk, not of the archive
+            raise  # a fault of the disk, not of the archive
         raise LmcError(f"{archive}: truncated or no .tar.gz ({' '.join(str(error).split())}); {AGAIN}") from None
     raise LmcError(f"{archive}: holds no {', '.join(wanted)}; {AGAIN}")
 

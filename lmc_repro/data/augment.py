@@ -1,4 +1,4 @@
-"""From an augmentation seed to what every sample becomes in every epoch, and from nothing else."""
+"""Augmentation: a function of the augmentation seed, sample and epoch alone."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ View = Callable[[Tensor, Tensor], Tensor]
 """From a batch's images uint8 [C, b, ch, H, W] and sample indices int64 [C, b] to inputs float32, of images' shape."""
 
 FLIP, TOP, LEFT, ROW, COLUMN = range(5)
-"""What is drawn for a sample: whether it is flipped, where its crop begins, where its cutout has its centre."""
+"""Draws per sample: flip, top left corner of the crop, centre of the cutout."""
 
 _STREAM = 1  # an augmentation seed shares no words with the loader seed of the same number, whose key is (epoch,)
-_STEPS = 2  # nor does a step of the registry share any with these
+_STEPS = 2  # a step of the registry shares none with these either
 
 
 def epoch_draws(config: AugmentConfig, seed: int, epoch: int, n: int, height: int, width: int) -> npt.NDArray[np.int16]:
     """Return the draws [n, 5] of samples 0..n-1 in `epoch`: columns FLIP, TOP, LEFT, ROW, COLUMN.
 
     Sample i has block i, four raw words, of Philox (Salmon et al. 2011) keyed by (seed, epoch), so its draws do not
-    depend on batch, order, workers, stack mates or the point of resumption. Word 0 decides the flip, 1 the crop, 2
+    depend on batch, order, workers, the stack or the point of resumption. Word 0 decides the flip, 1 the crop, 2
     the cutout: switching one off moves none of the others. Raw words are what numpy promises to keep.
     """
     stream = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, _STREAM)))
@@ -79,7 +79,7 @@ def augment(images: Tensor, draws: Tensor, config: AugmentConfig, info: DatasetI
 def epoch_view(
     config: AugmentConfig | None, info: DatasetInfo, n: int, seeds: Sequence[Seeds], epoch: int, device: torch.device
 ) -> View:
-    """Return how C runs with `seeds` see the n training images in `epoch`; draws are moved to `device` once."""
+    """Return the augmentation of n training images in `epoch` for C runs; moves draws to `device` once."""
     if config is None:
         return lambda images, indices: normalise(images, info)
     draws = [drawn.to(device) for drawn in stack_draws(config, info, n, seeds, epoch)]

@@ -1,4 +1,4 @@
-"""All that knows ffcv: a split as a .beton file, lossless and the same bytes every time, and its stream of batches."""
+"""The only module that uses ffcv: lossless, deterministic .beton files, and streams of their batches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _torch_threads_kept() -> Iterator[None]:
 
 
 def _restore_torch_threads(count: int) -> None:
-    """Set torch's number of threads to `count` and make sure of it."""
+    """Set torch's number of threads to `count` and check it."""
     torch.set_num_threads(count)
     if torch.get_num_threads() != count:
         raise RuntimeError(f"torch has {torch.get_num_threads()} threads after set_num_threads({count})")
@@ -57,7 +57,7 @@ def import_ffcv() -> None:
 
 @contextmanager
 def _plain_dict() -> Iterator[None]:
-    """Let numba's typed dictionary be a dict inside.
+    """Replace numba's typed dictionary by a dict within the block.
 
     ffcv makes one as it is imported, for the two codes of its image formats, which only Python reads; numba compiles
     three seconds for it.
@@ -87,7 +87,7 @@ def write_beton(path: Path, split: Split) -> None:
 
     The bytes are those of ffcv's DatasetWriter with one worker and the smallest page that holds an image. The
     worker's function is called here instead of in a process of its own: with more than one worker the bytes differ,
-    and the writer waits for ever where a worker dies, of a full disk for example.
+    and the writer waits forever where a worker dies, of a full disk for example.
     """
     import_ffcv()
     from ffcv.fields import IntField, NDArrayField
@@ -113,7 +113,7 @@ def write_beton(path: Path, split: Split) -> None:
         writer.finalize(allocations.get())
     finally:
         writer.metadata_sm.unlink()
-        with contextlib.suppress(BufferError):  # an error on its way out still holds the view
+        with contextlib.suppress(BufferError):  # an exception being raised still holds the view
             writer.metadata_sm.close()
 
 
@@ -132,7 +132,7 @@ def read_beton(path: Path) -> Split:
 
 
 class _GivenOrder:
-    """What ffcv.Loader asks for an epoch's indices; the epoch is ours, so its own counter is not looked at."""
+    """Order that ffcv.Loader asks for an epoch's indices; we choose the epoch, so ffcv's own counter is ignored."""
 
     def __init__(self, indices: npt.NDArray[np.int64]) -> None:
         self._indices = indices
@@ -142,7 +142,7 @@ class _GivenOrder:
 
 
 def open_stream(path: Path, batch_size: int, workers: int) -> Any:
-    """Return an ffcv.Loader that gives (images, labels), whatever the workers, with nothing left to chance."""
+    """Return an ffcv.Loader that gives (images, labels), deterministic for any number of workers."""
     import_ffcv()
     with _torch_threads_kept():
         import numba
@@ -151,7 +151,7 @@ def open_stream(path: Path, batch_size: int, workers: int) -> Any:
         # numba refuses more threads than it was started with: the cores, or NUMBA_NUM_THREADS.
         config: Any = numba.config
         workers = max(1, min(workers, config.NUMBA_NUM_THREADS))
-        # A seed, although the order is ours: without one ffcv draws from numpy's global generator.
+        # We choose the order, but without a seed ffcv draws from numpy's global generator.
         return Loader(str(path), batch_size, num_workers=workers, os_cache=True, seed=0, drop_last=False)
 
 
@@ -163,7 +163,7 @@ def start_stream(loader: Any, indices: npt.NDArray[np.int64]) -> Generator[Tenso
     with _torch_threads_kept():
         batches = iter(loader)
     try:
-        # A failure to compile ends ffcv's thread before its first batch, and ffcv would wait for ever.
+        # A failure to compile ends ffcv's thread before its first batch, and ffcv would wait forever.
         while batches.output_queue.empty():
             if not batches.is_alive() and batches.output_queue.empty():
                 raise LmcError(f"{loader.fname}: ffcv's loading thread failed; use `loader: resident`")

@@ -32,7 +32,7 @@ class Split:
 
     @property
     def largest_class(self) -> int:
-        """The number of samples with the most common label: what the best constant predictor has right."""
+        """The number of samples with the most common label: the best constant predictor's correct answers."""
         return int(self.labels.cpu().bincount().max())
 
     def to(self, device: torch.device) -> Split:
@@ -67,7 +67,7 @@ def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None)
     """Read both splits and check them against the digest in status.json.
 
     `info` defaults to the catalog's entry. LmcError if the data set is absent (with the recorded reason), is not of
-    the catalog's shape, or has other values than those that were prepared.
+    the catalog's shape, or differs from the values that were prepared.
     """
     info, status = info or dataset_info(name), require_ready(prepared_dir, name)
     folder, fix = folder_of(prepared_dir, name), f"run `lmc prepare {short_name(name)}`"
@@ -89,7 +89,7 @@ def load_dataset(prepared_dir: Path, name: str, info: DatasetInfo | None = None)
 
 
 def check_split(split: Split, n: int, info: DatasetInfo, where: str, fix: str = "") -> None:
-    """Raise an LmcError, from `where` to `fix`, unless the split has `n` images of the data set's shape and classes."""
+    """Raise LmcError, from `where` to `fix`, unless the split has `n` images of the data set's shape and classes."""
     fix = fix or f"delete it and run `lmc prepare {info.name}`"
     if split.images.dtype != torch.uint8 or tuple(split.images.shape) != (n, *info.shape):
         found = f"{split.images.dtype} {list(split.images.shape)}"

@@ -44,7 +44,7 @@ class Tree:
         self._known = set(self.files)
 
     def where(self, path: str) -> str:
-        """Return how an error names a file or folder of the tree."""
+        """Return the name of a file or folder of the tree, for errors."""
         return f"{self._place}: {self._inside}{path}" if self._zip else str(self._place / path)
 
     def read(self, path: str) -> bytes:
@@ -115,6 +115,6 @@ def _opened(tree: Tree, path: str) -> Iterator[Image.Image]:
             yield image
     except LmcError:
         raise
-    except Exception as error:  # a corrupt file can raise anything, and does
+    except Exception as error:  # a corrupt file can raise any exception
         found = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         raise LmcError(f"{tree.where(path)}: cannot be decoded ({found}); {FIX}") from None

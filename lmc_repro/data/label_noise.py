@@ -1,4 +1,4 @@
-"""Training labels that are wrong on purpose: the same ones for every run, more of them for a larger share."""
+"""Label noise: training labels that are wrong on purpose, the same ones for every run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from lmc_repro.data.dataset import Dataset, Split
 
 SEED = 2312_09832
-"""Of no run: label noise is part of the data, not of SGD's noise."""
+"""Fixed seed, of no run: label noise is part of the data, not of SGD's noise."""
 
 
 def noisy_labels(labels: npt.NDArray[np.int64], classes: int, share: float) -> npt.NDArray[np.int64]:
     """Return the labels [n] with exactly round(share * n) of them replaced, uniformly among the other classes.
 
-    Which ones, and by how many classes each moves, are drawn by raw words of Philox keyed by (SEED, n, classes) and
-    so by neither name nor order of a run. Nested: what a share changes, a larger one changes too, to the same class.
+    Raw words of Philox keyed by (SEED, n, classes) draw the samples and the number of classes by which each moves, so
+    no run matters. Shares are nested: a larger one makes all changes of a smaller one, to the same classes.
     """
     n = len(labels)
     words = np.random.Philox(np.random.SeedSequence(SEED, spawn_key=(n, classes))).random_raw(2 * n)
@@ -30,9 +30,9 @@ def noisy_labels(labels: npt.NDArray[np.int64], classes: int, share: float) -> n
 
 
 def with_label_noise(dataset: Dataset, share: float) -> Dataset:
-    """Return the data set as training sees it: noisy training labels, the test split and the digest as they were.
+    """Return the data set for training: noisy training labels, test split and digest unchanged.
 
-    The digest stays that of the clean arrays, since the share is in the run's config. Not to be applied twice.
+    The digest stays that of the clean arrays, since the share is in the run's config. Do not apply it twice.
     """
     if share == 0.0:
         return dataset

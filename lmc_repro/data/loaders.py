@@ -74,7 +74,7 @@ def open_loader(
 
 
 class _Loader:
-    """What both kinds of `StackLoader` hold: the training split, the seeds, and the cuts of an epoch into batches."""
+    """Base of both kinds of `StackLoader`: the training split, the seeds, and the cuts of an epoch into batches."""
 
     def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
         self.steps_per_epoch = count_steps(len(split), batch_size, drop_last)
@@ -154,7 +154,7 @@ def _checked_beton(dataset: Dataset, prepared_dir: Path) -> Path:
         raise LmcError(f"{path}: was prepared from other arrays than the data set in use; {fix}")
     if not path.is_file():
         raise LmcError(f"{path}: no such file; {fix}")
-    # ffcv follows the file's pointers without looking: a damaged file would be read as wrong images, or crash.
+    # ffcv follows the file's pointers unchecked: a damaged file would give wrong images, or crash.
     if sha256_file(path) != status.get("files", {}).get(path.name):
         raise LmcError(f"{path}: its sha256 is not the one in status.json; {fix}")
     return path

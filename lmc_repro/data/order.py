@@ -1,4 +1,4 @@
-"""From a loader seed to the order of every epoch, and from nothing else."""
+"""Sample orders: a function of the loader seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def epoch_orders(
         orders = torch.from_numpy(np.stack([epoch_order(n, seed, epoch, rule) for seed in seeds])).to(device)
     else:
         words = np.stack([_words(n, seed, epoch) for seed in seeds])
-        words ^= np.uint64(1 << 63)  # unsigned order is then that of signed numbers
+        words ^= np.uint64(1 << 63)  # signed order then equals unsigned order
         orders = torch.argsort(torch.from_numpy(words.view(np.int64)).to(device), dim=1, stable=True)
     return orders if len(seeds) == len(loader_seeds) else orders[[seeds.index(seed) for seed in loader_seeds]]
 
 
 @lru_cache(maxsize=256)  # the cells of a study have the same loader seeds
 def orders_sha256(n: int, loader_seeds: tuple[int, ...], rule: OrderRule, device: torch.device | None = None) -> str:
-    """Return the sha256 (hex) of the orders of epochs 0, 1, ... as little-endian uint32; a loader seed for each."""
+    """Return the sha256 (hex) of the orders of epochs 0, 1, ... as little-endian uint32; one loader seed per epoch."""
     digest = hashlib.sha256()
     for epoch, seed in enumerate(loader_seeds):
         (order,) = epoch_orders(n, [seed], epoch, rule, device)

@@ -1,4 +1,4 @@
-"""`lmc prepare`: from the publishers' files to the two forms that training reads, complete or not at all."""
+"""`lmc prepare`: turns the publishers' files into the two forms that training reads, complete or not at all."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def prepare(
     on_progress: Progress | None = None,
     info: DatasetInfo | None = None,
 ) -> Status:
-    """Make a data set's folder in prepared_dir hold it, and return its status.json.
+    """Prepare a data set in its folder of prepared_dir, and return its status.json.
 
-    Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Not to be had on
+    Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Unavailable on
     this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is kept as it
     is. `info` defaults to the catalog's entry. Equal data give equal bytes.
 
     Raises:
-        LmcError: a file has wrong content, the mirror is missing, or ffcv is; the folder stays as it was.
+        LmcError: A file has wrong content, the mirror is missing, or ffcv is; the folder stays as it was.
     """
     info = info or dataset_info(name)
     with locked(prepared_dir, name):
@@ -77,7 +77,7 @@ def _write_arrays(folder: Path, train: Split, test: Split, digest: str, name: st
 
 
 def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | None:
-    """Return the status of a data set whose files are all as recorded; None where it has to be prepared again."""
+    """Return the status of a data set whose files are all as recorded; None where it must be prepared again."""
     try:
         status = read_status(prepared_dir, name)
     except LmcError:
@@ -89,5 +89,5 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
         return None
     try:
         return status if all(sha256_file(folder / file) == found for file, found in files.items()) else None
-    except OSError:  # a file that cannot be read is written again, too
+    except OSError:  # an unreadable file is written again, too
         return None

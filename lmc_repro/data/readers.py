@@ -1,4 +1,4 @@
-"""Readers of the publishers' formats: from their files, or an installed package, to the arrays of both splits."""
+"""Readers of the publishers' formats: arrays of both splits from files or an installed package."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _decoded(path: Path, file: RemoteFile, decode: Callable[[bytes], Any]) -> Any:
-    """Return what `decode` makes of a file's content, whose checksum is checked first."""
+    """Check a file's checksum, then return its decoded content."""
     try:
         check(path, file, AGAIN)
         return decode(path.read_bytes())
     except LmcError:
         raise
-    except Exception as error:  # damage can raise anything
+    except Exception as error:  # a damaged file can raise any exception
         found = " ".join(str(error).split()) or type(error).__name__
         raise LmcError(f"{path}: cannot be decoded ({found}); {AGAIN}") from None
 
@@ -98,7 +98,7 @@ def read_tiny_imagenet(info: DatasetInfo, place: Path, on_progress: Progress | N
     """Read train, and val as test, from the unpacked folder or the zip; a label is the rank of its wnid.
 
     Train is in order of wnid and file name, val in that of val_annotations.txt. LmcError, naming the file, for a
-    missing class, another number of images, a label that is no class, an image that is corrupt or of other size.
+    missing class, another number of images, a label that is no class, an image that is corrupt or of another size.
     """
     tree, annotations = Tree(place, info.folder), "val/val_annotations.txt"
     wnids = {wnid: rank for rank, wnid in enumerate(sorted({row[0] for row in _rows(tree, "wnids.txt", 1)}))}

@@ -45,9 +45,9 @@ def folder_of(prepared_dir: Path, name: str) -> Path:
 
 
 def read_status(prepared_dir: Path, name: str) -> Status | None:
-    """Return the status of a data set, or None if there is none; LmcError if it cannot be understood.
+    """Return the status of a data set, or None if there is none; LmcError if it cannot be read.
 
-    That of another data set, or of one that the file of one's own described otherwise, is none.
+    The status of another data set, or of an earlier description in a file of one's own, counts as none.
     """
     path, fix = folder_of(prepared_dir, name) / STATUS, f"delete it and run `lmc prepare {short_name(name)}`"
     try:
@@ -84,7 +84,7 @@ def write_status(folder: Path, status: Status, name: str = "") -> None:
 
 
 def note_unused(name: str, prepared_dir: Path) -> Status:
-    """Make a data set's folder hold a status.json that says `unused`, and nothing else; return it."""
+    """Make a data set's folder hold only a status.json with state `unused`; return it."""
     with locked(prepared_dir, name):
         return write_only(prepared_dir, name, {"state": "unused", "reason": "no study of this profile uses it"})
 

@@ -1,1 +1,1 @@
-"""Engines: stacks of runs planned, and executed in processes of this machine or elsewhere."""
+"""Engines: plan stacks of runs and execute them in processes of this machine or elsewhere."""

@@ -19,11 +19,11 @@ from lmc_repro.models.registry import build_model
 from lmc_repro.training.evaluate import BATCH
 from lmc_repro.training.optimizer import build_optimizer
 
-# Measured on one core of a 2025 server CPU; they order stacks and warn of long runs, no more.
+# Measured on one core of a 2025 server CPU; they only order stacks and warn of long runs.
 EFFICIENCY = 0.6  # of sgemm
 SECONDS_PER_LAYER_STEP = 0.15e-3  # Python and small kernels
 SECONDS_PER_VALUE = 4e-9  # gather, convert and normalise one input value
-SECONDS_PER_ACTIVATION = 1.5e-9  # what is not a matrix product: read and write one number of `activations`
+SECONDS_PER_ACTIVATION = 1.5e-9  # all but matrix products: read and write one number of `activations`
 
 
 PROCESS_BYTES = 400 * 2**20  # a worker with torch and no data, rounded up
@@ -64,7 +64,7 @@ def run_cost(config: RunConfig, info: DatasetInfo, gflops: float = 100.0) -> flo
 
 
 def checkpoint_bytes(config: RunConfig) -> int:
-    """Return the bytes of a run's checkpoints, one at each mark."""
+    """Return the bytes of a run's checkpoints, one per evaluation epoch."""
     model = build_model(config.model, dataset_info(config.data.dataset))
     return 4 * count_parameters(model) * len(config.evaluate_at)
 
@@ -82,7 +82,7 @@ def estimate(configs: Sequence[RunConfig], gflops: float) -> Estimate:
 
 
 def path_cost(config: RunConfig, info: DatasetInfo, points: int, gflops: float = 100.0) -> tuple[float, float]:
-    """Return FLOPs and seconds of one core for one pair at one mark: `points` networks on every image of both splits.
+    """Return FLOPs and seconds of one core per pair and evaluation epoch: `points` networks on all images.
 
     The first layer is computed twice, whatever the number of points.
     """
@@ -95,7 +95,7 @@ def path_cost(config: RunConfig, info: DatasetInfo, points: int, gflops: float =
 
 
 def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
-    """Return the number of pairs of a study, and what their paths cost at all marks; equal networks at 0 are free."""
+    """Return the number of pairs of a study, and their paths' cost at all epochs; equal networks at 0 are free."""
     pairs, flops, seconds = 0, 0.0, 0.0
     for cell in plan.cells:
         config = cell.runs[0]
@@ -109,7 +109,7 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
 
 
 def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
-    """Return the rate of one core's float32 matrix product, measured for a moment."""
+    """Measure briefly and return the rate of one core's float32 matrix product."""
     use_one_thread()
     a = torch.ones(1, size, size)
     matmul(a, a)  # the first product loads the library

@@ -1,4 +1,4 @@
-"""The device that computes a study, and the numbers that it can multiply in."""
+"""The device that computes a study, and the precisions of its products."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def require_precision(configs: Iterable[RunConfig], device: str) -> None:
-    """LmcError where a CPU is asked for a GPU's products: it has no tf32, and its bf16 would be slow and other bits."""
+    """Raise LmcError for a GPU's precision on a CPU, which has no tf32 and whose bf16 is slow and differs."""
     found = sorted({config.precision for config in configs} - {"float32"})
     if found and not device.startswith("cuda"):
         raise LmcError(

@@ -31,8 +31,8 @@ WORKER_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     # cuBLAS workspaces of one size: without them equal products may differ.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    # glibc keeps what a step frees for the next one. Returned to the system, it comes back as pages to be mapped and
-    # zeroed: a fifth of a step of 8 digits layers, a twelfth of one at MNIST size.
+    # Let glibc keep a step's freed memory for the next one. Otherwise the system maps and zeroes its pages again, which
+    # takes a fifth of a step of 8 digits layers, a twelfth of one at MNIST size.
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
@@ -130,7 +130,7 @@ class LocalEngine:
                     waiting.extend(pool.submit(function, task) for task in islice(source, 1))
                     yield oldest.result()
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)  # an interruption waits for what is being computed only
+                pool.shutdown(wait=True, cancel_futures=True)  # on an interruption, wait only for running tasks
 
     def _begin_queued(self) -> None:
         if not self._queued:
@@ -154,7 +154,7 @@ def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
 def _begin(events: Any, stop: Any) -> None:
     _Worker.events, _Worker.stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: nothing half-written has its name
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: unfinished files have temporary names only
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(WORKER_ENVIRONMENT)  # a spawned worker has not loaded its libraries yet
 
@@ -162,7 +162,7 @@ def _begin(events: Any, stop: Any) -> None:
 def _end_with_parent() -> None:
     """End this worker when its parent is killed: the next one must not find a second writer.
 
-    What it was writing has not taken its name yet.
+    The files it was writing still have temporary names.
     """
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
@@ -180,7 +180,7 @@ def _tell(event: Event) -> None:
 
 
 def _explained(error: BaseException | None) -> BaseException | None:
-    """Return the error that a user reads: a killed worker in one line, every other as it is."""
+    """Return the error for the user: one line for a killed worker, any other unchanged."""
     if not isinstance(error, BrokenProcessPool):
         return error
     time.sleep(0.2)  # the signal that ended the worker may be on its way to this process too, which then says so

@@ -31,7 +31,7 @@ class Engine(Protocol):
         ...
 
     def poll(self, timeout: float) -> Iterator[Event | Ended]:
-        """Yield what happened since the last call; wait up to `timeout` seconds for the first."""
+        """Yield the events since the last call; wait up to `timeout` seconds for the first."""
         ...
 
     def stop(self) -> None:

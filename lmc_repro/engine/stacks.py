@@ -13,7 +13,7 @@ from lmc_repro.engine.costs import child_bytes, run_cost, stack_bytes
 from lmc_repro.engine.task import StackTask
 from lmc_repro.training.stack import stack_key
 
-# On a CPU a stack saves Python, not arithmetic: a larger one falls out of the caches.
+# On a CPU a stack saves Python time, not arithmetic, and a larger one does not fit into the caches.
 CPU_STACK_BYTES = 64 * 2**20
 CPU_STACK_CHILDREN = 16
 START_SECONDS: dict[LoaderKind, float] = {"ffcv": 2.0}  # before the first batch: ffcv compiles

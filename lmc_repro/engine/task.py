@@ -1,4 +1,4 @@
-"""One unit of work: a stack of runs, trained to its end wherever it stands; what an engine sends to a worker."""
+"""The task that an engine sends to a worker: a stack of runs, trained to the end from any state."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _train(children: Sequence[Child], dataset: Dataset, task: StackTask, on_even
                 f"the GPU has no memory for run {children[0].folder.fingerprint} alone; end what else uses it, or "
                 "choose a smaller network or batch"
             ) from None
-    # Outside the handler: the error held the tensors of the attempt.
+    # Outside the handler, because the error holds the attempt's tensors.
     torch.cuda.empty_cache()
     half = len(children) // 2
     for part in (children[:half], children[half:]):

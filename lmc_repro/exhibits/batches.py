@@ -49,7 +49,7 @@ def check(exhibit: BatchesExhibit, params: Params, where: str) -> None:
 
 
 def make(exhibit: BatchesExhibit, name: str, prepared: Path) -> tuple[dict[str, Any], dict[str, Images]]:
-    """Return what exhibit.json holds, hashes of every loader's first batches, and the images to draw.
+    """Return the content of exhibit.json, hashes of every loader's first batches, and the images to draw.
 
     Args:
         exhibit: Loaders, batch size and augmentation.
@@ -87,7 +87,7 @@ def draw_batches(exhibit: BatchesExhibit, dataset: Dataset, prepared: Path) -> t
         view = epoch_view(augment, info, len(dataset.train), seeds, 0, torch.device("cpu"))
         orders, hashes, drawn = [], [], []
         for batch in islice(loader.epoch(0), exhibit.batches):
-            inputs = view(batch.images, batch.indices)[0]  # what a network sees: float32 [b, channels, H, W]
+            inputs = view(batch.images, batch.indices)[0]  # a network's inputs: float32 [b, channels, H, W]
             orders.append(sha256_bytes(batch.indices[0].numpy().astype("<i8").tobytes()))
             hashes.append(sha256_bytes(inputs.numpy().astype("<f4").tobytes()))
             drawn.append(((inputs * std + mean).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8))
@@ -125,7 +125,7 @@ def show(found: dict[str, Any]) -> Shown:
 
 
 def draw(found: Mapping[str, Any], images: Mapping[str, Images], alt: str) -> Figure:
-    """Return the figure of what `make` returned: a line per loader, its batches side by side, pixels as they are.
+    """Return the figure of the images of `make`: a line per loader, its batches side by side, pixels unscaled.
 
     Above each batch stands the beginning of its sha256. KeyError: a loader has no images.
     """

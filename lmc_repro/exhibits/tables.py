@@ -21,7 +21,7 @@ from lmc_repro.report.model import Table
 from lmc_repro.results.schema import CellRecord, StudyResults
 
 FAILED = "*"
-"""The paper's mark where it has no accuracy; ours where every run diverged. It prints accuracies near chance."""
+"""The paper's sign for no accuracy; ours where every run diverged. The paper prints accuracies near chance."""
 
 
 def count_parameters(exhibit: ParametersExhibit, params: Params, where: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def count_parameters(exhibit: ParametersExhibit, params: Params, where: str) -> 
 
 
 def printed_millions(exhibit: ParametersExhibit, key: str, where: str) -> float | None:
-    """Return what the paper prints of a network, in millions; None if the exhibit is compared with no table.
+    """Return the paper's count of a network, in millions; None if the exhibit is compared with no table.
 
     Raises:
         LmcError: The paper does not print it; begins with `where`.

@@ -53,7 +53,7 @@ class Leftover:
 
     @cached_property
     def files(self) -> list[os.stat_result]:
-        """What the file system says of its files; links are not followed."""
+        """The stat results of its files; links are not followed."""
         found = [self.path]
         if self.path.is_dir() and not self.path.is_symlink():
             found = [Path(folder, name) for folder, _, names in os.walk(self.path) for name in names]
@@ -146,7 +146,7 @@ def find_leftovers(project: Project, params: Params) -> Found:
             config = run.config()
         if run.fingerprint in fingerprints or config in configs:
             kept.add(run.fingerprint)
-            if run.is_complete():  # killed in the moment of its end
+            if run.is_complete():  # killed just as it ended
                 for path in sorted([*run.path.glob("state-*.safetensors"), *run.path.glob("progress.json")]):
                     leftovers.append(Leftover(path, "resume file", "its run is finished", _lock(run.path)))
         else:
@@ -232,7 +232,7 @@ def _pairs(folder: Path, kept: set[str]) -> Iterator[Leftover]:
 
 
 def _half_written(project: Project, spared: Sequence[Path]) -> Iterator[Leftover]:
-    """Yield what processes that are gone were writing, outside of the folders `spared`."""
+    """Yield the unfinished files of processes that are gone, outside of the folders `spared`."""
     for top in (project.working, project.runs, project.results, project.report, project.out, project.prepared.parent):
         for place, folders, names in os.walk(top):
             folders[:] = [name for name in folders if Path(place) / name not in spared]

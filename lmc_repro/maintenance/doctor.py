@@ -95,7 +95,7 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
 def _guarded(section: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> list[Finding]:
     try:
         return list(check(*arguments))
-    except Exception as error:  # whatever breaks in a check is its finding
+    except Exception as error:  # any error in a check is its finding
         return [Finding(section, "check", "warning", f"could not be made: {_line(error)}")]
 
 

@@ -65,7 +65,7 @@ def _torch(wanted: str) -> dict[str, Any]:
 
 
 def _ffcv() -> dict[str, Any]:
-    """Load what breaks where ffcv breaks: its compiled library and its imports. ffcv itself compiles for seconds."""
+    """Load the parts that break when ffcv does, its compiled library and imports; ffcv itself compiles for seconds."""
     spec = importlib.util.find_spec("ffcv")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'ffcv'")
@@ -84,7 +84,7 @@ def main(words: list[str]) -> None:
     warnings.simplefilter("ignore")
     try:
         found = _torch(words[1]) if words[0] == "torch" else _ffcv()
-    except Exception as error:  # whatever a broken installation raises is the answer
+    except Exception as error:  # any error of a broken installation is the answer
         found = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     print(json.dumps(found))
 

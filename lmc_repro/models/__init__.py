@@ -1,1 +1,1 @@
-"""Networks as pure functions of stacked weights: every tensor has a leading axis of children."""
+"""Networks as pure functions of stacked weights: every tensor has a leading axis of runs."""

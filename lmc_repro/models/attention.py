@@ -51,7 +51,7 @@ class Attention:
         }
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child, drawn in the order of `shapes`."""
+        """Return the initial weights of one run, drawn in the order of `shapes`."""
         import torch
 
         from lmc_repro.models.init import LinearInit
@@ -176,7 +176,7 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def _norm(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """Return LN over the last side of x [C, n, values]; each child's scale and offset apart, rounded one by one."""
+    """Return LN over the last side of x [C, n, values]; each run's scale and offset apart, rounded one by one."""
     return _standardised(x) * weights[f"{name}.weight"].unsqueeze(1) + weights[f"{name}.bias"].unsqueeze(1)
 
 

@@ -1,4 +1,4 @@
-"""What a network is here: shapes, an initialisation, and a forward pass over a stack of children."""
+"""The interface of a network: shapes, an initialisation, and a forward pass over a stack of runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # `lmc check` loads no torch for a network of one's own that 
     from lmc_repro.data.dataset import Split
 
 Weights: TypeAlias = "Mapping[str, Tensor]"
-"""Tensors by name, as in a module's state_dict: of one child, or stacked with a leading axis C of children."""
+"""Tensors by name, as in a module's state_dict: of one run, or stacked with a leading axis C of runs."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ filters, attention heads. Weight matching aligns networks over these groups (Ain
 
 
 class Forward(Protocol):
-    """What an evaluation asks of a network."""
+    """The interface of a network in evaluation."""
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for stacked weights and inputs [C, b, channels, height, width]."""
@@ -54,14 +54,14 @@ class Forward(Protocol):
 class Model(Forward, Protocol):
     """A network without state. All randomness is the generator's; all weights are arguments.
 
-    The forward pass is made of batched matrix products, so that on a CPU with one thread a child's bits do not depend
-    on who else is in the stack (grouped convolutions and fused attention break that).
+    The forward pass is made of batched matrix products, so that on a CPU with one thread a run's bits do not depend
+    on the other runs of its stack (grouped convolutions and fused attention break that).
     """
 
     shapes: dict[str, tuple[int, ...]]
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child, float32 on the CPU."""
+        """Return the initial weights of one run, float32 on the CPU."""
         ...
 
     def axes(self) -> Axes:
@@ -69,10 +69,10 @@ class Model(Forward, Protocol):
         ...
 
     def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
-        """Return what the units of each group of `axes` put out, before a nonlinearity, [C, samples, units].
+        """Return the outputs of each group of `axes`, before a nonlinearity, [C, samples, units].
 
-        A unit that looks at several positions, such as a filter, has a sample for each. A group whose units hold other
-        groups, such as heads, is left out: its units are those.
+        A unit that sees several positions, such as a filter, has one sample per position. A group whose units hold
+        other groups, such as heads, is left out.
         """
         ...
 
@@ -84,13 +84,13 @@ class Model(Forward, Protocol):
         ...
 
     def activations(self) -> int:
-        """Return how many numbers a step keeps for one sample, about, beside its input: memory, not arithmetic."""
+        """Return about how many numbers a step keeps per sample, beside its input: memory, not arithmetic."""
         ...
 
 
 @runtime_checkable
 class AffineFirst(Protocol):
-    """What a model may offer whose inputs meet an affine map first: forward = rest after first_layer.
+    """Optional interface of a model that begins with an affine map: forward = rest after first_layer.
 
     Then the first layer's outputs on a straight line between two networks lie on a straight line themselves.
     """
@@ -106,10 +106,10 @@ class AffineFirst(Protocol):
 
 @runtime_checkable
 class Calibrated(Protocol):
-    """What a model may offer whose evaluation needs more than its weights: statistics of the training images."""
+    """Optional interface of a model whose evaluation needs statistics of the training images."""
 
     def calibrated(self, weights: Weights, train: Split) -> Forward:
-        """Return what evaluates these stacked weights [C, ...], estimated on all images of a training split."""
+        """Return the evaluator of stacked weights [C, ...], with statistics estimated on a whole training split."""
         ...
 
 
@@ -119,7 +119,7 @@ def evaluated(model: Forward, weights: Weights, train: Split) -> Forward:
 
 
 class FirstThenRest:
-    """What an `AffineFirst` model may inherit: its forward pass is one after the other."""
+    """Mixin for an `AffineFirst` model: its forward pass is one part after the other."""
 
     def forward(self: AffineFirst, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
@@ -127,7 +127,7 @@ class FirstThenRest:
 
 
 class FromShapes:
-    """What a model of matrices [out, in] and biases [out] may inherit: how it begins, and what it costs.
+    """Mixin for a model of matrices [out, in] and biases [out]: initial weights and costs.
 
     `shapes` holds each matrix before its bias, the first layer's first; each meets a sample once. The slope is that of
     the settings, 0 (ReLU) where they have none.
@@ -137,7 +137,7 @@ class FromShapes:
     shapes: dict[str, tuple[int, ...]]
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child, drawn in the order of `shapes`."""
+        """Return the initial weights of one run, drawn in the order of `shapes`."""
         from lmc_repro.models.init import LinearInit
 
         draw = LinearInit(self.config.init, self.config.gain, getattr(self.config, "slope", 0.0), generator)
@@ -160,5 +160,5 @@ class FromShapes:
 
 
 def count_parameters(model: Model) -> int:
-    """Return the number of trainable numbers in one child."""
+    """Return the number of trainable parameters of one network."""
     return sum(prod(shape) for shape in model.shapes.values())

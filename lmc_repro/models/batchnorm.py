@@ -26,8 +26,8 @@ def statistic(layer: str, name: str) -> str:
     return f"{layer}.{name}" if layer else name
 
 
-class _Reached(BaseException):  # no `except Exception` of a module's own may take it
-    """A layer was reached whose statistics are still counted: what lies behind it has to wait."""
+class _Reached(BaseException):  # BaseException, so that no `except Exception` of a module catches it
+    """Raised at a layer whose statistics are still being counted: later layers depend on them."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import ConvConfig
 from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
 
-if TYPE_CHECKING:  # shapes and costs are asked for without torch
+if TYPE_CHECKING:  # shapes and costs need no torch
     from torch import Generator, Tensor
 
 
@@ -47,7 +47,7 @@ class Conv(FirstThenRest):
         }
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child: filters, their biases, then the output layer."""
+        """Return the initial weights of one run: filters, their biases, then the output layer."""
         from lmc_repro.models.init import LinearInit
 
         c = self.config

@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]
 
 
 def pixels(shape: Shape, kernel: int) -> Tensor:
-    """Return int64 [positions, channels * kernel * kernel]: which value of a flat image each value of a patch is."""
+    """Return int64 [positions, channels * kernel * kernel]: for each patch value, its index in the flat image."""
     channels, height, width = shape
     image = torch.arange(channels * height * width).view(1, 1, *shape)
     return patches(image, kernel)[0, 0]
@@ -45,12 +45,12 @@ def conv_to_dense(weight: Tensor, shape: Shape, kernel: int) -> Tensor:
 
 
 def dense_bias(bias: Tensor, positions: int) -> Tensor:
-    """Return the bias [positions * filters] of one a filter, [filters], or one a unit, [positions, filters]."""
+    """Return the bias [positions * filters] from one per filter, [filters], or per unit, [positions, filters]."""
     return bias.expand(positions, bias.shape[-1]).flatten()
 
 
 def dense_to_local(matrix: Tensor, shape: Shape, kernel: int) -> Tensor:
-    """Return what stands under the mask as [positions, filters, values]: of a gradient, the local layer's."""
+    """Return the entries under the mask as [positions, filters, values]: of a gradient, the local layer's."""
     seen = pixels(shape, kernel)
     positions, values = seen.shape
     blocks = matrix.view(positions, -1, matrix.shape[1])

@@ -9,7 +9,7 @@ from lmc_repro.config.run import ConvConfig, LocalConfig
 from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
 from lmc_repro.models.conv import Conv, patches
 
-if TYPE_CHECKING:  # shapes and costs are asked for without torch
+if TYPE_CHECKING:  # shapes and costs need no torch
     from torch import Generator, Tensor
 
 
@@ -35,7 +35,7 @@ class Local(FirstThenRest):
         }
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child: filters, their biases, then the output layer.
+        """Return the initial weights of one run: filters, their biases, then the output layer.
 
         With `start_from_conv` they compute the function of the CNN that the same generator would draw.
         """
@@ -45,7 +45,7 @@ class Local(FirstThenRest):
         if c.start_from_conv:
             conv = ConvConfig(kind="conv", filters=c.filters, kernel=c.kernel, slope=c.slope, init=c.init, gain=c.gain)
             shared = Conv(conv, self.info).init(generator)
-            # Shared numbers are copied to every position; what is not shared keeps its shape.
+            # Shared parameters are copied to every position; the others keep their shape.
             return {name: weight.expand(shapes[name]).clone() for name, weight in shared.items()}
         draw = LinearInit(c.init, c.gain, c.slope, generator)
         return {
@@ -80,7 +80,7 @@ class Local(FirstThenRest):
         from lmc_repro.models.products import affine
 
         children, batch = inputs.shape[:2]
-        each = children * self.positions  # one matrix product for each child and position
+        each = children * self.positions  # one matrix product per run and position
         x = patches(inputs, self.config.kernel).transpose(1, 2).reshape(each, batch, self.values)
         x = affine(x, weights["hidden.weight"].flatten(0, 1))
         x = x.view(children, self.positions, batch, self.config.filters).transpose(1, 2)

@@ -12,14 +12,14 @@ from lmc_repro.config.run import LocalConfig, MlpConfig
 from lmc_repro.models.base import Axes, FirstThenRest, FromShapes, Place, Weights
 from lmc_repro.models.local import Local
 
-if TYPE_CHECKING:  # shapes and costs are asked for without torch
+if TYPE_CHECKING:  # shapes and costs need no torch
     from torch import Generator, Tensor
 
 
 class Mlp(FirstThenRest, FromShapes):
     """`depth` linear layers, named as in a torch.nn.ModuleList: layers.0.weight [out, in], layers.0.bias [out], ...
 
-    `start` gives the initial weights of one child in place of `config.init`: those of another network, embedded.
+    `start` gives the initial weights of one run in place of `config.init`: those of another network, embedded.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Mlp(FirstThenRest, FromShapes):
                 self.shapes[f"layers.{i}.bias"] = (fan_out,)
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Return the initial weights of one child: another network's, or drawn layer after layer."""
+        """Return the initial weights of one run: another network's, or drawn layer after layer."""
         if self.start is not None:
             return self.start(generator)
         return super().init(generator)
@@ -96,7 +96,7 @@ def build_mlp(config: MlpConfig, info: DatasetInfo) -> Mlp:
 
 
 def local_start(config: MlpConfig, info: DatasetInfo) -> Callable[[Generator], dict[str, Tensor]] | None:
-    """Return what draws an MLP's weights as those of a locally connected network, None without `start_from_local`.
+    """Return a function that draws an MLP's weights from a locally connected network; None without `start_from_local`.
 
     The network (bias: unit) is the one that the same generator would draw. LmcError if the hidden layer is not as wide.
     """

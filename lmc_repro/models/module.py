@@ -26,12 +26,12 @@ from lmc_repro.models.batchnorm import estimated, running_norms, statistic
 from lmc_repro.models.portable import portable_products
 
 BATCH = 250
-"""Images that statistics are estimated from at once, where all together are too many."""
+"""Images per batch when estimating statistics, if all together are too many."""
 
 AT_ONCE_BYTES = 2**30
-"""What the largest tensors of a pass over all training images together may take."""
+"""Limit in bytes of the largest tensors of one pass over all training images."""
 
-_TRIED = 2  # images, that a module is looked at with
+_TRIED = 2  # images of the probe
 
 
 class Module:
@@ -91,7 +91,7 @@ class Module:
         return 0, self._facts.flops
 
     def activations(self) -> int:
-        """Return the sizes of what all operations of a forward pass put out."""
+        """Return the sizes of the outputs of all operations of a forward pass."""
         return self._facts.activations
 
     def _trained(self, weights: Weights, inputs: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ def _built(config: ModuleConfig, info: DatasetInfo, generator: Generator) -> nn.
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a module is asked for before it is trained, per image: FLOPs, and the numbers that operations put out."""
+    """Costs of a module before training, per image: FLOPs, and the numbers that operations put out."""
 
     shapes: dict[str, tuple[int, ...]]
     flops: int
@@ -183,7 +183,7 @@ class _Facts:
 
 @cache
 def _facts(config_json: str, info: DatasetInfo) -> _Facts:
-    """Return what one forward pass of a new module says of it.
+    """Measure a new module by one forward pass.
 
     Raises:
         LmcError: For a module that draws random numbers, keeps a state of its own, has no parameters or other than
@@ -213,7 +213,7 @@ def _facts(config_json: str, info: DatasetInfo) -> _Facts:
 
 
 def _check_state(name: str, net: nn.Module, inputs: Tensor) -> None:
-    """LmcError for a module that draws random numbers in training or moves a buffer that is no running statistic."""
+    """Raise LmcError if a module draws random numbers in training or changes a buffer that is no running statistic."""
     drawing: list[str] = []
     before: list[tuple[Any, ...]] = []
 

@@ -46,7 +46,7 @@ def portable_products(device: torch.device) -> Iterator[None]:
         yield
         return
     fast, fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
-    torch.backends.mha.set_fastpath_enabled(False)  # attention in evaluation as one operation of its own
+    torch.backends.mha.set_fastpath_enabled(False)  # else attention in evaluation is one fused operation
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # GELU, recurrent networks
     try:
         with sdpa_kernel(SDPBackend.MATH), _Products():  # type: ignore[no-untyped-call]
@@ -71,7 +71,7 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return _sqrt(args[0])  # as torch would
         known = name in _OURS and func._overloadname == "default"
         if not known and (name in _FUNCTIONS or name in _OURS or _OF_A_LIBRARY.fullmatch(name)):
-            with self:  # one that is made of others passes as these
+            with self:  # a composite operation passes as its parts
                 if (made := func.decompose(*args, **kwargs)) is not NotImplemented:
                     return made
             raise _refused(name, "is MKL's or oneDNN's")

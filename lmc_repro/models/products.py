@@ -1,4 +1,4 @@
-"""The matrix product of which all networks are made: a child's bits are the same in every stack.
+"""The matrix product of all networks: a run's bits are the same in every stack.
 
 Nothing else in training or evaluation multiplies matrices. In portable numerics, on a CPU, the products are those of
 `lmc_repro.common.openblas`, equal on every CPU with AVX2; otherwise torch's.

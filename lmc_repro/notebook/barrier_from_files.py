@@ -38,7 +38,7 @@ Weights = dict[str, Tensor]
 Ends = tuple[Path, Path]
 
 BATCH = 1000
-"""Samples that a module of one's own sees at once, unless it is told otherwise."""
+"""Default batch size of a module of one's own."""
 
 
 def measure_files(
@@ -97,7 +97,7 @@ def files_record(
     path: PathConfig,
     splits: Sequence[SplitName],
 ) -> dict[str, Any]:
-    """Return what `measure_files` found of `splits`, and of what, for JSON."""
+    """Return the result of `measure_files` on `splits`, and its inputs, for JSON."""
     return {
         "files": [
             {"file": str(file), "sha256": sha256_file(file), "status": status}
@@ -113,7 +113,7 @@ def files_record(
 
 
 def files_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of what `files_record` returned."""
+    """Yield the lines of a record of `files_record`."""
     for i, end in enumerate(record["files"]):
         yield f"theta_{i}: {end['file']}, {end['status']}"
     if len({end["sha256"] for end in record["files"]}) == 1:

@@ -62,7 +62,7 @@ class StoredTraining:
 
 
 def check_fit(ends: Ends, prepared: Path, who: str) -> None:
-    """LmcError unless the two make a pair, and the data that they saw are those prepared here."""
+    """Raise LmcError unless the two make a pair, trained on the data prepared here."""
     name, seen = ends[0].config.data.dataset, str(ends[0].status["data_digest"])
     check_pair(ends, dataset_info(name).n_train, who)
     here = str(require_ready(prepared, name).get("digest"))
@@ -72,7 +72,7 @@ def check_fit(ends: Ends, prepared: Path, who: str) -> None:
 
 
 def check_pair(ends: Ends, n_train: int, who: str) -> None:
-    """LmcError, beginning with `who`, unless a line between the two asks about SGD noise or initialisation.
+    """Raise LmcError, beginning with `who`, unless a line between the two asks about SGD noise or initialisation.
 
     They must be networks of one form, trained on the same data; and something random must differ: equal
     initialisations with equal batches leave nothing to connect.
@@ -148,7 +148,7 @@ def compare_runs(
 
 
 def comparison_lines(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of what `compare_runs` returned."""
+    """Yield the lines of a record of `compare_runs`."""
     for i, end in enumerate(record["runs"]):
         seeds = ", ".join(f"{name} {seed}" for name, seed in end["seeds"].items() if seed is not None)
         yield f"theta_{i}: {end['name']}, {end['status']}, epoch {end['epoch']}, seeds: {seeds}, run {end['run_id']}"
@@ -162,13 +162,13 @@ def comparison_lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def settings_that_differ(ends: Ends) -> dict[str, tuple[Any, Any]]:
-    """Return the settings, seeds and marks aside, that the runs do not share."""
+    """Return the settings, without seeds and evaluation epochs, that the runs do not share."""
     apart = _differences(*(end.config.flat() for end in ends))
     return {key: pair for key, pair in apart.items() if not key.startswith(("seeds.", "evaluate_at"))}
 
 
 def _seen(config: RunConfig) -> dict[str, Any]:
-    """Return what is changed about the data set's labels and images before a network sees them."""
+    """Return the changes to the data set's labels and images before a network sees them."""
     augment = config.data.augment
     told = {} if augment is None else augment.model_dump(exclude_defaults=True)
     return {"label_noise": config.data.label_noise, "augment": " ".join(f"{k} {v}" for k, v in told.items()) or None}

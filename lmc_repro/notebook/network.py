@@ -44,7 +44,7 @@ class OwnModule:
 
 
 def read_network(text: str) -> ModelSettings | OwnModule:
-    """Return what `--model` names; LmcError, one line, if it is nothing of the kind. Imports a user's own module."""
+    """Return the network that `--model` names; LmcError, one line, if there is none. Imports a user's own module."""
     kind, colon, rest = text.partition(":")
     if text.lstrip().startswith("{"):
         return _settings(parse_yaml(text, "--model"), "--model")

@@ -34,12 +34,12 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"momentum": 0.9},
     "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
 }
-"""What `run_config` gives an optimizer that does not say otherwise: params.yaml's own values."""
+"""Defaults of `run_config` for an optimizer: params.yaml's own values."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: its config, its last weights by name, what was measured at its marks, its status.json."""
+    """A finished training: its config, its last weights by name, its scores at evaluation epochs, its status.json."""
 
     config: RunConfig
     fingerprint: str
@@ -106,8 +106,8 @@ def train(
 ) -> list[Run]:
     """Train runs and return them in order; those that differ in little more than seeds are trained side by side.
 
-    With `folder` their run folders stay there: a finished one is read back, an interrupted one goes on. `on_event` is
-    told of every epoch. One thread, as everywhere here, so that a run's bits are its own.
+    With `folder` their run folders stay there: a finished one is read back, an interrupted one is resumed. `on_event`
+    receives every epoch. One thread, as everywhere here, so that a run's bits are its own.
     """
     if others := sorted({short_name(config.data.dataset) for config in configs} - {dataset.info.name}):
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"

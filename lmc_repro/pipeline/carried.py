@@ -142,7 +142,7 @@ def check_pair(plan: StudyPlan, folder: Path, study: StudyResults, cell: str, re
 
 
 def _check_run(folder: RunFolder, member: Member, study: StudyResults) -> None:
-    """LmcError unless the folder is complete, undamaged and that of this run on the machine of the results."""
+    """Raise LmcError unless the folder is complete, undamaged and that of this run on the machine of the results."""
     if not folder.is_complete() or folder.config() != member.config:
         raise LmcError(f"{folder.path}: its config is not that of its fingerprint; {FIX}")
     status, info = folder.status(), dataset_info(member.config.data.dataset)

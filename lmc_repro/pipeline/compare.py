@@ -1,6 +1,6 @@
 """Compares the runs of a study: pairs them, measures the paths between their weights, judges the cells.
 
-With tracking the weights are those that MLflow holds, after publishing what it lacks; without, those of the working
+With tracking the weights are MLflow's, after publishing any that it lacks; without, those of the working
 store.
 """
 
@@ -46,7 +46,7 @@ class _Job:
 def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     """Pair the runs of every cell, measure the paths, log them to MLflow if it is tracked, write the results folder.
 
-    What MLflow lacks of `runs` is published first, so a deleted store is rebuilt and nothing is trained.
+    Publishes first any of `runs` that MLflow lacks, so a deleted store is rebuilt and nothing is trained.
 
     Returns:
         The result of each cell, by its key.
@@ -100,7 +100,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
 
 
 def link_study(workspace: Workspace) -> None:
-    """Lead from the MLflow project's run that started us, if one did, to a study's cells as they stand in MLflow."""
+    """Link the MLflow project's run that started us, if any, to a study's cells in MLflow."""
     cells, digests, _ = workspace.available()
     with Tracker.open(workspace.project, workspace.plan, digests, workspace.tag) as tracker:
         if remark := tracker.link_project_run(cells):

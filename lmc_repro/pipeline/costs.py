@@ -1,4 +1,4 @@
-"""What a study would cost from the start: its cells, for those that were not run; all of it, for `--dry-run`."""
+"""Costs of a study from the start: of each cell, for those not run; in all, for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterato
     pairs, flops, seconds = comparison_cost(plan, gflops)
     yield f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min"
     work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    # Equal runs of two cells are trained once: a stack may be smaller than is said here, never larger.
+    # Equal runs of two cells are trained once, so a real stack may be smaller than this one, never larger.
     tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
     needs = sorted((task.memory for task in tasks), reverse=True)
     at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1

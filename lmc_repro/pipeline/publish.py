@@ -27,7 +27,7 @@ from lmc_repro.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Published:
-    """How many runs of the store (trainings, pairs, cells) were made or mended, and how many stood there already."""
+    """Counts of the store's runs (trainings, pairs, cells) that were made or completed, and that existed already."""
 
     published: int
     there: int
@@ -48,9 +48,9 @@ def publish_carried(project: Project, plan: StudyPlan, folder: Path, listener: L
 
 
 def publish_study(project: Project, plan: StudyPlan, runs: Path, results: Path, listener: Listener) -> Published:
-    """Bring the store up to what the folders hold: trainings of `runs`, pairs and cells of `results`, the view.
+    """Bring the store up to date with the folders: trainings of `runs`, pairs and cells of `results`, the view.
 
-    What is there, by fingerprint and content, is left alone, so that a call that was cut off is completed by the next.
+    Runs already there, by fingerprint and content, are left alone, so the next call completes an interrupted one.
 
     Raises:
         LmcError: There are no finished runs, a file is damaged, or the results are of runs not in params.yaml.
@@ -137,7 +137,7 @@ def figure_title(cell: Cell, pair: str) -> str:
 def _folders(runs: Path) -> dict[RunConfig, RunFolder]:
     """Return the finished runs of a folder by config, whole.
 
-    By what they are, not by fingerprints worked out here: those name the torch and the CPU that made them.
+    By their configs, not by fingerprints computed here: those depend on the torch and the CPU that made the runs.
     """
     found = {}
     for folder in map(RunFolder, sorted(runs.glob("*/"))):

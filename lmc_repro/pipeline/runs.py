@@ -1,4 +1,4 @@
-"""Which cells of a plan can be run, their runs, each once, and the fingerprints under which these are trained."""
+"""The cells of a plan that can be run, their runs, each once, and the fingerprints of these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 
 @dataclass(frozen=True)
 class Member:
-    """A run of a study: where it belongs and under which fingerprint."""
+    """A run of a study: its cell and fingerprint."""
 
     cell: Cell
     config: RunConfig

@@ -1,4 +1,4 @@
-"""Trains what a study still lacks, and leaves every run of it in the study's runs folder."""
+"""Trains the runs that a study lacks, and leaves all of its runs in the study's runs folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lmc_repro.training.trainer import Event
 
 @dataclass(frozen=True)
 class Counts:
-    """How the runs of a study came about."""
+    """Counts of a study's runs by origin."""
 
     trained: int = 0
     reused: int = 0
@@ -40,7 +40,7 @@ def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) ->
 
 
 def train_study(workspace: Workspace) -> Counts:
-    """Train the runs that are neither finished here nor elsewhere in the project; returns how many were what.
+    """Train the runs that are neither finished here nor elsewhere in the project; return counts by origin.
 
     Every finished run is in the working store, and linked from the study's runs folder, which then holds these runs
     and no others.
@@ -73,11 +73,11 @@ def train_study(workspace: Workspace) -> Counts:
     _export(workspace, runs)
     here = publisher.done
     resumed = len({work.fingerprint for work in todo if work.epoch > 0} & here)
-    return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # what another process finished is reused
+    return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # runs finished by another process are reused
 
 
 class _Publisher:
-    """Keeps MLflow up to date while stacks train; what it cannot publish now, the comparison publishes later."""
+    """Keeps MLflow up to date while stacks train; the comparison publishes later anything that fails now."""
 
     def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, Member]) -> None:
         self.workspace, self.digests, self.runs = workspace, digests, runs
@@ -103,7 +103,7 @@ class _Publisher:
             self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
 
     def open(self) -> None:
-        """Import MLflow and open the store: while workers are not there yet, whose cores it would take."""
+        """Import MLflow and open the store before workers start, whose cores it would take."""
         w = self.workspace
         if not w.tracked:
             return
@@ -111,7 +111,7 @@ class _Publisher:
             self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
 
     def close(self) -> None:
-        """Leave no run behind that looks as if it were still training."""
+        """Leave no run marked as still training."""
         if self.tracker is not None:
             self.tracker.close()
 
@@ -125,7 +125,7 @@ class _Publisher:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say once that MLflow cannot be written, and leave it alone from then on."""
+        """Report once that MLflow cannot be written, and stop writing it."""
         try:
             yield
         except Exception as error:
@@ -137,7 +137,7 @@ class _Publisher:
 
 
 def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
-    """Return one line if the checkpoints of these runs will not fit, with MLflow's copies; to be known before hours."""
+    """Return one line if these runs' checkpoints and MLflow's copies will not fit, before hours of training."""
     needed = (1 + workspace.tracked) * sum(map(checkpoint_bytes, configs))
     free = shutil.disk_usage(workspace.project.root).free
     if needed < free:
@@ -154,7 +154,7 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
     stored = RunFolder(workspace.store / fingerprint)
     if stored.is_complete():
         if not (damage := stored.damage()):
-            clear_progress(stored)  # left there if it was killed in the moment of its end
+            clear_progress(stored)  # left there if it was killed just as it ended
             return True
         workspace.listener.line(f"{damage}: it is trained again")
         shutil.rmtree(stored.path)

@@ -1,4 +1,4 @@
-"""Where one study's files go, what decides the bits of its process, and who is told of its progress."""
+"""The workspace of one study: its folders, numerics, progress listener and engine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Workspace:
         return self.project.working / "runs"
 
     def keep_runs(self, fingerprints: Iterable[str]) -> None:
-        """Remove from `runs` the folders of all others: it ends with what the study has now, and nothing older."""
+        """Remove all other folders from `runs`, so that it holds only the study's present runs."""
         self.runs.mkdir(parents=True, exist_ok=True)
         wanted = set(fingerprints)
         for old in self.runs.iterdir():
@@ -77,9 +77,9 @@ class Workspace:
 
 
 def begin_process(params: Params, profile: str, listener: Listener) -> None:
-    """Set what this process and its workers inherit; to be called before torch is imported and any worker starts.
+    """Set this process's and its workers' environment; call it before torch is imported and any worker starts.
 
-    That is the numerics mode, and nothing of the MLflow project's run that may have started us.
+    Sets the numerics mode, and removes the variables of an MLflow project's run that may have started us.
     """
     take_project_run()
     _, remark = choose_mode(params.profiles[profile].numerics)
@@ -91,7 +91,7 @@ def begin_process(params: Params, profile: str, listener: Listener) -> None:
 def study_lock(project: Project, folder: Path, listener: Listener) -> Iterator[None]:
     """Hold an exclusive lock on a study's folders, named by one of them; report whom we wait for.
 
-    Runs are shared among studies and have locks of their own, see execution.task.
+    Runs are shared among studies and have locks of their own, see engine.task.
     """
     from lmc_repro.common.locks import hold
 
@@ -119,9 +119,9 @@ def mirror_of(params: Params) -> Path | None:
 
 
 def prepared_dir(project: Project, datasets: Iterable[str]) -> Path:
-    """Return where `lmc run` finds its data: DVC's folder if all are ready there, else one of its own.
+    """Return the data folder of `lmc run`: DVC's if all are ready there, else one of its own.
 
-    DVC's outputs are never written to outside of DVC: it would count them as changed.
+    Only DVC writes its outputs: it would count other writes as changes.
     """
     statuses = [read_status(project.prepared, name) for name in datasets]
     ready = all(status is not None and status["state"] == "ready" for status in statuses)

@@ -31,7 +31,7 @@ NOTHING_COUNTED = "No cell has the paper's data set and epochs: no agreement is 
 OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
 
 OUTCOMES = ("holds", "does not hold", "seen here", "not seen here", "not decided", NO_VERDICT, NOT_RUN)
-"""What comes out of a statement, in the order of a sentence."""
+"""Outcomes of a statement, in the order of a sentence."""
 
 VALUES = {"barrier": ("B", "points"), "normalised": ("N", "%"), "gap": ("A", "%")}
 """Symbol and unit of what a statement is about."""
@@ -178,7 +178,7 @@ class Finding:
 
     @property
     def outcome(self) -> str:
-        """What came out, in a word or two; only what is counted holds or does not hold."""
+        """The outcome in a word or two; only counted statements hold or do not hold."""
         if self.holds is None:
             return NOT_RUN if self.missing else "not decided" if self.unequal_ends else NO_VERDICT
         if self.counted:

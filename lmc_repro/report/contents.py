@@ -1,4 +1,4 @@
-"""All that a report is made of: the studies as they were read back, exhibits, and what was not run."""
+"""The contents of a report: the studies as read back, exhibits, and cells not run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of a study besides its results.
+    """Facts of a study besides its results.
 
     `paper` and `claim` are the paper's numbers and statements; `planned` the cells that there are to be under
     `profile`, and `unplanned` the reason where they cannot be.
@@ -101,12 +101,12 @@ class StudyPart:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """The paper's statements, held to its cells."""
+        """The paper's statements, checked against its cells."""
         return findings(self.table, self.asked.claim) if self.table else ()
 
     @property
     def outcome(self) -> str:
-        """What came out, in one sentence: verdicts on test, then statements."""
+        """The outcome in one sentence: verdicts on test, then statements."""
         if self.table is None:
             return f"{NOT_RUN.capitalize()}: no results."
         cells, judged = cells_judged(self.table)

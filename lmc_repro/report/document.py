@@ -1,4 +1,4 @@
-"""The report as one document, built once from what was read."""
+"""The report as one document, built once from the contents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
 
 MLFLOW = "http://127.0.0.1:5000"
-"""Where `mlflow ui` answers if nothing else is asked for."""
+"""The default address of `mlflow ui`."""
 
 INTRODUCTION = (
     "Two networks are trained from the same initialisation with different SGD noise. On the straight line between "
@@ -82,7 +82,7 @@ def report_document(report: Report) -> Section:
 
 
 def overview_table(report: Report) -> Table:
-    """Return every table, figure and appendix of the paper, where it stands here, and what came out."""
+    """Return every table, figure and appendix of the paper, its place here, and its outcome."""
     keys = {part.study: part.section_key for part in report.parts} | {e.key: e.section.key for e in report.exhibits}
     rows = []
     for line in overview(report):
@@ -158,7 +158,7 @@ def grid_table(table: StudyTable, links: str = "") -> Table:
 
 
 def summary_table(table: StudyTable, entries: Iterable[Entry] | None = None, compare: bool = False) -> Table:
-    """Return a row per cell and split: everything that is said of it in one number.
+    """Return a row per cell and split: all that one number says about it.
 
     `compare`: beside it the paper's number, its verdict and the network of each cell.
     """
@@ -272,7 +272,7 @@ def _as_text(value: Any) -> str:
 
 
 def _values_show(plot: ValuePlot) -> str:
-    """Return what the plot that a study asks for is made of, and between which values its means lie."""
+    """Return the data of the plot that a study requests, and the range of its means."""
     what = (
         "Barrier in points" if plot.value == "barrier" else "Barrier as a share of the test accuracy (Eq. 2, percent)"
     )

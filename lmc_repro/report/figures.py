@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lmc_repro.barriers.curve import Curve, SplitName
 
 QUIET = "#6b6b6b"
-# Lines differ in dashes and markers as well as in colour: they can be told apart in grey.
+# Lines differ in dashes and markers as well as in colour, so they can be distinguished in grey.
 STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#12436d", "linestyle": "-", "marker": "o"},
     {"color": "#e08214", "linestyle": (0, (4, 2)), "marker": "s"},
@@ -75,7 +75,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Draw inside with matplotlib's defaults and this project's style, whatever the user's matplotlibrc says."""
+    """Draw with matplotlib's defaults and this project's style, ignoring the user's matplotlibrc."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]):
@@ -134,7 +134,7 @@ def paths_figure(table: StudyTable) -> Figure:
 
 
 def _draw_paths(axes: Axes, table: StudyTable, entry: Entry) -> str:
-    """Draw a cell's paths, train below test, and return what is to stand above."""
+    """Draw a cell's paths, train below test, and return the text above them."""
     if entry.cell is None:
         axes.text(0.5, 0.5, entry.outcome, transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return ""

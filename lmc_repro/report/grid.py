@@ -124,7 +124,7 @@ class Entry:
         return self.cell.summary[split].verdict if self.cell else None
 
     def paper_verdict(self, split: SplitName, threshold: float) -> Verdict | None:
-        """What the paper's number comes to under the same threshold."""
+        """The verdict on the paper's number under the same threshold."""
         return judge_barrier(self.paper[split], threshold) if self.paper else None
 
 
@@ -266,7 +266,7 @@ def flags(cell: CellRecord) -> str:
 
 
 def entry_lines(entry: Entry) -> tuple[str, ...]:
-    """Return what stands in an entry's place of the grid, the most telling line first; never the paper's numbers."""
+    """Return the lines of an entry's place in the grid, the most important first; never the paper's numbers."""
     cell = entry.cell
     if cell is None:
         return (entry.outcome,)
@@ -288,13 +288,13 @@ def late_marks(summary: CellSummary) -> str:
 
 
 def axis_label(axis: Axis, axes: Sequence[Axis]) -> str:
-    """Return a row's or a column's name, with the one that it changes one thing about."""
+    """Return a row's or a column's name, with its base."""
     base = next((other.label for other in axes if other.key == axis.varies), None)
     return f"{axis.label} (against {base})" if base else axis.label
 
 
 def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
-    """Return what the numbers were made with, as (name, value)."""
+    """Return the settings and versions behind the numbers, as (name, value)."""
     models = [cell.config["model"] for cell in results.cells]
     data = [
         f"{d.title} ({d.name}): {d.n_train} training and {d.n_test} test images, {d.classes} classes, "

@@ -27,7 +27,7 @@ _ID = re.compile(r'(?<= id=")(?=[^"])|(?<=href="#)|(?<=url\(#)')
 def html_page(document: Section) -> str:
     """Return the page of a document: no script, no request, all text escaped; equal documents give equal text.
 
-    What stands before its first section is the head of the page.
+    The blocks before its first section are the head of the page.
     """
     blocks = document.shown("html")
     sections = [block for block in blocks if isinstance(block, Section) and not block.folded]

@@ -36,7 +36,7 @@ def ramp() -> str:
 
 
 def spark(values: Sequence[float | None], low: float, high: float) -> str:
-    """Return one character per value: the lowest mark at `low` or below, a full block at `high`; `?` for no number."""
+    """Return one character per value: the lowest bar at `low` or below, a full block at `high`; `?` for no number."""
     marks = ramp()[1:]
     drawn = ""
     for value in values:
@@ -117,7 +117,7 @@ def split_records(
 
 
 def path_lines(records: Mapping[str, Any], threshold: float) -> Iterator[str]:
-    """Yield barriers, verdicts and plots of what `split_records` returned."""
+    """Yield barriers, verdicts and plots of a result of `split_records`."""
     splits = [split for split in ORDER if split in records]
     table = {title: {split: records[split].get(key) for split in splits} for title, key in ROWS.items()}
     yield from split_table({t: row for t, row in table.items() if any(v is not None for v in row.values())}, splits)

@@ -1,4 +1,4 @@
-"""The page that holds ours against the paper: every cell of every study, run or not, disagreements first."""
+"""The page that compares ours with the paper: every cell of every study, run or not, disagreements first."""
 
 from __future__ import annotations
 

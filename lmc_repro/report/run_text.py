@@ -19,13 +19,13 @@ from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values
 T = TypeVar("T")
 
 SHOWN = 3
-"""Runs that do not belong, and are named, per reason."""
+"""Number of runs named per reason for not belonging."""
 
 PAIR_ROWS = {
     "barrier (Eq. 1)": "", "floor": "_floor", "line": "_line", "middle": "_mid_signed", "at alpha": "_argmax_alpha",
     "error of theta_0": "_error_0", "error of theta_1": "_error_1", "normalised, %": "_norm_pct",
 }  # fmt: skip
-"""What a pair's table says, and the end of the metric's name."""
+"""Words of a pair's table, and the ends of the metrics' names."""
 
 CELL_ROWS = {
     "mean barrier": "_mean", "mean line": "_line_mean", "median": "_median", "lowest": "_min", "highest": "_max",

@@ -1,4 +1,4 @@
-"""The plot that a study asks for beside its paths: a value of each cell along an axis or over training, as data."""
+"""The plot that a study requests beside its paths: a value of each cell along an axis or over training, as data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ Line = tuple[str, str, list[tuple[float, str, CellRecord, float | None]]]
 
 
 def value_plot(table: StudyTable) -> ValuePlot | None:
-    """Return what the study asks for, or None where it asks for nothing or has no value to show."""
+    """Return the plot that the study requests, or None where it requests none or has no value to show."""
     results, show = table.results, table.results.show
     if show is None:
         return None

@@ -41,10 +41,10 @@ _MEASURED = tuple(field.name for field in dataclasses.fields(Measured))
 
 
 def store_pair(folder: Path, key: str, result: PairResult) -> None:
-    """Store what was measured, not how it is judged: curves at every mark and the endpoints' distance."""
+    """Store measurements, not judgements: curves at every evaluation epoch and the endpoints' distance."""
     marks = tuple(_Mark(mark.epoch, mark.curves) for mark in result.marks)
     cached = _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, marks=marks)
-    # Through JSON first: what is read back has the same checksum.
+    # Through JSON first, so that the checksum equals that of the values read back.
     measured = json.loads(json.dumps(dataclasses.asdict(cached)))
     write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
 
@@ -69,7 +69,7 @@ def judged_pair(
     config: Mapping[str, Any],
     statuses: Mapping[str, Mapping[str, Any]],
 ) -> PairResult:
-    """Return a pair from its curves at each mark and what else was measured of it; KeyError for what is not there.
+    """Return a pair from its curves at each evaluation epoch and its other measurements; KeyError for missing ones.
 
     `config` is its cell's; `statuses` the status.json of its runs, by fingerprint.
     """
@@ -88,7 +88,7 @@ def judged_cell(config: Mapping[str, Any], judgement: Judgement, pairs: Sequence
 
 
 def ends_problem(runs: Path, tag: str, result: PairResult, align: str = "none") -> str | None:
-    """Return one line if an end of a path has another error count than its run in `runs` logged, None if all agree.
+    """Return one line if the error count of a path's end differs from its run's in `runs`, None if all agree.
 
     Equal on a CPU. On a GPU the ends were counted in another stack, and an aligned network adds in another order, so
     near-ties may fall differently: one in a thousand images is allowed. `tag` is the numerics tag of the runs, `align`

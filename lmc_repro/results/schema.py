@@ -1,4 +1,4 @@
-"""Schema of results/<study>/: what runs.json, cells.json and curves.csv hold, as dataclasses.
+"""Schema of results/<study>/: the contents of runs.json, cells.json and curves.csv, as dataclasses.
 
 Fields have the names of the files' keys, with these exceptions: `cell` is `key` here, and a cell's or a pair's numbers
 under `train` and `test` are dictionaries by split here. The files hold no run ids, dates or durations.
@@ -49,7 +49,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Show:
-    """What a study asks to be drawn: `value` (barrier or normalised) over `x` (rows, columns or epochs)."""
+    """A drawing that a study requests: `value` (barrier or normalised) over `x` (rows, columns or epochs)."""
 
     x: str
     x_label: str
@@ -66,7 +66,7 @@ class LeftOut:
     why: str
 
     def covers(self, row: str, column: str) -> bool:
-        """Return whether it is about this cell."""
+        """Return whether it leaves out this cell."""
         return row in (self.rows or (row,)) and column in (self.columns or (column,))
 
 
@@ -107,7 +107,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured of a pair beside its curves, see `barriers.results.PairResult`."""
+    """Measurements of a pair beside its curves, see `barriers.results.PairResult`."""
 
     pair: str
     trainer_seed: int
@@ -212,7 +212,7 @@ class StudyResults:
 def not_converged(cell: CellRecord) -> bool:
     """Return whether a ReLU network under SGD on MNIST ends with a train error above 0.1 %: the paper's do not.
 
-    Ends that did not train at all are no part of it: their pairs have no verdict anyhow.
+    Ends that did not train are left out: their pairs have no verdict.
     """
     config = cell.config
     relu = config["model"].get("slope") == 0.0  # logistic regression and attention have no slope

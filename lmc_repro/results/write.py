@@ -1,4 +1,4 @@
-"""Writer of results/<study>/: what a tracking store can be rebuilt and checked from. Equal bits give equal files."""
+"""Writer of results/<study>/: a tracking store can be rebuilt and checked from it. Equal bits give equal files."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def write_results(
 
 
 def results_files(study: StudyResults) -> dict[str, bytes]:
-    """Return the contents of the three files by name; of results that were read, those that were read."""
+    """Return the contents of the three files by name; results that were read give back the files that were read."""
     runs: dict[str, Any] = {**vars(study), "version": VERSION}
     del runs["cells"], runs["curves"]
     for key in ("datasets", "rows", "columns", "left_out"):
@@ -123,7 +123,7 @@ def results_files(study: StudyResults) -> dict[str, bytes]:
 
 
 def curves_of(pairs: Mapping[str, Sequence[PairResult]]) -> dict[CurveKey, Curve]:
-    """Return the curves of the pairs of each cell, by its key, in the order in which curves.csv has them."""
+    """Return the curves of the pairs of each cell, by its key, in the order of curves.csv."""
     return {
         (cell, pair.pair, mark.epoch, split): mark.curves[split]
         for cell, measured in pairs.items()
@@ -155,7 +155,7 @@ def cell_record(cell: Cell, result: CellResult) -> CellRecord:
 
 
 def pair_record(pair: PairResult) -> PairRecord:
-    """Return a pair's record: all that was measured of it but the curves, judged at the last epoch."""
+    """Return a pair's record: all measurements but the curves, judged at the last epoch."""
     final = pair.final
     found: dict[SplitName, Barriers | None] = dict.fromkeys(SPLITS) | (final.barriers or {})
     shares = {split: final.curves[split].errors for split in SPLITS}
@@ -231,7 +231,7 @@ def _dataset(name: str, digest: str) -> DatasetRecord:
 
 
 def _axis(entries: Mapping[str, AxisEntry], labels: Mapping[str, str]) -> tuple[Axis, ...]:
-    """Return an axis: labels as the profile gives them, the data set that an entry itself names, what it varies."""
+    """Return an axis: the profile's labels, and each entry's own data set and base."""
     return tuple(
         Axis(key, labels.get(key, entry.label), entry.data.get("dataset"), entry.varies)
         for key, entry in entries.items()
@@ -252,7 +252,7 @@ def _left_out(plan: StudyPlan) -> tuple[LeftOut, ...]:
 
 
 def _values_of(study: StudyConfig, setting: str) -> Any:
-    """Return what a study gives a setting, in the order of the file: one value, or a list of them."""
+    """Return a study's values of a setting, in the order of the file: one value, or a list."""
     parts = (study.base, *study.rows.values(), *study.columns.values())
     given = [values[setting] for part in parts if setting in (values := part.given())]
     distinct = [value for i, value in enumerate(given) if value not in given[:i]]

@@ -1,4 +1,4 @@
-"""Artifacts: straight to and from the files where the store is on this machine, through the server elsewhere."""
+"""Artifacts: read and written directly where the store is on this machine, through the server elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.tracking.store import REBUILD
 
 CHECKPOINTS = "checkpoints"
-"""The folder of a run's artifacts that holds its earlier weights: a logged model costs ten times what a file does."""
+"""The folder of a run's earlier weights among its artifacts: a logged model costs ten times as much as a file."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -27,9 +27,9 @@ def local_path(uri: str) -> Path | None:
 
 
 def place_of(run_id: str, uri: str) -> str:
-    """Return a run's artifact address, where files of its are written; LmcError if it is no folder of that run's.
+    """Return the address for writing a run's artifacts; LmcError if it is not a folder of that run's.
 
-    The store may be anybody's, and says where we write.
+    The store may be untrusted, and it names the place that we write to.
     """
     if f"/{run_id}/" not in uri:
         raise LmcError(f"run {run_id}: its artifact address is {uri}, not a folder of its own; {REBUILD}")
@@ -50,7 +50,7 @@ def put(uri: str, files: Mapping[str, bytes], upload: Callable[[str], None]) -> 
 def fetched(uri: str, name: str, tracking_uri: str) -> Iterator[Path]:
     """Give the path of one file of an artifact address, fetched if it is not local.
 
-    The file may be missing: whoever reads it says so.
+    The file may be missing: its reader reports that.
     """
     if folder := local_path(uri):
         yield folder / name

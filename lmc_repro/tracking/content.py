@@ -61,7 +61,7 @@ class Point:
 def finite(points: Iterable[tuple[str, float | None, float]]) -> list[Point]:
     """Return the points whose value is a finite number: MLflow would keep infinity as another number.
 
-    Points at a mark within an epoch are left out: steps are whole, and a rounded one would stand for another epoch.
+    Points at fractional evaluation epochs are left out: steps are whole, and a rounded one would be another epoch.
     """
     return [
         Point(name, value, int(step))
@@ -85,7 +85,7 @@ def training_points(rows: Sequence[MetricRow]) -> list[Point]:
 
 
 def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
-    """Return what is known of a training when it is complete."""
+    """Return the tags of a complete training."""
     if status is None:
         return {}
     told = {f"lmc.{name}": status.get(name) for name in _TOLD}
@@ -96,7 +96,7 @@ def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
 
 
 def pair_points(result: PairResult) -> Iterator[Point]:
-    """Yield every number that is logged of a pair: its path, barriers at all whole marks, distances."""
+    """Yield every number logged of a pair: its path, barriers at all whole evaluation epochs, distances."""
     final = result.final
     for split in SPLITS:
         yield from _path(final, split)
@@ -126,7 +126,7 @@ def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
 
 
 def pair_tags(result: PairResult) -> dict[str, str]:
-    """Return a pair's ends and, where an end has an epoch of its own, a description that says which."""
+    """Return a pair's ends and, where an end has an epoch of its own, a description that names it."""
     tags = {"lmc.pair": result.pair}
     for i, (fingerprint, status) in enumerate(zip(result.fingerprints, result.final.status, strict=True)):
         tags[f"lmc.fingerprint_{i}"] = fingerprint
@@ -157,7 +157,7 @@ def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
 
 
 def pair_tables(result: PairResult) -> dict[str, bytes]:
-    """Return the path and, where a mark lies within an epoch and so has no step, the barriers at all marks."""
+    """Return the path and, where an evaluation epoch is fractional and so has no step, all barriers."""
     tables = {TABLE: path_table(result.final)}
     if any(mark.epoch != int(mark.epoch) for mark in result.marks):
         rows = [
@@ -182,7 +182,7 @@ def path_table(mark: MarkResult) -> bytes:
 
 
 def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterator[Point]:
-    """Yield every number that is logged of a cell: barriers over its pairs, in points, and the paper's."""
+    """Yield every number logged of a cell: barriers over its pairs, in points, and the paper's."""
     for split in SPLITS:
         summary, barrier = result.summary[split], f"barrier/{split}"
         named = ("mean", "median", "min", "max", "sd", "line_mean")
@@ -204,17 +204,17 @@ def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:
-    """Return what the paper prints of a cell, and how its paths are made where they are not plain."""
+    """Return the paper's numbers of a cell, and the settings of its paths where they are not plain."""
     return {f"paper.{split}": points for split, points in (cell.paper or {}).items()} | path_params(cell)
 
 
 def path_params(cell: Cell) -> dict[str, Any]:
-    """Return what a cell's paths are made with: `path.align` and so on."""
+    """Return the settings of a cell's paths: `path.align` and so on."""
     return {f"path.{name}": value for name, value in cell.path.given().items()}
 
 
 def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:
-    """Return JSON {hyper-parameter: "source: remark"} of those that a cell has; without remarks if that is too long."""
+    """Return JSON {hyper-parameter: "source: remark"} of a cell's; without remarks if that is too long."""
     sources = {leaf: profile.source(leaf) for leaf in _leaves(profile, cell)}
     told = {leaf: source for leaf, source in sources.items() if source is not None}
     tag = json.dumps(told, sort_keys=True)
@@ -237,7 +237,7 @@ def _leaves(profile: ProfileConfig, cell: Cell) -> list[str]:
 
 
 def experiment_note(plan: StudyPlan) -> str:
-    """Return what the study asks and how to read its runs."""
+    """Return the study's question and how to read its runs."""
     analogue = "\n\nAn analogue on other data, not a reproduction." if plan.profile_config.analogue else ""
     return f"""**{plan.study_config.title}**, profile {plan.profile}: {plan.profile_config.title}
 
@@ -276,7 +276,7 @@ def number(value: float | None) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions that a reader of a run asks for."""
+    """Return the versions that produced a run."""
     from importlib.metadata import version
 
     from lmc_repro import __version__
@@ -299,6 +299,6 @@ def git_commit(root: Path) -> dict[str, str]:
 
 
 def digest(points: Sequence[Point], tags: Mapping[str, str], more: Mapping[str, str]) -> str:
-    """Return the sha256 (hex) of what a run says: two that say the same are not logged twice."""
+    """Return the sha256 (hex) of a run's content: equal content is not logged twice."""
     said = {"points": sorted((p.name, p.step, p.value) for p in points), "tags": tags, **more}
     return sha256_bytes(canonical_json(said).encode())

@@ -1,4 +1,4 @@
-"""The look-up of runs: straight from an sqlite store's file, without MLflow; from servers through MLflow's search.
+"""The look-up of runs: directly from an sqlite store's file, without MLflow; from servers through MLflow's search.
 
 MLflow takes seconds to import, would create or migrate a database that it opens, and needs 4 ms per run; the file, read
 only, a tenth of one. Runs are chosen by tags, that is by identity: fingerprint, cell, pair key.
@@ -116,7 +116,7 @@ class StoredExperiment:
 
 
 class Reader:
-    """Reads runs, and changes nothing. Whatever it cannot find or read is an LmcError of one line.
+    """Reads runs, and changes nothing. Anything missing or unreadable is an LmcError of one line.
 
     An sqlite store's file is read past MLflow, at one moment per question, whoever writes meanwhile; what any process
     has committed is seen. The tables of another MLflow, and servers, are searched through MLflow.
@@ -285,13 +285,13 @@ class Reader:
             return verified(path, sha256, REBUILD)
 
     def stored_checkpoint(self, run: TrackedRun, mark: float) -> tuple[Path, bytes]:
-        """Return the file of an epoch's weights and its bytes as they are, whatever was recorded of them."""
+        """Return the file of an epoch's weights and its bytes, unchecked."""
         with self._weights(run, mark) as path:
             return path, _read_bytes(path, str(path))
 
     @contextmanager
     def _weights(self, run: TrackedRun, epoch: float) -> Iterator[Path]:
-        """Give the file of an epoch's weights: where MLflow keeps it today, or where it says; asking costs more."""
+        """Give the file of an epoch's weights: where MLflow keeps it today, else where it says, which is slower."""
         name, model_id = checkpoint_name(epoch), run.models.get(epoch)
         usual = f"{run.artifact_uri}/{artifacts.CHECKPOINTS}"
         place = usual if model_id is None else f"{run.location}/models/{model_id}/artifacts"
@@ -315,7 +315,7 @@ class Reader:
             yield path
 
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Return what `ask` finds in the store's file; None if MLflow has to be asked, LmcError if it is no store."""
+        """Return the answer of `ask` from the store's file; None if MLflow must search, LmcError if it is no store."""
         if self._database is None:
             return None
         tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('runs', 'experiments')"
@@ -334,7 +334,7 @@ class Reader:
     def _search(
         self, allowed: Mapping[str, set[str]], experiments: Collection[str] | None, ids: Collection[str] | None
     ) -> list[StoredRun]:
-        """Return what `runs` does, through MLflow, whose search knows no lists of a tag's values."""
+        """Do as `runs`, through MLflow, whose search has no lists of a tag's values."""
         if ids is not None and not ids:
             return []
         if experiments is None:
@@ -374,7 +374,7 @@ def _read_runs(
     ids: Collection[str] | None,
     only: Collection[str] | None,
 ) -> list[StoredRun]:
-    """Return what `Reader.runs` does; sqlite3.Error if the tables are others."""
+    """Do as `Reader.runs`; sqlite3.Error if the tables differ."""
     where, values, own = ["runs.lifecycle_stage = 'active'", "experiments.lifecycle_stage = 'active'"], [], ""
     for name, found in allowed.items():
         where.append(f"run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value IN {_LIST}{own})")
@@ -389,7 +389,7 @@ def _read_runs(
 
 
 def _filled(store: sqlite3.Connection, rows: Iterable[Any], only: Collection[str] | None = None) -> list[StoredRun]:
-    """Return runs with what the tables hold of them, of `only` these tags alone."""
+    """Return runs with their entries in the tables; with `only`, these tags alone."""
     runs = {run_id: StoredRun(run_id, str(key), status, place) for run_id, key, status, place in rows}
     same: dict[str, str] = {}  # names and most values are those of every run: one string for all
     values = [json.dumps(list(runs))]

@@ -1,7 +1,7 @@
 """Names and identities in the store: tags, runs, experiments, colours.
 
 Names hold letters, digits and `_ - . / :` and spaces only: MLflow refuses @ and =. Its run table shows the first 18
-characters of a name, so that the part that tells runs apart comes first.
+characters of a name, so the part that distinguishes runs comes first.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def cell_colour(plan: StudyPlan, cell: Cell) -> str:
 def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
 
-    What the cell's paths are made with is in it where they are not plain. The number of pairs is not: more pairs of a
+    The settings of the cell's paths are in it where they are not plain. The number of pairs is not: more pairs of a
     cell are added to the same run.
     """
     from lmc_repro.common.files import sha256_bytes

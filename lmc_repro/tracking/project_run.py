@@ -1,4 +1,4 @@
-"""The run that `mlflow run` makes of itself: a note on it that leads to the cells it made or found."""
+"""The run of `mlflow run` itself: a note on it links the cells it made or found."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lmc_repro.tracking.content import TAG_LIMIT, number
 from lmc_repro.tracking.find import Reader, StoredRun
 
 NOTE_LIMIT = TAG_LIMIT
-_REST = 200  # kept free for the last line of a note that is cut
+_REST = 200  # reserved for the last line of a truncated note
 _HEAD = ("| cell | test | line | train | line | verdict on test | on train |", "|---|---|---|---|---|---|---|")
 
 
 def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[StoredRun | None]) -> str | None:
-    """Tag a study's cells (None: missing) with the project run that we were started by, and write its note.
+    """Tag a study's cells (None: missing) with the project run that started us, and write its note.
 
     The note is made from the store: it has the cells of every study that carry this project run, so that the stages of
     one `dvc repro` add to one another's. The caller holds the store's lock.

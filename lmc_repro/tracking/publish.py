@@ -91,7 +91,7 @@ class Tracker:
         return names.cell_identity(cell, self._digest(cell), self.numerics, self.torch)
 
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
-        """Bring the MLflow run of a training up to what its folder holds, and return its id.
+        """Bring the MLflow run of a training up to date with its folder, and return its id.
 
         While the folder is not complete the run gets new points and stays RUNNING; then its checkpoints become logged
         models and it is FINISHED. A training that another cell or study has finished becomes a run of its own that
@@ -127,7 +127,7 @@ class Tracker:
             return self._finish(run)
 
     def sync_live(self, cell: Cell, config: RunConfig, folder: RunFolder, every: float = 20.0) -> None:
-        """Sync a run that is training, at most once in `every` seconds; one that is sooner over is never shown half."""
+        """Sync a run in training, at most once in `every` seconds; one that ends sooner appears only when complete."""
         now = time.monotonic()
         if now - self._live.setdefault(folder.fingerprint, now) >= every:
             self.sync_train(cell, config, folder)
@@ -151,9 +151,9 @@ class Tracker:
     def log_pair(
         self, cell: Cell, pair_key: str, result: PairResult, figures: Callable[[], Mapping[str, bytes]]
     ) -> str:
-        """Log a pair once, as a finished run, and return its id; one that says something else, or was cut off, goes.
+        """Log a pair once, as a finished run, and return its id; replace one that differs or was cut off.
 
-        The old run goes to MLflow's trash: neither points nor parameters can be taken back. `figures` (name -> bytes)
+        The old run goes to MLflow's trash: neither points nor parameters can be deleted. `figures` (name -> bytes)
         is called only if the run is made.
         """
         from mlflow.entities import LoggedModelInput
@@ -187,8 +187,8 @@ class Tracker:
     def finish_cell(self, cell: Cell, result: CellResult) -> str:
         """Log the summary of a cell beside the paper's numbers, mark its run as finished and return its id.
 
-        Nothing is logged that stands there already. A number that the store has and the result has not (its pairs are
-        no longer judged) becomes NaN: MLflow deletes no metric.
+        Nothing is logged twice. A number in the store but not in the result (its pairs are no longer judged) becomes
+        NaN: MLflow deletes no metric.
         """
         points = list(content.cell_points(result, cell.paper))
         tags = {**content.cell_tags(self.plan, cell, result), names.NOTE: content.cell_note(cell, result)}
@@ -211,9 +211,9 @@ class Tracker:
             return self._finish(run)
 
     def link_project_run(self, cells: Sequence[Cell]) -> str | None:
-        """Lead from the MLflow project's run that started us, if one did, to these cells.
+        """Link the MLflow project's run that started us, if any, to these cells.
 
-        Returns one line that says what is missing, None if all is well.
+        Returns one line that names anything missing, else None.
         """
         if self.project_run is None:
             return None
@@ -222,7 +222,7 @@ class Tracker:
             return link_cells(self.reader, self.project_run, self.plan.study, runs)
 
     def wrote(self, run_id: str) -> bool:
-        """Return whether this process completed the run, which the store had not, or not as it is."""
+        """Return whether this process created or completed the run."""
         return run_id in self._written
 
     def run_ids(self) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Tracker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with suppress(Exception) if exception[0] else nullcontext():  # a second error would hide the first
+        with suppress(Exception) if exception[0] else nullcontext():  # raising a second error would hide the first
             self.close()
 
     # The look-up: from memory what is finished, from the store what another process may have made meanwhile.
@@ -357,7 +357,7 @@ class Tracker:
     # Trainings and the ends of pairs.
 
     def _take_over(self, run: StoredRun) -> None:
-        """Make a run ours that another process has begun or resumed; what that one logged is asked for again."""
+        """Take over a run that another process has begun or resumed; ask the store again for its points."""
         if self._set_tag(run, names.PROCESS, this_process()):
             self._logged.pop(run.run_id, None)
 
@@ -392,7 +392,7 @@ class Tracker:
         run.tags.update(tags)
 
     def _complete(self, cell: Cell, run: StoredRun, folder: RunFolder, status: dict[str, Any], half_done: bool) -> None:
-        """Publish what only a complete folder has. Each step can be repeated: a crash in between does no harm."""
+        """Publish the parts that only a complete folder has. Each step can be repeated after a crash."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
 
         client = self.client

@@ -20,7 +20,7 @@ _PATIENCE = 180.0  # seconds until it answers; about 10 on two idle cores
 
 
 def free_port(wanted: int) -> int:
-    """Return `wanted` if nobody listens there, else a port that is free."""
+    """Return `wanted` if that port is free, else another free port."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left counts as free
@@ -31,9 +31,9 @@ def free_port(wanted: int) -> int:
 
 @contextmanager
 def mlflow_server(uri: str, root: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server of the store `uri` from the folder `root` until the block is left; it answers when this yields.
+    """Run a server of the store `uri` from the folder `root` for the block; it answers when this yields.
 
-    What it prints goes to `log`. LmcError with its last line if it ends, or does not answer, before that.
+    Its output goes to `log`. LmcError with its last line if it ends, or does not answer, before that.
     """
     # The worker count makes the server slow (four are several times slower than one), the job runner large.
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
@@ -42,7 +42,7 @@ def mlflow_server(uri: str, root: Path, port: int, log: Path) -> Iterator[subpro
     environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
-        # A group of its own: it has children, and Ctrl-C is for us, who end them all.
+        # A group of its own: the server has child processes, and we end them all on Ctrl-C.
         process = subprocess.Popen(
             command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
         )

@@ -32,7 +32,7 @@ PROJECT_RUN = "LMC_PROJECT_RUN"
 def take_project_run() -> str | None:
     """Return the run of the MLflow project that started us, if any, and keep it from leaking into our own runs.
 
-    `mlflow run` sets MLFLOW_RUN_ID and MLFLOW_EXPERIMENT_ID, which every MLflow call below it, in children too, would
+    `mlflow run` sets MLFLOW_RUN_ID and MLFLOW_EXPERIMENT_ID, which every MLflow call below it, in child processes too, would
     take for its own. The id goes on under another name.
     """
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
@@ -42,7 +42,7 @@ def take_project_run() -> str | None:
 
 
 def default_database(root: Path) -> Path:
-    """Return the store of a project on which nothing else was wished for."""
+    """Return the default store of a project."""
     return root / "mlflow.db"
 
 
@@ -78,7 +78,7 @@ _TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST"}
 
 
 def check_database(path: Path) -> None:
-    """LmcError if sqlite cannot read or write the file; MLflow itself would try again for minutes."""
+    """Raise LmcError if sqlite cannot read or write the file; MLflow itself would try again for minutes."""
     place = path if path.exists() else path.parent
     if not os.access(place, os.R_OK | os.W_OK):
         raise LmcError(f"{place}: cannot be written; fix its permissions, or set MLFLOW_TRACKING_URI to another store")
@@ -91,7 +91,7 @@ def check_database(path: Path) -> None:
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn what a broken, unreachable or full store raises into an LmcError with the address and what to do."""
+    """Turn errors of a broken, unreachable or full store into an LmcError with the address and the fix."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError
 
@@ -102,7 +102,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
         if isinstance(error, MlflowException) and error.error_code not in _TROUBLE:
             raise
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        # Refused, unknown host, timeout: MLflow tells each with the whole chain of its libraries.
+        # Refused, unknown host, timeout: MLflow reports each with the whole chain of its libraries' errors.
         line = "does not answer" if "failed with exception" in line else line[:300]
         if any(words in str(error) for words in ("disk is full", "disk I/O error")):  # a store without room is whole
             fix = "free some space, or repair the disk, and run again"
@@ -194,7 +194,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
 
 
 def _check_there(database: Path) -> None:
-    """LmcError if a store that this process has opened is no longer there: MLflow keeps it open as long as it lives."""
+    """Raise LmcError if a store opened by this process is gone: MLflow keeps it open until the process ends."""
     if not database.exists():
         raise LmcError(f"{database}: deleted while this process had it open; start again and it is rebuilt")
 

@@ -2,7 +2,7 @@
 
 MLflow keeps a shared view as an experiment tag of compressed JSON. The format is not documented: it was read off the
 tags that its own Share button writes (3.17 and 3.18). All that is known of it is in this file; `pairs_link` gives,
-beside the view, an address with nothing but a filter and an order.
+beside the view, an address with only a filter and an order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VIEW = f"mlflow.sharedViewState.{SHARE_KEY}"
 CELLS_VIEW = f"mlflow.sharedViewState.{CELLS_KEY}"
 PAIRS = f"tags.`{names.KIND}` = 'pair'"
 ORDER = "metrics.`barrier/test`"
-"""Anything but the date: ordered by that, MLflow nests the runs and does not draw the children of a folded parent."""
+"""Not the date: ordered by date, MLflow nests the runs and does not draw those below a folded parent."""
 
 DATE = "attributes.start_time"
 """The order by which MLflow nests them."""
@@ -73,7 +73,7 @@ def cells_state() -> dict[str, Any]:
 
 
 def view_state() -> dict[str, Any]:
-    """Return what the page of runs shows: search, columns, and four charts in two sections."""
+    """Return the state of the page of runs: search, columns, and four charts in two sections."""
     return {
         "searchFilter": PAIRS,
         "orderByKey": ORDER,
@@ -84,7 +84,7 @@ def view_state() -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": _columns(("row", "column"), _METRICS, ("lmc.status_0", "lmc.status_1")),
         "columnOrder": [_RUN_NAME],
-        "columnWidths": {_RUN_NAME: 340},  # pixels; its own 190 cut off which training or pair it is
+        "columnWidths": {_RUN_NAME: 340},  # pixels; MLflow's 190 cut off the names of trainings and pairs
         "runsHiddenMode": "SHOWALL",  # the default draws the first ten runs only
         "compareRunCharts": [
             _line("path/test_error", "Test error along the path, points (x: alpha)"),
@@ -93,7 +93,7 @@ def view_state() -> dict[str, Any]:
             _chart("BAR", _BARS, "barrier/test_norm_pct", "Normalised test barrier, Eq. 2, %"),
         ],
         "compareRunSections": [
-            # Pixels; its own 360 leave half of a card to legend and frame.
+            # Pixels; MLflow's 360 leave half of a card to legend and frame.
             {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 480, **_OURS}
             for uuid, name in ((_PATHS, "Paths"), (_BARS, "Barriers"))
         ],
@@ -149,7 +149,7 @@ def view_link(base: str, experiment_id: str) -> str:
 
 
 def pairs_link(base: str, experiment_id: str, query: str = PAIRS) -> str:
-    """Return the flat list of pairs as charts by filter and order alone, which rests on nothing undocumented."""
+    """Return the flat list of pairs as charts by filter and order alone, both documented."""
     order = {"searchFilter": query, "orderByKey": ORDER, "orderByAsc": "false", "compareRunsMode": "CHART"}
     return _page(base, _RUNS.format(experiment_id), order)
 
@@ -176,7 +176,7 @@ def compare_link(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
 
 
 def _page(base: str, page: str, query: Mapping[str, str]) -> str:
-    # Without workflowType MLflow opens in its mode for language models. Last: two pages want `runs` to be the first.
+    # Without workflowType MLflow opens in its mode for language models. Last, since two pages need `runs` first.
     values = {**query, "workflowType": "machine_learning"}
     return f"{base}/#/{page}?{urlencode(values, quote_via=quote, safe='')}"
 

@@ -1,7 +1,7 @@
-"""Views of the store as data: what it holds, its cells and runs, and whether they belong to params.yaml and results.
+"""Views of the store as data: its content, cells and runs, and whether they belong to params.yaml and results.
 
 A record is chosen by identity: by the cell's id as it follows from params.yaml and from the data, numerics and torch of
-the results. Its name and its time say nothing: another experiment may have written it, or a clock that was set back.
+the results. Its name and time do not count: another experiment may have written it, or a clock was set back.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _HEIGHTS = (("barrier", ""), ("line", "_line"))
 
 @dataclass
 class Present:
-    """The present params.yaml and results, against which records are held.
+    """The present params.yaml and results, against which records are checked.
 
     Args:
         project: Whose results they are: those of DVC, or of `lmc run` where DVC has none of the profile.
@@ -85,7 +85,7 @@ class Present:
         return f"made with other {' and '.join(what)} than the results" if what else None
 
     def places(self, study: str, profile: str) -> tuple[Path, Path]:
-        """Return where results of a study may lie: those of DVC, those of `lmc run`."""
+        """Return the possible folders of a study's results: DVC's and those of `lmc run`."""
         return self.project.results / study, self.project.out / profile / study / "results" / study
 
     def _read(self, study: str, profile: str) -> tuple[dict[str, Cell] | None, dict[str, Any] | None]:
@@ -95,7 +95,7 @@ class Present:
         except LmcError:
             return None, None
         for place in self.places(study, profile):
-            with suppress(LmcError):  # missing or damaged: whoever reads the results says so
+            with suppress(LmcError):  # missing or damaged: the reader of the results reports it
                 made: dict[str, Any] = read_json(place / "runs.json", f"run `lmc compare {study}`")
                 if made.get("profile") == profile:
                     return cells, made
@@ -122,7 +122,7 @@ class ListedCell:
     curve: dict[SplitName, list[float]]
 
     def says(self) -> tuple[Any, ...]:
-        """Return what a judgement comes to: two that say the same are of the same pairs and rules."""
+        """Return the content of a judgement: equal content means the same pairs and rules."""
         return self.n, self.mean, self.line, self.verdict
 
 
@@ -203,7 +203,7 @@ def mean_curve(curves: list[list[float]]) -> list[float]:
 
 
 def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> dict[str, Any]:
-    """Return a run: who it is, config and seeds, numbers, curves, and the runs that belong to it.
+    """Return a run: identity, config and seeds, numbers, curves, and the runs that belong to it.
 
     `config` holds its parameters as values; `curves` gives [step, value] lists. A cell has `trainings` and `pairs`, a
     pair its `ends`, a training the `pairs` that it is an end of. `stranger` says why the run does not belong to the
@@ -276,7 +276,7 @@ def values(points: Points | Sequence[Sequence[float]]) -> list[float]:
 
 
 def _value(text: str) -> Any:
-    """Return a parameter as it was before it became text."""
+    """Return a parameter's value from its text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -301,7 +301,7 @@ def find_shown(
 ) -> tuple[str, list[Shown]]:
     """Return the store's address and its experiments of `study` (None: all of ours), with the pairs of a row or column.
 
-    Each experiment gets its view if it lacks it. `present` tells which pairs belong to params.yaml and results.
+    Each experiment gets its view if it lacks it. `present` decides which pairs belong to params.yaml and results.
 
     Raises:
         LmcError: There is no store, or it holds nothing of that name.
@@ -346,7 +346,7 @@ def find_shown(
 
 
 def narrowed(query: str, row: str | None, column: str | None) -> str:
-    """Return a search for what `query` finds (empty: all) in a row or column."""
+    """Return the search for `query` (empty: all) within a row or column."""
     tags = ((names.ROW, row), (names.COLUMN, column))
     return " and ".join([query] * bool(query) + [f"tags.`{tag}` = '{value}'" for tag, value in tags if value])
 
@@ -358,7 +358,7 @@ def _height(run: StoredRun) -> float:
 
 @dataclass(frozen=True)
 class RunningRun:
-    """A run that counts as RUNNING. `gone`: its process has ended; None where that cannot be known from here."""
+    """A run that counts as RUNNING. `gone`: its process has ended; None where this machine cannot know."""
 
     run_id: str
     name: str
@@ -381,7 +381,7 @@ class Survey:
 
 
 def survey(uri: str) -> Survey | None:
-    """Return what the store at an address holds, None if it was not made yet; LmcError if it cannot be read."""
+    """Summarise the store at an address, None if it does not exist yet; LmcError if it cannot be read."""
     database = database_path(uri)
     if database is not None and not database.exists():
         return None

@@ -1,1 +1,1 @@
-"""Training: stacks of children in one hot loop, checkpoints at marks, the same bits after any interruption."""
+"""Training: stacks of runs in one hot loop, checkpoints at evaluation epochs, the same bits after any interruption."""

@@ -1,6 +1,6 @@
 """Weights as safetensors bytes: equal weights give equal files, so a file's sha256 is the weights' identity.
 
-torch is imported where tensors are: commands that look at a store, such as `lmc list`, need none.
+Functions of tensors import torch themselves: commands that read a store, such as `lmc list`, need none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights as it was read, with the sha256 that was recorded of it; `fix` is what to do about it."""
+    """A file of weights as read, with its recorded sha256; `fix` is the end of errors about it."""
 
     path: Path
     content: bytes

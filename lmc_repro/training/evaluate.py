@@ -15,8 +15,8 @@ from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.dataset import Split, normalise
 from lmc_repro.models.base import Forward, Weights
 
-# What lies between the products of eleven points stays in the caches: with 1,000 images a CNN takes twice as long. No
-# bit differed between the two; a matrix library may compute a row with other kernels in another batch, though.
+# Small enough that activations of eleven points stay in the caches: with 1,000 images a CNN takes twice as long. No
+# bit differed between the two, but a matrix library may choose other kernels for another batch.
 BATCH = 250
 
 

@@ -1,4 +1,4 @@
-"""The identity of a run: two runs with one fingerprint have the same bits, and the second is not trained."""
+"""The identity of a run: runs with equal fingerprints have equal bits, so the second is not trained."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.config.run import RunConfig
 
 TRAINING_NUMERICS = 2
-"""Raised by any change to the code that moves a bit of a training; the golden test says when."""
+"""Raise it with any change to the code that moves a bit of training, as the golden test shows."""
 
 
 def data_identity(info: DatasetInfo, digest: str) -> str:
-    """Return the sha256 (hex) of what a network sees: the arrays' digest and their normalisation."""
+    """Return the sha256 (hex) of a network's inputs: the arrays' digest and their normalisation."""
     seen = {"digest": digest, "scale_max": info.scale_max, "mean": info.mean, "std": info.std}
     return hashlib.sha256(canonical_json(seen).encode()).hexdigest()
 
@@ -22,8 +22,8 @@ def data_identity(info: DatasetInfo, digest: str) -> str:
 def run_fingerprint(config: RunConfig, data: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over config, data (its `data_identity`), torch, TRAINING_NUMERICS and the numerics tag.
 
-    `torch` is a version, the installed one by default. Loader kind, jobs, stack mates, log interval and report settings
-    are not in it: they do not move a bit on a CPU. On a GPU the size of the stack may, and is recorded instead.
+    `torch` is a version, the installed one by default. Loader kind, jobs, stack, log interval and report settings are
+    not in it: they do not move a bit on a CPU. On a GPU the size of the stack may, and is recorded instead.
     """
     identity = {
         # Without defaults: a field that is added later, with the old behaviour as its default, moves no fingerprint.

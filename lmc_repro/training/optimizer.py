@@ -1,7 +1,7 @@
-"""SGD with momentum and ADAM on the whole stack at once, with a learning rate per child.
+"""SGD with momentum and ADAM on the whole stack at once, with a learning rate per run.
 
 Every operation rounds once (no fused multiply-add), so that vector and scalar code give the same bits wherever a
-child's row lies in the buffer. Definitions as in torch.optim.
+run's row lies in the buffer. Definitions as in torch.optim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StackOptimizer(Protocol):
     state: dict[str, Tensor]
 
     def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
-        """Return what step `step` (from 0) with `rates` [C, 1] multiplies and divides by: all that differs by step."""
+        """Return the factors and divisors of step `step` (from 0) with `rates` [C, 1]: all that differs by step."""
         ...
 
     def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
@@ -47,9 +47,9 @@ def square_root(x: Tensor, out: Tensor) -> None:
 def clip(gradient: Tensor, config: ClipConfig) -> None:
     """Clip a stack's gradient [C, size] in place: every entry to [-value, value], or each row to a Euclidean norm.
 
-    The norm is that of all of a child's tensors together; its gradient is multiplied by min(1, limit / norm), as
+    The norm is that of all of a run's tensors together; its gradient is multiplied by min(1, limit / norm), as
     torch.nn.utils.clip_grad_norm_ does but for the 1e-6 that it adds to the norm. A row with an entry that is not
-    finite keeps one under `norm`; the other rows do not notice.
+    finite keeps one under `norm`; the other rows are unaffected.
     """
     if config.value is not None:
         gradient.clamp_(-config.value, config.value)

@@ -1,4 +1,4 @@
-"""The state from which an interrupted run goes on, bit for bit: weights, optimizer buffers, metrics so far."""
+"""The state from which an interrupted run resumes, bit for bit: weights, optimizer buffers, metrics so far."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FILE = "progress.json"
 
 @dataclass
 class Progress:
-    """Where a child stands after `epoch` whole epochs; `tensors` are its weights and buffers, one row each.
+    """A run's state after `epoch` whole epochs; `tensors` are its weights and buffers, one row each.
 
-    `stack` lists the sizes of the stacks that it trained in, on a GPU only.
+    `stack` lists the sizes of its stacks so far, on a GPU only.
     """
 
     epoch: int = 0
@@ -33,7 +33,7 @@ class Progress:
 
 
 def save_progress(folder: RunFolder, progress: Progress) -> None:
-    """Store `progress`; the JSON file is renamed into place last, so what it names is whole."""
+    """Store `progress`; the JSON file is renamed into place last, so the files it names are whole."""
     state = folder.path / f"state-{progress.epoch:04d}.safetensors"
     sha256 = write_checkpoint(state, progress.tensors)
     record = {
@@ -45,7 +45,7 @@ def save_progress(folder: RunFolder, progress: Progress) -> None:
         "checkpoints": {mark_text(mark): sha for mark, sha in progress.checkpoints.items()},
         "state": {"file": state.name, "sha256": sha256},
     }
-    write_atomic(folder.path / _FILE, json.dumps(record, allow_nan=False).encode())  # at every mark, read by no one
+    write_atomic(folder.path / _FILE, json.dumps(record, allow_nan=False).encode())  # compact: for no reader
     for old in folder.path.glob("state-*.safetensors"):
         if old != state:
             old.unlink(missing_ok=True)
@@ -70,11 +70,11 @@ def load_progress(folder: RunFolder) -> Progress | None:
             stack=record.get("stack", []),
         )
     except (OSError, ValueError, KeyError, TypeError, LmcError):
-        return None  # nothing is lost but time: the run starts again
+        return None  # only time is lost: the run starts again
 
 
 def peek_epoch(folder: RunFolder) -> int:
-    """Return the epoch that a run would go on from, without reading its tensors; 0 if it has not begun."""
+    """Return the epoch that a run would resume from, without reading its tensors; 0 if it has not begun."""
     try:
         return int(json.loads((folder.path / _FILE).read_bytes())["epoch"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -82,7 +82,7 @@ def peek_epoch(folder: RunFolder) -> int:
 
 
 def clear_progress(folder: RunFolder) -> None:
-    """Remove the resume files of a finished run, and what an interrupted write left behind."""
+    """Remove the resume files of a finished run, and leftovers of interrupted writes."""
     (folder.path / _FILE).unlink(missing_ok=True)
     for pattern in ("state-*.safetensors", ".*.tmp", "checkpoints/.*.tmp"):
         for left in folder.path.glob(pattern):

@@ -22,7 +22,7 @@ from lmc_repro.config.load import validate
 from lmc_repro.config.run import RunConfig
 
 Keep = Literal["all", "last", "none"]
-"""Which checkpoints of a run are kept."""
+"""The choice of checkpoints to keep of a run."""
 
 METRIC_COLUMNS = ("epoch", "split", "wrong", "n", "loss")
 
@@ -49,18 +49,18 @@ class MetricRow:
 
 
 def checkpoint_name(mark: float) -> str:
-    """Return the file name of a mark's weights: `epoch-0005.safetensors`, `epoch-0000.5.safetensors`."""
+    """Return the file name of an evaluation epoch's weights: `epoch-0005.safetensors`, `epoch-0000.5.safetensors`."""
     whole, point, part = mark_text(mark).partition(".")
     return f"epoch-{int(whole):04d}{point}{part}.safetensors"
 
 
 def content_names(marks: Sequence[float]) -> list[str]:
-    """Return the names of the files of a complete run with the weights of these marks, but for status.json."""
+    """Return the file names of a complete run with the weights of these evaluation epochs, but for status.json."""
     return ["config.json", "metrics.csv", *(f"checkpoints/{checkpoint_name(mark)}" for mark in marks)]
 
 
 def kept_marks(status: Mapping[str, Any]) -> list[float]:
-    """Return the marks whose weights a complete run still has: all, or those that `kept` of its status.json lists."""
+    """Return the evaluation epochs whose weights a complete run still has: all, or `kept` of its status.json."""
     return sorted(map(parse_mark, status.get("kept", status["checkpoints"])))
 
 
@@ -80,18 +80,18 @@ class RunFolder:
 
     @property
     def fix(self) -> str:
-        """What to do about a damaged folder."""
+        """The fix for a damaged folder, for errors."""
         return f"delete {self.path} and run again"
 
     def checkpoint(self, mark: float) -> Path:
         return self.path / "checkpoints" / checkpoint_name(mark)
 
     def is_complete(self) -> bool:
-        """Whether the run ended here."""
+        """Whether the run is complete."""
         return self.status_file.is_file()
 
     def holds_all(self) -> bool:
-        """Whether a complete run has the weights of all its marks; `lmc run --keep` leaves some out."""
+        """Whether a complete run has the weights of all evaluation epochs; `lmc run --keep` leaves some out."""
         return "kept" not in self.status()
 
     def status(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The learning rate of each child at each step."""
+"""The learning rate of each run at each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmc_repro.config.run import RunConfig, ScheduleConfig
 
 
 def learning_rates(configs: Sequence[RunConfig], step: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:
-    """Return the rates [C] of step `step`, counted from 0 over the whole run; children may differ in all of it."""
+    """Return the rates [C] of step `step`, counted from 0 over the whole run; runs may differ in all of it."""
     return np.array([c.optimizer.lr * factor(c.schedule, step, steps_per_epoch, c.epochs) for c in configs])
 
 
@@ -26,7 +26,7 @@ def factor(schedule: ScheduleConfig, step: int, steps_per_epoch: int, epochs: in
 
 
 def constant(done: int, steps: int) -> float:
-    """Return 1, whatever was done."""
+    """Return 1 at every step."""
     return 1.0
 
 

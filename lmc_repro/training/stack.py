@@ -1,4 +1,4 @@
-"""The weights of C children as one buffer, and each child's tensors as views of it."""
+"""The weights of C runs as one buffer, and each run's tensors as views of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALIGN = 16
 
 
 class Layout:
-    """Where each named tensor of a model lies in a child's row of a [C, size] buffer; gaps are zero and stay zero."""
+    """Positions of a model's tensors in a run's row of a [C, size] buffer; gaps are zero and stay zero."""
 
     def __init__(self, model: Model) -> None:
         self.shapes = model.shapes
@@ -36,7 +36,7 @@ class Layout:
         return views
 
     def stack(self, children: Sequence[dict[str, Tensor]]) -> Tensor:
-        """Return a buffer [C, size] with the weights of each child in its row."""
+        """Return a buffer [C, size] with the weights of each run in its row."""
         buffer = torch.zeros(len(children), self.size)
         for name, view in self.views(buffer).items():
             for row, child in zip(view, children, strict=True):
@@ -44,7 +44,7 @@ class Layout:
         return buffer
 
     def child(self, buffer: Tensor, index: int) -> dict[str, Tensor]:
-        """Return a copy of one child's weights by name, contiguous, on the CPU."""
+        """Return a copy of one run's weights by name, contiguous, on the CPU."""
         return {name: view[index].to("cpu", copy=True) for name, view in self.views(buffer).items()}
 
 

@@ -1,4 +1,4 @@
-"""The hot loop's body: forward, backward and update of all children of a stack at once."""
+"""The hot loop's body: forward, backward and update of all runs of a stack at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmc_repro.training.stack import Layout
 
 
 class TrainStep:
-    """Owns a stack's weights [C, size], their gradient, and which children are still finite."""
+    """Owns a stack's weights [C, size], their gradient, and which runs are still finite."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class TrainStep:
         return self.take(inputs, labels, self.optimizer.numbers(rates, step))
 
     def take(self, inputs: Tensor, labels: Tensor, numbers: Sequence[Number]) -> Tensor:
-        """Take the step that has these `numbers` of the optimizer; return each child's mean loss [C], detached.
+        """Take the step that has these `numbers` of the optimizer; return each run's mean loss [C], detached.
 
-        inputs float32 [C, b, channels, height, width], labels int64 [C, b]. A child whose loss or logits are not finite
-        is marked in `finite` and goes on: its mates do not notice. Nothing here waits for a GPU or reads a number that
-        Python changes, so that a CUDA graph may hold it.
+        inputs float32 [C, b, channels, height, width], labels int64 [C, b]. A run whose loss or logits are not finite
+        is marked in `finite` and goes on; the other runs are unaffected. Nothing here waits for a GPU or reads a number
+        that Python changes, so that a CUDA graph may hold it.
         """
         with products(self.precision, self.weights.device):
             logits = self.model.forward(self._views, inputs).float()
@@ -55,7 +55,7 @@ class TrainStep:
             gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
-                target.copy_(gradient)  # one buffer: the optimizer is a few operations, not a few for each layer
+                target.copy_(gradient)  # one buffer: the optimizer takes a few operations in all, not per layer
             if self.clip is not None:  # before the optimizer: weight decay is not clipped
                 clip(self._gradient, self.clip)
             self.optimizer.update(self.weights, self._gradient, *numbers)
@@ -65,7 +65,7 @@ class TrainStep:
 
 
 def products(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return what the forward and backward passes of a step run in.
+    """Return the context of a step's forward and backward passes.
 
     bf16 is torch's autocast, its cache off: a CUDA graph must round the weights anew in every step. Weights, gradients
     and the optimizer stay float32.
@@ -77,7 +77,7 @@ def products(precision: Precision, device: torch.device) -> AbstractContextManag
 
 @contextmanager
 def _tf32() -> Iterator[None]:
-    """Let products round their factors to tf32 inside; the switch is the process's, and put back for evaluations."""
+    """Let products round their factors to tf32 within the block; the global switch is restored for evaluations."""
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:

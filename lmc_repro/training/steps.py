@@ -1,4 +1,4 @@
-"""The steps of an epoch, one after another: from a loader's batches, or wholly on a device."""
+"""The steps of an epoch: from a loader's batches, or wholly on a device."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lmc_repro.training.optimizer import Number
 from lmc_repro.training.schedule import learning_rates
 from lmc_repro.training.step import TrainStep
 
-WARM_UP = 3  # calls before the capture: they load libraries and make their workspaces, which a capture may not
+WARM_UP = 3  # calls before the capture: they load libraries and allocate workspaces, which a capture must not do
 
 
 class EpochSteps(Protocol):
-    """Takes the steps of whole epochs with a `TrainStep`, for the C children of a stack."""
+    """Takes the steps of whole epochs with a `TrainStep`, for the C runs of a stack."""
 
     steps_per_epoch: int
 
@@ -31,12 +31,12 @@ class EpochSteps(Protocol):
         ...
 
     def batch_losses(self) -> tuple[list[float], int]:
-        """Return each child's mean loss over the samples of the last epoch, and their number."""
+        """Return each run's mean loss over the samples of the last epoch, and their number."""
         ...
 
 
 class LoaderSteps:
-    """Steps on what a loader gives, with rates from Python: the CPU's way, and that of FFCV."""
+    """Steps on a loader's batches, with rates from Python: for the CPU and for FFCV."""
 
     def __init__(self, step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, loader: StackLoader) -> None:
         self._step, self._configs, self._dataset, self._loader = step, configs, dataset, loader
@@ -117,7 +117,7 @@ class DeviceSteps:
         return min(self._batch, self._n - k * self._batch)
 
     def _take(self, size: int) -> None:
-        """Take the step that the counter stands at, on `size` samples a child: the same work in every call."""
+        """Take the step that the counter stands at, on `size` samples per run, by the same operations in every call."""
         info, augment = self._dataset.info, self._configs[0].data.augment
         indices = self._order.index_select(1, self._done * self._batch + self._places[:size])
         chosen = indices.view(-1)
@@ -146,10 +146,10 @@ class DeviceSteps:
 
 
 class Graphs:
-    """One graph for each size that a function is called with; all of them share their memory.
+    """One graph per size that a function is called with; all share their memory.
 
-    The first calls run eagerly, on the stream of the capture, and count: they are the first steps of the training, not
-    rehearsals that would have to be undone. The function leaves its results in tensors of its own, made before.
+    The first calls run eagerly, on the stream of the capture. They are the first steps of the training, so nothing is
+    undone afterwards. The function leaves its results in tensors of its own, made before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -159,7 +159,7 @@ class Graphs:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def run(self, size: int, function: Callable[[int], None]) -> None:
-        """Do the work of function(size)."""
+        """Call function(size), or replay its graph."""
         if (graph := self._graphs.get(size)) is None:
             if self._calls.setdefault(size, 0) < WARM_UP:
                 self._calls[size] += 1
@@ -177,7 +177,7 @@ class Graphs:
 def open_steps(
     step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, prepared_dir: Path, loader: LoaderKind
 ) -> EpochSteps:
-    """Return how epochs are gone through where the weights are: in CUDA graphs on a GPU, from a loader on a CPU."""
+    """Return the steps for the weights' device: CUDA graphs on a GPU, a loader's batches on a CPU."""
     device = step.weights.device
     if device.type == "cuda":
         return DeviceSteps(step, configs, dataset, Graphs(device))

@@ -1,4 +1,4 @@
-"""Trains a stack of children from wherever they stand to the end, leaving a complete run folder for each."""
+"""Trains a stack of runs from their last saved states to the end, leaving a complete run folder for each."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from lmc_repro.training.stack import Layout, stack_key
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import open_steps
 
-# How often the state is saved from which a killed run goes on; of the time at most this share goes into it.
+# How often the resume state is saved, in seconds; and the largest share of the time that saving may take.
 SAVE_EVERY_SECONDS = 5.0
 SAVING_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a stack tells while it trains: an epoch is over, it was saved, its runs are complete.
+    """A report of a stack in training: an epoch is over, it was saved, its runs are complete.
 
     Before that it may be `waiting` for the process that `note` names, which trains the run.
     """
@@ -90,11 +90,11 @@ def train_stack(
     on_event: Callable[[Event], None] = lambda event: None,
     callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Train children that differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
+    """Train runs that differ in seeds, initialisation, rate and schedule only, to the end of their last epoch.
 
-    Children that stand at different epochs train in stacks of their own, one after another. A child whose loss or
-    logits stop being finite goes on and is recorded as diverged with the end of the epoch of the first such step, or
-    with a mark between the two.
+    Runs at different epochs train in separate stacks, one after another. A run whose loss or logits stop being finite
+    goes on and is recorded as diverged at the end of the epoch of the first such step, or at an evaluation epoch
+    between the two.
     """
     stacks: dict[int, list[tuple[Child, Progress]]] = {}
     for child in children:
@@ -165,7 +165,7 @@ class _Training:
             if self.epoch < self.config.epochs and time.monotonic() > self.save_at:
                 self._save()
             self._tell_epoch()
-        wait = time.monotonic() > worth_saving  # a shorter run is sooner trained again than its files are waited for
+        wait = time.monotonic() > worth_saving  # retraining a shorter run takes less time than waiting for its files
         if wait:
             self._wait_for_disk()
         for child, progress in zip(self.children, self.progress, strict=True):
@@ -173,7 +173,7 @@ class _Training:
         self.on_event(Event("done", self.fingerprints, self.epoch))
 
     def _tell_epoch(self) -> None:
-        """Tell that an epoch is over; whoever wants the training to end now finds all of it saved."""
+        """Report that an epoch is over; a listener may end the training here, since everything is saved."""
         try:
             self.on_event(Event("epoch", self.fingerprints, self.epoch))
         except Exception:
@@ -194,7 +194,7 @@ class _Training:
             progress.epoch = self.epoch
 
     def _note_stack(self) -> None:
-        """On a GPU a run's bits may depend on how many train together: each size that it had is recorded, in order."""
+        """Record the stack's size, in order: on a GPU a run's bits may depend on how many train together."""
         for progress in self.progress:
             if self.numerics.startswith("cuda") and progress.stack[-1:] != [len(self.children)]:
                 progress.stack.append(len(self.children))
@@ -205,7 +205,7 @@ class _Training:
                 progress.diverged_epoch = mark
 
     def _evaluate(self, epoch: float) -> None:
-        """Score the weights of every run, and call what records them."""
+        """Score the weights of every run, and call those that record them."""
         self._note_diverged(epoch)
         views = self.layout.views(self.weights.detach())
         parts: tuple[tuple[SplitName, Split], ...] = (("train", self.dataset.train), ("test", self.dataset.test))
@@ -221,7 +221,7 @@ class _Training:
         for split, scores in evaluation.scores.items():
             for progress, score in zip(self.progress, scores, strict=True):
                 progress.rows.append(MetricRow(epoch, split, score.wrong, score.n, score.loss))
-        weights = self.weights.to("cpu")  # of all runs at once: a GPU is asked once
+        weights = self.weights.to("cpu")  # for all runs at once: one transfer from a GPU
         for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
             path = child.folder.checkpoint(epoch)
             progress.checkpoints[epoch] = write_checkpoint(path, self.layout.child(weights, i), wait=False)
@@ -233,7 +233,7 @@ class _Training:
         self.on_their_way.clear()
 
     def _save(self) -> None:
-        """Keep what the runs go on from after this epoch, and show their metrics so far."""
+        """Save the resume state after this epoch, and publish the metrics so far."""
         began = time.monotonic()
         self._wait_for_disk()
         buffers = {"weights": self.weights.detach(), **self.optimizer.state}
@@ -271,7 +271,7 @@ class _Training:
         clear_progress(folder)
 
     def _augmentation(self, config: RunConfig) -> dict[str, str]:
-        """Return what status.json says of the augmentation: nothing where nothing is augmented."""
+        """Return the augmentation's entries of status.json: none where nothing is augmented."""
         if (augment := config.data.augment) is None:
             return {}
         n, info = len(self.dataset.train), self.dataset.info

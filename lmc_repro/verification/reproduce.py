@@ -75,7 +75,7 @@ _CAUSES: dict[Where, tuple[tuple[str, ...], str]] = {
 
 
 def likely_reasons(first: Finding, recorded: Identity, here: Identity) -> tuple[str, ...]:
-    """Return what may be behind the first difference, the likeliest first; at least one line."""
+    """Return possible causes of the first difference, the likeliest first; at least one line."""
     causes, look_at = _CAUSES[first.where]
     if not causes:
         return (look_at,)

@@ -66,7 +66,7 @@ class RecordedTraining(StoredTraining):
         return None if found == recorded else damaged
 
     def problem(self, folder: RunFolder) -> str | None:
-        """Return one line if MLflow holds the training otherwise than its run folder."""
+        """Return one line if MLflow's copy of the training differs from its run folder."""
         for name in ("status.json", "config.json", "metrics.csv"):
             place, content = self.file(name)
             if content != (folder.path / name).read_bytes():
@@ -104,7 +104,7 @@ def points_problem(run: StoredRun, logged: Points, expected: Iterable[Point]) ->
 def compare_training(record: RecordedTraining, again: RunFolder) -> Tally:
     """Compare a recorded training with `again`, the complete folder of its second making.
 
-    Both status.json hold the sha256 of every file: where two are equal, the files are; where not, the files tell why.
+    Both status.json hold the sha256 of every file: equal ones mean equal files; otherwise the files show why.
     """
     tally, recorded, made, epochs = Tally(), record.run.status, again.status(), record.checkpoints
     stored = "stored in MLflow"
@@ -113,7 +113,7 @@ def compare_training(record: RecordedTraining, again: RunFolder) -> Tally:
     for name, key, where in KEYS:
         there, here = recorded.get(key), made.get(key)
         tally.count(name, there == here is not None, int((there, here) != (None, None)))
-        if there != here and where != "init":  # the tensors below tell of other initial weights
+        if there != here and where != "init":  # the tensors below show differing initial weights
             at = max(there or 0, here or 0) if key == "diverged_epoch" else None
             tally.find(f"{name}: {str(here)[:12]}, recorded {str(there)[:12]}", where, at)
     files = {name: pair for name, *pair in differences(recorded["files"], made["files"])}

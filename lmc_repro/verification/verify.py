@@ -43,7 +43,7 @@ CURVES = ("path/", "barrier_over_training/")
 
 @dataclass(frozen=True)
 class Verification:
-    """Places, counted checks, problems, and what was left out and why."""
+    """Places, counted checks, problems, and checks left out with reasons."""
 
     study: str
     profile: str
@@ -54,7 +54,7 @@ class Verification:
     seconds: float
 
     def lines(self) -> Iterator[str]:
-        """Yield the verification for people: counts, what was left out, a line per problem, and the answer."""
+        """Yield the verification for people: counts, checks left out, a line per problem, and the answer."""
         yield f"{self.study}, profile {self.profile}: {' and '.join(self.places)}"
         for check in self.checks:
             wrong = "" if check.equal == check.total else "  WRONG"
@@ -102,7 +102,7 @@ def verify_study(
             examined.check(project, reader, quick)
             left_out |= dict.fromkeys(examined.left_out)
         except LmcError as error:
-            tally.find(str(error))  # a file that all the rest of the place needs
+            tally.find(str(error))  # all other checks of the place need this file
     if not found:
         raise LmcError(f"{study}, profile {profile}: no results in {' and '.join(map(str, places))}; {again}")
     problems = tuple(finding.text for finding in tally.findings)
