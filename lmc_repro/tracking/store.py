@@ -32,8 +32,8 @@ PROJECT_RUN = "LMC_PROJECT_RUN"
 def take_project_run() -> str | None:
     """Return the run of the MLflow project that started us, if any, and keep it from leaking into our own runs.
 
-    `mlflow run` sets MLFLOW_RUN_ID and MLFLOW_EXPERIMENT_ID, which every MLflow call below it, in child processes too, would
-    take for its own. The id goes on under another name.
+    `mlflow run` sets MLFLOW_RUN_ID and MLFLOW_EXPERIMENT_ID, which every MLflow call below it, in child processes too,
+    would take for its own. The id goes on under another name.
     """
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     if run := os.environ.pop("MLFLOW_RUN_ID", None):
