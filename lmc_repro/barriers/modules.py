@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from lmc_repro.barriers.curve import Curve
 from lmc_repro.barriers.path import as_curve
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.models.batchnorm import estimated, running_norms, statistic
+from lmc_repro.models.module import check_sized, first_drawing, shown_layer
 from lmc_repro.training.evaluate import Score, predicted
 
 Loader = Iterable[Any]
 Tensors = Mapping[str, Tensor]
 
 
-@torch.no_grad()
 def path_between(
     model_a: nn.Module, model_b: nn.Module, loader: Loader, points: int = 11, recalibrate: Loader | None = None
 ) -> Curve:
@@ -35,13 +37,24 @@ def path_between(
     network between the ends, are estimated anew at every alpha, ends included (Jordan et al. 2023, arXiv 2211.08403):
     those of one batch of all samples of `recalibrate`, which is gone through once per layer. Inputs go to the
     parameters' device. Both modules are left as they were. LmcError, naming the first key, where the two do not fit
-    together.
+    together, or a model or loader raises something.
     """
+    where = "models, loader and recalibrate do not fit together"
+    return cast(Curve, own_code(where, lambda: measured(model_a, model_b, loader, points, recalibrate)))
+
+
+@torch.no_grad()
+def measured(
+    model_a: nn.Module, model_b: nn.Module, loader: Loader, points: int = 11, recalibrate: Loader | None = None
+) -> Curve:
+    """Return what `path_between` does, exceptions of the models and loaders as they are."""
     if points < 2:
         raise LmcError(f"points: found {points}, allowed: 2 or more, both ends included")
     for name, source in (("loader", loader), ("recalibrate", recalibrate)):
         if source is not None and iter(source) is source:
             raise LmcError(f"{name}: can be gone through once only; give a DataLoader, or a list of batches")
+    for model, name in ((model_a, "the first model"), (model_b, "the second model")):
+        check_sized(model, name)
     norms = running_norms(model_a)
     theta_0, theta_1, buffers = _fitting(model_a, model_b, norms)
     if norms and recalibrate is None:
@@ -77,6 +90,9 @@ def _score(model: nn.Module, tensors: Tensors, loader: Loader) -> Score:
         if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or labels.dtype.is_floating_point:
             found = f"logits {list(logits.shape)} and labels {labels.dtype} {list(labels.shape)}"
             raise LmcError(f"loader: found {found}, expected logits [b, classes] and whole labels [b]")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+            found = f"labels from {int(labels.min())} to {int(labels.max())}"
+            raise LmcError(f"loader: found {found}, expected 0 to {logits.shape[1] - 1}, one for each logit")
         wrong += int((predicted(logits) != labels).sum())
         loss += nn.functional.cross_entropy(logits.float(), labels.long(), reduction="none").double().sum().item()
         n += len(labels)
@@ -125,7 +141,8 @@ def _fitting(
     for kind, tensors, others in (("buffer", kept, buffers[1]), ("parameter of whole numbers", fixed, parameters[1])):
         for name, tensor in tensors.items():
             if not torch.equal(tensor, others[name]):
-                raise LmcError(f"{kind} {name}: differs, and has no values in between; give both models the same")
+                told = shown_layer(model_a, name.rpartition(".")[0])
+                raise LmcError(f"{kind} {name} of {told}: differs, and has no values in between; {_fix(model_a, name)}")
     ties = [{name: id(tensor) for name, tensor in found.items()} for found in parameters]
     for name in parameters[0]:
         shared = [[other for other in tie if tie[other] == tie[name]] for tie in ties]
@@ -137,6 +154,16 @@ def _fitting(
     return one[0], one[1], kept
 
 
+def _fix(model: nn.Module, name: str) -> str:
+    """Return what to do about a buffer that differs."""
+    layer, _, last = name.rpartition(".")
+    if isinstance(model.get_submodule(layer), _InstanceNorm):
+        return "build it with track_running_stats=False"
+    if last.endswith(("_u", "_v")):
+        return "take spectral_norm off both models first (remove_parametrizations, or remove_spectral_norm)"
+    return "give both models the same"
+
+
 def _check_equal_functions(model_a: nn.Module, model_b: nn.Module, theta_1: Tensors, loader: Loader) -> None:
     """Raise LmcError if the modules differ in more than their tensors, such as a slope that is no parameter."""
     for batch in loader:
@@ -146,6 +173,10 @@ def _check_equal_functions(model_a: nn.Module, model_b: nn.Module, theta_1: Tens
             ends.append(next(_outputs(model, tensors, [batch], "loader"))[0])
         same = ends[0].shape == ends[1].shape
         if not same or not torch.allclose(ends[0], ends[1], rtol=1e-3, atol=1e-5, equal_nan=True):
+            drawing = first_drawing(model_b, partial(next, _outputs(model_b, theta_1, [batch], "loader")))
+            if drawing is not None:
+                fix = "pass training=self.training to its dropout, or leave it out"
+                raise LmcError(f"{drawing} draws random numbers in evaluation mode, so it has no one error; {fix}")
             raise LmcError("the models differ in more than their weights: with equal ones they give other logits")
         return
 

@@ -56,6 +56,9 @@ def barrier(
     BatchNorm's running statistics are never averaged: at every alpha, ends included, they are estimated anew, those
     of one batch of all training images (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
+    import sys
+    from contextlib import redirect_stdout
+
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import begin, path_config, say
     from lmc_repro.common.errors import LmcError
@@ -82,17 +85,23 @@ def barrier(
 
     if plot is not None:
         require_picture(plot)
-    network, samples = read_network(model), _samples(data, listener())
     if min_train_accuracy is not None:
         judgement = judgement.model_copy(update={"min_train_accuracy": min_train_accuracy})
     shown = [name for name in SPLITS if split in (name, "both")]
     only = shown[0] if len(shown) == 1 else None
     ends, path = (first, second), path_config(align)
-    mark = measure_files(ends, network, samples, points, only, batch_size, resolve_device(device), path)
+    notes: list[str] = []
+    with redirect_stdout(sys.stderr):  # whatever a module of the user's prints, JSON stays JSON
+        network, samples = read_network(model), _samples(data, listener())
+        mark = measure_files(
+            ends, network, samples, points, only, batch_size, resolve_device(device), path, notes.append
+        )
+    for note in notes:
+        typer.echo(note, err=True)
     if plot is not None:
         picture_of(mark, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
         typer.echo(f"plot: {plot}", err=True)
-    record = files_record(ends, network, samples, mark, judgement, path, shown)
+    record = files_record(ends, network, samples, mark, judgement, path, shown, notes)
     say(record, files_lines(record), as_json)
 
 

@@ -139,7 +139,8 @@ def read_npz(place: Path) -> tuple[Split, Split]:
     """Return the splits in an .npz: x_train, y_train, x_test and y_test; nothing pickled is read.
 
     Images are uint8 [n, H, W] or [n, H, W, C] and come as [n, C, H, W]; other inputs are floats [n, ...] and come as
-    float32. Labels are whole numbers from 0, [n] or [n, 1]. LmcError, naming file and array, for anything else.
+    float32. Labels are whole numbers from 0, [n] or [n, 1], of two
+    classes or more in y_train. LmcError, naming file and array, for anything else.
     """
     try:
         with place.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a bad file open
@@ -149,7 +150,12 @@ def read_npz(place: Path) -> tuple[Split, Split]:
         raise LmcError(
             f"{place}: not an .npz of plain arrays {', '.join(ARRAYS)} ({reason}); use numpy.savez"
         ) from None
-    return _npz_split(place, found, "train"), _npz_split(place, found, "test")
+    train, test = _npz_split(place, found, "train"), _npz_split(place, found, "test")
+    if (lowest := min(int(half.labels.min()) for half in (train, test))) > 0:
+        raise LmcError(f"{place}: labels begin with {lowest}; make them whole numbers from 0: subtract {lowest}")
+    if train.largest_class == len(train):
+        raise LmcError(f"{place}: y_train holds one class, {int(train.labels[0])}; give samples of two or more")
+    return train, test
 
 
 def _npz_split(place: Path, arrays: Mapping[str, np.ndarray], half: str) -> Split:
@@ -160,9 +166,16 @@ def _npz_split(place: Path, arrays: Mapping[str, np.ndarray], half: str) -> Spli
         found = f"{inputs.dtype} {list(inputs.shape)}"
         raise LmcError(f"{place}: x_{half} is {found}; make it images uint8 [n, H, W, C], or inputs float32 [n, ...]")
     if labels.dtype.kind not in "iu" or labels.shape not in ((n,), (n, 1)) or labels.min() < 0:
-        found = f"{labels.dtype} {list(labels.shape)}"
+        found = f"{labels.dtype} {list(labels.shape)}" + (
+            f", {labels.min()} at least" if labels.size and labels.dtype.kind in "iuf" else ""
+        )
         raise LmcError(f"{place}: y_{half} is {found}; make it whole numbers from 0, [{n}]")
     if images:
         inputs = (inputs[..., None] if inputs.ndim == 3 else inputs).transpose(0, 3, 1, 2)
-    tensor = torch.from_numpy(np.ascontiguousarray(inputs, np.uint8 if images else np.float32))
+    with np.errstate(over="ignore"):
+        inputs = np.ascontiguousarray(inputs, np.uint8 if images else np.float32)
+    if not np.isfinite(inputs).all():
+        first = int(np.argwhere(~np.isfinite(inputs))[0, 0])
+        raise LmcError(f"{place}: x_{half}: sample {first} has numbers that are not finite in float32; leave it out")
+    tensor = torch.from_numpy(inputs)
     return Split(tensor, torch.from_numpy(labels.reshape(-1).astype(np.int64)))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -195,6 +196,7 @@ def _facts(config_json: str, info: DatasetInfo) -> _Facts:
     parameters = _parameters(net)
     if not parameters:
         raise LmcError(f"{name}: has no parameters")
+    check_sized(net, name)
     for key, parameter in parameters.items():
         if parameter.dtype != torch.float32:
             raise LmcError(f"{name}: {key} is {parameter.dtype}, expected torch.float32")
@@ -214,6 +216,35 @@ def _facts(config_json: str, info: DatasetInfo) -> _Facts:
 
 def _check_state(name: str, net: nn.Module, inputs: Tensor) -> None:
     """Raise LmcError if a module draws random numbers in training or changes a buffer that is no running statistic."""
+    statistics = {statistic(key, each) for key, norm in running_norms(net).items() for each, _ in norm.named_buffers()}
+    constants = {key: buffer.clone() for key, buffer in net.named_buffers() if key not in statistics}
+    with torch.random.fork_rng(devices=[]):
+        drawing = first_drawing(net, lambda: own_code(name, lambda: net.train()(inputs)))
+    if drawing is not None:
+        raise LmcError(
+            f"{name}: {drawing} draws random numbers in training, which belong to no seed of a run; leave it out, or "
+            "set its probability to 0"
+        )
+    for key, buffer in net.named_buffers():
+        if key in constants and not torch.equal(buffer, constants[key]):
+            raise LmcError(f"{name}: buffer {key} changes in training, and checkpoints hold parameters alone")
+
+
+def check_sized(net: nn.Module, name: str) -> None:
+    """LmcError, naming the layer, for a module whose shapes are known after a first batch only."""
+    for key, tensor in [*net.named_parameters(), *net.named_buffers()]:
+        if is_lazy(tensor):
+            layer = shown_layer(net, key.rpartition(".")[0])
+            raise LmcError(f"{name}: {layer} has no shape before its first batch; give it its sizes, without Lazy")
+
+
+def shown_layer(net: nn.Module, layer: str) -> str:
+    """Return a layer's name with its kind, for people."""
+    return f"{layer or 'the module'} ({type(net.get_submodule(layer)).__name__})"
+
+
+def first_drawing(net: nn.Module, call: Callable[[], object]) -> str | None:
+    """Return the innermost layer that draws random numbers while `call` runs the module, see `shown_layer`."""
     drawing: list[str] = []
     before: list[tuple[Any, ...]] = []
 
@@ -228,21 +259,12 @@ def _check_state(name: str, net: nn.Module, inputs: Tensor) -> None:
     handles = []
     for module in names:
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    statistics = {statistic(key, each) for key, norm in running_norms(net).items() for each, _ in norm.named_buffers()}
-    constants = {key: buffer.clone() for key, buffer in net.named_buffers() if key not in statistics}
-    with torch.random.fork_rng(devices=[]):
-        own_code(name, lambda: net.train()(inputs))
-    for handle in handles:
-        handle.remove()
-    if drawing:  # the innermost ends first
-        kind = type(net.get_submodule(drawing[0])).__name__
-        raise LmcError(
-            f"{name}: {drawing[0] or 'the module'} ({kind}) draws random numbers in training, which belong to no seed "
-            "of a run; leave it out, or set its probability to 0"
-        )
-    for key, buffer in net.named_buffers():
-        if key in constants and not torch.equal(buffer, constants[key]):
-            raise LmcError(f"{name}: buffer {key} changes in training, and checkpoints hold parameters alone")
+    try:
+        call()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shown_layer(net, drawing[0]) if drawing else None  # the innermost ends first
 
 
 def _generators() -> tuple[Any, ...]:

@@ -37,9 +37,12 @@ class OwnModule:
         """Call the function; LmcError, naming the line, if it raises something or returns no module."""
         from torch import nn
 
+        from lmc_repro.models.module import check_sized
+
         made = own_code(f"--model {self.name}", self.build)
         if not isinstance(made, nn.Module):
             raise LmcError(f"--model {self.name}: returned a {type(made).__name__}, expected an nn.Module")
+        check_sized(made, f"--model {self.name}")
         return made
 
 

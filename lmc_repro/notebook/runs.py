@@ -98,7 +98,7 @@ def run_config(
 
 
 def train(
-    configs: Sequence[RunConfig],
+    configs: RunConfig | Sequence[RunConfig],
     dataset: Dataset,
     folder: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -106,9 +106,12 @@ def train(
 ) -> list[Run]:
     """Train runs and return them in order; those that differ in little more than seeds are trained side by side.
 
+    One config is a list of one.
+
     With `folder` their run folders stay there: a finished one is read back, an interrupted one is resumed. `on_event`
     receives every epoch. One thread, as everywhere here, so that a run's bits are its own.
     """
+    configs = [configs] if isinstance(configs, RunConfig) else configs
     if others := sorted({short_name(config.data.dataset) for config in configs} - {dataset.info.name}):
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
         raise LmcError(f"{found}; train those of each data set by themselves")

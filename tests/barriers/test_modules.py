@@ -11,6 +11,8 @@ import pytest
 import torch
 from helpers import final_weights, run_config, tiny_dataset, train
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.data import DataLoader
 
 from lmc_repro.barriers.barrier import barriers, curve_barriers
 from lmc_repro.barriers.modules import path_between
@@ -217,7 +219,7 @@ class Buffered(Slope):
 def test_buffers_are_not_interpolated() -> None:
     path_between(Buffered(1.0, step=torch.tensor(3)), Buffered(2.0, step=torch.tensor(3)), POSITIVE)
     for first, second in ((torch.tensor(3), torch.tensor(5)), (torch.tensor(0.1), torch.tensor(0.2))):
-        with pytest.raises(LmcError, match="buffer step: differs, and has no values in between; give both models"):
+        with pytest.raises(LmcError, match=r"buffer step of the module \(Buffered\): differs, .*; give both models"):
             path_between(Buffered(1.0, step=first), Buffered(2.0, step=second), POSITIVE)
 
 
@@ -258,6 +260,37 @@ def sharper(w: float, by: float) -> Slope:
     return model
 
 
+class Dropping(nn.Module):
+    """Dropout that evaluation mode does not end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5)
+
+
+class Failing(DataLoader[Any]):
+    def __iter__(self) -> Any:
+        raise OSError("no\nnetwork")
+
+
+def normed(spectral_norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return nn.Sequential(spectral_norm(nn.Linear(3, 2)))
+
+
+def watched(mean: float) -> nn.Module:
+    norm = nn.InstanceNorm1d(3, track_running_stats=True)
+    norm.running_mean.fill_(mean)  # type: ignore[union-attr]
+    return nn.Sequential(norm, nn.Linear(3, 2))
+
+
+def of_linear(a: nn.Module, b: nn.Module, *labels: Any) -> Callable[[], object]:
+    return lambda: path_between(a, b, [(torch.ones(2, 3), torch.tensor(labels or (0, 1)))])
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 50), nn.Sequential(Dropping()), nn.Linear(50, 2))
+
+
+TWO = nn.Linear(3, 2), nn.Linear(3, 2)
 LINEAR = [(torch.ones(2, 3), torch.tensor([0, 1]))]
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "kinds": (lambda: path_between(Slope(1.0), Tied(1.0), POSITIVE), "of two kinds, Slope and Tied"),
@@ -281,6 +314,21 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no pairs": (lambda: path_between(Slope(1.0), Slope(2.0), [torch.ones(3)]), "gave a Tensor, expected pairs"),
     "no tensors": (lambda: path_between(Slope(1.0), Slope(2.0), [("a", "b")]), "loader: gave pairs of str and str"),
     "unlike passes": (lambda: path_between(Slope(1.0), Slope(2.0), Growing()), "it must repeat itself"),
+    "labels from 1": (of_linear(*TWO, 1, 2), "loader: found labels from 1 to 2, expected 0 to 1"),
+    "ignored labels": (of_linear(*TWO, -100, 1), "loader: found labels from -100 to 1, expected 0 to 1"),
+    "labels that are floats": (of_linear(*TWO, 0.0, 1.0), r"labels torch\.float32 \[2\], expected"),
+    "inputs": (of_linear(nn.Linear(4, 2), nn.Linear(4, 2)), r"RuntimeError: mat1 and mat2 .*linear\.py, line"),
+    "half": (of_linear(nn.Linear(3, 2).half(), nn.Linear(3, 2).half()), "RuntimeError: .* same dtype"),
+    "a loader that fails": (lambda: path_between(*TWO, Failing([])), "OSError: no network .*test_modules.py, line"),
+    "no modules": (lambda: path_between(*TWO[0].state_dict(), LINEAR), "AttributeError"),  # type: ignore[arg-type]
+    "lazy": (of_linear(nn.Sequential(nn.LazyLinear(2)), TWO[0]), r"the first model: 0 \(LazyLinear\) has no shape"),
+    "dropout": (of_linear(dropping(), dropping()), r"1\.0 \(Dropping\) draws random numbers in evaluation mode"),
+    "instance norm": (
+        of_linear(watched(0.0), watched(1.0)),
+        r"running_mean of 0 \(InstanceNorm1d\): differs.*track_running_stats=False",
+    ),
+    "spectral norm": (of_linear(*(normed(spectral_norm) for _ in TWO)), r"_u of .*\(_SpectralNorm\).*remove_param"),
+    "its older form": (of_linear(*(normed(nn.utils.spectral_norm) for _ in TWO)), r"0\.weight_u of 0 .*_spectral_norm"),
     "logits": (lambda: path_between(nn.Identity(), nn.Identity(), POSITIVE), "no parameters"),
 }
 

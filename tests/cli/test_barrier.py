@@ -65,6 +65,19 @@ def test_as_json_and_as_a_picture(tmp_path: Path) -> None:
     assert found["model"]["kind"] == "mlp" and found["data"]["classes"] == 2 and found["threshold"] == 2.0
 
 
+def test_what_a_module_prints_and_what_was_done_to_a_file_leave_json_alone(tmp_path: Path) -> None:
+    half = {f"module.{name}": tensor.half() for name, tensor in weights(1.0).items()}
+    save_file(half, tmp_path / "A.safetensors")
+    (tmp_path / "mine.py").write_text(
+        CODE.replace("    net =", "    print('built')\n    net =") + "print('imported')\n"
+    )
+    code, out, err = lmc(*barrier("--json", model="mine.py:build"))
+    found = json.loads(out)
+    assert code == 0 and found["test"]["barrier"] == 100.0
+    assert err.splitlines() == ["imported", "built", *found["notes"]] and len(found["notes"]) == 2
+    assert all(note.startswith("A.safetensors: ") for note in found["notes"])
+
+
 def test_an_alignment_of_ones_own_moves_the_second_end(tmp_path: Path) -> None:
     """With B's units in reverse the right logit is (alpha - 1/2)^2 + 1/4 all along: no barrier is left."""
     shutil.copy(LAB, tmp_path)

@@ -43,6 +43,7 @@ def test_the_bits_are_those_of_the_stages(tmp_path: Path) -> None:
         assert all(torch.equal(run.weights[name], tensor) for name, tensor in final_weights(folder).items())
         assert run.error("train") == [row.error for row in folder.metrics() if row.split == "train"][-1]
     assert runs[3].fingerprint == runs[0].fingerprint
+    assert [run.fingerprint for run in train(configs[2], data)] == [runs[2].fingerprint]
     pair = measure_pair(runs[0], runs[1], data, points=5)
     model = build_model(configs[0].model, data.info)
     assert pair.final.curves == path_curves(model, runs[0].weights, runs[1].weights, data, 5)
