@@ -124,6 +124,7 @@ def test_nothing_imports_dvc() -> None:
     assert users(VERSIONED) == set()
 
 
+@pytest.mark.slow
 def test_a_bare_machine_can_import_what_trains() -> None:
     names = [f"lmc_repro.{module}" for module in MODULES if module.split(".")[0] in BARE]
     script = (

@@ -85,7 +85,10 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
+FAST = ("a rate", "the source of a rate", "pairs")  # each with studies of its own
+
+
+@pytest.mark.parametrize("edit", [e if e in FAST else pytest.param(e, marks=pytest.mark.slow) for e in EDITS])
 def test_an_edit_of_the_profile_touches_the_studies_that_use_it_and_no_exhibit(tmp_path: Path, edit: str) -> None:
     change, expected = EDITS[edit]
     assert touched(tmp_path, change) == expected

@@ -46,6 +46,7 @@ def test_dvc_prepares_every_data_set() -> None:
     assert stages["prepare"]["foreach"] == list(CATALOG)
 
 
+@pytest.mark.slow
 def test_modules_import_nothing_heavier_than_they_need_and_an_unused_data_set_is_noted(tmp_path: Path) -> None:
     script = (
         "import sys\n"

@@ -67,9 +67,6 @@ def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
     printed = tiny.ok("dvc", "repro")
     assert "trained 8, reused 0, resumed 0" in printed
     assert "compared 4 pairs in 4 cells" in printed
-    again = tiny.ok("dvc", "repro")
-    assert "Running stage" not in again
-    assert "up to date" in again
 
 
 @pytest.mark.slow
@@ -148,7 +145,8 @@ def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> No
     assert contents(ours) == contents(theirs)
     assert len(runs(tiny, "train")) == 8
     assert len(runs(tiny, "pair")) == 4
-    assert "Running stage" not in tiny.ok("dvc", "repro")
+    again = tiny.ok("dvc", "repro")
+    assert "Running stage" not in again and "up to date" in again
 
 
 @pytest.mark.slow

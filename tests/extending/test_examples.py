@@ -238,6 +238,7 @@ def test_a_network_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         build_model(run_config(model=RESIDUAL).model, tiny_dataset().info)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["portable", "native"])
 def test_files_that_import_torch_leave_the_numerics_mode_free(mode: str) -> None:
     """The mode is chosen after params.yaml is read, and so after torch is imported by a file of one's own."""

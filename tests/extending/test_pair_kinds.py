@@ -148,6 +148,7 @@ def test_verify_measures_them_again_and_finds_an_epoch_that_is_not_theirs(projec
         path.write_bytes(before)
 
 
+@pytest.mark.slow
 def test_published_from_files_alone_it_is_the_same_and_twice_adds_nothing(project: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

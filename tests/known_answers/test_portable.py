@@ -83,6 +83,7 @@ def calls(*words: str) -> tuple[int, int]:
     return before.count("GEMM"), after.count("GEMM")
 
 
+@pytest.mark.slow
 def test_no_product_of_training_or_of_a_path_is_mkls() -> None:
     assert calls() == (0, 1)
 

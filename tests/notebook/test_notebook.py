@@ -52,6 +52,7 @@ def test_models_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert picture.svg.startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_importing_it_is_light() -> None:
     code = "import sys, lmc_repro; assert not {'torch', 'numpy', 'pydantic', 'matplotlib'} & set(sys.modules); "
     code += "assert set(lmc_repro.__all__) <= set(dir(lmc_repro)); [getattr(lmc_repro, n) for n in lmc_repro.__all__]; "

@@ -96,6 +96,7 @@ def test_a_gpu_run_has_its_stack_and_says_that_its_weights_are_not_here(here: Pr
     assert {tuple(run["stack"]) for run in said["runs"]} == {(8,)}
 
 
+@pytest.mark.slow
 def test_weights_that_come_later_take_the_tag_away(here: Project, elsewhere: Make) -> None:
     publish(elsewhere("none"))
     before = {run.info.run_id for run in runs(here, "train")}
@@ -236,6 +237,7 @@ def test_a_hostile_folder_is_one_line_and_changes_nothing(
     assert not runs(here, "train") and not here.out.exists() and not here.runs.exists()
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_are_refused_and_options_name_them(here: Project, elsewhere: Make) -> None:
     with pytest.raises(LmcError, match="no run of one, profile tiny, in params"):
         files.publish(str(elsewhere("none")), epochs=2)

@@ -73,6 +73,7 @@ def weights_at(small: Small, tracker: Tracker, mark: float) -> list[float]:
     return back
 
 
+@pytest.mark.slow
 def test_a_deleted_store_is_rebuilt(small: Small, tmp_path: Path) -> None:
     small.sync()
     rest = Project(tmp_path / "rest")  # MLflow would go on with the deleted file in this process

@@ -165,6 +165,7 @@ def test_what_took_long_is_on_the_disk_before_it_counts_as_complete(
         assert {*kept, "metrics.csv"} <= set(told) and told[-1] == "status.json" and told[-2] == "metrics.csv"
 
 
+@pytest.mark.slow
 def test_killed_at_any_write(
     dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

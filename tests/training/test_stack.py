@@ -41,6 +41,7 @@ PATCH_MODELS: dict[str, dict[str, Any]] = {
 
 STACKS = [[3], [3, 5], [0, 3], [5, 3, 1], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7], [10, 12, 11, 9, 3, 14, 8, 13]]
 OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+slow = pytest.mark.slow  # in the fast set: every kind of network at the size of digits
 
 
 def child(number: int, model: dict[str, Any], optimizer: dict[str, Any], **more: Any) -> RunConfig:
@@ -70,18 +71,21 @@ def assert_same_in_every_stack(
     assert len({files["checkpoints/epoch-0002.safetensors"] for files in seen.values()}) == len(seen)
 
 
+@slow
 @OPTIMIZERS
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_every_model_and_optimizer(model: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path) -> None:
     assert_same_in_every_stack(lambda n: child(n, model, optimizer), tiny_dataset(), tmp_path)
 
 
+@slow
 @OPTIMIZERS
 @pytest.mark.parametrize("model", PATCH_MODELS.values(), ids=PATCH_MODELS.keys())
 def test_every_model_of_patches_and_optimizer(model: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path) -> None:
     assert_same_in_every_stack(lambda n: child(n, model, optimizer), tiny_dataset(shape=(2, 6, 4)), tmp_path)
 
 
+@slow
 @OPTIMIZERS
 @pytest.mark.parametrize("clip, decay", [({"norm": 0.4}, 0.0), ({"value": 0.03}, 0.0), (None, 0.02)], ids=str)
 def test_clipping_and_weight_decay(clip: Any, decay: float, optimizer: dict[str, Any], tmp_path: Path) -> None:
@@ -112,7 +116,7 @@ def test_a_mate_that_diverges(limit: dict[str, float] | None, tmp_path: Path) ->
     assert [contents(folder) for folder in together] == [contents(folder) for folder in alone]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 26, 52])
+@pytest.mark.parametrize("batch_size", [*(pytest.param(size, marks=slow) for size in (1, 26, 52)), 7])
 def test_odd_and_partial_batches(batch_size: int, tmp_path: Path) -> None:
     model, stacks = {"depth": 4, "width": 11, "slope": 0.0}, [[3], [5, 3], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
     dataset = tiny_dataset(shape=(3, 5, 3))
@@ -158,17 +162,17 @@ def native(command: list[str], **environment: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env={**ALONE, **environment})
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize("file", ["models/test_stacks.py", "training/test_stack.py"])
 def test_native_stacks(file: str) -> None:
-    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    options = ["-q", "-k", "not native", "-p", "no:cacheprovider", "-p", "no:randomly"]
     command = ["-m", "pytest", *options, str(TESTS / file)]
     done = native(command, LMC_TEST_NUMERICS="native")
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize("chosen", ["from lmc_repro.common.numerics import choose_mode; choose_mode('native')", ""])
 def test_a_process_is_native_where_nobody_has_chosen(chosen: str) -> None:
     lines = [

@@ -101,6 +101,7 @@ def checkpoints(folder: RunFolder) -> list[str]:
     return list(folder.status()["checkpoints"].values())
 
 
+@pytest.mark.slow
 def test_ffcv_and_resident_give_the_same_run(tmp_path: Path) -> None:
     dataset = tiny_dataset(shape=(3, 5, 4))
     folder = tmp_path / "prepared" / "tiny"
