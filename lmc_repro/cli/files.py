@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmc_repro.cli import options as opt
+from lmc_repro.common import bounds
 
 if TYPE_CHECKING:
     from lmc_repro.common.progress import Listener
@@ -31,9 +32,11 @@ def barrier(
         str,
         typer.Option(help="digits, mnist, ..., FILE.py:NAME; an .npz; a folder of train/CLASS/ and test/CLASS/."),
     ],
-    points: Annotated[int, typer.Option(min=3, help="Alphas on the path, ends included.")] = 11,
+    points: Annotated[int, typer.Option(min=3, max=bounds.POINTS, help="Alphas on the path, ends included.")] = 11,
     split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="For a module of your own; default 1000.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=bounds.BATCH, help="For a module of your own; default 1000.")
+    ] = None,
     min_train_accuracy: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="Below it an end is undertrained; default: halfway from chance to 1."),

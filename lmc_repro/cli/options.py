@@ -6,21 +6,32 @@ from typing import Annotated
 
 import typer
 
+from lmc_repro.common import bounds
+
 Study = Annotated[str, typer.Argument(help="A study of params.yaml, e.g. table1.")]
 Profile = Annotated[str | None, typer.Option(help="A profile of params.yaml in place of the active one, e.g. paper.")]
 Row = Annotated[list[str] | None, typer.Option(help="Only this row, e.g. 2-layer-bs1024; can be repeated.")]
 Column = Annotated[list[str] | None, typer.Option(help="Only this column, e.g. adam-high; can be repeated.")]
-Pairs = Annotated[int | None, typer.Option(min=1, help="Trainer seeds per cell, each with one pair of runs.")]
+Pairs = Annotated[
+    int | None, typer.Option(min=1, max=bounds.RUNS, help="Trainer seeds per cell, each with one pair of runs.")
+]
 TrainerSeeds = Annotated[
     str | None, typer.Option(metavar="0,1,7", help="The trainer seeds themselves, in place of --pairs.")
 ]
-Replicas = Annotated[int | None, typer.Option(min=2, help="Runs per trainer seed; r gives r(r-1)/2 dependent pairs.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of training in place of the profile's.")]
+Replicas = Annotated[
+    int | None,
+    typer.Option(min=2, max=bounds.REPLICAS, help="Runs per trainer seed; r gives r(r-1)/2 dependent pairs."),
+]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, max=bounds.EPOCHS, help="Epochs of training in place of the profile's.")
+]
 Dataset = Annotated[
     str | None, typer.Option(help="Only the cells on this data set; a study that has none is moved to it.")
 ]
-Width = Annotated[int | None, typer.Option(min=1, help="Units of every hidden layer.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Single-threaded worker processes; default: one per core.")]
+Width = Annotated[int | None, typer.Option(min=1, max=bounds.SIZE, help="Units of every hidden layer.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, max=bounds.JOBS, help="Single-threaded worker processes; default: one per core.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda in place of the profile's.")]
 TrackingUri = Annotated[str | None, typer.Option(help="An MLflow store in place of MLFLOW_TRACKING_URI's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lmc_repro.cli import options as opt
+from lmc_repro.common import bounds
 
 
 def check(
@@ -80,7 +81,9 @@ def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
 def compare(
     study: Annotated[str, typer.Argument(metavar="STUDY | RUN_A", help="A study of params.yaml, or a run id.")],
     run_b: Annotated[str | None, typer.Argument(metavar="[RUN_B]", help="A second run id.")] = None,
-    points: Annotated[int | None, typer.Option(min=3, help="Two runs: alphas on the path, ends included.")] = None,
+    points: Annotated[
+        int | None, typer.Option(min=3, max=bounds.POINTS, help="Two runs: alphas on the path, ends included.")
+    ] = None,
     align: opt.Align = None,
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError
 
 SplitName = Literal["train", "test"]
@@ -20,7 +22,26 @@ SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys and does not convert types (a YAML `"60"` is not the number 60)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _one_line(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value):
+        raise ValueError(f"found {value!r:.100}, allowed: one line, without control characters")
+    return value
+
+
+# DVC reads a dot in a key as a path, and MLflow refuses @ and =.
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=bounds.NAME)]
+Line = Annotated[str, StringConstraints(max_length=bounds.LINE), AfterValidator(_one_line)]
+"""A label, a title, a sentence."""
+Pairs = Annotated[int, Field(ge=1, le=bounds.RUNS)]
+Epochs = Annotated[int, Field(ge=1, le=bounds.EPOCHS)]
+BatchSize = Annotated[int, Field(ge=1, le=bounds.BATCH)]
+Size = Annotated[int, Field(ge=1, le=bounds.SIZE)]
+Rate = Annotated[float, Field(ge=0.0, le=bounds.RATE)]
+Positive = Annotated[float, Field(gt=0.0, le=bounds.RATE)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _whole(value: int | float) -> int | float:
@@ -34,9 +55,11 @@ def _increasing(values: tuple[int | float, ...]) -> tuple[int | float, ...]:
 
 
 # YAML has lists only; a tuple keeps a frozen model hashable.
-Mark = Annotated[int | float, Field(ge=0, allow_inf_nan=False), AfterValidator(_whole)]
+Mark = Annotated[int | float, Field(ge=0, le=bounds.EPOCHS, allow_inf_nan=False), AfterValidator(_whole)]
 """An evaluation epoch: 0 is the initialisation, 0.5 the middle of the first epoch."""
-Marks = Annotated[tuple[Mark, ...], Field(strict=False, min_length=1), AfterValidator(_increasing)]
+Marks = Annotated[
+    tuple[Mark, ...], Field(strict=False, min_length=1, max_length=bounds.MARKS), AfterValidator(_increasing)
+]
 """Evaluation epochs, at which a run is evaluated and stored, strictly increasing."""
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lmc_repro.config.base import Strict
+from lmc_repro.config.base import Key, Line, Seed, Strict
 from lmc_repro.config.run import AugmentConfig, ModelConfig
-from lmc_repro.config.study import Key, Provenance
+from lmc_repro.config.study import Provenance
 
 
 class _Exhibit(Strict):
@@ -19,8 +19,8 @@ class _Exhibit(Strict):
 
     READS: ClassVar[str]
 
-    title: str
-    question: str
+    title: Line
+    question: Line
     made_from: str
     provenance: dict[str, Provenance] = Field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class _Exhibit(Strict):
 class Network(Strict):
     """A network whose parameters are counted, and its name in the paper's table."""
 
-    label: str
+    label: Line
     reported: str | None = None
     model: ModelConfig
 
@@ -59,9 +59,9 @@ class ParametersExhibit(_Exhibit):
 class LoaderSeeds(Strict):
     """A loader: its two seeds (the trainer seed has no part in it)."""
 
-    label: str
-    loader: int = Field(ge=0)
-    augmentation: int = Field(ge=0)
+    label: Line
+    loader: Seed
+    augmentation: Seed
 
 
 class BatchesExhibit(_Exhibit):

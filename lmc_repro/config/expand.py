@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any, TypeVar
 
+from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import marks_within
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
@@ -70,6 +71,7 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
             places = on_it
         else:
             choice = replace(choice, move_to=choice.dataset)
+    _require_fits(study, config, profile, places, choice)
     cells = tuple(_cell(study, config, profile_key, profile, row, column, choice) for row, column in places)
     plan = StudyPlan(study, profile_key, config, profile, cells)
     for name in plan.callbacks:
@@ -94,6 +96,30 @@ def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Cho
         why = "; ".join(sorted({str(override.why) for override in dropped.values()}))
         raise NoCells(f"studies.{study}: this profile has none of these cells ({why}); choose others or a --profile")
     return [place for place in places if place not in dropped]
+
+
+def _require_fits(
+    study: str, config: StudyConfig, profile: ProfileConfig, places: Sequence[tuple[str, str]], choice: Choice
+) -> None:
+    """LmcError where a study comes to more runs, pairs or checkpoints than fit a machine; counted, not made."""
+    replicas = choice.replicas or profile.replicas
+    runs = pairs = checkpoints = 0
+    for place in places:
+        settings = _settings(study, config, profile, *place, choice)
+        trainers = len(_trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile))
+        runs += trainers * replicas
+        pairs += trainers * replicas * (replicas - 1) // 2
+        checkpoints += trainers * replicas * len(settings.evaluate_at or ())
+    for name, found, most in (
+        ("runs", runs, bounds.RUNS),
+        ("pairs", pairs, bounds.RUNS),
+        ("checkpoints", checkpoints, bounds.CHECKPOINTS),
+    ):
+        if found > most:
+            raise LmcError(
+                f"params.yaml: studies.{study}: found {found:,} {name} of {len(places)} cells of {replicas} replicas, "
+                f"allowed: {most:,}; give fewer pairs, replicas or evaluation epochs, or choose rows and columns"
+            )
 
 
 def _cell(

@@ -110,6 +110,8 @@ def parse_yaml(text: str, name: str) -> Any:
         raise LmcError(f"{name}{where}: not valid YAML ({problem})") from None
     except YAMLError as error:
         raise LmcError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from None
+    except (ValueError, RecursionError) as error:  # a date such as 2001-99-99, a number of thousands of digits
+        raise LmcError(f"{name}: a value that YAML cannot hold ({' '.join(str(error).split())})") from None
 
 
 def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
@@ -130,12 +132,12 @@ def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
         # A misspelled key is also a missing one: report the spelling.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise LmcError(f"{name}: {_line(model, value, errors[0])}{more}") from None
+        raise LmcError(" ".join(f"{name}: {_line(model, value, errors[0])}{more}".split())) from None
 
 
 def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     path = error["loc"]
-    loc = [part for i, part in enumerate(path) if part != "[key]" and not _is_tag(path, i)]
+    loc = [part for i, part in enumerate(path) if part not in _NO_KEYS and not _is_tag(path, i)]
     where = ".".join(str(part) for part in loc) or "the whole file"
     found, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -174,6 +176,9 @@ def _moved(key: str) -> str | None:
     there = [f"{group}.{key}" for group, classes in group_classes().items() for _, keys in classes if key in keys]
     return renamed.get(key) or next(iter(there), None)
 
+
+_NO_KEYS = ("[key]", "constrained-int", "constrained-float", "literal['positions']")
+"""What pydantic puts into a location beside keys: of a union, the branch that refused the value."""
 
 _TABLES = {"exhibits": ("parameters", "batches", "accuracies")}
 """Tags of the unions that stand in every entry of a table."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from pydantic import Field, model_validator
 
-from lmc_repro.config.base import Strict
+from lmc_repro.common import bounds
+from lmc_repro.config.base import Key, Strict
 from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
-from lmc_repro.config.study import Key, ProfileConfig, Settings, StudyConfig
+from lmc_repro.config.study import ProfileConfig, Settings, StudyConfig
 
 
 class DataPlace(Strict):
@@ -22,9 +23,9 @@ class Params(Strict):
 
     profile: Key
     data: DataPlace = DataPlace()
-    profiles: dict[Key, ProfileConfig] = Field(min_length=1)
-    studies: dict[Key, StudyConfig] = Field(min_length=1)
-    exhibits: dict[Key, ExhibitConfig] = Field(default_factory=dict)
+    profiles: dict[Key, ProfileConfig] = Field(min_length=1, max_length=bounds.STUDIES)
+    studies: dict[Key, StudyConfig] = Field(min_length=1, max_length=bounds.STUDIES)
+    exhibits: dict[Key, ExhibitConfig] = Field(default_factory=dict, max_length=bounds.STUDIES)
 
     def layers(self) -> dict[str, Settings]:
         """Return every part of the file that holds settings, by its dotted path."""

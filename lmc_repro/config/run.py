@@ -15,14 +15,14 @@ from pydantic import (
     model_validator,
 )
 
-from lmc_repro.config.base import Marks, Strict
+from lmc_repro.common import bounds
+from lmc_repro.config.base import BatchSize, Epochs, Marks, Positive, Rate, Seed, Size, Strict
 from lmc_repro.config.own_code import STORED, PinnedName, own_object, pin, short_name
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, chosen, named
 
 InitKind = Literal["torch-default", "kaiming-normal"]
 GainKind = Literal["slope", "sqrt2"]
 BiasKind = Literal["unit", "filter"]
-Size = Annotated[int, Field(ge=1, le=2**20)]  # above the largest of the paper, 8192; below what no memory holds
 ModelKind = Annotated[str, AfterValidator(named(MODELS))]
 OptimizerKind = Annotated[str, AfterValidator(named(OPTIMIZERS))]
 
@@ -139,16 +139,11 @@ ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(chosen(MO
 """The settings of any kind, of the registry or of one's own."""
 
 
-LearningRate = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-WeightDecay = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Limit = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-
-
 class OptimizerSettings(Strict):
     """The fields of every kind of optimizer."""
 
     kind: str
-    lr: LearningRate
+    lr: Rate
 
 
 class SgdConfig(OptimizerSettings):
@@ -156,7 +151,7 @@ class SgdConfig(OptimizerSettings):
 
     kind: Literal["sgd"]
     momentum: float = Field(ge=0.0, lt=1.0)
-    weight_decay: WeightDecay = 0.0
+    weight_decay: Rate = 0.0
 
 
 class AdamConfig(OptimizerSettings):
@@ -165,8 +160,8 @@ class AdamConfig(OptimizerSettings):
     kind: Literal["adam"]
     beta1: float = Field(ge=0.0, lt=1.0)
     beta2: float = Field(ge=0.0, lt=1.0)
-    eps: float = Field(gt=0.0, allow_inf_nan=False)
-    weight_decay: WeightDecay = 0.0
+    eps: Positive
+    weight_decay: Rate = 0.0
 
 
 class OwnOptimizer(OptimizerSettings, extra="allow"):
@@ -180,8 +175,8 @@ OptimizerConfig = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(c
 class ClipConfig(Strict):
     """Clipping of each network's own gradient: to a Euclidean norm, or every entry to [-value, value]."""
 
-    norm: Limit | None = None
-    value: Limit | None = None
+    norm: Positive | None = None
+    value: Positive | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> ClipConfig:
@@ -202,7 +197,7 @@ class ScheduleConfig(Strict):
     """
 
     kind: Annotated[ScheduleKind, AfterValidator(pin)] = "constant"
-    warmup_epochs: int = Field(default=0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0, le=bounds.EPOCHS)
     warmup_rule: WarmupRule = "from-zero"
 
 
@@ -273,9 +268,9 @@ class EarlyNoise(Strict):
     Frankle et al. 2020 (arXiv 1912.05671) spawn two networks from one after k epochs that way.
     """
 
-    until: int = Field(ge=1, description="epochs")
-    loader: int = Field(ge=0, lt=2**63)
-    augmentation: int | None = Field(default=None, ge=0, lt=2**63)
+    until: Epochs
+    loader: Seed
+    augmentation: Seed | None = None
 
 
 class Seeds(Strict):
@@ -284,9 +279,9 @@ class Seeds(Strict):
     `augmentation` is null where nothing is augmented, so that equal runs have equal seeds.
     """
 
-    trainer: int = Field(ge=0, lt=2**63)
-    loader: int = Field(ge=0, lt=2**63)
-    augmentation: int | None = Field(default=None, ge=0, lt=2**63)
+    trainer: Seed
+    loader: Seed
+    augmentation: Seed | None = None
     early: EarlyNoise | None = None
 
     @model_validator(mode="after")
@@ -319,8 +314,8 @@ class RunConfig(Strict):
     optimizer: OptimizerConfig
     clip: ClipConfig | None = None
     schedule: ScheduleConfig = ScheduleConfig()
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
+    batch_size: BatchSize
+    epochs: Epochs
     evaluate_at: Marks
     precision: Precision = "float32"
     seeds: Seeds

@@ -7,15 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from lmc_repro.config.base import Mark, Marks, Strict
+from lmc_repro.common import bounds
+from lmc_repro.config.base import BatchSize, Epochs, Key, Line, Mark, Marks, Pairs, Positive, Strict
 from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, PairKindName, RepairName
 from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
-# DVC reads a dot in a key as a path, and MLflow refuses @ and =.
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
 SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
-Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$")]
+Provenance = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SOURCES)}): \S.*$", max_length=bounds.LINE)]
 """`source: remark`: the paper, its first author's later code, a paper it cites, our inference, our choice."""
 
 
@@ -40,7 +38,7 @@ class OptimizerTerms(Strict):
 
     kind: OptimizerKind | None = None
     use: str | None = None
-    lr_divisor: Annotated[float, Field(gt=0.0)] | Literal["positions"] | None = None
+    lr_divisor: Positive | Literal["positions"] | None = None
 
 
 def _used(value: Any) -> Any:
@@ -61,7 +59,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 TrainerSeeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
-    Field(strict=False, min_length=1),
+    Field(strict=False, min_length=1, max_length=bounds.RUNS),
     AfterValidator(_distinct),
 ]
 Group = Annotated[dict[str, Any], BeforeValidator(_kind_has_a_key)]
@@ -82,15 +80,15 @@ class Settings(Strict):
     model: Group = Field(default_factory=dict)
     optimizer: Annotated[dict[str, Any], BeforeValidator(_used)] = Field(default_factory=dict)
     clip: ClipConfig | None = None
-    batch: str | int | None = None
+    batch: str | BatchSize | None = None
     schedule: Group = Field(default_factory=dict)
-    epochs: int | None = None
+    epochs: Epochs | None = None
     evaluate_at: Marks | None = None
     data: dict[str, Any] = Field(default_factory=dict)
     precision: Precision | None = None
     loader: LoaderKind | None = None
     pair: PairKindName | None = None
-    pairs: Annotated[int, Field(ge=1)] | None = None
+    pairs: Pairs | None = None
     trainer_seeds: TrainerSeeds | None = None
     share_noise_until: int | None = None
     spawn_at: int | None = None
@@ -141,7 +139,7 @@ class AxisEntry(Settings):
     `varies` names the row (or column) that it changes one thing about: an ablation's base.
     """
 
-    label: str
+    label: Line
     reported: str | None = None
     varies: Key | None = None
 
@@ -153,15 +151,15 @@ class Show(Strict):
     """
 
     x: Literal["rows", "columns", "epochs"]
-    x_label: str
+    x_label: Line
     value: Literal["barrier", "normalised"] = "barrier"
 
 
 class StudyConfig(Strict):
     """A grid of cells, rows x columns; each cell is a set of pairs of runs of one config."""
 
-    title: str
-    question: str
+    title: Line
+    question: Line
     provenance: dict[str, Provenance] = Field(default_factory=dict)
     pair: PairKindName = "noise"
     reported: str | None = None
@@ -170,6 +168,12 @@ class StudyConfig(Strict):
     rows: dict[Key, AxisEntry] = Field(min_length=1)
     columns: dict[Key, AxisEntry] = Field(min_length=1)
     callbacks: OwnNames = ()
+
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> StudyConfig:
+        if (cells := len(self.rows) * len(self.columns)) > bounds.CELLS:
+            raise ValueError(f"rows and columns: found {cells:,} cells, allowed: {bounds.CELLS:,}; leave some out")
+        return self
 
     @model_validator(mode="after")
     def _sources_have_settings(self) -> StudyConfig:
@@ -204,7 +208,7 @@ class StudyConfig(Strict):
 class Judgement(Strict):
     """When a pair counts as connected and an endpoint as undertrained."""
 
-    threshold: float = Field(gt=0.0, description="points of error (Frankle et al. 2020)")
+    threshold: float = Field(gt=0.0, le=100.0, description="points of error (Frankle et al. 2020)")
     min_train_accuracy: float | None = Field(default=None, ge=0.0, le=1.0, description="null: halfway from chance to 1")
 
 
@@ -227,9 +231,9 @@ class Override(Strict):
     row: Keys | None = None
     column: Keys | None = None
     set: Settings = Settings()
-    label: str | None = None
+    label: Line | None = None
     drop: bool = False
-    why: str | None = None
+    why: Line | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Override:
@@ -248,21 +252,21 @@ class Override(Strict):
 class ProfileConfig(Strict):
     """Everything that differs between a quick look on embedded data and the paper at full scale."""
 
-    title: str
+    title: Line
     analogue: bool = Field(description="true: shows the effects on other data, never counted as agreement")
     numerics: Literal["portable", "native"]
     datasets: tuple[str, ...] = Field(strict=False, min_length=1)
     replace_dataset: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     loader: LoaderKind = "resident"
-    pairs: int = Field(default=3, ge=1)
+    pairs: Pairs = 3
     trainer_seeds: TrainerSeeds | None = None
-    replicas: int = Field(default=2, ge=2)
-    points: int = Field(default=11, ge=2, description="alphas on the path, both ends included")
+    replicas: int = Field(default=2, ge=2, le=bounds.REPLICAS)
+    points: int = Field(default=11, ge=2, le=bounds.POINTS, description="alphas on the path, both ends included")
     judgement: Judgement
     settings: Settings
     optimizers: dict[Key, OptimizerConfig]
-    batches: dict[Key, Annotated[int, Field(ge=1)]]
+    batches: dict[Key, BatchSize]
     overrides: tuple[Override, ...] = Field(default=(), strict=False)
     provenance: dict[str, Provenance]
     callbacks: OwnNames = ()

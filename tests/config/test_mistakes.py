@@ -139,6 +139,22 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "no pairs": ("pairs: 3", "pairs: 0", ["profiles.digits.pairs", "0", "greater than or equal to 1"]),
     "threshold": ("threshold: 2.0", "threshold: 0", ["profiles.digits.judgement.threshold", "0", "greater than 0"]),
+    "threshold without end": ("threshold: 2.0", "threshold: .inf", ["digits.judgement.threshold", "inf"]),
+    "too many pairs": ("pairs: 3", "pairs: 10000000", ["profiles.digits.pairs", "10000"]),
+    "too many runs": ("pairs: 3", "pairs: 9000", ["studies.table1", "432,000 runs", "10,000"]),
+    "too many replicas": ("replicas: 2", "replicas: 1000000", ["profiles.digits.replicas", "100"]),
+    "too many pairs of replicas": ("replicas: 2", "replicas: 99", ["studies.table1", "349,272 pairs", "10,000"]),
+    "too many points": ("points: 11", "points: 1000000000", ["profiles.digits.points", "10001"]),
+    "rate beyond float32's use": ("lr: 0.003", "lr: 1e30", [f"{SGD}.lr", "1e+30", "1000000"]),
+    "too many epochs": ("epochs: 60", "epochs: 1000000000000", ["profiles.digits.settings.epochs", "1000000"]),
+    "divisor that is no number": (
+        "optimizer: sgd-medium}", "optimizer: {use: sgd-medium, lr_divisor: .nan}}",
+        ["studies.table1.columns.sgd-medium.optimizer.lr_divisor: found nan"],
+    ),
+    "long key": ("      sgd-medium: {label", f"      {'k' * 61}: {{label", ["studies.table1.columns.k", "60"]),
+    "key of two lines": ("pairs: 3", 'pairs: 3\n    "a\\nb": 3', ["profiles.digits.a b", "unknown key"]),
+    "label of two lines": ("label: SGD medium", 'label: "SGD\\nmedium"', ["columns.sgd-medium.label", "one line"]),
+    "no date": ("pairs: 3", "pairs: 2001-99-99", ["YAML"]),
     "not in the paper": ("reported: sgd_0.01", "reported: sgd_0.02", ["reported", "table1", "'sgd_0.02'"]),
 }  # fmt: skip
 

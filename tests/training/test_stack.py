@@ -109,7 +109,7 @@ def test_augmentation_label_noise_and_early_noise(tmp_path: Path) -> None:
 def test_a_mate_that_diverges(limit: dict[str, float] | None, tmp_path: Path) -> None:
     dataset, model = tiny_dataset(), {"depth": 2, "width": 13, "slope": 0.0}
     calm = [child(n, model, {**SGD, "weight_decay": 0.02}, clip=limit) for n in (0, 1, 2)]
-    wild = child(3, model, {**SGD, "weight_decay": 0.02, "lr": 1e38}, clip=limit)
+    wild = child(3, model, {**SGD, "weight_decay": 0.02, "lr": 1e6}, clip=limit)
     alone = train(calm, dataset, tmp_path / "alone")
     *together, lost = train([*calm, wild], dataset, tmp_path / "together")
     assert lost.status()["diverged_epoch"] is not None

@@ -1,0 +1,22 @@
+"""The largest values that params.yaml and options take: far beyond any sensible use, below what no machine holds."""
+
+STUDIES = 100
+"""Of one params.yaml; as many profiles and exhibits."""
+CELLS = 1_000
+RUNS = 10_000
+"""Of one study; as many pairs. They are resolved, and checked, in a second or two."""
+CHECKPOINTS = 200_000
+"""Of one study: its runs, times their evaluation epochs."""
+REPLICAS = 100
+EPOCHS = 1_000_000
+MARKS = 2_000
+BATCH = 2**24
+POINTS = 10_001
+SIZE = 2**20
+"""Of any dimension of a network; the paper's largest is 8192."""
+RATE = 1e6
+"""Of learning rates and their divisors, weight decay, clipping and epsilon."""
+JOBS = 1_024
+NAME = 60
+"""Letters of a key: two of them, and more, are in the names of files."""
+LINE = 1_000
