@@ -1,1 +1,1 @@
-"""What the project's speed is compared with, and how it grows: `make bench`; not part of the wheel."""
+"""Benchmarks of the project's speed and its growth: `make bench`; not part of the wheel."""

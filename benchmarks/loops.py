@@ -1,4 +1,4 @@
-"""The training loops that are compared: each function makes one ready and returns an epoch of its children."""
+"""The training loops compared: each function prepares one and returns an epoch of its runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def dataloader(network: str, batch: int, children: int, workers: int, quick: bool) -> Callable[[], None]:
-    """What a user would write: torchvision's MNIST with transforms of each sample, a DataLoader, a module."""
+    """A user's loop: torchvision's MNIST with transforms of each sample, a DataLoader, a module."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import MNIST
     from torchvision.transforms import Compose, Normalize, ToTensor
@@ -70,7 +70,7 @@ def ffcv(network: str, batch: int, children: int, workers: int, quick: bool) -> 
 
 
 def _epochs(network: str, children: int, batches: Callable[[], Batches]) -> Callable[[], None]:
-    """Return an epoch of each child, one after another, as a script would train them."""
+    """Return an epoch of each run, one after another, as a script would train them."""
     nets = [module(network) for _ in range(children)]
     optimizers = [torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9) for net in nets]
 
@@ -89,7 +89,7 @@ def _epochs(network: str, children: int, batches: Callable[[], Batches]) -> Call
 
 
 def ours(network: str, batch: int, child: int, loader: LoaderKind, quick: bool) -> Callable[[], None]:
-    """This project's training of one child."""
+    """This project's training of one run."""
     from benchmarks.ours import epochs, run_config
     from lmc_repro.common.files import sha256_file
     from lmc_repro.data.beton import write_beton

@@ -1,4 +1,4 @@
-"""What the processes of a benchmark need, imported once for all of them: `make bench` compares loops, not imports."""
+"""Imports shared by all processes of a benchmark: `make bench` compares loops, not imports."""
 
 import torch
 import torchvision.datasets  # noqa: F401

@@ -1,4 +1,4 @@
-"""Many small children: digits networks in stacks, as the planner makes them, against one by one."""
+"""Many small runs: digits networks in stacks, as the planner makes them, against one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow and checkpoints take of a run at MNIST size: the minimal network, 200 epochs, 14 marks."""
+"""Time of MLflow and checkpoints in a run at MNIST size: the minimal network, 200 epochs, 14 evaluations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measure(options: Options) -> dict[str, Any]:
 
     Files and MLflow are timed in a real run of 200 epochs of a few images, which has all of them. Epochs and
     evaluations are timed apart and counted for MNIST as a whole. MLflow's calls are the parent's, beside the training,
-    and here come at every mark instead of every 20 s at most: the share is an upper bound.
+    and here come at every evaluation epoch, not every 20 s: the share is an upper bound.
     """
     given = {"quick": options.quick}
     around = take_turns({"run": [Task("benchmarks.tracking:run", given)]}, min(options.repeats, 3), 0)["run"]
@@ -47,7 +47,7 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def epoch(quick: bool) -> Callable[[], None]:
-    """Return an epoch of one child."""
+    """Return an epoch of one run."""
     from benchmarks.loops import ours
 
     return ours("minimal", 50 if quick else 1024, 0, "resident", quick)

@@ -1,4 +1,4 @@
-"""Two children of each network: a user's loop, FFCV and a module, ours, and the limit, in turns."""
+"""Two runs of each network: a user's loop, FFCV and a module, ours, and the limit, alternating."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
     loops = "benchmarks.loops:"
     size, count = (64, 2) if options.quick else (2048, 8)
     crews = {
-        # A script trains its children one after another, with all cores that its libraries take.
+        # A script trains its runs one after another, with all cores that its libraries take.
         "dataloader": [Task(f"{loops}dataloader", {**given, **together}, cores())],
         "dataloader_no_workers": [Task(f"{loops}dataloader", {**given, **together, "workers": 0}, cores())],
         "ffcv": [Task(f"{loops}ffcv", {**given, **together}, cores())],
@@ -54,7 +54,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
 
 
 def epoch_flops(name: str, quick: bool = False) -> float:
-    """Return the FLOPs of one child's epoch: 6 a weight and sample, 4 in the first layer."""
+    """Return the FLOPs of one run's epoch: 6 per weight and sample, 4 in the first layer."""
     from benchmarks.data import QUICK
     from benchmarks.ours import run_config
     from lmc_repro.config.catalog import dataset_info

@@ -42,7 +42,7 @@ class Job:
 
 
 def identify(width: int, init: str) -> list[Job]:
-    """Return the cells that tell which width and initialisation the paper used: Table 1's of ADAM, and 2 layers."""
+    """Return the cells that show which width and initialisation the paper used: Table 1's of ADAM, and 2 layers."""
     name = f"width{width}-{init}"
     setting = ["--pairs", "1", "--width", str(width), "--set", f"model.init={init}"]
     setting += ["--set", "model.gain=slope"] if init == "kaiming-normal" else []
