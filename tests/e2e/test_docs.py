@@ -155,10 +155,10 @@ def test_every_package_is_in_the_table() -> None:
 
 
 WORDS = (
-    "run", "child", "stack", "cell", "study", "pair", "path", "curve", "barrier", "floor", "line barrier", "middle",
+    "run", "stack", "cell", "study", "pair", "path", "curve", "barrier", "floor", "line barrier", "middle",
     "normalised barrier", "trainer seed", "loader seed", "augmentation seed", "effective noise", "endpoint status",
     "verdict", "threshold", "provisional", "borderline", "unequal ends", "nothing to lose", "undertrained", "unstable",
-    "mark", "fingerprint", "pair key", "profile", "provenance", "spread", "`--pairs`", "`--replicas`",
+    "evaluation epoch", "fingerprint", "pair key", "profile", "provenance", "spread", "`--pairs`", "`--replicas`",
 )  # fmt: skip
 
 
