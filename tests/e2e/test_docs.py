@@ -79,7 +79,7 @@ def test_the_reference_has_the_docstrings_and_fields(site: Path) -> None:
     text = " ".join(re.sub("<[^>]+>", "", (site / "reference.html").read_text()).split())
     modules = re.findall(r"^::: (\S+)$", (REPOSITORY / "docs" / "reference.md").read_text(), re.MULTILINE)
     assert modules and [module for module in modules if module not in text] == []
-    assert "batch_size (int)" in text  # of RunConfig
+    assert "seeds (Seeds)" in text  # of RunConfig
     assert "Yield the batches of one epoch" in text  # of StackLoader
 
 
