@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,10 +26,18 @@ def written(values: dict[str, Any], folder: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in folder.iterdir()}
 
 
+@cache
+def unedited() -> dict[str, bytes]:
+    """Return the files of the repository's own params.yaml."""
+    with TemporaryDirectory() as folder:
+        return written(read_yaml(PARAMS), Path(folder))
+
+
 def touched(folder: Path, edit: Any) -> set[str]:
     """Return whose files an edit of params.yaml changes, adds or removes."""
-    values = read_yaml(PARAMS)
-    before = written(values, folder)
+    values, before = read_yaml(PARAMS), unedited()
+    for stem, content in before.items():
+        (folder / f"{stem}.json").write_bytes(content)
     edit(values)
     after = written(values, folder)
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}

@@ -83,6 +83,7 @@ def two(store: TrainedStore, a: tuple[str, int], b: tuple[str, int]) -> list[str
 NOISE = ("deep--fast", 0), ("deep--fast", 1)
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_path_between_their_last_checkpoints(store: TrainedStore, digits: Dataset) -> None:
     found = lmc(*two(store, *NOISE), "--points", 21, "--tracking-uri", store.uri, "--json").json
     by_hand = errors_by_hand(digits, 21)

@@ -138,6 +138,7 @@ def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> Non
     assert torch.tensor(wrong).sub(torch.tensor(stored)).abs().max() <= 1  # a tie may fall otherwise in float64
 
 
+@pytest.mark.slow
 def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> None:
     printed = tiny.ok("lmc", "run", "table1")
     assert "trained 0, reused 8, resumed 0" in printed

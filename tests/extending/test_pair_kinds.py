@@ -69,6 +69,7 @@ def cells(root: Path) -> dict[str, CellRecord]:
     return {cell.row: cell for cell in study(root).cells}
 
 
+@pytest.mark.slow
 def test_results_say_own_epochs_and_ends_are_the_runs_own_counts(project: Path) -> None:
     results, found = study(project), cells(project)
     folder = project / OUT / "results/one"

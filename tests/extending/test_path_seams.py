@@ -65,6 +65,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_of_them_from_params_to_results_and_mlflow(root: Path) -> None:
     write_project(root, {})
     run("--no-tracking")

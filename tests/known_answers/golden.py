@@ -42,7 +42,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "constant": {},
     "cosine": {"kind": "cosine", "warmup_epochs": 1, "warmup_rule": "from-first-step"},
 }
-"""Each is tried on every model with every optimizer; the first has no name of its own."""
+"""Each is tried on every model of ours with every optimizer; the first has no name of its own."""
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "clip-norm": {"clip": {"norm": 0.3}},
@@ -61,7 +61,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for optimizer in (SGD, ADAM):
         for name, values in MODELS.items():
-            for schedule, change in SCHEDULES.items():
+            for schedule, change in SCHEDULES.items() if values.get("kind") != "module" else [("", SCHEDULES[""])]:
                 found[f"{name} {optimizer['kind']} {schedule}".rstrip()] = (values, optimizer, {"schedule": change})
         for name, change in STRATEGIES.items():
             given = {**optimizer, **change.get("optimizer", {})}

@@ -11,6 +11,8 @@ NAMES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
 SCRIPT = f"""
 import json, os
 from pathlib import Path
+import pytest
+
 from lmc_repro.cli.progress import listener
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.config.load import load_params
@@ -21,6 +23,7 @@ print(json.dumps(list(LocalEngine(1).map(os.getenv, {NAMES!r}))))
 """
 
 
+@pytest.mark.slow
 def test_workers_do_not_see_the_run_of_the_mlflow_project() -> None:
     # In a process of its own: the one that workers are forked from keeps the environment of its start.
     run = {"MLFLOW_RUN_ID": "f" * 32, "MLFLOW_EXPERIMENT_ID": "0"}

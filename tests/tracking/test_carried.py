@@ -78,6 +78,7 @@ def weights_tags(project: Project, kind: str) -> set[str | None]:
     return {run.data.tags.get("lmc.weights") for run in runs(project, kind)}
 
 
+@pytest.mark.slow
 def test_a_gpu_run_has_its_stack_and_says_that_its_weights_are_not_here(here: Project, elsewhere: Make) -> None:
     folder = elsewhere("none")
     assert not list(folder.rglob("*.safetensors"))
