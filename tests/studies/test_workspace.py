@@ -5,14 +5,13 @@ import os
 import subprocess
 import sys
 
+import pytest
 from helpers import EXAMPLE
 
 NAMES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
 SCRIPT = f"""
 import json, os
 from pathlib import Path
-import pytest
-
 from lmc_repro.cli.progress import listener
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.config.load import load_params
