@@ -47,7 +47,7 @@ def reproduction() -> str:
         judged = [one for one in compared([part.table for part in study.parts], "test") if one.ours in VERDICTS]
         differ = [one for one in judged if one.disagrees]
         planned, run = study.counts
-        title = f"[{study.title}](docs/reproduction.md#{study.key})"
+        title = f"[{study.title.partition(':')[0]}](docs/reproduction.md#{study.key})"
         numbers = [len(judged) - len(differ), len(differ)] if judged else ["-", "-"]
         lines.append([title, f"{run} of {planned}", *numbers])
         apart += [f"- {one.name}: {disagreement(one, 'test')}" for one in differ]
