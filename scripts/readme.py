@@ -1,37 +1,32 @@
-"""Write the tables of results in README.md and docs/method.md from results, so that they cannot drift.
+"""Write the tables of results in README.md and docs/ from results, so that they cannot drift.
 
 Fills every block between `<!-- results: NAME -->` and `<!-- end -->`; tests/test_readme.py holds them to the files.
-`digits` comes from results/table1 (`make repro`), `ten-seeds` and `paper` from the results kept below docs/.
+`digits` and `definitions` come from results/table1 (`make repro`), the others from the results kept below docs/.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
+from lmc_repro.cli.views import kept_studies
 from lmc_repro.common.errors import LmcError
-from lmc_repro.report.grid import flags, points, spread, study_table
-from lmc_repro.report.reproduction import Part, read_parts
+from lmc_repro.config.load import load_params
+from lmc_repro.report.agreement import VERDICTS, compared
+from lmc_repro.report.grid import points, study_table
+from lmc_repro.report.reproduction import disagreement, number
 from lmc_repro.report.text import markdown_table
 from lmc_repro.results.read import read_study
-from lmc_repro.results.schema import CellRecord
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/method.md")
+PAGES = ("README.md", "docs/barriers.md", "docs/definitions.md", "docs/method.md")
+ONE_PAIR = ("4-layer-bs1024--adam-high", "1")
+"""Cell and pair of Table 1 on digits whose ends differ and whose path has no hill."""
+
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def number(cell: CellRecord) -> str:
-    """Return `mean (range)` of Eq. 1 on test, bold where disconnected, the line barrier, and the flags."""
-    summary = cell.summary["test"]
-    if summary.mean is None:
-        return "diverged or collapsed"
-    bold = "**" if summary.verdict == "disconnected" else ""
-    unequal = ", unequal ends" if summary.verdict == "unequal ends" else ""
-    mean = f"{bold}{points(summary.mean)}{bold} ({spread(summary)})"
-    return f"{mean}, line {points(summary.line_mean)}{unequal} {flags(cell)}".strip()
 
 
 def grid(folder: Path) -> str:
@@ -45,33 +40,44 @@ def grid(folder: Path) -> str:
     return markdown_table(["test barrier, points", *(column.label for column in table.columns)], lines)
 
 
-def paper() -> str:
-    """Return the kept cells for which the paper prints a number, ours beside the paper's, on test."""
-    lines = []
-    for folder in sorted((ROOT / "docs/reproduction").iterdir()):
-        for part in read_parts(folder) if folder.is_dir() else ():
-            lines += list(paper_lines(part))
-    header = ["", "", "setting", "n", "ours: mean (range), line", "paper"]
-    return markdown_table(header, sorted(lines))
+def reproduction() -> str:
+    """Return, per study under profile paper, the cells run and their agreement on test; then each disagreement."""
+    lines, apart = [], []
+    for study in kept_studies(load_params(ROOT / "params.yaml"), ROOT / "docs/reproduction", "paper"):
+        judged = [one for one in compared([part.table for part in study.parts], "test") if one.ours in VERDICTS]
+        differ = [one for one in judged if one.disagrees]
+        planned, run = study.counts
+        title = f"[{study.title.partition(':')[0]}](docs/reproduction.md#{study.key})"
+        numbers = [len(judged) - len(differ), len(differ)] if judged else ["-", "-"]
+        lines.append([title, f"{run} of {planned}", *numbers])
+        apart += [f"- {one.name}: {disagreement(one, 'test')}" for one in differ]
+    table = markdown_table(["exhibit", "cells run", "agree", "disagree"], lines)
+    return f"{table}\nThe disagreements, on test, in points:\n\n" + "\n".join(apart) + "\n"
 
 
-def paper_lines(part: Part) -> Iterator[list[str]]:
-    """Yield a line per cell of a part that the paper prints a number for."""
-    for entry in part.table.entries:
-        if entry.cell is None or entry.paper is None:
-            continue
-        model = entry.cell.config["model"]
-        init = "" if model["init"] == "torch-default" else f", {model['init']}"
-        width = f"width {model['width']}" if model.get("width") else ""
-        study = part.table.results.title.partition(":")[0]
-        setting = f"{width}{init}".strip(", ")
-        yield [study, entry.label, setting, str(entry.n), number(entry.cell), points(entry.paper["test"])]
+def definitions() -> str:
+    """Return one pair's test error at every alpha, and the four definitions of its barrier."""
+    curves = read_study(ROOT / "results/table1").curves
+    last = max(epoch for cell, pair, epoch, split in curves if cell == ONE_PAIR[0])
+    values = [100 * error for error in curves[*ONE_PAIR, last, "test"].errors]
+    worst = values.index(max(values))
+    path = markdown_table(
+        ["alpha", *(f"{i / (len(values) - 1):g}" for i in range(len(values)))], [["error", *map(points, values)]]
+    )
+    found = {
+        "Eq. 1": mean_barrier(values),
+        "line barrier": line_barrier(values),
+        "rise at the worst point": excess(values)[worst],
+        "midpoint": middle(values),
+    }
+    return f"{path}\n{markdown_table(found, [list(map(points, found.values()))])}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "digits": lambda: grid(ROOT / "results/table1"),
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
-    "paper": paper,
+    "reproduction": reproduction,
+    "definitions": definitions,
 }
 
 

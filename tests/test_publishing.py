@@ -101,7 +101,7 @@ def test_the_image_is_made_as_the_readme_says() -> None:
     assert update == "apt-get update" and clean == "rm -rf /var/lib/apt/lists/*"
     assert words[:4] == ["apt-get", "install", "-y", "--no-install-recommends"]
     assert words[4:] == sorted(["git", "make", "python3", "ca-certificates"])
-    assert "On Debian or Ubuntu with git, make and Python" in README
+    assert "On Debian or Ubuntu with git, make\nand Python" in README
     assert setup == "make setup" and setup in README
     assert ("ENV", 'PATH="/work/.venv/bin:$PATH"') in [(word, rest.split()[0]) for word, rest in steps]
     assert dict(steps)["WORKDIR"] == "/work"

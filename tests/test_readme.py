@@ -31,9 +31,9 @@ def results_of_the_lock() -> bool:
     return cells.is_file() and hashlib.md5(cells.read_bytes()).hexdigest() == outs[CELLS]
 
 
-@pytest.mark.parametrize("name", ["digits", "ten-seeds", "paper"])
+@pytest.mark.parametrize("name", ["digits", "definitions", "ten-seeds", "reproduction"])
 def test_a_block_holds_the_numbers_of_its_files(readme: ModuleType, name: str) -> None:
-    if name == "digits" and not results_of_the_lock():
+    if name in ("digits", "definitions") and not results_of_the_lock():
         pytest.skip(f"{CELLS} is not that of dvc.lock: make repro makes it")
     pages = [(ROOT / page).read_text() for page in readme.PAGES]
     assert sum(text.count(f"<!-- results: {name} -->") for text in pages) >= 1

@@ -12,6 +12,8 @@ from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
     from lmc_repro.common.project import Project
+    from lmc_repro.config.params import Params
+    from lmc_repro.report.reproduction import Study
     from lmc_repro.tracking.views import Present, Shown, Stranger
 
 SIDE_BY_SIDE = 12
@@ -233,21 +235,27 @@ def reproduction(
     """
     from lmc_repro.cli.session import begin, open_project
     from lmc_repro.common.errors import LmcError
-    from lmc_repro.config.expand import Choice, plan_study
 
     project, params = open_project()
     folder = folder or project.root / "docs" / "reproduction"
     if not folder.is_dir():
         raise LmcError(f"{folder}: no such folder; name one with STUDY/PART/{{runs.json,cells.json,curves.csv}}")
     begin(params, profile)
+    from lmc_repro.report.reproduction import NOTES, read_text, reproduction_page
+
+    print(reproduction_page(kept_studies(params, folder, profile), read_text(folder / NOTES)), end="")
+
+
+def kept_studies(params: Params, folder: Path, profile: str) -> list[Study]:
+    """Return every study of a profile, with the results that are kept in folder/STUDY/PART/."""
+    from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.config.reported import reported_claim
     from lmc_repro.pipeline.costs import planned_cells
-    from lmc_repro.report.reproduction import NOTES, Study, read_parts, read_text, reproduction_page
+    from lmc_repro.report.reproduction import NOTES, Study, read_parts, read_text
 
     sections = []
     for study, config in params.studies.items():
         planned = planned_cells(plan_study(params, study, Choice(profile=profile)))
         parts, notes = read_parts(folder / study), read_text(folder / study / NOTES)
-        claim = reported_claim(study)
-        sections.append(Study(study, config.title, config.question, planned, parts, notes, claim))
-    print(reproduction_page(sections, read_text(folder / NOTES)), end="")
+        sections.append(Study(study, config.title, config.question, planned, parts, notes, reported_claim(study)))
+    return sections

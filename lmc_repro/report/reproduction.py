@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmc_repro.barriers.curve import SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim
-from lmc_repro.report.agreement import comparable, compared, findings
+from lmc_repro.report.agreement import Compared, comparable, compared, findings
 from lmc_repro.report.contents import Planned, costs
 from lmc_repro.report.document import provenance_section, statement_blocks, summary_table, two_by_two_blocks
 from lmc_repro.report.grid import (
@@ -18,18 +19,27 @@ from lmc_repro.report.grid import (
     NOT_RUN,
     ORDER,
     StudyTable,
+    flags,
     heading,
     paper_numbers,
     points,
+    spread,
     study_table,
     untrained,
 )
-from lmc_repro.report.model import Block, Cell, Items, Paragraph, Section, Table
+from lmc_repro.report.model import Block, Cell, Items, Paragraph, Section, Table, Value, flat
 from lmc_repro.report.text import markdown
 from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.schema import CellRecord
 
 MACHINE = "machine.txt"
 NOTES = "notes.md"
+
+
+CELLS = (
+    "On test: the mean barrier in points (its range over n trainer seeds), the mean line barrier, flags; bold where "
+    "disconnected. Verdicts by Eq. 1. A cell stands once per setting that was run."
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,22 @@ class Study:
         done = {(cell.row, cell.column) for part in self.parts for cell in part.table.results.cells}
         return [cell for cell in self.planned if (cell.row, cell.column) not in done]
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The numbers of cells planned and run."""
+        return len(self.planned), len(self.planned) - len(self.left)
+
+
+def number(cell: CellRecord) -> str:
+    """Return `mean (range)` of Eq. 1 on test, bold where disconnected, the line barrier, and the flags."""
+    summary = cell.summary["test"]
+    if summary.mean is None:
+        return "diverged or collapsed"
+    bold = "**" if summary.verdict == "disconnected" else ""
+    unequal = ", unequal ends" if summary.verdict == "unequal ends" else ""
+    mean = f"{bold}{points(summary.mean)}{bold} ({spread(summary)})"
+    return f"{mean}, line {points(summary.line_mean)}{unequal} {flags(cell)}".strip()
+
 
 def read_parts(folder: Path) -> tuple[Part, ...]:
     """Return the parts below folder/<part>/, in the order of their names; LmcError for an analogue's results."""
@@ -90,10 +116,11 @@ def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
     apart = tuple(_disagreements(tables))
     blocks: list[Block] = [
         Paragraph(
-            "Every cell of every study under profile paper: what was run, with n, spread and machine, beside the "
-            "paper's number where it prints one; what was not run, with its cost. Hours are predicted, of one core."
+            "Every cell under profile paper: ours beside the paper's number where it prints one, then each study with "
+            "its parts (n, spread, machine, notes; folded) and what was not run. Hours are predicted, of one core."
         ),
         _overview(studies),
+        Section("The paper's cells", (Paragraph(CELLS), _printed(studies))),
         Section("Disagreements", (Items(apart) if apart else Paragraph("None among the cells that were run."),)),
         Section(
             "Agreement",
@@ -116,21 +143,51 @@ def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
 def _overview(studies: Sequence[Study]) -> Table:
     rows = []
     for study in studies:
-        left, count = study.left, len(study.planned)
+        left, (count, run) = study.left, study.counts
         hours = f"{sum(cell.hours for cell in left):.0f}" if left else NONE
         link = Cell((study.title,), link=f"#{study.key}")
-        rows.append((link, str(count), str(count - len(left) or NOT_RUN), str(len(left) or NONE), hours))
+        rows.append((link, str(count), str(run or NOT_RUN), str(len(left) or NONE), hours))
     return Table("Studies", ("study", "cells", "run", "not run", "hours of one core for these"), tuple(rows))
+
+
+def _printed(studies: Sequence[Study]) -> Table:
+    """Every cell that was run and that the paper prints a number for, once per setting."""
+    rows: list[tuple[Value, ...]] = []
+    for study in studies:
+        for part in study.parts:
+            link = Cell((part.name,), link=f"#{study.key}-{part.name}")
+            for entry in part.table.entries:
+                if entry.cell is None or entry.paper is None:
+                    continue
+                verdicts = (entry.verdict("test"), entry.paper_verdict("test", part.table.results.threshold))
+                words = tuple(verdict or NO_VERDICT for verdict in verdicts)
+                cell = (study.title.partition(":")[0], entry.label, _setting(entry.cell), str(entry.n))
+                rows.append((*cell, number(entry.cell), points(entry.paper["test"]), *words, link))
+    header = ("exhibit", "cell", "setting", "n", "ours", "paper", "our verdict", "paper's", "part")
+    return Table("Ours beside the paper's", header, tuple(sorted(rows, key=lambda row: list(map(flat, row[:3])))))
+
+
+def _setting(cell: CellRecord) -> str:
+    """Return what the paper does not print: width, and an initialisation other than torch's default."""
+    model = cell.config["model"]
+    width = [f"width {model['width']}"] if model.get("width") else []
+    return ", ".join(width + ([] if model["init"] == "torch-default" else [model["init"]]))
+
+
+def disagreement(found: Compared, split: SplitName) -> str:
+    """Return both verdicts of a cell and the numbers below them."""
+    assert found.entry.cell and found.entry.paper
+    ends = " by Eq. 1: unequal ends" if found.unequal_ends else ""
+    ours, paper = found.entry.cell.summary[split], points(found.entry.paper[split])
+    numbers = f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
+    return f"paper {found.paper}, ours {found.ours}{ends} ({numbers})"
 
 
 def _disagreements(tables: Sequence[StudyTable]) -> Iterator[tuple[str, str]]:
     for split in ORDER:
         for found in compared(tables, split):
-            if found.disagrees and found.entry.cell and found.entry.paper:
-                ends = " by Eq. 1: unequal ends" if found.unequal_ends else ""
-                ours, paper = found.entry.cell.summary[split], points(found.entry.paper[split])
-                numbers = f"{paper} against {points(ours.mean)}, line {points(ours.line_mean)}, n {found.entry.n}"
-                yield f"{found.name}, {split}", f"paper {found.paper}, ours {found.ours}{ends} ({numbers})"
+            if found.disagrees:
+                yield f"{found.name}, {split}", disagreement(found, split)
     for table in tables:
         for entry in table.entries:
             if entry.cell is None or entry.paper is None:
@@ -151,7 +208,7 @@ def _section(study: Study) -> Section:
             summary_table(part.table, compare=True),
             Section("Made with", (made,), folded=True),
         )
-        blocks += [Section(f"Part {part.name}", shown)] if len(study.parts) > 1 else shown
+        blocks.append(Section(f"Part {part.name}", shown, f"{study.key}-{part.name}", folded=True))
         if (found := [f for f in findings(part.table, study.claim) if f.outcome != NOT_RUN]) and study.claim:
             blocks += statement_blocks(study.claim, found)
     if left := study.left:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -88,24 +89,32 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(params=["disk", "server"])
+def home(request: pytest.FixtureRequest, site: Path) -> Iterator[str]:
+    """The site's address: its folder, and a server of that folder."""
+    if request.param == "disk":
+        yield site.as_uri()
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.server
-def test_in_a_browser_it_asks_its_own_server_only_and_finds_words(site: Path, browser: Browser) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        home = f"http://127.0.0.1:{server.server_port}"
-        page = open_page(browser)
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        for name in ("index", "mlflow", "reference"):
-            page.goto(f"{home}/{name}.html")
-            page.wait_for_load_state("networkidle")
-        page.keyboard.press("/")
-        page.keyboard.type("turbojpeg")
-        page.locator(".md-search-result__link", has_text="FFCV").first.wait_for()
-        page.context.close()
-        server.shutdown()
+def test_in_a_browser_it_asks_its_own_folder_only_and_finds_words(home: str, browser: Browser) -> None:
+    page = open_page(browser)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in ("index", "mlflow", "reference"):
+        page.goto(f"{home}/{name}.html")
+        page.wait_for_load_state("networkidle")
+    page.keyboard.press("/")
+    page.keyboard.type("turbojpeg")
+    page.locator(".md-search-result__link", has_text="FFCV").first.wait_for()
+    page.context.close()
     assert asked and [address for address in asked if not address.startswith((home, "blob:", "data:"))] == []
 
 
