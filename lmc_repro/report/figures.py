@@ -59,6 +59,7 @@ FLAT = 0.4
 """The share of the common axis of values below which a panel has an axis of its own."""
 ABOVE = "above each panel: mean barrier in points, "
 
+_BAR: dict[str, Any] = {"marker": "_", "markersize": 5.0, "linewidth": 0.7}
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "lmc_repro",  # element ids are drawn from it; by default from a random number
     "svg.fonttype": "none",  # text stays text: small files that can be searched
@@ -154,23 +155,24 @@ def column_figure(table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds:
     """Return the paths of a table's cells for a column of a paper: 3.25 inches, letters of 8 points.
 
     Two panels beside one another, with the scales of `paths_figure`. An upright line from the mean of the ends to the
-    maximum is the barrier of Eq. 1 of its pair. There is no title, which a paper sets below. Equal results give equal
-    bytes.
+    maximum is the barrier of Eq. 1 of its pair. There is no title, which a paper sets below, and no row or column
+    that all cells have in common. Equal results give equal bytes.
     """
     ran = table.entries
     across = min(2, len(ran))
     down = -(-len(ran) // across)
-    wide = COLUMN / across - 0.6
-    heads = [wrapped(entry.label, wide, 8.0) for entry in ran]
+    one_row, one_column = (len({getattr(entry, axis) for entry in ran}) == 1 for axis in ("row", "column"))
+    names = [e.column.label if one_row else e.row.label if one_column else e.label for e in ran]
+    heads = [wrapped(name, COLUMN / across - 0.4, 8.0) for name in names]
     lines = 2 + max(head.count("\n") for head in heads)
     with drawing_style(small=8.0):
-        drawing, grid = make_panels(down, across, COLUMN, (1.1 + 0.13 * lines) * down + 0.85)
+        drawing, grid = make_panels(down, across, COLUMN, (2.2 / across + 0.13 * lines) * down + 0.9)
         for entry, head, axes in zip(ran, heads, grid.flat, strict=False):
             axes.set_title(f"{head}\n{_draw_paths(axes, table, entry, splits, bars=True)}", pad=2.0)
         for axes in grid.flat[len(ran) :]:
             axes.set_visible(False)
         _zoom(grid, 2 * table.results.threshold)
-        _legend(drawing, grid, splits)
+        _legend(drawing, grid, splits, "upright: barrier of a pair (Eq. 1); ")
         return finished(drawing, table.results.study, f"Error along the path. {_in_words(table)}", kinds=kinds)
 
 
@@ -185,15 +187,15 @@ def _draw_paths(axes: Axes, table: StudyTable, entry: Entry, splits: Sequence[Sp
         axes.text(0.5, 0.5, entry.outcome, transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return ""
     for split in (split for split in SPLITS if split in splits):
-        for pair in entry.cell.pairs:
+        for place, pair in enumerate(entry.cell.pairs):
             curve = table.results.curves[entry.cell.key, pair.pair, pair.epoch, split]
             percent = [100.0 * error for error in curve.errors]
             style = LINES[split] | (UNTRAINED if pair.barriers[split] is None else {})
             axes.plot(curve.alphas, percent, **style)
             if bars and pair.barriers[split] is not None:
-                at = curve.alphas[percent.index(max(percent))]
+                at = curve.alphas[percent.index(max(percent))] + 0.02 * place  # beside one another
                 ends = ((percent[0] + percent[-1]) / 2, max(percent))
-                axes.plot((at, at), ends, color=LINES[split]["color"], marker="_", markersize=5.0, linewidth=0.7)
+                axes.plot((at, at), ends, **_BAR, color=LINES[split]["color"], clip_on=False)
     if not entry.n:
         return NO_VERDICT
     return means(entry.cell) if len(splits) > 1 else points(entry.mean(splits[0]))
@@ -221,14 +223,14 @@ def _zoom(grid: Any, least: float) -> None:
         axes.set_xlabel("alpha", fontsize=8.0)
 
 
-def _legend(drawing: Drawing, grid: Any, splits: Sequence[SplitName]) -> None:
+def _legend(drawing: Drawing, grid: Any, splits: Sequence[SplitName], more: str = "") -> None:
     """Explain the lines, the grey ones and the grounds that there are, and the numbers above the panels."""
     from matplotlib.lines import Line2D
 
     handles: list[Any] = [Line2D([], [], label=split, **LINES[split]) for split in splits]
     if any(line.get_color() == QUIET for axes in grid.flat for line in axes.lines):
         handles.append(Line2D([], [], label=NO_VERDICT, **UNTRAINED))
-    legend(drawing, [*handles, *own_scales(grid.flat)], ABOVE + " / ".join(splits))
+    legend(drawing, [*handles, *own_scales(grid.flat)], more + ABOVE + " / ".join(splits))
 
 
 def own_scales(grid: Iterable[Axes]) -> list[Any]:
@@ -334,7 +336,7 @@ def _pair_drawing() -> tuple[Drawing, Axes, Any, dict[SplitName, tuple[Any, ...]
         style = LINES[split]
         (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
         (chord,) = axes.plot([], [], color=style["color"], linestyle=":", linewidth=0.8)
-        (barrier,) = axes.plot([], [], color=style["color"], marker="_", markersize=5.0, linewidth=0.7)
+        (barrier,) = axes.plot([], [], color=style["color"], **_BAR)
         place = ((left, left + 0.07), (0.84, 0.84))
         (sample,) = axes.plot(*place, transform=drawing.transFigure, clip_on=False, **style)
         name = drawing.text(left + 0.085, 0.826, "", fontsize=7.5)
