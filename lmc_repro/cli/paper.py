@@ -23,7 +23,7 @@ def export(
     profile: opt.Profile = None,
     out: Annotated[Path | None, typer.Option(help="Write this file instead of printing.")] = None,
 ) -> None:
-    """Print a study's cells as a table for a paper: barrier, line barrier, n, verdict.
+    """Print a study's cells as a table for a paper.
 
     Reads results/STUDY, or what `lmc run STUDY` wrote. A row per cell and split: the mean barrier of Eq. 1 with its
     standard deviation (from three trainer seeds on), the line barrier L, the number of trainer seeds, the verdict.
@@ -51,9 +51,9 @@ def plot(
     split: Annotated[str | None, typer.Option(help="test or train; default: both.")] = None,
     profile: opt.Profile = None,
 ) -> None:
-    """Draw the paths of a study's cells for a paper, 3.25 inches wide.
+    """Draw the paths of a study's cells for a paper.
 
-    Reads results/STUDY, or what `lmc run STUDY` wrote. Two panels beside one another; an upright line is the barrier
+    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide; an upright line is the barrier
     of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
     """
     from lmc_repro.barriers.curve import SPLITS

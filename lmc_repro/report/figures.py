@@ -6,6 +6,7 @@ They have one quiet style, no dates, no versions, and nothing of a user's settin
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 QUIET = "#6b6b6b"
 """Axes, their numbers, and a pair without a verdict: there, but not to be read as flat."""
-OWN_SCALE = "#f4f6f8"
+OWN_SCALE = "#f6f8fa"
 """The ground of a panel whose axis of values is its own."""
 # Lines differ in dashes and markers as well as in colour, so they can be distinguished in grey.
 STYLES: tuple[dict[str, Any], ...] = (
@@ -111,14 +112,14 @@ def render(drawing: Drawing, dpi: int, kinds: Sequence[str] = KINDS) -> dict[str
     return found
 
 
-def wrapped(text: str, inches: float, size: float, comma: str = ", ") -> str:
-    """Return text of `size` points on lines of about these inches.
+def wrapped(text: str, inches: float, size: float, at: str = " ", lines: int | None = None) -> str:
+    """Return text of `size` points on lines of about these inches, at most `lines`.
 
-    It is parted at each `comma` where it does not fit, then at spaces, else within a word.
+    Where it does not fit it is parted behind each `at`, then at spaces, else within a word.
     """
     most = max(4, int(72 * inches / (0.62 * size)))
-    parts = [text] if len(text) <= most else text.replace(comma, ",\n").split("\n")
-    return "\n".join(textwrap.fill(part, most) for part in parts)
+    parts = [text] if len(text) <= most or at == " " else re.split(f"(?<={at}) ", text)
+    return "\n".join(textwrap.fill(part, most, max_lines=lines, placeholder=" ...") for part in parts)
 
 
 def paths_figure(table: StudyTable) -> Figure:
@@ -133,8 +134,8 @@ def paths_figure(table: StudyTable) -> Figure:
     rows = [row for row in table.rows if any(entry.row == row for entry in ran)]
     columns = [column for column in table.columns if any(entry.column == column for entry in ran)]
     entries = {(entry.row, entry.column): entry for entry in table.entries}
-    names = [wrapped(row.label, 1.0, 8.0) for row in rows]
-    heads = [wrapped(column.label, 1.3, 7.0) for column in columns]
+    names = [wrapped(row.label, 1.0, 8.0, ",") for row in rows]
+    heads = [wrapped(column.label, 1.3, 7.0, ",") for column in columns]
     height = max(1.12, 0.13 * (1 + max(name.count("\n") for name in names)) + 0.3)
     above = 0.11 * max(head.count("\n") for head in heads)
     with drawing_style():
@@ -146,7 +147,7 @@ def paths_figure(table: StudyTable) -> Figure:
                 note = _draw_paths(axes, table, entries[row, column], ORDER)
                 axes.set_title(f"{head}\n{note}" if row is rows[0] else note, pad=2.0)
         _zoom(grid, 2 * table.results.threshold)
-        _legend(drawing, grid, ORDER)
+        _legend(drawing, grid, ORDER, "error in percent over alpha; ")
         title = table.results.title
         return finished(drawing, table.results.study, f"Error along the path, {title}. {_in_words(table)}", title)
 
@@ -163,12 +164,14 @@ def column_figure(table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds:
     down = -(-len(ran) // across)
     one_row, one_column = (len({getattr(entry, axis) for entry in ran}) == 1 for axis in ("row", "column"))
     names = [e.column.label if one_row else e.row.label if one_column else e.label for e in ran]
-    heads = [wrapped(name, COLUMN / across - 0.4, 8.0) for name in names]
+    heads = [wrapped(name, COLUMN / across - 0.4, 8.0, ",") for name in names]
     lines = 2 + max(head.count("\n") for head in heads)
     with drawing_style(small=8.0):
         drawing, grid = make_panels(down, across, COLUMN, (2.2 / across + 0.13 * lines) * down + 0.9)
         for entry, head, axes in zip(ran, heads, grid.flat, strict=False):
             axes.set_title(f"{head}\n{_draw_paths(axes, table, entry, splits, bars=True)}", pad=2.0)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("error, %")
         for axes in grid.flat[len(ran) :]:
             axes.set_visible(False)
         _zoom(grid, 2 * table.results.threshold)
@@ -251,7 +254,7 @@ def legend(drawing: Drawing, handles: Sequence[Any], title: str) -> None:
     columns = max(1, int(width / (0.62 * size * longest / 72 + 0.55)))
     drawing.legend(
         handles=handles, loc="outside lower left", ncols=columns, handlelength=3.0, columnspacing=1.0,
-        title=wrapped(title, width - 0.2, size, "\n"), title_fontsize=size, alignment="left",
+        title=wrapped(title, width - 0.2, size), title_fontsize=size, alignment="left",
     )  # fmt: skip
 
 
@@ -264,12 +267,13 @@ def make_panels(rows: int, columns: int, width: float, height: float, shared: An
 
 
 def finished(
-    drawing: Drawing, name: str, alt: str, title: str = "", label: str = "error, %", kinds: Sequence[str] = KINDS
+    drawing: Drawing, name: str, alt: str, title: str = "", label: str = "", kinds: Sequence[str] = KINDS
 ) -> Figure:
-    """Return a drawing with its title and the label of its values, everything in its place, as a figure."""
-    drawing.supylabel(label, fontsize=8.0)
+    """Return a drawing as a figure, with its title and the label of its values, everything in its place."""
+    if label:
+        drawing.supylabel(label, fontsize=8.0)
     if title:
-        drawing.suptitle(wrapped(title, drawing.get_figwidth() - 0.2, 9.0, "\n"), x=0.01, ha="left", fontsize=9.0)
+        drawing.suptitle(wrapped(title, drawing.get_figwidth() - 0.2, 9.0), x=0.01, ha="left", fontsize=9.0)
     drawing.draw_without_rendering()  # places everything, once for all kinds
     drawing.set_layout_engine(None)
     return Figure(name, alt, render(drawing, 150, kinds))
@@ -317,7 +321,8 @@ def curves_figure(
             at = curve.alphas[percent.index(top)] + (0.006 if split == "test" else -0.006)  # beside one another
             barrier.set_data((at, at), ((percent[0] + percent[-1]) / 2, top))
         axes.set_ylim(0.0, 1.08 * highest if highest > 0.0 else 1.0)
-        heading.set_text(title)
+        first, _, note = title.partition("\n")
+        heading.set_text(f"{wrapped(first, 4.4, 8.0, lines=2)}\n{note}")
         return render(drawing, 100, kinds)
 
 
@@ -326,8 +331,8 @@ def _pair_drawing() -> tuple[Drawing, Axes, Any, dict[SplitName, tuple[Any, ...]
     """Return the figure and lines that all pairs of a process share: making axes costs more than moving lines."""
     from matplotlib.figure import Figure as Drawing
 
-    drawing = Drawing(figsize=(4.6, 3.2))
-    drawing.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.79)
+    drawing = Drawing(figsize=(4.6, 3.4))
+    drawing.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.77)
     axes = drawing.add_subplot()
     axes.set(xlim=(-0.02, 1.02), xlabel="alpha, from theta_0 to theta_1", ylabel="error, %")
     title = drawing.text(0.02, 0.975, "", fontsize=8.0, verticalalignment="top")
@@ -337,9 +342,9 @@ def _pair_drawing() -> tuple[Drawing, Axes, Any, dict[SplitName, tuple[Any, ...]
         (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
         (chord,) = axes.plot([], [], color=style["color"], linestyle=":", linewidth=0.8)
         (barrier,) = axes.plot([], [], color=style["color"], **_BAR)
-        place = ((left, left + 0.07), (0.84, 0.84))
+        place = ((left, left + 0.07), (0.82, 0.82))
         (sample,) = axes.plot(*place, transform=drawing.transFigure, clip_on=False, **style)
-        name = drawing.text(left + 0.085, 0.826, "", fontsize=7.5)
+        name = drawing.text(left + 0.085, 0.807, "", fontsize=7.5)
         artists[split] = path, chord, barrier, name, sample
     return drawing, axes, title, artists
 
