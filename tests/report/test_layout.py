@@ -102,6 +102,7 @@ def test_no_text_of_a_columns_figure_overlaps_another(write_study, drawn: list[B
     assert faults(drawn) == []
 
 
+@pytest.mark.slow
 def test_long_labels_and_epochs_make_no_overlap(write_study, drawn: list[Boxes]) -> None:
     """Labels of 60 letters, of one word too; a study of one column; epochs as the axis."""
     labels = [f"{'weights of the other network ' * 2}!", "W" * 12 + "-" + "n" * 47]
