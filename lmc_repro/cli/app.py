@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lmc_repro.cli import files, maintenance, studies, verification, views
+from lmc_repro.cli import files, maintenance, paper, studies, verification, views
 
 app = typer.Typer(
     name="lmc",
@@ -22,6 +22,7 @@ app = typer.Typer(
 _COMMANDS = (
     (studies.check, studies.prepare, studies.train, studies.compare, files.barrier, views.exhibit, studies.link),
     (views.show, views.list_, verification.reproduce, verification.verify, views.report, studies.run),
+    (paper.export, paper.plot),
     (maintenance.doctor, maintenance.gc, files.publish, views.ui, views.reproduction),
 )
 for _command in (command for group in _COMMANDS for command in group):

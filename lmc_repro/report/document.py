@@ -15,7 +15,7 @@ from lmc_repro.models.registry import network
 from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
 from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, costs, overview, total
-from lmc_repro.report.figures import paths_figure, values_figure
+from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import (
     FLAGS,
     GLOSSARY,
@@ -29,6 +29,7 @@ from lmc_repro.report.grid import (
     points,
 )
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table
+from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
@@ -43,8 +44,9 @@ INTRODUCTION = (
 )
 PATHS = (
     "Error in percent along the straight line from one network (alpha 0) to the other (alpha 1) at the last epoch: "
-    "a panel per cell, a line per pair, all on the same axes; grey: a pair without a verdict. A flat line is a "
-    "connected pair, a hill is a barrier. Above each panel: mean barrier, test / train."
+    "a panel per cell, a line per pair; grey: a pair without a verdict. A flat line is a connected pair, a hill is a "
+    "barrier. Panels share their axes but for shaded ones, which are zoomed: each has a scale of its own. Above each "
+    "panel: mean barrier in points, test / train."
 )
 DETAILS = (
     "Everything behind a cell's number: the values of its trainer seeds, its pairs and their endpoints, the last "

@@ -1,4 +1,4 @@
-"""Figures with the same bytes wherever they are drawn: the paths of a study, the values that it asks for, one pair.
+"""Figures with the same bytes wherever they are drawn: the paths of a study, of chosen cells, of one pair.
 
 They have one quiet style, no dates, no versions, and nothing of a user's settings.
 """
@@ -6,7 +6,9 @@ They have one quiet style, no dates, no versions, and nothing of a user's settin
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,6 @@ from lmc_repro.config.base import mark_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
 from lmc_repro.report.model import Figure
-from lmc_repro.report.values import Y_LABELS, Series, ValuePlot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from lmc_repro.barriers.curve import Curve, SplitName
 
 QUIET = "#6b6b6b"
+"""Axes, their numbers, and a pair without a verdict: there, but not to be read as flat."""
+OWN_SCALE = "#f6f8fa"
+"""The ground of a panel whose axis of values is its own."""
 # Lines differ in dashes and markers as well as in colour, so they can be distinguished in grey.
 STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#12436d", "linestyle": "-", "marker": "o"},
-    {"color": "#e08214", "linestyle": (0, (4, 2)), "marker": "s"},
+    {"color": "#b35806", "linestyle": (0, (4, 2)), "marker": "s"},
     {"color": "#4d4d4d", "linestyle": (0, (1, 1.5)), "marker": "^"},
     {"color": "#7b3294", "linestyle": (0, (6, 2, 1, 2)), "marker": "D"},
     {"color": "#1b7a5a", "linestyle": (0, (2, 2)), "marker": "v"},
@@ -41,23 +45,26 @@ LINES: dict[str, dict[str, Any]] = {
     split: {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.2}
     for split, style in zip(ORDER, STYLES, strict=False)
 }
-UNTRAINED = {"color": "#b0b0b0", "linewidth": 0.8}
-"""A pair without a verdict: there, but not to be read as flat."""
+UNTRAINED: dict[str, Any] = {"color": QUIET, "linewidth": 0.8}
 
 COLOURS = {
-    "#12436d": "test", "#e08214": "train", "#4d4d4d": "third", "#7b3294": "fourth", "#1b7a5a": "fifth",
-    "#8a5a00": "sixth", QUIET: "quiet", "#b0b0b0": "untrained", "#ffffff": "paper", "#000000": "ink",
+    "#12436d": "test", "#b35806": "train", "#4d4d4d": "third", "#7b3294": "fourth", "#1b7a5a": "fifth",
+    "#8a5a00": "sixth", QUIET: "quiet", OWN_SCALE: "soft", "#ffffff": "paper", "#000000": "ink",
 }  # fmt: skip
 """The colour of every line and letter, and its name on a page, which has others for a dark screen and for print."""
 
-LINEAR_UP_TO = 2.0
-"""Points or percent, the threshold's size: above it the axis of values is logarithmic if it has to be."""
+KINDS = ("png", "svg", "pdf")
+COLUMN = 3.25
+"""Inches: the width of a column of a paper in two columns."""
+FLAT = 0.4
+"""The share of the common axis of values below which a panel has an axis of its own."""
+ABOVE = "above each panel: mean barrier in points, "
 
-_LONG = 7  # characters of a tick's label that stand upright beside its neighbours
-_LINE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.4, "markeredgewidth": 0.6, "markerfacecolor": "white"}
+_BAR: dict[str, Any] = {"marker": "_", "markersize": 5.0, "linewidth": 0.7}
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "lmc_repro",  # element ids are drawn from it; by default from a random number
     "svg.fonttype": "none",  # text stays text: small files that can be searched
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 8.0,
     "text.parse_math": False,  # a title is what it says
@@ -74,21 +81,29 @@ _STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def drawing_style() -> Iterator[None]:
-    """Draw with matplotlib's defaults and this project's style, ignoring the user's matplotlibrc."""
+def drawing_style(small: float = 7.0) -> Iterator[None]:
+    """Draw with matplotlib's defaults and this project's style, ignoring the user's matplotlibrc.
+
+    `small`: the size in points of ticks, legends and the titles of panels; all else has 8 or more.
+    """
     import matplotlib.style
 
-    with matplotlib.style.context(["default", _STYLE]):
+    sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "axes.titlesize"), small)
+    with matplotlib.style.context(["default", _STYLE | sizes]):
         yield
 
 
-def render(drawing: Drawing, dpi: int, kinds: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
+def render(drawing: Drawing, dpi: int, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
     """Return a figure's bytes by kind, equal for equal drawings; call it inside `drawing_style`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if not isinstance(drawing.canvas, FigureCanvasAgg):
         FigureCanvasAgg(drawing)
-    unsigned = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    unsigned = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
     found = {}
     for kind in kinds:
         buffer = io.BytesIO()
@@ -97,135 +112,153 @@ def render(drawing: Drawing, dpi: int, kinds: Sequence[str] = ("png", "svg")) ->
     return found
 
 
+def wrapped(text: str, inches: float, size: float, at: str = " ", lines: int | None = None) -> str:
+    """Return text of `size` points on lines of about these inches, at most `lines`.
+
+    Where it does not fit it is parted behind each `at`, then at spaces, else within a word.
+    """
+    most = max(4, int(72 * inches / (0.62 * size)))
+    parts = [text] if len(text) <= most or at == " " else re.split(f"(?<={at}) ", text)
+    return "\n".join(textwrap.fill(part, most, max_lines=lines, placeholder=" ...") for part in parts)
+
+
 def paths_figure(table: StudyTable) -> Figure:
     """Return the grid of a study as small pictures: error in percent over alpha at the last epoch, a panel per cell.
 
-    One line per pair, test solid and train dashed. All panels share both axes, so that a flat line is a connected
-    pair. Pairs without a verdict are grey. Above each panel stand its mean barriers, test / train. Rows and columns
-    that were not run at all take no room. Equal results give equal bytes.
+    One line per pair, test solid and train dashed; pairs without a verdict are grey. Above each panel stand its mean
+    barriers, test / train. All panels share both axes, except those that would be flat: `_zoom` gives these a scale
+    of their own and a ground of their own. Rows and columns that were not run at all take no room. Equal results give
+    equal bytes.
     """
-    from matplotlib.ticker import MaxNLocator
-
     ran = [entry for entry in table.entries if entry.cell] or list(table.entries)
     rows = [row for row in table.rows if any(entry.row == row for entry in ran)]
     columns = [column for column in table.columns if any(entry.column == column for entry in ran)]
     entries = {(entry.row, entry.column): entry for entry in table.entries}
+    names = [wrapped(row.label, 1.0, 8.0, ",") for row in rows]
+    heads = [wrapped(column.label, 1.3, 7.0, ",") for column in columns]
+    height = max(1.12, 0.13 * (1 + max(name.count("\n") for name in names)) + 0.3)
+    above = 0.11 * max(head.count("\n") for head in heads)
     with drawing_style():
-        drawing, grid = _panels(len(rows), len(columns), 1.45 * len(columns) + 0.6, 1.12 * len(rows) + 0.7)
-        for row, line in zip(rows, grid, strict=True):
-            line[0].set_ylabel(row.label.replace(", ", "\n"))
-            for column, axes in zip(columns, line, strict=True):
-                note = _draw_paths(axes, table, entries[row, column])
-                axes.set_title(f"{column.label}\n{note}" if row is rows[0] else note, fontsize=7.0, pad=2.0)
-        top = max(axes.get_ylim()[1] for axes in grid.flat)
-        for axes in grid.flat:  # axes that share their scales would all draw their ticks, which takes most of the time
-            axes.set(xlim=(0.0, 1.0), ylim=(0.0, top), xticks=[], yticks=[])
-        for axes in grid[-1]:
-            axes.set_xticks((0.0, 0.5, 1.0), ("0", "0.5", "1"))
-        for axes in grid[:, 0]:
-            axes.yaxis.set_major_locator(MaxNLocator(4))
-        drawing.supxlabel("alpha", fontsize=8.0)
-        handles = [grid[0][0].plot([], [], label=split, **LINES[split])[0] for split in ORDER]
-        drawing.legend(handles=handles, loc="outside upper right", ncols=2)
+        width = max(COLUMN, 1.6 * len(columns) + 1.2)
+        drawing, grid = make_panels(len(rows), len(columns), width, height * len(rows) + above + 1.2)
+        for row, name, line in zip(rows, names, grid, strict=True):
+            line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+            for column, head, axes in zip(columns, heads, line, strict=True):
+                note = _draw_paths(axes, table, entries[row, column], ORDER)
+                axes.set_title(f"{head}\n{note}" if row is rows[0] else note, pad=2.0)
+        _zoom(grid, 2 * table.results.threshold)
+        _legend(drawing, grid, ORDER, "error in percent over alpha; ")
         title = table.results.title
-        cells = "; ".join(f"{entry.label}: {said(entry)}" for entry in table.entries)
-        alt = f"Error along the path, {title}. Mean barrier, test / train, and verdict on test: {cells}."
-        return _finished(drawing, table.results.study, alt, title, "error, %")
+        return finished(drawing, table.results.study, f"Error along the path, {title}. {_in_words(table)}", title)
 
 
-def _draw_paths(axes: Axes, table: StudyTable, entry: Entry) -> str:
-    """Draw a cell's paths, train below test, and return the text above them."""
+def column_figure(table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds: Sequence[str] = KINDS) -> Figure:
+    """Return the paths of a table's cells for a column of a paper: 3.25 inches, letters of 8 points.
+
+    Two panels beside one another, with the scales of `paths_figure`. An upright line from the mean of the ends to the
+    maximum is the barrier of Eq. 1 of its pair. There is no title, which a paper sets below, and no row or column
+    that all cells have in common. Equal results give equal bytes.
+    """
+    ran = table.entries
+    across = min(2, len(ran))
+    down = -(-len(ran) // across)
+    one_row, one_column = (len({getattr(entry, axis) for entry in ran}) == 1 for axis in ("row", "column"))
+    names = [e.column.label if one_row else e.row.label if one_column else e.label for e in ran]
+    heads = [wrapped(name, COLUMN / across - 0.4, 8.0, ",") for name in names]
+    lines = 2 + max(head.count("\n") for head in heads)
+    with drawing_style(small=8.0):
+        drawing, grid = make_panels(down, across, COLUMN, (2.2 / across + 0.13 * lines) * down + 0.9)
+        for entry, head, axes in zip(ran, heads, grid.flat, strict=False):
+            axes.set_title(f"{head}\n{_draw_paths(axes, table, entry, splits, bars=True)}", pad=2.0)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("error, %")
+        for axes in grid.flat[len(ran) :]:
+            axes.set_visible(False)
+        _zoom(grid, 2 * table.results.threshold)
+        _legend(drawing, grid, splits, "upright: barrier of a pair (Eq. 1); ")
+        return finished(drawing, table.results.study, f"Error along the path. {_in_words(table)}", kinds=kinds)
+
+
+def _in_words(table: StudyTable) -> str:
+    cells = "; ".join(f"{entry.label}: {said(entry)}" for entry in table.entries)
+    return f"Mean barrier, test / train, and verdict on test: {cells}."
+
+
+def _draw_paths(axes: Axes, table: StudyTable, entry: Entry, splits: Sequence[SplitName], bars: bool = False) -> str:
+    """Draw a cell's paths, train below test, with their barriers if `bars`; return the text above them."""
     if entry.cell is None:
         axes.text(0.5, 0.5, entry.outcome, transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return ""
-    for split in SPLITS:
-        for pair in entry.cell.pairs:
+    for split in (split for split in SPLITS if split in splits):
+        for place, pair in enumerate(entry.cell.pairs):
             curve = table.results.curves[entry.cell.key, pair.pair, pair.epoch, split]
+            percent = [100.0 * error for error in curve.errors]
             style = LINES[split] | (UNTRAINED if pair.barriers[split] is None else {})
-            axes.plot(curve.alphas, [100.0 * error for error in curve.errors], **style)
-    return means(entry.cell) if entry.n else NO_VERDICT
+            axes.plot(curve.alphas, percent, **style)
+            if bars and pair.barriers[split] is not None:
+                at = curve.alphas[percent.index(max(percent))] + 0.02 * place  # beside one another
+                ends = ((percent[0] + percent[-1]) / 2, max(percent))
+                axes.plot((at, at), ends, **_BAR, color=LINES[split]["color"], clip_on=False)
+    if not entry.n:
+        return NO_VERDICT
+    return means(entry.cell) if len(splits) > 1 else points(entry.mean(splits[0]))
 
 
-def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
-    """Return a study's values: a line of means, each trainer seed a small dot, their range a light bar or band.
+def _zoom(grid: Any, least: float) -> None:
+    """Give all panels one scale, and each that would fill less than FLAT of it its own, of at least `least` percent."""
+    from matplotlib.ticker import MaxNLocator
 
-    Test stands above train, a panel per group of lines. The axis of values is linear up to LINEAR_UP_TO and
-    logarithmic above where values are large; that of epochs is linear up to 1. Equal plots give equal bytes.
-    """
-    panels = list(dict.fromkeys(line.panel for line in plot.series))
-    across = len(panels)
-    width = (max(3.6, 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4) * across + 0.7
-    styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(dict.fromkeys(line.label for line in plot.series))}
-    top = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05)
-    bent = top > 5 * LINEAR_UP_TO
-    label = Y_LABELS[plot.value] + (f" (logarithmic above {LINEAR_UP_TO:g})" if bent else "")
-    lost = any(not point.seeds for line in plot.series if line.split == "test" for point in line.points)
-    note = "" if not lost else " (no mark: no verdict)" if plot.over_training else " (x: no verdict)"
-    with drawing_style():
-        drawing, grid = _panels(2, across, width, 4.4, shared=True)
-        for row, split in zip(grid, ORDER, strict=True):
-            row[0].set_ylabel(split)
-            for axes, panel in zip(row, panels, strict=True):
-                _draw_values(axes, plot, [s for s in plot.series if (s.split, s.panel) == (split, panel)], styles)
-                axes.set_title(panel if split == ORDER[0] else "", fontsize=8.0)
-        _scale(grid[0][0], plot, top, bent)
-        for axes in grid[-1]:
-            axes.set_xlabel(plot.x_label + note)
-            if max(len(name) for _, name in plot.ticks) > _LONG:
-                axes.tick_params(axis="x", rotation=35)
-        handles = [grid[0][0].plot([], [], label=name, **_LINE, **style)[0] for name, style in styles.items()]
-        if any(styles):
-            columns = max(1, int(width / (0.07 * max(map(len, styles)) + 0.7)))
-            drawing.legend(handles=handles, loc="outside lower left", ncols=columns, handlelength=3.0)
-        values = "; ".join(
-            f"{', '.join(filter(None, (line.split, line.panel, line.label)))}: "
-            + ", ".join(f"{p.name} {points(p.mean) if p.seeds else NO_VERDICT}" for p in line.points)
-            for line in plot.series
-        )
-        return _finished(drawing, f"{study}-values", f"{label}, {title}. Means: {values}.", title, label)
+    drawn = {axes: [y for line in axes.lines for y in line.get_ydata()] for axes in grid.flat}
+    highest = 1.05 * max((max(ys) for ys in drawn.values() if ys), default=0.0) or 1.0
+    locator = MaxNLocator(3, steps=(1, 2, 5, 10))
+    for axes, ys in drawn.items():
+        bottom, top = 0.0, highest
+        if ys and (height := max(max(ys) - min(ys), least)) <= FLAT * highest:
+            bottom = max(0.0, (min(ys) + max(ys) - 1.1 * height) / 2)
+            top = bottom + 1.1 * height
+            axes.set_facecolor(OWN_SCALE)
+        # ticks within: placed by a locator they would be more, and take most of the time
+        ticks = [tick for tick in locator.tick_values(bottom, top) if bottom <= tick <= top] if ys else []
+        axes.set(xlim=(0.0, 1.0), ylim=(bottom, top), xticks=[])
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    for axes in grid[-1]:
+        axes.set_xticks((0.0, 0.5, 1.0), ("0", "0.5", "1"))
+        axes.set_xlabel("alpha", fontsize=8.0)
 
 
-def _draw_values(axes: Axes, plot: ValuePlot, lines: Sequence[Series], styles: Mapping[str, dict[str, Any]]) -> None:
-    count = len(lines)
-    for place, series in enumerate(lines):
-        style = styles[series.label]
-        # Lines stand a little apart, so that they do not hide one another.
-        shift = 0.0 if plot.over_training else (place - (count - 1) / 2) * min(0.12, 0.5 / count)
-        for part in series.parts:
-            xs = [point.x + shift for point in part]
-            lows, highs = ([end(point.seeds) for point in part] for end in (min, max))
-            if plot.over_training:
-                axes.fill_between(xs, lows, highs, color=style["color"], alpha=0.15, linewidth=0.0)
-            else:
-                axes.vlines(xs, lows, highs, color=style["color"], alpha=0.3, linewidth=2.4)
-            dots = [(x, value) for x, point in zip(xs, part, strict=True) for value in point.seeds]
-            axes.plot([x for x, _ in dots], [y for _, y in dots], ".", markersize=3.4, color=style["color"], alpha=0.75)
-            axes.plot(xs, [point.mean for point in part], **_LINE, **style)
-        lost = [point.x + shift for point in series.points if not point.seeds and not plot.over_training]
-        bottom = axes.get_xaxis_transform()
-        axes.plot(lost, [0.03] * len(lost), "x", markersize=3.6, color=style["color"], transform=bottom)
-    if plot.threshold is not None:
-        axes.axhline(plot.threshold, color=QUIET, linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
+def _legend(drawing: Drawing, grid: Any, splits: Sequence[SplitName], more: str = "") -> None:
+    """Explain the lines, the grey ones and the grounds that there are, and the numbers above the panels."""
+    from matplotlib.lines import Line2D
+
+    handles: list[Any] = [Line2D([], [], label=split, **LINES[split]) for split in splits]
+    if any(line.get_color() == QUIET for axes in grid.flat for line in axes.lines):
+        handles.append(Line2D([], [], label=NO_VERDICT, **UNTRAINED))
+    legend(drawing, [*handles, *own_scales(grid.flat)], more + ABOVE + " / ".join(splits))
 
 
-def _scale(axes: Axes, plot: ValuePlot, top: float, bent: bool) -> None:
-    """Set the axes that all panels share."""
-    joined = 0.434  # decades that the linear part takes: it meets the logarithmic one without a corner
-    if bent:
-        axes.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=joined)
-        ticks = [mark for mark in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mark <= top]
-        axes.set_yticks(ticks, [f"{mark:g}" for mark in ticks])
-    axes.set_ylim(0.0, top)
-    xs = [x for x, _ in plot.ticks]
-    if plot.over_training:
-        axes.set_xscale("symlog", linthresh=1.0, linscale=joined)
-        axes.set_xlim(0.0, 1.1 * xs[-1] or 1.0)
-    else:
-        axes.set_xlim(xs[0] - 0.35, xs[-1] + 0.35)
-    axes.set_xticks(xs, [name for _, name in plot.ticks])
+def own_scales(grid: Iterable[Axes]) -> list[Any]:
+    """Return the legend's handle of panels with a scale of their own, if there are any."""
+    from matplotlib.colors import to_hex
+    from matplotlib.patches import Patch
+
+    shaded = any(to_hex(axes.get_facecolor()) == OWN_SCALE for axes in grid)
+    return [Patch(facecolor=OWN_SCALE, edgecolor=QUIET, linewidth=0.6, label="a scale of its own")] * shaded
 
 
-def _panels(rows: int, columns: int, width: float, height: float, shared: bool = False) -> tuple[Drawing, Any]:
+def legend(drawing: Drawing, handles: Sequence[Any], title: str) -> None:
+    """Put a legend below the panels, in as many columns as there is room for, its title on top."""
+    import matplotlib
+
+    width, size = drawing.get_figwidth(), float(matplotlib.rcParams["legend.fontsize"])
+    longest = max(len(handle.get_label()) for handle in handles)
+    columns = max(1, int(width / (0.62 * size * longest / 72 + 0.55)))
+    drawing.legend(
+        handles=handles, loc="outside lower left", ncols=columns, handlelength=3.0, columnspacing=1.0,
+        title=wrapped(title, width - 0.2, size), title_fontsize=size, alignment="left",
+    )  # fmt: skip
+
+
+def make_panels(rows: int, columns: int, width: float, height: float, shared: Any = False) -> tuple[Drawing, Any]:
     """Return a figure of this size in inches, and its rows of axes, which may share both scales."""
     from matplotlib.figure import Figure as Drawing
 
@@ -233,12 +266,17 @@ def _panels(rows: int, columns: int, width: float, height: float, shared: bool =
     return drawing, drawing.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False)
 
 
-def _finished(drawing: Drawing, name: str, alt: str, title: str, label: str) -> Figure:
-    drawing.supylabel(label, fontsize=8.0)
-    drawing.suptitle(title, x=0.01, ha="left", fontsize=9.0)
-    drawing.draw_without_rendering()  # places everything, once for both kinds
+def finished(
+    drawing: Drawing, name: str, alt: str, title: str = "", label: str = "", kinds: Sequence[str] = KINDS
+) -> Figure:
+    """Return a drawing as a figure, with its title and the label of its values, everything in its place."""
+    if label:
+        drawing.supylabel(label, fontsize=8.0)
+    if title:
+        drawing.suptitle(wrapped(title, drawing.get_figwidth() - 0.2, 9.0), x=0.01, ha="left", fontsize=9.0)
+    drawing.draw_without_rendering()  # places everything, once for all kinds
     drawing.set_layout_engine(None)
-    return Figure(name, alt, render(drawing, 150))
+    return Figure(name, alt, render(drawing, 150, kinds))
 
 
 def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
@@ -283,7 +321,8 @@ def curves_figure(
             at = curve.alphas[percent.index(top)] + (0.006 if split == "test" else -0.006)  # beside one another
             barrier.set_data((at, at), ((percent[0] + percent[-1]) / 2, top))
         axes.set_ylim(0.0, 1.08 * highest if highest > 0.0 else 1.0)
-        heading.set_text(title)
+        first, _, note = title.partition("\n")
+        heading.set_text(f"{wrapped(first, 4.4, 8.0, lines=2)}\n{note}")
         return render(drawing, 100, kinds)
 
 
@@ -292,8 +331,8 @@ def _pair_drawing() -> tuple[Drawing, Axes, Any, dict[SplitName, tuple[Any, ...]
     """Return the figure and lines that all pairs of a process share: making axes costs more than moving lines."""
     from matplotlib.figure import Figure as Drawing
 
-    drawing = Drawing(figsize=(4.6, 3.2))
-    drawing.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.79)
+    drawing = Drawing(figsize=(4.6, 3.4))
+    drawing.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.77)
     axes = drawing.add_subplot()
     axes.set(xlim=(-0.02, 1.02), xlabel="alpha, from theta_0 to theta_1", ylabel="error, %")
     title = drawing.text(0.02, 0.975, "", fontsize=8.0, verticalalignment="top")
@@ -302,10 +341,10 @@ def _pair_drawing() -> tuple[Drawing, Axes, Any, dict[SplitName, tuple[Any, ...]
         style = LINES[split]
         (path,) = axes.plot([], [], marker="o", markersize=2.5, **style)
         (chord,) = axes.plot([], [], color=style["color"], linestyle=":", linewidth=0.8)
-        (barrier,) = axes.plot([], [], color=style["color"], marker="_", markersize=5.0, linewidth=0.7)
-        place = ((left, left + 0.07), (0.84, 0.84))
+        (barrier,) = axes.plot([], [], color=style["color"], **_BAR)
+        place = ((left, left + 0.07), (0.82, 0.82))
         (sample,) = axes.plot(*place, transform=drawing.transFigure, clip_on=False, **style)
-        name = drawing.text(left + 0.085, 0.826, "", fontsize=7.5)
+        name = drawing.text(left + 0.085, 0.807, "", fontsize=7.5)
         artists[split] = path, chord, barrier, name, sample
     return drawing, axes, title, artists
 

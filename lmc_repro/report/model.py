@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing as bytes by kind (png, svg), of which a page holds `shown`. `name`: its file's; `alt`: it in words."""
+    """A drawing as bytes by kind (png, svg, pdf); a page holds `shown`. `name`: of its files; `alt`: in words."""
 
     name: str
     alt: str

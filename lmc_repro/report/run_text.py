@@ -12,7 +12,7 @@ from lmc_repro.barriers.results import CellSummary
 from lmc_repro.config.own_code import short_name
 from lmc_repro.report.grid import NO_VERDICT, ORDER, letter, points
 from lmc_repro.report.path_text import number, path_plots, spark, split_table
-from lmc_repro.results.read import has_results, read_study
+from lmc_repro.results.read import find_study
 from lmc_repro.results.schema import CellRecord, StudyResults
 from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values
 
@@ -35,11 +35,10 @@ CELL_ROWS = {
 
 def cells_of_results(places: Sequence[Path], profile: str) -> tuple[str, list[ListedCell]]:
     """Return the first of the folders results/<study>/ that is of a profile, and its cells; nothing if none is."""
-    for folder in filter(has_results, places):
-        results = read_study(folder)
-        if results.profile == profile:
-            return str(folder), [_listed(results, cell) for cell in results.cells]
-    return "", []
+    if (found := find_study(places, profile)) is None:
+        return "", []
+    folder, results = found
+    return str(folder), [_listed(results, cell) for cell in results.cells]
 
 
 def _listed(results: StudyResults, cell: CellRecord) -> ListedCell:

@@ -6,11 +6,16 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence, Set
+from itertools import groupby
 from typing import Any
 
 from lmc_repro.report.model import Block, Figure, Items, Paragraph, Section, Table, Value, cell_of, flat
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
+_NUMBER = re.compile(r"-|[\d.]+( ± [\d.]+)?")
 
 
 def markdown(section: Section) -> str:
@@ -60,17 +65,30 @@ def csv_table(table: Table) -> str:
 
 
 def latex_table(table: Table) -> str:
-    """Return a table as a LaTeX `table` that needs booktabs; lines of a value stand below one another."""
-    head, *rows = (f"{' & '.join(map(_latex, line))} \\\\\n" for line in (table.header, *table.rows))
-    columns = "l" * len(table.header)
-    return (
-        f"\\begin{{table}}\n\\caption{{{_latex(table.caption)}}}\n\\begin{{tabular}}{{{columns}}}\n"
-        f"\\toprule\n{head}\\midrule\n{''.join(rows)}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    """Return a table as wide as a column of LaTeX, which needs booktabs and tabularx.
+
+    Values of the first column are headings of the rows below them; the second column's lines break where there is no
+    room. Columns of numbers are set flush right.
+    """
+    names = [_latex(name) for name in table.header[1:]]
+    columns = r">{\raggedright\arraybackslash}X" + "".join(
+        "r" if all(_NUMBER.fullmatch(flat(row[i])) for row in table.rows) else "l" for i in range(2, len(table.header))
     )
+    lines: list[str] = []
+    for first, rows in groupby(table.rows, key=lambda row: flat(row[0])):
+        heading = rf"\multicolumn{{{len(names)}}}{{@{{}}l@{{}}}}{{\emph{{{_latex(first)}}}}}"
+        lines += [r"\addlinespace"] * bool(lines) + [rf"{line} \\" for line in (heading, *map(_latex_row, rows))]
+    return "\n".join([
+        r"% \usepackage{booktabs,tabularx}", r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{_latex(table.caption)}}}", rf"\begin{{tabularx}}{{\columnwidth}}{{@{{}}{columns}@{{}}}}",
+        r"\toprule", rf"{' & '.join(names)} \\", r"\midrule", *lines, r"\bottomrule",
+        r"\end{tabularx}", r"\end{table}", "",
+    ])  # fmt: skip
+
+
+def _latex_row(row: Sequence[Value]) -> str:
+    return " & ".join(map(_latex, row[1:]))
 
 
 def _latex(value: Value) -> str:
-    cell = cell_of(value)
-    first, *rest = (re.sub(r"[\\~^&%$#_{}]", lambda c: _LATEX.get(c[0], f"\\{c[0]}"), line) for line in cell.lines)
-    first = f"\\textbf{{{first}}}" if cell.strong else first
-    return r"\shortstack[l]{" + r" \\ ".join([first, *rest]) + "}" if rest else first
+    return re.sub(r"[\\~^&%$#_{}<>|±]", lambda c: _LATEX.get(c[0], f"\\{c[0]}"), flat(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,14 @@ _NOT_IN_THE_FILE = ("cells", "summary", "barriers", "errors")
 def has_results(folder: Path) -> bool:
     """Return whether a comparison has written to results/<study>/ at all."""
     return any((folder / name).exists() for name in FILES)
+
+
+def find_study(places: Iterable[Path], profile: str) -> tuple[Path, StudyResults] | None:
+    """Return the first of the folders results/<study>/ that is of a profile, and its results; None if none is."""
+    for folder in filter(has_results, places):
+        if (results := read_study(folder)).profile == profile:
+            return folder, results
+    return None
 
 
 def read_study(folder: Path) -> StudyResults:

@@ -129,7 +129,7 @@ def test_the_figure_has_every_pixel_of_every_image(tmp_path: Path) -> None:
     from PIL import Image
 
     (figure,) = read_exhibit(write_batches(tmp_path / "figure4")).section.figures()
-    assert set(figure.files) == {"png", "svg"} and figure.name == "figure4"
+    assert set(figure.files) == {"png", "svg", "pdf"} and figure.name == "figure4"
     pixels = np.asarray(Image.open(io.BytesIO(figure.files["png"])).convert("RGB")).reshape(-1, 3)
     # Two images of 4 x 4 pixels, drawn 8 points per pixel, two dots per point: none is blurred or cut off.
     for colour in (RED, GREEN):
@@ -156,7 +156,8 @@ def test_the_report_holds_its_picture_escapes_what_it_says_and_fetches_nothing(t
     exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
     written = write_report(Report((), exhibits), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
+    figures = [f"figures/figure4.{kind}" for kind in ("png", "svg", "pdf")]
+    assert names == [*figures, "index.html", "report.md", "metrics.json"]
     page, text = written[2].read_text(), written[3].read_text()
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
     assert page.rindex(exhibits[0].outcome) < page.index("<caption>Held") < page.index("<img")

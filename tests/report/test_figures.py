@@ -13,8 +13,9 @@ from whole_report import report_of
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import MarkResult, PairResult
-from lmc_repro.report.figures import path_figure, paths_figure, values_figure
+from lmc_repro.report.figures import QUIET, path_figure, paths_figure
 from lmc_repro.report.grid import study_table
+from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened, value_plot
 from lmc_repro.results.read import read_study
 
@@ -126,7 +127,7 @@ def test_drawn_curves_are_those_of_the_files(write_study, monkeypatch: pytest.Mo
     monkeypatch.setattr(Axes, "plot", recorded)
     svg = paths_figure(study_table(read_study(write_study()))).files["svg"].decode()
     paths = [(x, y, colour) for x, y, colour in drawn if x]
-    assert len(paths) == 5 * 3 * 2 and sum(colour == "#b0b0b0" for _, _, colour in paths) == 2 * (1 + 3)
+    assert len(paths) == 5 * 3 * 2 and sum(colour == QUIET for _, _, colour in paths) == 2 * (1 + 3)
     assert ([0.0, 0.5, 1.0], pytest.approx([5.0, 8.0, 5.0]), "#12436d") in paths
     for part in ("3.00 / 1.00", "72.00 / 60.00", "no verdict", "not run", "SGD high", "8-Layer", "alpha"):
         assert part in svg

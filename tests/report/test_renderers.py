@@ -1,4 +1,4 @@
-"""One document on a page, in Markdown, on a terminal, as CSV and LaTeX."""
+"""One document on a page, in Markdown, on a terminal, as CSV."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lmc_repro.report.document import study_section, summary_table
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
 from lmc_repro.report.terminal import print_block, print_overview
-from lmc_repro.report.text import csv_table, latex_table, markdown
+from lmc_repro.report.text import csv_table, markdown
 from lmc_repro.report.write import study_metrics, write_report
 
 VOID = {"meta", "br", "path", "use"}  # of those that the page uses
@@ -150,15 +150,15 @@ def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     written = write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
     assert names == [
-        *(f"figures/table1{which}.{kind}" for which in ("-values", "") for kind in ("png", "svg")),
+        *(f"figures/table1{which}.{kind}" for which in ("-values", "") for kind in ("png", "svg", "pdf")),
         "figures/figure4.svg", "index.html", "report.md", "metrics.json",
     ]  # fmt: skip
     first = [path.read_bytes() for path in written]
     write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
     assert [path.read_bytes() for path in written] == first
-    assert b"<code>lmc run figure1</code>" in first[5]  # which has no results
-    assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml") and first[4] == b"<svg></svg>"
-    assert not re.search(rb"20\d\d-\d\d", first[5])
+    assert b"<code>lmc run figure1</code>" in first[7]  # which has no results
+    assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml") and first[2].startswith(b"%PDF")
+    assert first[6] == b"<svg></svg>" and not re.search(rb"20\d\d-\d\d", first[7])
 
 
 def test_metrics_are_numbers_and_null_without_a_verdict(write_study) -> None:
@@ -209,13 +209,8 @@ def test_every_number_is_there_at_every_width(write_study, width: int) -> None:
     assert "T: " not in text  # a flag that no cell has
 
 
-def test_csv_and_latex_of_a_table(write_study) -> None:
+def test_csv_of_a_table(write_study) -> None:
     assert list(csv.reader(io.StringIO(csv_table(SMALL)))) == [["a_b", "ours"], ["x & y", "1.00; n 3"], ["$", "-"]]
     summary = summary_table(report_of(write_study()).tables[0])
     rows = list(csv.DictReader(io.StringIO(csv_table(summary))))
     assert len(rows) == 10 and rows[2]["mean"] == "3.00" and rows[2]["values"] == "1.00, 3.00, 5.00"
-    lines = latex_table(SMALL).splitlines()
-    assert lines[:3] == [r"\begin{table}", r"\caption{50 \% of it}", r"\begin{tabular}{ll}"]
-    assert lines[4:8] == [
-        r"a\_b & ours \\", r"\midrule", r"x \& y & \shortstack[l]{\textbf{1.00} \\ n 3} \\", r"\$ & - \\",
-    ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""Commands that bring a study's results into a paper: export, plot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmc_repro.cli import options as opt
+
+if TYPE_CHECKING:
+    from lmc_repro.report.grid import StudyTable
+
+
+def export(
+    study: opt.Study,
+    latex: Annotated[bool, typer.Option("--latex", help="booktabs, as wide as a column of the paper.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Mean and standard deviation in columns of their own.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table of GitHub's.")] = False,
+    profile: opt.Profile = None,
+    out: Annotated[Path | None, typer.Option(help="Write this file instead of printing.")] = None,
+) -> None:
+    """Print a study's cells as a table for a paper.
+
+    Reads results/STUDY, or what `lmc run STUDY` wrote. A row per cell and split: the mean barrier of Eq. 1 with its
+    standard deviation (from three trainer seeds on), the line barrier L, the number of trainer seeds, the verdict.
+    """
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.files import write_atomic
+    from lmc_repro.report.export import export_table
+    from lmc_repro.report.text import csv_table, latex_table, markdown_table
+
+    if latex + csv + markdown != 1:
+        raise LmcError("lmc export: give one of --latex, --csv, --markdown")
+    table = export_table(_study(study, profile), joined=not csv)
+    text = latex_table(table) if latex else csv_table(table) if csv else markdown_table(table.header, table.rows)
+    if out is None:
+        print(text, end="")
+    else:
+        write_atomic(out, text.encode())
+
+
+def plot(
+    study: opt.Study,
+    out: Annotated[Path, typer.Option(help="The figure's file: .pdf, .png or .svg.")],
+    row: opt.Row = None,
+    column: opt.Column = None,
+    split: Annotated[str | None, typer.Option(help="test or train; default: both.")] = None,
+    profile: opt.Profile = None,
+) -> None:
+    """Draw the paths of a study's cells for a paper.
+
+    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide; an upright line is the barrier
+    of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
+    """
+    from lmc_repro.barriers.curve import SPLITS
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.files import write_atomic
+    from lmc_repro.report.figures import KINDS, column_figure
+    from lmc_repro.report.grid import ORDER
+
+    kind = out.suffix.removeprefix(".")
+    if kind not in KINDS:
+        raise LmcError(f"--out {out}: found {out.suffix!r}, allowed: {', '.join(f'.{kind}' for kind in KINDS)}")
+    if split is not None and split not in SPLITS:
+        raise LmcError(f"--split: found {split!r}, allowed: {', '.join(ORDER)}")
+    table = _study(study, profile, row or (), column or ())
+    splits = [name for name in ORDER if split in (None, name)]
+    write_atomic(out, column_figure(table, splits, (kind,)).files[kind])
+
+
+def _study(study: str, profile: str | None, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> StudyTable:
+    """Return a study's results, of the chosen rows and columns; LmcError for unknown ones and where there are none."""
+    from lmc_repro.cli.session import open_study
+    from lmc_repro.cli.views import present_of
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.report.grid import study_table
+    from lmc_repro.results.read import find_study
+
+    project, params, plan = open_study(study, profile)
+    chosen = plan_study(params, study, Choice(profile, tuple(rows), tuple(columns))).cells
+    found = find_study(present_of(project).places(study, plan.profile), plan.profile)
+    table = study_table(found[1]) if found else None
+    keys = {(cell.row, cell.column) for cell in chosen}
+    entries = [e for e in table.entries if e.cell and (e.row.key, e.column.key) in keys] if table else []
+    if table is None or not entries:
+        of = " of these cells" if table else ""
+        raise LmcError(f"{study}, profile {plan.profile}: no results{of}; run `lmc run {study}`")
+    return dataclasses.replace(table, entries=tuple(entries))

@@ -1,0 +1,125 @@
+"""The figure of the values that a study asks for: a line of means along an axis or over training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lmc_repro.report.figures import (
+    FLAT,
+    OWN_SCALE,
+    QUIET,
+    STYLES,
+    drawing_style,
+    finished,
+    legend,
+    make_panels,
+    own_scales,
+    wrapped,
+)
+from lmc_repro.report.grid import NO_VERDICT, ORDER, points
+from lmc_repro.report.model import Figure
+from lmc_repro.report.values import Y_LABELS, Series, ValuePlot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LINEAR_UP_TO = 2.0
+"""Points or percent, the threshold's size: above it the axis of values is logarithmic if it has to be."""
+
+_LINE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.4, "markeredgewidth": 0.6, "markerfacecolor": "white"}
+_THRESHOLD: dict[str, Any] = {"color": QUIET, "linewidth": 0.6, "linestyle": (0, (1, 2))}
+
+
+def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
+    """Return a study's values: a line of means, each trainer seed a small dot, their range a light bar or band.
+
+    Test stands above train, a panel per group of lines. The axis of values is linear up to LINEAR_UP_TO and
+    logarithmic above where values are large; that of epochs is linear up to 1. Panels whose values would all lie at
+    the bottom of it have a scale of their own. Equal plots give equal bytes.
+    """
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(line.panel for line in plot.series))
+    across = len(names)
+    wide = max(3.6, 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4
+    styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(dict.fromkeys(line.label for line in plot.series))}
+    top = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05)
+    bent = top > 5 * LINEAR_UP_TO
+    label = Y_LABELS[plot.value] + (f" (logarithmic above {LINEAR_UP_TO:g})" if bent else "")
+    lost = any(not point.seeds for line in plot.series if line.split == "test" for point in line.points)
+    note = "" if not lost else " (no mark: no verdict)" if plot.over_training else " (x: no verdict)"
+    with drawing_style():
+        drawing, grid = make_panels(2, across, wide * across + 0.7, 4.6, shared="col")
+        for row, split in zip(grid, ORDER, strict=True):
+            row[0].set_ylabel(split)
+            for axes, panel in zip(row, names, strict=True):
+                _draw_values(axes, plot, [s for s in plot.series if (s.split, s.panel) == (split, panel)], styles)
+                axes.set_title(wrapped(panel, wide - 0.4, 8.0) if split == ORDER[0] else "", fontsize=8.0)
+        for column, panel in zip(grid.T, names, strict=True):
+            found = [v for line in plot.series if line.panel == panel for point in line.points for v in point.seeds]
+            own = 1.08 * max(*found, plot.threshold or 1.0, 0.0)
+            _scale(column, plot, top, own, bent, (wide - 0.5) / len(plot.ticks))
+        for axes in grid[-1]:
+            axes.set_xlabel(wrapped(plot.x_label + note, wide - 0.3, 8.0))
+        handles: list[Any] = [Line2D([], [], label=n, **_LINE, **style) for n, style in styles.items() if any(styles)]
+        if plot.threshold is not None:
+            handles.append(Line2D([], [], label=f"threshold, {plot.threshold:g} points", **_THRESHOLD))
+        range_ = "band" if plot.over_training else "bar"
+        seeds = f"a dot per trainer seed, a light {range_} over all of them, their mean"
+        legend(drawing, [*handles, *own_scales(grid.flat)], seeds)
+        values = "; ".join(
+            f"{', '.join(filter(None, (line.split, line.panel, line.label)))}: "
+            + ", ".join(f"{p.name} {points(p.mean) if p.seeds else NO_VERDICT}" for p in line.points)
+            for line in plot.series
+        )
+        return finished(drawing, f"{study}-values", f"{label}, {title}. Means: {values}.", title, label)
+
+
+def _draw_values(axes: Axes, plot: ValuePlot, lines: Sequence[Series], styles: Mapping[str, dict[str, Any]]) -> None:
+    count = len(lines)
+    for place, series in enumerate(lines):
+        style = styles[series.label]
+        # Lines stand a little apart, so that they do not hide one another.
+        shift = 0.0 if plot.over_training else (place - (count - 1) / 2) * min(0.12, 0.5 / count)
+        for part in series.parts:
+            xs = [point.x + shift for point in part]
+            lows, highs = ([end(point.seeds) for point in part] for end in (min, max))
+            if plot.over_training:
+                axes.fill_between(xs, lows, highs, color=style["color"], alpha=0.15, linewidth=0.0)
+            else:
+                axes.vlines(xs, lows, highs, color=style["color"], alpha=0.3, linewidth=2.4)
+            dots = [(x, value) for x, point in zip(xs, part, strict=True) for value in point.seeds]
+            axes.plot([x for x, _ in dots], [y for _, y in dots], ".", markersize=3.0, color=style["color"])
+            axes.plot(xs, [point.mean for point in part], **_LINE, **style)
+        lost = [point.x + shift for point in series.points if not point.seeds and not plot.over_training]
+        bottom = axes.get_xaxis_transform()
+        axes.plot(lost, [0.03] * len(lost), "x", markersize=3.6, color=style["color"], transform=bottom)
+    if plot.threshold is not None:
+        axes.axhline(plot.threshold, zorder=1, **_THRESHOLD)
+
+
+def _scale(column: Any, plot: ValuePlot, top: float, own: float, bent: bool, room: float) -> None:
+    """Set the axes of a column of panels: all have the scale up to `top` but those that would fill too little of it.
+
+    `own` is the end of its own scale, `room` the inches of a tick's label.
+    """
+    axes, joined = column[0], 0.434  # decades that the linear part takes: it meets the logarithmic one without a corner
+    if bent:
+        axes.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=joined)
+    filled, whole = axes.yaxis.get_transform().transform([own, top])
+    if filled <= FLAT * whole:
+        top = own
+        for panel in column:
+            panel.set_facecolor(OWN_SCALE)
+    if bent:
+        ticks = [mark for mark in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mark <= top]
+        axes.set_yticks(ticks, [f"{mark:g}" for mark in ticks])
+    axes.set_ylim(0.0, top)
+    xs = [x for x, _ in plot.ticks]
+    if plot.over_training:
+        axes.set_xscale("symlog", linthresh=1.0, linscale=joined)
+        axes.set_xlim(0.0, 1.1 * xs[-1] or 1.0)
+    else:
+        axes.set_xlim(xs[0] - 0.35, xs[-1] + 0.35)
+    axes.set_xticks(xs, [wrapped(name, room, 7.0) for _, name in plot.ticks])
