@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lmc_repro.cli import files, maintenance, paper, studies, verification, views
+from lmc_repro.cli import files, maintenance, paper, project, studies, verification, views
 
 app = typer.Typer(
     name="lmc",
@@ -20,10 +20,19 @@ app = typer.Typer(
 )
 
 _COMMANDS = (
-    (studies.check, studies.prepare, studies.train, studies.compare, files.barrier, views.exhibit, studies.link),
+    (
+        project.init,
+        studies.check,
+        studies.prepare,
+        studies.train,
+        studies.compare,
+        files.barrier,
+        views.exhibit,
+        studies.link,
+    ),
     (views.show, views.list_, verification.reproduce, verification.verify, views.report, studies.run),
     (paper.export, paper.plot),
-    (maintenance.doctor, maintenance.gc, files.publish, views.ui, views.reproduction),
+    (maintenance.doctor, maintenance.gc, files.publish, views.ui, views.reproduction, project.schema),
 )
 for _command in (command for group in _COMMANDS for command in group):
     app.command(_command.__name__.rstrip("_"), hidden=_command is studies.link)(_command)

@@ -18,6 +18,7 @@ from lmc_repro.config.params import Params
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings, nested
+from lmc_repro.data.status import ffcv_installed
 from lmc_repro.exhibits import check_exhibits, read_exhibit
 from lmc_repro.pipeline.workspace import (
     Listener,
@@ -172,6 +173,11 @@ def make_workspace(
         # little installed, and the bits are the same.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
+    if any(cell.loader == "ffcv" for cell in plan.cells) and not ffcv_installed():
+        raise LmcError(
+            f"params.yaml: studies.{plan.study}: loader: found 'ffcv', which is not installed: pip install "
+            "'lmc_repro[ffcv]'; or set loader: resident, which has the same bits"
+        )
     jobs = jobs or default_jobs()
     return Workspace(
         project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told, tracked=tracked, keep=keep

@@ -38,7 +38,12 @@ def check(
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME.")],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME; default: all of the active profile."
+        ),
+    ] = None,
     if_used: Annotated[
         bool, typer.Option("--if-used", help="Only note `unused` where the active profile does not use it (for DVC).")
     ] = False,
@@ -54,14 +59,16 @@ def prepare(
     from lmc_repro.config.catalog import dataset_info
 
     project, params = open_project()
-    dataset = dataset_info(dataset).name
-    if not if_used or dataset in params.profiles[params.profile].datasets:
-        prepare_dataset(project, params, dataset, project.prepared, listener())
+    used = params.profiles[params.profile].datasets
+    names = [dataset_info(name).name for name in ((dataset,) if dataset else used)]
+    if dataset is None or not if_used or names[0] in used:
+        for name in names:
+            prepare_dataset(project, params, name, project.prepared, listener())
         return
     from lmc_repro.data.status import note_unused  # imports no torch: DVC asks for every data set
 
-    reason = note_unused(dataset, project.prepared).get("reason")
-    typer.echo(f"data set {dataset}: unused: {reason}", err=True)
+    reason = note_unused(names[0], project.prepared).get("reason")
+    typer.echo(f"data set {names[0]}: unused: {reason}", err=True)
 
 
 def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
@@ -210,13 +217,13 @@ def run(
     folder = out or project.out / plan.profile / study
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
-    for name in names:
-        if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
-            prepare_dataset(project, params, name, prepared, told)
     results = folder / "results" / study
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
     )
+    for name in names:
+        if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
+            prepare_dataset(project, params, name, prepared, told)
     from lmc_repro.pipeline.compare import compare_study
     from lmc_repro.pipeline.train import train_study
 

@@ -187,12 +187,17 @@ def report(
     """
     from lmc_repro.cli.session import open_project, show_report
     from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.results.read import has_results
 
     project, params = open_project()
     for study in studies or ():
         if study not in params.exhibits:
             plan_study(params, study)  # refuses an unknown name before any work
     choices, exhibits = dict.fromkeys(params.studies, Choice()), tuple(params.exhibits)
+    if not any(has_results(project.results / study) for study in params.studies):
+        typer.echo(f"{project.results}: no results; `dvc repro` makes them", err=True)
+        for page in sorted(project.out.glob("*/*/report/index.html")):
+            typer.echo(f"of `lmc run {page.parts[-3]}`: {page}", err=True)
     show_report(params, project.results, project.report, choices, studies or (), as_json, exhibits)
 
 

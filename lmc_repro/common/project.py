@@ -59,4 +59,4 @@ def find_project(start: Path | None = None) -> Project:
     for folder in (here, *here.parents):
         if (folder / PARAMS).is_file():
             return Project(folder)
-    raise LmcError(f"{here}: no {PARAMS} here or in a folder above; change into a clone of the project")
+    raise LmcError(f"{here}: no {PARAMS} here or in a folder above; `lmc init DIR` makes a project")

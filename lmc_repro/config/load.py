@@ -194,7 +194,7 @@ def _tags(loc: tuple[Any, ...]) -> tuple[str, ...]:
     return _TABLES.get(str(("", "", *loc)[-2]), ())
 
 
-_OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
+OPEN = {ModelSettings: MODELS, OptimizerSettings: OPTIMIZERS, StepSettings: AUGMENTATIONS}
 """Placeholders in annotations for any kind of a table."""
 
 
@@ -231,7 +231,7 @@ def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
         return [m for option in get_args(annotation) for m in _models(option, value)]
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return []
-    if table := _OPEN.get(annotation):
+    if table := OPEN.get(annotation):
         kind = _inside(value, "kind")
         known = isinstance(kind, str) and (kind in table or is_own(kind))
         return [settings_class(table, kind) if known else annotation]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lmc_repro.common import bounds
 from lmc_repro.config.base import Key, Strict
 from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
-from lmc_repro.config.study import ProfileConfig, Settings, StudyConfig
+from lmc_repro.config.study import SOURCES, ProfileConfig, Settings, StudyConfig
+
+T = TypeVar("T", ProfileConfig, StudyConfig)
+
+
+def _titled(table: dict[str, T]) -> dict[str, T]:
+    """Give each entry without a title its key."""
+    return {key: entry if entry.title else entry.model_copy(update={"title": key}) for key, entry in table.items()}
 
 
 class DataPlace(Strict):
@@ -23,8 +31,10 @@ class Params(Strict):
 
     profile: Key
     data: DataPlace = DataPlace()
-    profiles: dict[Key, ProfileConfig] = Field(min_length=1, max_length=bounds.STUDIES)
-    studies: dict[Key, StudyConfig] = Field(min_length=1, max_length=bounds.STUDIES)
+    profiles: Annotated[dict[Key, ProfileConfig], AfterValidator(_titled)] = Field(
+        min_length=1, max_length=bounds.STUDIES
+    )
+    studies: Annotated[dict[Key, StudyConfig], AfterValidator(_titled)] = Field(min_length=1, max_length=bounds.STUDIES)
     exhibits: dict[Key, ExhibitConfig] = Field(default_factory=dict, max_length=bounds.STUDIES)
 
     def layers(self) -> dict[str, Settings]:
@@ -50,6 +60,18 @@ class Params(Strict):
                 for study in override.study:
                     _known(override.row or (), self.studies[study].rows, f"{where}.row")
                     _known(override.column or (), self.studies[study].columns, f"{where}.column")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_reported_has_sources(self) -> Params:
+        if all(study.reported is None for study in self.studies.values()):
+            return self
+        for key, profile in self.profiles.items():
+            if missing := profile.without_source():
+                raise ValueError(
+                    f"profiles.{key}.provenance: no entry for {', '.join(missing)}; say where it comes from "
+                    f"({', '.join(SOURCES)}), since a study has `reported`"
+                )
         return self
 
     @model_validator(mode="after")

@@ -156,10 +156,13 @@ class Show(Strict):
 
 
 class StudyConfig(Strict):
-    """A grid of cells, rows x columns; each cell is a set of pairs of runs of one config."""
+    """A grid of cells, rows x columns; each cell is a set of pairs of runs of one config.
 
-    title: Line
-    question: Line
+    `title` is its key by default. A study that is held against the paper (`reported`) has a title and a question.
+    """
+
+    title: Line = ""
+    question: Line = ""
     provenance: dict[str, Provenance] = Field(default_factory=dict)
     pair: PairKindName = "noise"
     reported: str | None = None
@@ -179,6 +182,13 @@ class StudyConfig(Strict):
     def _sources_have_settings(self) -> StudyConfig:
         if unused := sorted(self.provenance.keys() - self.settings_used()):
             raise ValueError(f"provenance: {', '.join(unused)}: no setting of this study")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_reported_is_described(self) -> StudyConfig:
+        for name in ("title", "question"):
+            if self.reported is not None and not getattr(self, name):
+                raise ValueError(f"{name}: missing; a study with `reported` has one")
         return self
 
     @model_validator(mode="after")
@@ -208,7 +218,7 @@ class StudyConfig(Strict):
 class Judgement(Strict):
     """When a pair counts as connected and an endpoint as undertrained."""
 
-    threshold: float = Field(gt=0.0, le=100.0, description="points of error (Frankle et al. 2020)")
+    threshold: float = Field(default=2.0, gt=0.0, le=100.0, description="points of error (Frankle et al. 2020)")
     min_train_accuracy: float | None = Field(default=None, ge=0.0, le=1.0, description="null: halfway from chance to 1")
 
 
@@ -216,7 +226,11 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Keys = Annotated[tuple[Key, ...], Field(strict=False, min_length=1), BeforeValidator(_as_tuple)]
+Keys = Annotated[
+    tuple[Key, ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_as_tuple, json_schema_input_type=Key | tuple[Key, ...]),
+]
 """One key or a list of them."""
 
 
@@ -250,10 +264,16 @@ class Override(Strict):
 
 
 class ProfileConfig(Strict):
-    """Everything that differs between a quick look on embedded data and the paper at full scale."""
+    """Everything that differs between a quick look on embedded data and the paper at full scale.
 
-    title: Line
-    analogue: bool = Field(description="true: shows the effects on other data, never counted as agreement")
+    `title` is its key by default. `provenance` names a source of each hyper-parameter, and must where a study is held
+    against the paper.
+    """
+
+    title: Line = ""
+    analogue: bool = Field(
+        default=False, description="true: shows the effects on other data, never counted as agreement"
+    )
     numerics: Literal["portable", "native"]
     datasets: tuple[str, ...] = Field(strict=False, min_length=1)
     replace_dataset: str | None = None
@@ -263,12 +283,12 @@ class ProfileConfig(Strict):
     trainer_seeds: TrainerSeeds | None = None
     replicas: int = Field(default=2, ge=2, le=bounds.REPLICAS)
     points: int = Field(default=11, ge=2, le=bounds.POINTS, description="alphas on the path, both ends included")
-    judgement: Judgement
-    settings: Settings
-    optimizers: dict[Key, OptimizerConfig]
-    batches: dict[Key, BatchSize]
+    judgement: Judgement = Judgement()
+    settings: Settings = Settings()
+    optimizers: dict[Key, OptimizerConfig] = Field(default_factory=dict)
+    batches: dict[Key, BatchSize] = Field(default_factory=dict)
     overrides: tuple[Override, ...] = Field(default=(), strict=False)
-    provenance: dict[str, Provenance]
+    provenance: dict[str, Provenance] = Field(default_factory=dict)
     callbacks: OwnNames = ()
 
     @model_validator(mode="after")
@@ -278,12 +298,8 @@ class ProfileConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _every_number_has_a_source(self) -> ProfileConfig:
+    def _sources_have_numbers(self) -> ProfileConfig:
         leaves = self.hyper_parameters()
-        if missing := sorted(leaf for leaf in leaves if self.source(leaf) is None):
-            raise ValueError(
-                f"provenance: no entry for {', '.join(missing)}; say where it comes from ({', '.join(SOURCES)})"
-            )
         if unused := sorted(key for key in self.provenance if not any(_covers(key, leaf) for leaf in leaves)):
             raise ValueError(f"provenance: {', '.join(unused)} names no hyper-parameter of this profile")
         return self
@@ -297,6 +313,10 @@ class ProfileConfig(Strict):
         for key, optimizer in self.optimizers.items():
             leaves |= {f"optimizers.{key}.{name}": value for name, value in optimizer}
         return leaves | {f"batches.{name}": size for name, size in self.batches.items()}
+
+    def without_source(self) -> list[str]:
+        """Return the hyper-parameters that `provenance` does not cover."""
+        return sorted(leaf for leaf in self.hyper_parameters() if self.source(leaf) is None)
 
     def source(self, leaf: str) -> str | None:
         """Return `source: remark` of a hyper-parameter; the longest entry that covers it counts."""

@@ -50,8 +50,8 @@ def import_ffcv() -> None:
         except ImportError as error:
             found = " ".join(str(error).split())
             raise LmcError(
-                f"ffcv cannot be imported ({found}); install it with its system packages, or train with "
-                "`loader: resident` from data prepared elsewhere"
+                f"ffcv cannot be imported ({found}); install it with its system packages, or remove it and train with "
+                "`loader: resident`, which has the same bits"
             ) from None
 
 

@@ -14,7 +14,17 @@ from lmc_repro.data.acquire import Progress, Unavailable, fetch
 from lmc_repro.data.beton import read_beton, write_beton
 from lmc_repro.data.dataset import Split, data_digest
 from lmc_repro.data.readers import read_arrays
-from lmc_repro.data.status import STATUS, Status, folder_of, locked, new_folder, read_status, write_only, write_status
+from lmc_repro.data.status import (
+    STATUS,
+    Status,
+    ffcv_installed,
+    folder_of,
+    locked,
+    new_folder,
+    read_status,
+    write_only,
+    write_status,
+)
 
 
 def prepare(
@@ -27,12 +37,13 @@ def prepare(
 ) -> Status:
     """Prepare a data set in its folder of prepared_dir, and return its status.json.
 
-    Ready: {train,test}.safetensors and {train,test}.beton with the same arrays, one digest over both. Unavailable on
-    this machine: status.json alone, `absent` with the reason. A ready folder whose files are as recorded is kept as it
-    is. `info` defaults to the catalog's entry. Equal data give equal bytes.
+    Ready: {train,test}.safetensors and, where ffcv is installed, {train,test}.beton with the same arrays, one digest
+    over both. Unavailable on this machine: status.json alone, `absent` with the reason. A ready folder whose files are
+    as recorded is kept as it is, unless .beton files can be added. `info` defaults to the catalog's entry. Equal data
+    give equal bytes.
 
     Raises:
-        LmcError: A file has wrong content, the mirror is missing, or ffcv is; the folder stays as it was.
+        LmcError: A file has wrong content, the mirror is missing, or ffcv is broken; the folder stays as it was.
     """
     info = info or dataset_info(name)
     with locked(prepared_dir, name):
@@ -55,11 +66,13 @@ def prepare(
 
 
 def _write_arrays(folder: Path, train: Split, test: Split, digest: str, name: str) -> Status:
-    """Write both forms of both splits and status.json; check that the FFCV files hold the same arrays."""
+    """Write the forms of both splits and status.json; check that the FFCV files hold the same arrays."""
     for label, split in (("train", train), ("test", test)):
         path = folder / f"{label}.safetensors"
         save_file({"images": split.images, "labels": split.labels}, path)
         path.chmod(0o644)  # safetensors makes it private
+        if not ffcv_installed():
+            continue
         write_beton(folder / f"{label}.beton", split)
         streamed = read_beton(folder / f"{label}.beton")
         if not (torch.equal(streamed.images, split.images) and torch.equal(streamed.labels, split.labels)):
@@ -86,6 +99,8 @@ def _ready_status(prepared_dir: Path, name: str, info: DatasetInfo) -> Status | 
         return None
     folder, files = folder_of(prepared_dir, name), status.get("files", {})
     if {path.name for path in folder.iterdir()} != {*files, STATUS}:
+        return None
+    if ffcv_installed() and "train.beton" not in files:
         return None
     try:
         return status if all(sha256_file(folder / file) == found for file, found in files.items()) else None

@@ -5,6 +5,7 @@ A data set of one's own, `flowers.py:FLOWERS`, has the folder `flowers-py-FLOWER
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -37,6 +38,14 @@ class Status(TypedDict):
     n_test: NotRequired[int]
     files: NotRequired[dict[str, str]]
     described_by: NotRequired[str]
+
+
+def ffcv_installed() -> bool:
+    """Return whether the extra `ffcv` is there; one that is there and cannot be loaded is no data set's concern."""
+    try:
+        return importlib.util.find_spec("ffcv") is not None
+    except ImportError:  # hidden by an import hook
+        return False
 
 
 def folder_of(prepared_dir: Path, name: str) -> Path:

@@ -70,8 +70,8 @@ def examine(fix_runs: bool = False) -> list[Finding]:
     about += _guarded("store", check_store, root or Path.cwd(), fix_runs)
     of_torch, of_ffcv = probe.answer(torch), probe.answer(ffcv)
     installed += _guarded("python", check_torch, of_torch, root)
-    installed += _guarded("python", check_ffcv, of_ffcv, root)
-    installed += _guarded("system", check_system, "error" not in of_ffcv)
+    installed += _guarded("python", check_ffcv, of_ffcv, root, params)
+    installed += _guarded("system", check_system, all((f.name, f.state) != ("ffcv", "missing") for f in installed))
     once: dict[tuple[str, str], Finding] = {}
     for finding in installed:  # a package that is not installed cannot be imported either: one line
         once.setdefault((finding.section, finding.name), finding)
@@ -166,7 +166,9 @@ def _install(root: Path | None) -> str:
     if root and (root / "Makefile").is_file() and Path(sys.prefix).resolve() == (root / ".venv").resolve():
         return "make setup"
     python = sys.executable if " " not in sys.executable else f'"{sys.executable}"'
-    return f"{python} -m pip install -c constraints.txt -e ."
+    if root and (root / "constraints.txt").is_file():
+        return f"{python} -m pip install -c constraints.txt -e '.[ffcv]'"
+    return f"{python} -m pip install '{PACKAGE}[ffcv]'"
 
 
 def check_torch(found: dict[str, Any], root: Path | None) -> Iterator[Finding]:
@@ -189,9 +191,21 @@ def check_torch(found: dict[str, Any], root: Path | None) -> Iterator[Finding]:
     yield finding("numerics", "ok", f"{found['mode']} (runs are tagged {found['tag']}){remark}")
 
 
-def check_ffcv(found: dict[str, Any], root: Path | None) -> Iterator[Finding]:
-    """Yield whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since."""
-    if error := found.get("error"):
+def check_ffcv(found: dict[str, Any], root: Path | None, params: Params | None = None) -> Iterator[Finding]:
+    """Yield whether ffcv can be loaded: it is compiled on installation, and its libraries may be gone since.
+
+    It is an extra: where it is not installed, only a study of the active profile with `loader: ffcv` needs it.
+    """
+    from lmc_repro.config.expand import validate_all
+    from lmc_repro.data.status import ffcv_installed
+
+    error = found.get("error")
+    if not ffcv_installed() and not any(
+        cell.loader == "ffcv" for plan in (validate_all(params) if params else ()) for cell in plan.cells
+    ):
+        detail = "not installed, not needed: no study has `loader: ffcv`, and `resident` has the same bits"
+        yield Finding("python", "ffcv", "info", detail)
+    elif error:
         detail = f"cannot be loaded: {error}; it is compiled against the system packages below"
         yield Finding("python", "ffcv", "missing", detail, _install(root))
     else:
@@ -213,7 +227,7 @@ class Need(NamedTuple):
     purpose: str
     find: Callable[[], str | None]
     packages: str
-    needed: Literal["always", "without ffcv", "never"] = "without ffcv"
+    builds_ffcv: bool = True
 
 
 def _program(*names: str) -> str | None:
@@ -237,8 +251,8 @@ _PYTHON = f"python{_MINOR}-dev python{_MINOR}-devel python@{_MINOR} python"
 _CXX, _PKG = "build-essential gcc-c++ llvm cxx-compiler", "pkg-config pkgconf-pkg-config pkgconf pkg-config"
 _FFCV, _JPEG = "building ffcv", "libturbojpeg0-dev turbojpeg-devel jpeg-turbo libjpeg-turbo"
 NEEDS = (
-    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git", "always"),
-    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make", "never"),
+    Need("git", "DVC's experiments and the commit of each run", partial(_program, "git"), "git", False),
+    Need("make", "`make repro`; `dvc repro` does without", partial(_program, "make"), "make", False),
     Need("C++ compiler", _FFCV, partial(_program, "c++", "g++", "clang++"), _CXX),
     Need("pkg-config", _FFCV, partial(_program, "pkg-config"), _PKG),
     Need("Python.h", _FFCV, _headers, _PYTHON),
@@ -248,12 +262,12 @@ NEEDS = (
 
 
 def check_system(ffcv_works: bool) -> Iterator[Finding]:
-    """Yield a finding per need; what only builds ffcv is not missing where ffcv works."""
+    """Yield a finding per need; what only builds ffcv is not missing where ffcv works or nothing needs it."""
     for need in NEEDS:
         if there := need.find():
             yield Finding("system", need.name, "ok", there)
             continue
-        missing = need.needed == "always" or (need.needed == "without ffcv" and not ffcv_works)
+        missing = need.builds_ffcv and not ffcv_works
         packages = need.packages.split()
         names = packages if len(packages) > 1 else packages * len(COMMANDS)
         install = {m: command.format(name) for (m, command), name in zip(COMMANDS.items(), names, strict=True)}

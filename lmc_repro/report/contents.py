@@ -20,6 +20,9 @@ GFLOPS = 100.0
 """Of the core that hours are predicted for (float32 products): a round number, so that pages do not depend on who
 prints them."""
 
+OURS = "Ours"
+"""In the overview, what is no exhibit of the paper."""
+
 EXHIBITS = (
     ("Table 1", "linear networks", "table1"),
     ("Table 2", "optimizer and warm-up", "table2"),
@@ -188,12 +191,13 @@ class Line:
 
 
 def overview(report: Report) -> list[Line]:
-    """Return the paper's exhibits in its order, then what is ours alone."""
+    """Return the paper's exhibits in its order, then what is ours alone; that alone where there is nothing else."""
     made = {part.study: (part.title, part.outcome) for part in report.parts}
     made |= {exhibit.key: (exhibit.section.title, exhibit.outcome) for exhibit in report.exhibits}
     lines: list[Line] = []
     named: dict[str, str] = {}
-    for exhibit, subject, key in EXHIBITS:
+    of_the_paper = not made or any(key in made for _, _, key in EXHIBITS)
+    for exhibit, subject, key in EXHIBITS if of_the_paper else ():
         said = f"{NOT_RUN.capitalize()}: not in this report."
         if key in made:
             said = f"See {named[key]}." if key in named else made[key][1]
@@ -201,7 +205,7 @@ def overview(report: Report) -> list[Line]:
             said = "A test: its weights as one linear layer give equal values and gradients."
         lines.append(Line(exhibit, subject, key if key in made else None, key, said))
         named.setdefault(key, exhibit)
-    return lines + [Line("Ours", title, key, key, said) for key, (title, said) in made.items() if key not in named]
+    return lines + [Line(OURS, title, key, key, said) for key, (title, said) in made.items() if key not in named]
 
 
 def cells_judged(table: StudyTable) -> tuple[str, str]:

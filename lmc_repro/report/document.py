@@ -14,7 +14,7 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import network
 from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
-from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, costs, overview, total
+from lmc_repro.report.contents import OURS, NotRun, Report, StudyPart, cells_judged, costs, overview, total
 from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import (
     FLAGS,
@@ -74,9 +74,10 @@ def report_document(report: Report) -> Section:
         *(study_section(part, drawn=True) for part in report.parts),
         *(exhibit.section for exhibit in report.exhibits),
     ]
-    if ours := [table for table in report.tables if not table.results.analogue]:
+    ours = [table for table in report.tables if not table.results.analogue]
+    if any(table.with_paper for table in ours):
         blocks.append(_agreement(ours))
-    if report.tables:
+    if any(table.results.sources for table in report.tables):
         blocks.append(provenance_section([table.results for table in report.tables]))
     if report.not_run:
         blocks.append(_not_run(report.not_run))
@@ -84,13 +85,15 @@ def report_document(report: Report) -> Section:
 
 
 def overview_table(report: Report) -> Table:
-    """Return every table, figure and appendix of the paper, its place here, and its outcome."""
+    """Return every table, figure and appendix of the paper, its place here, and its outcome; ours alone without one."""
     keys = {part.study: part.section_key for part in report.parts} | {e.key: e.section.key for e in report.exhibits}
     rows = []
-    for line in overview(report):
+    lines = overview(report)
+    for line in lines:
         place = Cell((line.key,), link=f"#{keys[line.key]}") if line.key else line.place
         rows.append((line.exhibit, line.subject, place, line.outcome))
-    caption = "Every table, figure and appendix of the paper: where it is, and what came out"
+    subject = "study" if all(line.exhibit == OURS for line in lines) else "table, figure and appendix of the paper"
+    caption = f"Every {subject}: where it is, and what came out"
     return Table(caption, ("paper", "subject", "here", "what came out"), tuple(rows))
 
 
@@ -100,7 +103,7 @@ def study_section(part: StudyPart, drawn: bool = False) -> Section:
     if table is None:
         return Section(part.title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
     results = table.results
-    blocks: list[Block] = [Paragraph(results.question)]
+    blocks: list[Block] = [Paragraph(results.question)] if results.question else []
     if results.analogue:
         names = ", ".join(dataset.name for dataset in results.datasets)
         note = f"An analogue on other data ({names}), not a reproduction: no agreement with the paper is counted."
@@ -343,7 +346,7 @@ def two_by_two_blocks(cells: Sequence[agreement.Compared], split: str) -> list[B
 
 def provenance_section(studies: Sequence[StudyResults]) -> Section:
     """Return where each hyper-parameter comes from, each entry once."""
-    rows = {(f"`{key}`", _as_text(value), source): None for study in studies for key, value, source in study.provenance}
+    rows = {(f"`{key}`", _as_text(value), source): None for study in studies for key, value, source in study.sources}
     table = Table("Hyper-parameters and their sources", ("hyper-parameter", "value", "source"), tuple(rows))
     shows = Paragraph(
         "Each value and its source: the paper, its first author's later code, a paper that it builds on, worked out, "

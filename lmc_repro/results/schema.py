@@ -193,6 +193,11 @@ class StudyResults:
     left_out: tuple[LeftOut, ...] = ()
     not_run: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def sources(self) -> list[tuple[str, Any, str]]:
+        """The hyper-parameters that a source is given for, as (key, value, source)."""
+        return [entry for entry in self.provenance if entry[2] is not None]
+
     def own_dataset(self, row: str, column: str) -> str | None:
         """Return the data set that the study itself names for a cell: the paper's."""
         for axis, key in ((self.rows, row), (self.columns, column)):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import lmc, refused
+from helpers import EXAMPLE
 
 from lmc_repro.cli.progress import Lines, parts
 from lmc_repro.cli.views import links
@@ -67,6 +68,17 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_outside_of_a_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert refused("check").startswith(f"{tmp_path}: no params.yaml")
+
+
+def test_a_study_that_streams_is_refused_before_any_work_where_ffcv_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(EXAMPLE, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ffcv", None)
+    said = refused("run", "table1", "--row", "1-layer-bs1024")
+    assert all(word in said for word in ("params.yaml: studies.table1: loader", "'lmc_repro[ffcv]'", "resident"))
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:

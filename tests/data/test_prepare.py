@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lmc_repro.data.beton import read_beton
 from lmc_repro.data.dataset import Dataset, Split, data_digest, load_dataset
 from lmc_repro.data.prepare import prepare
 from lmc_repro.data.readers import stratified_half
-from lmc_repro.data.status import note_unused
+from lmc_repro.data.status import ffcv_installed, note_unused
 
 DIGITS_DIGEST = "674b5104ace9494e18dc12f4b31460816d3131f8b9435cf428237fd4f9434829"
 FIELDS = ("images", "labels")
@@ -126,6 +127,24 @@ def test_a_mistake_leaves_the_folder_as_it_was(
     with pytest.raises(OSError, match="No space left"):
         prepare("tiny", out, raw, mirror, info=tiny)
     assert written and contents(out / "tiny") == before and folders(out) == ["tiny"]
+
+
+def test_without_ffcv_one_form_is_written_and_the_other_added_once_it_is_there(
+    tiny: DatasetInfo, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, raw = tmp_path / "prepared", tmp_path / "raw"
+    with monkeypatch.context() as hidden:
+        hidden.setitem(sys.modules, "ffcv", None)
+        assert not ffcv_installed()
+        bare = prepare("tiny", out, raw, mirror, info=tiny)
+        before = contents(out / "tiny")
+        assert set(before) == {"status.json", "train.safetensors", "test.safetensors"}
+        assert prepare("tiny", out, raw, mirror, info=tiny) == bare and contents(out / "tiny") == before
+    both = prepare("tiny", out, raw, mirror, info=tiny)
+    after = contents(out / "tiny")
+    assert after.keys() - before.keys() == {"train.beton", "test.beton"} and both["digest"] == bare["digest"]
+    monkeypatch.setitem(sys.modules, "ffcv", None)  # files from elsewhere stay
+    assert prepare("tiny", out, raw, mirror, info=tiny) == both and contents(out / "tiny") == after
 
 
 def test_streamed_file_with_other_arrays_is_refused(

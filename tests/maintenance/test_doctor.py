@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from commands import lmc
+from helpers import EXAMPLE
 
 from lmc_repro.common.project import Project
+from lmc_repro.config.load import load_params
 from lmc_repro.maintenance import doctor, probe
 from lmc_repro.maintenance.doctor import check_data, check_ffcv, check_packages, check_system, check_torch
 
@@ -136,6 +138,17 @@ def test_torch_and_ffcv_that_break(tmp_path: Path) -> None:
     assert (gpu.name, gpu.detail) == ("GPU", "Tesla T4, 15 GiB")
 
 
+def test_an_ffcv_that_is_not_installed_is_missing_where_a_study_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ffcv", None)
+    params = load_params(EXAMPLE)  # its table1 has one cell with `loader: ffcv`
+    profile = params.profiles[params.profile].model_copy(update={"overrides": ()})
+    resident = params.model_copy(update={"profiles": {params.profile: profile}})
+    for these, state in ((params, "missing"), (resident, "info"), (None, "info")):
+        assert [f.state for f in check_ffcv({"error": "No module named 'ffcv'"}, tmp_path, these)] == [state]
+
+
 def test_native_numerics_say_why(tmp_path: Path) -> None:
     remark = "numerics: native, for arm64 has no AVX2; bits are this machine's own"
     *_, found = check_torch({**TORCH, "mode": "native", "tag": "native:DEFAULT", "remark": remark}, tmp_path)
@@ -146,7 +159,7 @@ def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     code, out, _ = lmc("doctor", "--json")
     place = by_name(out)["project", "place"]
-    assert code == 1 and place["state"] == "missing" and "clone of the project" in place["fix"]
+    assert code == 1 and place["state"] == "missing" and "lmc init" in place["fix"]
 
 
 def test_a_mistake_in_params_is_a_finding(folder: Path) -> None:

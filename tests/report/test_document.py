@@ -22,7 +22,7 @@ from whole_report import (
 
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
-from lmc_repro.report.contents import Asked, Planned, Report, overview, read_report, total
+from lmc_repro.report.contents import Asked, Planned, Report, StudyPart, overview, read_report, total
 from lmc_repro.report.document import SUMMARY, grid_table, report_document, summary_table
 from lmc_repro.report.grid import paper_name
 from lmc_repro.report.model import Cell, Section
@@ -151,6 +151,11 @@ def test_every_exhibit_of_the_paper_is_named_once_in_its_order() -> None:
         *(f"Appendix {letter}" for letter in "ACDE"),
     ]  # fmt: skip
     assert {line.key for line in lines} == {None}
+
+
+def test_a_report_of_own_studies_names_no_exhibit_of_the_paper() -> None:
+    lines = overview(Report((StudyPart("mine", None, Asked("Mine", {}, None, "digits")),)))
+    assert [(line.exhibit, line.subject, line.key) for line in lines] == [("Ours", "Mine", "mine")]
 
 
 def test_outcomes_count_verdicts_and_statements(write_study) -> None:
