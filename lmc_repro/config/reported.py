@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
@@ -37,6 +38,12 @@ def reported_barrier(table: str | None, row: str | None, column: str | None) -> 
     except KeyError as key:
         raise LmcError(f"params.yaml: reported: the paper's {table} has no {key}; see reported.yaml") from None
     return None if pair is None else {"test": float(pair[0]), "train": float(pair[1])}
+
+
+def of_paper(study: str, numbers: Iterable[object]) -> bool:
+    """Return whether a study is the paper's: by its name among tables and claims, or by any of its cells' numbers."""
+    tables = reported_tables()
+    return study in tables or study in tables["claims"] or any(numbers)
 
 
 def reported_claim(study: str) -> Claim | None:

@@ -5,6 +5,7 @@ The files hold no dates and no ids.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def read_exhibit(folder: Path, drawn: bool = True) -> Exhibit:
         if "not_run" in found:
             return _exhibit(key, found, f"{NOT_RUN.capitalize()}: {found['not_run']}.")
         outcome, shows, shown = SHOW[found["kind"]](found)
+        shown = tuple(dataclasses.replace(table, name=f"{key}-{i}" if i else key) for i, table in enumerate(shown))
         made = _exhibit(key, found, outcome, shows, *shown)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LmcError(f"{path}: not an exhibit ({type(error).__name__}: {error}); {fix}") from None

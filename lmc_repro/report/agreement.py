@@ -136,24 +136,6 @@ def agrees(table: StudyTable) -> str:
     return " ".join(filter(None, said)) or NOTHING_COUNTED
 
 
-def cell_agrees(entry: Entry, table: StudyTable) -> str:
-    """Return whether one cell's verdicts are the paper's, both splits."""
-    if table.results.analogue:
-        return NOT_COUNTED
-    if entry.paper is None:
-        return "The paper prints no number for this cell: no agreement is counted."
-    parts = []
-    for split in ORDER:
-        said = OTHER
-        for found in (one for one in compared([table], split) if one.entry is entry):
-            judged = "disagrees" if found.disagrees else "agrees"
-            judged = judged if found.ours in VERDICTS else "neither agreement nor disagreement"
-            ends = "; unequal ends" if found.unequal_ends and found.ours in VERDICTS else ""
-            said = f"paper {found.paper}, ours {found.ours} ({judged}{ends})"
-        parts.append(f"{split}: {said}")
-    return f"Agreement with the paper, {'; '.join(parts)}."
-
-
 @dataclass(frozen=True)
 class Finding:
     """One statement on one set of cells.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.config.exhibit import Claim
+from lmc_repro.config.reported import of_paper
 from lmc_repro.report.agreement import Finding, findings, tally
-from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, StudyTable, cells_text, study_table
+from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, Entry, StudyTable, cells_text, study_table
 from lmc_repro.report.model import Section, Table
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PaperTable
@@ -102,6 +103,12 @@ class StudyPart:
         """The name of its section in links."""
         return f"study-{self.study}"
 
+    @property
+    def of_paper(self) -> bool:
+        """Whether the paper has the study, so that the report may speak of the paper."""
+        cells = self.table.results.cells if self.table else ()
+        return of_paper(self.study, (*self.asked.paper.values(), *(cell.paper for cell in cells)))
+
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """The paper's statements, checked against its cells."""
@@ -112,7 +119,7 @@ class StudyPart:
         """The outcome in one sentence: verdicts on test, then statements."""
         if self.table is None:
             return f"{NOT_RUN.capitalize()}: no results."
-        cells, judged = cells_judged(self.table)
+        cells, judged = cells_judged(self.table.entries)
         data = ", ".join(dataset.name for dataset in self.table.results.datasets)
         statements = f"; statements: {tally(self.findings)}" if self.findings else ""
         return f"{cells}{f' on {data}' if data else ''}: {judged}{statements}."
@@ -165,6 +172,11 @@ class Report:
         return [part.table for part in self.parts if part.table is not None]
 
     @property
+    def of_paper(self) -> bool:
+        """Whether it holds a study or an exhibit of the paper."""
+        return bool(self.exhibits) or any(part.of_paper for part in self.parts)
+
+    @property
     def not_run(self) -> list[NotRun]:
         """Every cell that was not run, study by study."""
         return [cell for part in self.parts for cell in part.not_run]
@@ -191,13 +203,12 @@ class Line:
 
 
 def overview(report: Report) -> list[Line]:
-    """Return the paper's exhibits in its order, then what is ours alone; that alone where there is nothing else."""
+    """Return the paper's exhibits in its order where the report has any of them, then what is ours alone."""
     made = {part.study: (part.title, part.outcome) for part in report.parts}
     made |= {exhibit.key: (exhibit.section.title, exhibit.outcome) for exhibit in report.exhibits}
     lines: list[Line] = []
     named: dict[str, str] = {}
-    of_the_paper = not made or any(key in made for _, _, key in EXHIBITS)
-    for exhibit, subject, key in EXHIBITS if of_the_paper else ():
+    for exhibit, subject, key in EXHIBITS if report.of_paper else ():
         said = f"{NOT_RUN.capitalize()}: not in this report."
         if key in made:
             said = f"See {named[key]}." if key in named else made[key][1]
@@ -208,9 +219,9 @@ def overview(report: Report) -> list[Line]:
     return lines + [Line(OURS, title, key, key, said) for key, (title, said) in made.items() if key not in named]
 
 
-def cells_judged(table: StudyTable) -> tuple[str, str]:
-    """Return the number of a grid's cells, and how they are judged on test: `2 connected, 1 not run (1 left out)`."""
-    counts = Counter(entry.outcome for entry in table.entries)
+def cells_judged(entries: Iterable[Entry]) -> tuple[str, str]:
+    """Return the number of cells, and how they are judged on test: `2 connected, 1 not run (1 left out)`."""
+    counts = Counter(entry.outcome for entry in entries)
     left = f" ({counts[LEFT_OUT]} {LEFT_OUT})" if counts[LEFT_OUT] else ""
     words = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)
     judged = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])

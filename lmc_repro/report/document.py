@@ -2,139 +2,144 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+import dataclasses
+from collections.abc import Sequence
 
-from lmc_repro.config.base import mark_text
 from lmc_repro.config.exhibit import Claim
-from lmc_repro.config.own_code import short_name
-from lmc_repro.models.registry import network
 from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
-from lmc_repro.report.contents import OURS, NotRun, Report, StudyPart, cells_judged, costs, overview, total
+from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, costs, overview, total
+from lmc_repro.report.details import as_text, details
 from lmc_repro.report.figures import paths_figure
-from lmc_repro.report.grid import (
-    FLAGS,
-    GLOSSARY,
-    NO_VERDICT,
-    NONE,
-    NOT_RUN,
-    ORDER,
-    Entry,
-    StudyTable,
-    pair_kind,
-    points,
-)
-from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table
+from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAPER, StudyTable, points
+from lmc_repro.report.model import Block, Cell, Curves, Items, Line, Paragraph, Section, Table
+from lmc_repro.report.strip import strip_figure
 from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import ValuePlot, value_plot
-from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
-from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
-
-MLFLOW = "http://127.0.0.1:5000"
-"""The default address of `mlflow ui`."""
+from lmc_repro.results.schema import CellRecord, StudyResults
 
 INTRODUCTION = (
     "Two networks are trained from the same initialisation with different SGD noise. On the straight line between "
-    "their weights, does the error rise? Each cell below trains such pairs and measures errors at evenly spaced points "
-    "of the line."
+    "their weights, does the error rise?"
 )
 PATHS = (
-    "Error in percent along the straight line from one network (alpha 0) to the other (alpha 1) at the last epoch: "
+    "Error in percent along the straight line from one network (α 0) to the other (α 1) at the last epoch: "
     "a panel per cell, a line per pair; grey: a pair without a verdict. A flat line is a connected pair, a hill is a "
     "barrier. Panels share their axes but for shaded ones, which are zoomed: each has a scale of its own. Above each "
     "panel: mean barrier in points, test / train."
 )
-DETAILS = (
-    "Everything behind a cell's number: the values of its trainer seeds, its pairs and their endpoints, the last "
-    "evaluation epochs, its path and its configuration. Its runs are in MLflow under the filter that it names (the "
-    "link works while `mlflow ui` runs on this machine)."
+STRIP = (
+    "A mark per cell: its mean test barrier (Eq. 1) in points, its verdict by colour and shape; the dotted line is the "
+    "threshold. Cells without a verdict have no mark."
 )
-
-SUMMARY = (
-    "cell", "split", "n", "values", "mean", "median", "range", "sd", "floor", "line", "normalised %",
-    "error of the ends", "verdict", "strict", "flags", "last epochs",
-)  # fmt: skip
-PAIR = (
-    "pair", "split", "barrier", "floor", "line", "middle", "alpha of the maximum", "normalised %", "errors of the ends",
-    "loss barrier",
-)  # fmt: skip
-LATE = ("epoch", "test mean", "test line", "test verdict", "train mean", "train line", "train verdict")
 
 
 def report_document(report: Report) -> Section:
-    """Return the whole report: overview, studies, exhibits, agreement, provenance, what was not run."""
-    blocks: list[Block] = [
-        Paragraph(INTRODUCTION),
-        overview_table(report),
-        Section("How to read it", (Items(tuple(GLOSSARY.items())),), folded=True),
-        *(study_section(part, drawn=True) for part in report.parts),
-        *(exhibit.section for exhibit in report.exhibits),
-    ]
-    ours = [table for table in report.tables if not table.results.analogue]
-    if any(table.with_paper for table in ours):
+    """Return the whole report: result, studies, exhibits, agreement, provenance, what was not run.
+
+    A report of one study is titled by it and begins with its figure.
+    """
+    tables, several = report.tables, len(report.parts) + len(report.exhibits) > 1
+    sections = [study_section(part, drawn=True) for part in report.parts]
+    title = "Linear mode connectivity: results" if several or not sections else report.parts[0].title
+    blocks: list[Block] = [Paragraph(INTRODUCTION), *result_blocks(report)]
+    if several and tables:
+        blocks.append(dataclasses.replace(strip_figure(report.parts), caption=STRIP))
+    if several:
+        blocks.append(Section("Overview", (overview_table(report),), "overview"))
+    blocks += [*sections, *(exhibit.section for exhibit in report.exhibits)]
+    if report.of_paper and (ours := [table for table in tables if not table.results.analogue]):
         blocks.append(_agreement(ours))
-    if any(table.results.sources for table in report.tables):
-        blocks.append(provenance_section([table.results for table in report.tables]))
+    if any(table.results.sources for table in tables):
+        blocks.append(provenance_section([table.results for table in tables]))
     if report.not_run:
         blocks.append(_not_run(report.not_run))
-    return Section("Linear mode connectivity: results", tuple(blocks))
+    words = {word: text for word, text in GLOSSARY.items() if report.of_paper or word not in (PAPER, "statement")}
+    blocks.append(
+        Section("How to read it", (Section("Words and flags", (Items(tuple(words.items())),), folded=True),), "words")
+    )
+    return Section(title, tuple(blocks))
+
+
+def result_blocks(report: Report) -> list[Block]:
+    """Return the result in a sentence, whether it is an analogue's, and the facts of its data and machine."""
+    results = [table.results for table in report.tables]
+    if not results:
+        return [Paragraph(f"{NOT_RUN.capitalize()}: there are no results.", "lead")]
+    cells, judged = cells_judged(entry for table in report.tables for entry in table.entries)
+    thresholds = grid.several(f"{found.threshold:g}" for found in results)
+    said = f"{cells}: {judged}, by test error at a threshold of {thresholds} points."
+    ran = [
+        (mean, f"{table.results.title.split(':')[0]}, {entry.label}")
+        for table in report.tables
+        for entry in table.entries
+        if (mean := entry.mean("test")) is not None
+    ]
+    if ran:
+        mean, where = max(ran, key=lambda cell: cell[0])
+        said += f" The highest mean barrier is {points(mean)} points ({where})."
+    blocks: list[Block] = [Paragraph(said, "lead")]
+    if report.of_paper and any(found.analogue for found in results):
+        blocks.append(Paragraph(agreement.NOT_COUNTED, "note"))
+    data = (f"{d.title}: {d.n_train} training, {d.n_test} test images" for found in results for d in found.datasets)
+    seeds = {cell.n_trainer_seeds for found in results for cell in found.cells} or {0}
+    n = "-".join(map(str, sorted({min(seeds), max(seeds)})))
+    versions = (
+        f"torch {found.torch}, training numerics {found.training_numerics}, evaluation numerics "
+        f"{found.evaluation_numerics}"
+        for found in results
+    )
+    facts = {
+        "data": grid.several(data, "; "),
+        "n": f"{n} trainer seeds per cell",
+        "machine": grid.several(
+            (f"{found.device}, numerics {found.numerics.partition(':')[0]}" for found in results), "; "
+        ),
+        "version": grid.several(versions, "; "),
+    }
+    return [*blocks, Items(tuple(facts.items()))]
 
 
 def overview_table(report: Report) -> Table:
-    """Return every table, figure and appendix of the paper, its place here, and its outcome; ours alone without one."""
+    """Return every table, figure and appendix of the paper if it is in the report, its place here, and its outcome."""
     keys = {part.study: part.section_key for part in report.parts} | {e.key: e.section.key for e in report.exhibits}
     rows = []
-    lines = overview(report)
-    for line in lines:
-        place = Cell((line.key,), link=f"#{keys[line.key]}") if line.key else line.place
-        rows.append((line.exhibit, line.subject, place, line.outcome))
-    subject = "study" if all(line.exhibit == OURS for line in lines) else "table, figure and appendix of the paper"
-    caption = f"Every {subject}: where it is, and what came out"
-    return Table(caption, ("paper", "subject", "here", "what came out"), tuple(rows))
+    for line in overview(report):
+        names = (line.exhibit, line.subject)[not report.of_paper :]
+        place = Cell((names[0],), link=f"#{keys[line.key]}") if line.key else names[0]
+        rows.append((place, *names[1:], line.outcome, line.place.rpartition("/")[2]))
+    header, caption = ("paper", "subject", "outcome", "here"), "Studies and their outcomes"
+    if report.of_paper:
+        caption = "Every table, figure and appendix of the paper, and its outcome"
+    return Table(caption, header[not report.of_paper :], tuple(rows), name="overview")
 
 
 def study_section(part: StudyPart, drawn: bool = False) -> Section:
-    """Return a study's section, with its figures if they are to be `drawn`."""
+    """Return a study's section, with its figures and details if they are to be `drawn`."""
     table, key = part.table, part.section_key
     if table is None:
         return Section(part.title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
     results = table.results
-    blocks: list[Block] = [Paragraph(results.question)] if results.question else []
-    if results.analogue:
-        names = ", ".join(dataset.name for dataset in results.datasets)
-        note = f"An analogue on other data ({names}), not a reproduction: no agreement with the paper is counted."
-        blocks.append(Paragraph(note, note=True))
-    cells, judged = cells_judged(table)
+    cells, judged = cells_judged(table.entries)
     data = ", ".join(dataset.title for dataset in results.datasets) or "no data"
-    shows = f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points). {agreement.agrees(table)}"
-    blocks += [
-        Section("Settings and versions", (Items(grid.heading(results)),), folded=True),
-        Section("Barriers", (Paragraph(shows), grid_table(table, key))),
-    ]
+    shows = f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points)."
+    if part.of_paper and not (drawn and results.analogue):  # the head of a page says it once
+        shows = f"{shows} {agreement.agrees(table)}".rstrip()
+    blocks: list[Block] = [Paragraph(text) for text in (results.question, shows) if text]
+    if drawn and (plot := value_plot(table)):
+        figure = values_figure(plot, results.title, part.study)
+        blocks.append(dataclasses.replace(figure, caption=_values_show(plot)))
+    blocks.append(grid_table(table, key if drawn else ""))
+    if drawn:
+        blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=True))
     used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
     if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in used):
         blocks.append(Section("Flags", (Items(meanings),), media=("terminal",)))
     if claim := part.asked.claim:
-        blocks.append(Section("Statements", tuple(statement_blocks(claim, part.findings))))
-    if not drawn:
-        return Section(results.title, tuple(blocks), key)
-    if plot := value_plot(table):
-        title = "Over training" if plot.over_training else f"Along the {plot.x_label}"
-        figure = values_figure(plot, results.title, part.study)
-        blocks.append(Section(title, (Paragraph(_values_show(plot)), figure), media=WRITTEN))
-    paths, ran = PATHS, [entry for entry in table.entries if entry.mean("test") is not None]
-    if ran:
-        highest = max(ran, key=lambda entry: entry.mean("test") or 0.0)
-        paths += f" The highest mean test barrier is {points(highest.mean('test'))} points ({highest.label})."
-    blocks += [
-        Section("Paths", (Paragraph(paths), paths_figure(table)), media=WRITTEN),
-        Section("Details: every cell and split", (summary_table(table),), folded=True, media=("markdown",)),
-        _details(table, key),
-    ]
+        blocks += statement_blocks(claim, part.findings)
+    blocks.append(Section("Settings and versions", (Items(grid.heading(results)),), folded=True))
+    if drawn:
+        blocks += details(table, key)
     return Section(results.title, tuple(blocks), key)
 
 
@@ -147,133 +152,37 @@ def grid_table(table: StudyTable, links: str = "") -> Table:
     header = ["test / train"]
     for column in table.columns:
         header += [grid.axis_label(column, table.columns), *paper]
+    curves = {cell.key: _paths(table, cell) for cell in table.results.cells}
+    top = max((error for lines in curves.values() for _, line in lines for _, error in line), default=0.0)
     rows = []
     for row in table.rows:
         line: list[str | Cell] = [grid.axis_label(row, table.rows)]
         for entry in table.line(row):
             apart = any(entry.verdict(split) == "disconnected" for split in ORDER)
             link = f"#{links}-{entry.cell.key}" if entry.cell and links else ""
-            line.append(Cell(grid.entry_lines(entry), strong=apart, link=link))
+            kind = ("disconnected" if apart else entry.outcome).replace(" ", "-")
+            drawn = Curves(curves[entry.cell.key], top) if entry.cell else None
+            line.append(Cell(grid.entry_lines(entry), strong=apart, link=link, kind=kind, curves=drawn))
             if table.with_paper:
                 line.append(grid.paper_numbers(entry.paper))
         rows.append(tuple(line))
-    caption = "Mean barrier in points, test / train; below it line barrier, range over trainer seeds, verdict, n, flags"
+    caption = (
+        "Mean barrier in points, test / train; verdict; line barrier L, n, flags; "
+        f"errors along the path, 0 to {top:.0f} %"
+    )
     theirs = frozenset(range(2, len(header), 2)) if table.with_paper else frozenset()
-    return Table(caption, tuple(header), tuple(rows), theirs, places=True)
+    return Table(caption, tuple(header), tuple(rows), theirs, places=True, name=table.results.study)
 
 
-def summary_table(table: StudyTable, entries: Iterable[Entry] | None = None, compare: bool = False) -> Table:
-    """Return a row per cell and split: all that one number says about it.
-
-    `compare`: beside it the paper's number, its verdict and the network of each cell.
-    """
-    rows = []
-    for entry in table.entries if entries is None else entries:
-        if (cell := entry.cell) is None:
-            continue
-        for split in ORDER:
-            s = cell.summary[split]
-            floors = [found.floor for pair in cell.pairs if (found := pair.barriers[split]) is not None]
-            row = (
-                entry.label, split, str(entry.n), ", ".join(map(points, s.values)) or NONE, points(s.mean),
-                points(s.median), grid.spread(s), points(s.sd), points(statistics.fmean(floors) if floors else None),
-                points(s.line_mean), points(s.normalised_mean),
-                points(statistics.fmean(error for pair in cell.pairs for error in pair.errors[split])),
-                s.verdict or NO_VERDICT, s.verdict_strict or NONE, " ".join(map(grid.letter, s.flags)) or NONE,
-                grid.late_marks(s) or NONE,
-            )  # fmt: skip
-            theirs = points(entry.paper[split] if entry.paper else None)
-            judged = entry.paper_verdict(split, table.results.threshold) or NONE
-            made = f"{network(cell.config['model'])}, {grid.init(cell)}"
-            rows.append((*row, theirs, judged, made) if compare else row)
-    if compare:
-        header = (*SUMMARY, "paper", "paper's verdict", "network")
-        return Table("Ours, and the paper's numbers in their own columns (points)", header, tuple(rows))
-    return Table("Barrier over trainer seeds (points)", SUMMARY, tuple(rows))
-
-
-def _details(table: StudyTable, key: str) -> Section:
-    experiment = f"{EXPERIMENT_PREFIX}{table.results.study}/{table.results.profile}"
-    link = f"{MLFLOW}/#/experiments?experimentSearchFilter={quote(experiment, safe='')}"
-    places = (
-        ("experiment", Cell((experiment,), link=link)),
-        ("a single run", Cell(("tags.`lmc.fingerprint` = '...'",), code=True)),
-    )
-    cells = [_cell_section(e, e.cell, table, f"{key}-{e.cell.key}") for e in table.entries if e.cell is not None]
-    return Section("Details of each cell", (Paragraph(DETAILS), Items(places), *cells), media=PAGE)
-
-
-def _cell_section(entry: Entry, cell: CellRecord, table: StudyTable, key: str) -> Section:
-    """Return a cell's details: barriers and errors in points, normalised barriers in percent, losses in nats."""
-    rest = "".join(f"{line}; " for line in grid.entry_lines(entry)[1:])
-    paper = f" {grid.paper_name(table.results)}: {grid.paper_numbers(entry.paper)}." if entry.paper else ""
-    ends = [
-        (pair.pair, str(pair.trainer_seed), _end(i, pair), pair.status[i], pair.fingerprints[i])
-        for pair in cell.pairs
-        for i in (0, 1)
-    ]
-    late = [
-        (mark_text(marks[0].epoch), *(text for one in marks for text in (points(one.mean), points(one.line_mean),
-         one.verdict or NO_VERDICT)))
-        for marks in zip(*(cell.summary[split].late for split in ORDER), strict=True)
-    ]  # fmt: skip
-    curves = {
-        f"pair {pair.pair}, {split}": table.results.curves[cell.key, pair.pair, pair.epoch, split]
-        for pair in cell.pairs
-        for split in ORDER
-    }
-    alphas = next((curve.alphas for curve in curves.values()), ())
-    path = [(name, *(points(100 * error) for error in curve.errors)) for name, curve in curves.items()]
-    config = (
-        ("cell", cell.key),
-        ("parameters", str(cell.parameters)),
-        ("pairs", pair_kind(cell)),
-        ("trainer seeds", str(cell.n_trainer_seeds)),
-        ("runs", str(cell.n_runs)),
-        *_flat(cell.config),
-    )
-    blocks = (
-        Paragraph(f"{rest}{agreement.cell_agrees(entry, table)}{paper}"),
-        Items((("in MLflow", Cell((f"tags.`{CELL}` = '{cell.key}'",), code=True)),)),
-        summary_table(table, [entry]),
-        Table("Pairs at the last epoch (points; loss in nats)", PAIR, tuple(_pairs(cell))),
-        Table("Endpoints", ("pair", "trainer seed", "end", "status", "fingerprint"), tuple(ends)),
-        Table("The last evaluation epochs", LATE, tuple(late)),
-        Table("Error along the path (%)", ("alpha", *(f"{alpha:g}" for alpha in alphas)), tuple(path)),
-        Section("Configuration", (Items(config),)),
-    )
-    return Section(f"{entry.label}: {grid.said(entry)}", blocks, key, folded=True, media=PAGE)
-
-
-def _pairs(cell: CellRecord) -> Iterator[tuple[str, ...]]:
-    for pair in cell.pairs:
-        for split in ORDER:
-            found, ends = pair.barriers[split], " / ".join(map(points, pair.errors[split]))
-            if found is None:
-                yield (pair.pair, split, *[NONE] * 6, ends, NONE)
-                continue
-            yield (
-                pair.pair, split, *map(points, (found.barrier, found.floor, found.line, found.midpoint_excess)),
-                f"{found.argmax_alpha:g}", points(found.normalised), ends,
-                NONE if found.loss_barrier is None else f"{found.loss_barrier:.4f}",
-            )  # fmt: skip
-
-
-def _end(i: int, pair: PairRecord) -> str:
-    own = pair.epochs[i]
-    return f"alpha {i}" if own is None else f"alpha {i}, epoch {mark_text(own)}"
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _as_text(value)
-
-
-def _as_text(value: Any) -> str:
-    return short_name(value if isinstance(value, str) else json.dumps(value))
+def _paths(table: StudyTable, cell: CellRecord) -> tuple[Line, ...]:
+    """Return a cell's errors along its pairs' paths, test above train; a pair without a verdict has another kind."""
+    curves = ((split, pair, table.results.curves[cell.key, pair.pair, pair.epoch, split])
+              for split in reversed(ORDER) for pair in cell.pairs)  # fmt: skip
+    return tuple(
+        (split if pair.barriers[split] else "untrained",
+         tuple((alpha, 100.0 * error) for alpha, error in zip(curve.alphas, curve.errors, strict=True)))
+        for split, pair, curve in curves
+    )  # fmt: skip
 
 
 def _values_show(plot: ValuePlot) -> str:
@@ -282,10 +191,10 @@ def _values_show(plot: ValuePlot) -> str:
         "Barrier in points" if plot.value == "barrier" else "Barrier as a share of the test accuracy (Eq. 2, percent)"
     )
     over, range_ = ("over training", "band") if plot.over_training else (f"by {plot.x_label}", "bar")
-    dotted = "" if plot.threshold is None else f"; the dotted line is the threshold, {plot.threshold:g} points"
+    dotted = "" if plot.threshold is None else f"; dotted: the threshold, {plot.threshold:g} points"
     shows = (
-        f"{what} {over}, test above train: a line of means over trainer seeds, a light {range_} from the smallest to "
-        f"the largest, a dot per seed{dotted}."
+        f"{what} {over}, test above train: means over trainer seeds, a {range_} from the smallest to the largest, "
+        f"a dot per seed{dotted}."
     )
     if plot.over_training:
         return f"{shows} Where an end is not trained yet there is no barrier, and no mark."
@@ -297,14 +206,21 @@ def statement_blocks(claim: Claim, found: Sequence[Finding]) -> list[Block]:
     """Return the paper's claim, how its statements come out, and a row per statement."""
     if not found:
         return [Paragraph(f"The paper: {claim.text}.")]
-    here = "" if any(finding.counted for finding in found) else " An analogue or another length counts no agreement."
+    header = ("statement", "cells", "effect", "n", "seeds in favour", "outcome")
     rows = tuple(
         (f.text, f.cells, f.effect or NONE, str(f.n), f"{f.in_favour} of {f.n}" if f.n else NONE, f.outcome)
         for f in found
     )
     return [
-        Paragraph(f"The paper: {claim.text}. As ordered statements: {tally(found)}.{here}"),
-        Table("Statements", ("statement", "cells", "effect", "n", "seeds in favour", "outcome"), rows),
+        Paragraph(f"The paper: {claim.text}."),
+        Items(
+            tuple((text, tally(f for f in found if f.text == text)) for text in dict.fromkeys(f.text for f in found))
+        ),
+        Section(
+            "Statements by cell",
+            (Table("Statements", header, rows, name=f"{found[0].study}-statements"),),
+            folded=True,
+        ),
     ]
 
 
@@ -328,7 +244,7 @@ def _agreement(tables: Sequence[StudyTable]) -> Section:
             "The distance |log10((ours + 0.1) / (paper + 0.1))| of each cell to the paper's number: 0 is equal, 1 "
             "a factor of ten. It is no agreement or disagreement."
         ),
-        Table("Distance to the paper's number", ("cell", *ORDER), tuple(distances)),
+        Table("Distance to the paper's number", ("cell", *ORDER), tuple(distances), name="agreement-distances"),
     )
     return Section("Agreement with the paper", blocks, "agreement")
 
@@ -341,13 +257,15 @@ def two_by_two_blocks(cells: Sequence[agreement.Compared], split: str) -> list[B
     )
     header = ("cells", *(f"ours {verdict}" for verdict in agreement.VERDICTS), NO_VERDICT, NOT_RUN)
     ends = agreement.unequal_ends(cells)
-    return [Table(f"Judged on {split}", header, rows), *([Paragraph(ends)] if ends else [])]
+    return [Table(f"Judged on {split}", header, rows, name=f"agreement-{split}"), *([Paragraph(ends)] if ends else [])]
 
 
 def provenance_section(studies: Sequence[StudyResults]) -> Section:
     """Return where each hyper-parameter comes from, each entry once."""
-    rows = {(f"`{key}`", _as_text(value), source): None for study in studies for key, value, source in study.sources}
-    table = Table("Hyper-parameters and their sources", ("hyper-parameter", "value", "source"), tuple(rows))
+    rows = {(f"`{key}`", as_text(value), source): None for study in studies for key, value, source in study.sources}
+    table = Table(
+        "Hyper-parameters and their sources", ("hyper-parameter", "value", "source"), tuple(rows), name="sources"
+    )
     shows = Paragraph(
         "Each value and its source: the paper, its first author's later code, a paper that it builds on, worked out, "
         "or ours. It counts no agreement."
@@ -361,5 +279,7 @@ def _not_run(cells: Sequence[NotRun]) -> Section:
     rows = tuple((cell.title, cell.label, *costs(cell.flops, cell.hours), cell.reason) for cell in cells)
     header = ("study", "cell", "FLOPs", "hours of one core", "why")
     shows = Paragraph(f"{total(cells)}. Predicted, not measured; runs that cells share are counted in each.")
-    folded = Section(f"{len(rows)} lines", (Table("Cells that were not run", header, rows),), folded=True)
+    folded = Section(
+        f"{len(rows)} lines", (Table("Cells that were not run", header, rows, name="not-run"),), folded=True
+    )
     return Section("Not run", (shows, folded), "not-run")

@@ -48,8 +48,7 @@ FLAGS = {
     ),
     NOT_CONVERGED: (
         "N",
-        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {CONVERGED_PERCENT:g} % "
-        "(the paper's reach about zero training loss)",
+        f"not converged: a ReLU network under SGD on MNIST ends with a train error above {CONVERGED_PERCENT:g} %",
     ),
 }
 
@@ -58,7 +57,11 @@ GLOSSARY = {
         "the largest error on the path minus the mean error of its two ends, in percentage points. A cell shows the "
         "mean over its trainer seeds, test / train, then the range; n is the number of trainer seeds"
     ),
-    "line": "the largest rise above the chord between the ends",
+    "curves": (
+        "the error along the straight line from one network (α 0) to the other (α 1), a curve per pair, test solid, "
+        "train dashed, grey without a verdict; all curves of a study share their scale"
+    ),
+    "L, line": "the largest rise above the chord between the ends",
     "verdict": (
         "`connected` if the mean barrier is below the threshold; `disconnected` (marked where either split is) if the "
         "mean line barrier is not below it either; else `unequal ends`: one end is worse than the other, and there is "
@@ -70,7 +73,7 @@ GLOSSARY = {
         "for connected), or the ends are so close to chance that there is nothing to lose"
     ),
     "floor": "half the difference of the ends; Eq. 1 cannot be lower",
-    "middle": "the error at alpha 0.5 minus the mean of the ends; negative where the middle is better",
+    "middle": "the error at α 0.5 minus the mean of the ends; negative where the middle is better",
     "normalised": "the barrier as a share of the test accuracy (Eq. 2); ordered, not judged",
     "error of the ends": "the mean error of all endpoints, collapsed ones too",
     "sd": "standard deviation (n - 1), from three trainer seeds on",
@@ -273,10 +276,10 @@ def entry_lines(entry: Entry) -> tuple[str, ...]:
     reason = untrained(cell)
     if entry.n == 0:
         return (NO_VERDICT, reason) if reason else (NO_VERDICT,)
-    lines = both(cell, lambda summary: points(summary.line_mean))
-    n = ", ".join(filter(None, (f"n {entry.n}", flags(cell))))
-    told = (means(cell), f"line {lines}", both(cell, spread), verdict(cell), n)
-    return (*told, f"not counted: {reason}") if reason else told
+    line = f"L {both(cell, lambda summary: points(summary.line_mean))}"
+    about = ", ".join(filter(None, (line, f"n {entry.n}", flags(cell))))
+    lines = (means(cell), verdict(cell), about)
+    return (*lines, f"not counted: {reason}") if reason else lines
 
 
 def late_marks(summary: CellSummary) -> str:
@@ -309,11 +312,11 @@ def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
         "profile": f"{results.profile}: {results.profile_title}",
         "data": "; ".join(data),
         "resolution": f"one image in points: {'; '.join(one)}",
-        "epochs": _several(cell.config["epochs"] for cell in results.cells),
-        "width": _several(width for model in models if (width := model.get("width")) is not None),
-        "networks": _several((network(m) for m in models if m.get("kind", "mlp") != "mlp"), "; ", ""),
-        "init": _several(init(cell) for cell in results.cells),
-        "pairs": _several(map(pair_kind, results.cells)),
+        "epochs": several(cell.config["epochs"] for cell in results.cells),
+        "width": several(width for model in models if (width := model.get("width")) is not None),
+        "networks": several((network(m) for m in models if m.get("kind", "mlp") != "mlp"), "; ", ""),
+        "init": several(init(cell) for cell in results.cells),
+        "pairs": several(map(pair_kind, results.cells)),
         "path": f"{results.points} points, ends included",
         "threshold": f"{results.threshold:g} points",
         "made with": (
@@ -334,5 +337,6 @@ def init(cell: CellRecord) -> str:
     return f"{model['init']}{gain}{start}"
 
 
-def _several(values: Iterable[Any], between: str = ", ", none: str = NONE) -> str:
+def several(values: Iterable[Any], between: str = ", ", none: str = NONE) -> str:
+    """Return values as text, each once."""
     return between.join(dict.fromkeys(map(str, values))) or none

@@ -10,7 +10,9 @@ from importlib.resources import files
 from markupsafe import Markup, escape
 
 from lmc_repro.report.figures import COLOURS
-from lmc_repro.report.model import PAGE, Block, Cell, Figure, Items, Paragraph, Section, Table, Value, cell_of
+from lmc_repro.report.grid import NONE
+from lmc_repro.report.model import EVERYWHERE, Block, Curves, Figure, Items, Paragraph, Section, Table, Value, cell_of
+from lmc_repro.report.strip import VERDICTS
 
 _TABLE = """<div class="scroll" role="region" aria-label="{caption}" tabindex="0">
 <table{kind}>
@@ -21,6 +23,7 @@ _TABLE = """<div class="scroll" role="region" aria-label="{caption}" tabindex="0
 </tbody>
 </table>
 </div>"""
+_VERDICTS = {VERDICTS["disconnected"][0]: "apart"}
 _ID = re.compile(r'(?<= id=")(?=[^"])|(?<=href="#)|(?<=url\(#)')
 
 
@@ -34,7 +37,7 @@ def html_page(document: Section) -> str:
     page, style = ((files("lmc_repro.report") / name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
     return _tag(
         page,
-        images="; img-src data:" if any(figure.shown == "png" for figure in document.figures()) else "",
+        images="; img-src data:" if any(f.shown == "png" and not f.linked for f in document.figures()) else "",
         title=document.title,
         style=Markup(style),
         head=_lines(_block(block, 2) for block in blocks if block not in sections),
@@ -58,10 +61,10 @@ def _block(block: Block, level: int) -> Markup:
         name = _tag(' id="{}"', block.key) if block.key else ""
         if not block.folded:
             return _tag("<section{}>\n<h{}>{}</h{}>\n{}\n</section>", name, level, block.title, level, body)
-        kind = Markup(' class="cell"') if block.media == PAGE else ""
+        kind = Markup(' class="long"') if block.media != EVERYWHERE else ""
         return _tag("<details{}{}>\n<summary>{}</summary>\n{}\n</details>", kind, name, block.title, body)
     if isinstance(block, Paragraph):
-        return _tag("<p{}>{}</p>", Markup(' class="note"') if block.note else "", _inline(block.text))
+        return _tag("<p{}>{}</p>", _tag(' class="{}"', block.kind) if block.kind else "", _inline(block.text))
     if isinstance(block, Items):
         return _tag("<dl>\n{}\n</dl>", _lines(_tag("<dt>{}</dt><dd>{}</dd>", n, _value(v)) for n, v in block.pairs))
     return _figure(block) if isinstance(block, Figure) else _table(block)
@@ -74,6 +77,10 @@ def _inline(text: str) -> Markup:
     return Markup("").join(_tag("<code>{}</code>", part) if i % 2 else part for i, part in enumerate(parts))
 
 
+def _name(value: Value) -> Markup | str:
+    return _tag(' id="{}"', key) if (key := cell_of(value).key) else ""
+
+
 def _value(value: Value) -> Markup:
     cell = cell_of(value)
     if cell.code:
@@ -83,30 +90,34 @@ def _value(value: Value) -> Markup:
         first = _tag('<a href="{}">{}</a>', cell.link, first)
     if cell.strong:
         first = _tag("<strong>{}</strong>", first)
-    small = (_tag("<small{}>{}</small>", Markup(' class="whole"') if len(line) < 28 else "", line) for line in rest)
-    return Markup("<br>").join([first, *small])
+    return Markup("<br>").join([first, *(_tag("<small>{}</small>", line) for line in rest)])
 
 
 def _table(table: Table) -> Markup:
-    """Return a table; one of places says its roles, since styles that stack its rows take them away."""
+    """Return a table and its files; one of places is a grid of cells, each with the paper's number of its place.
+
+    A grid says its roles, since styles that stack its rows take them away.
+    """
 
     def role(name: str) -> Markup:
         return _tag(' role="{}"', name) if table.places else Markup("")
 
-    papers = [Markup(' class="paper"' if i in table.paper else "") for i in range(len(table.header))]
-    labels = [_tag(' data-label="{}"', name) if table.places else "" for name in table.header]
-    header = []
-    for i, name in enumerate(table.header):
-        hidden = _tag('<span class="hidden">, {}</span>', table.header[i - 1]) if i in table.paper else ""
-        header.append(_tag('<th{} scope="col"{}>{}{}</th>', role("columnheader"), papers[i], name, hidden))
+    ours = [i for i in range(len(table.header)) if i not in table.paper]
+    header = [_tag('<th{} scope="col">{}</th>', role("columnheader"), table.header[i]) for i in ours]
     rows = []
     for row in table.rows:
-        cells = [_tag('<th{} scope="row">{}</th>', role("rowheader"), _value(row[0]))]
-        for value, label, paper in zip(row[1:], labels[1:], papers[1:], strict=True):
-            mark = Markup(' class="apart"') if isinstance(value, Cell) and value.strong else paper
-            cells.append(_tag("<td{}{}{}>{}</td>", role("cell"), label, mark, _value(value)))
+        cells = [_tag('<th{}{} scope="row">{}</th>', role("rowheader"), _name(row[0]), _value(row[0]))]
+        for i in ours[1:]:
+            cell, inside = cell_of(row[i]), _value(row[i])
+            if i + 1 in table.paper and row[i + 1] != NONE:
+                inside += _tag('<br><small class="paper">{} {}</small>', table.header[i + 1], row[i + 1])
+            if table.places:
+                inside = _tag("<div>{}<span>{}</span></div>", _curves(cell.curves), inside) if cell.curves else inside
+            label = _tag(' data-label="{}"', table.header[i]) if table.places else ""
+            kind = _tag(' class="{}"', cell.kind) if cell.kind else ""
+            cells.append(_tag("<td{}{}{}>{}</td>", role("cell"), label, kind, inside))
         rows.append(_tag("<tr{}>{}</tr>", role("row"), Markup("").join(cells)))
-    return _tag(
+    made = _tag(
         _TABLE,
         caption=table.caption,
         kind=Markup(' class="cells" role="table"') if table.places else "",
@@ -115,16 +126,45 @@ def _table(table: Table) -> Markup:
         header=Markup("").join(header),
         rows=_lines(rows),
     )
+    return made + _files("Table", *(f"tables/{table.name}.{kind}" for kind in ("csv", "tex"))) if table.name else made
+
+
+def _curves(curves: Curves) -> Markup:
+    """Return small curves that share their scale; alpha runs over 60 units, the error over 40."""
+    high = curves.top or 1.0
+    drawn = []
+    for kind, line in curves.lines:
+        places = " ".join(f"{60 * alpha:.0f},{40 - 40 * error / high:.0f}" for alpha, error in line)
+        drawn.append(_tag('<polyline class="{}" points="{}"/>', kind, places))
+    errors = [error for _, line in curves.lines for _, error in line]
+    label = f"errors along the path of {len(drawn)} curves, {min(errors):.1f} to {max(errors):.1f} %"
+    box = '<svg viewBox="0 -1 60 42" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    return _tag(box, label, Markup("").join(drawn))
+
+
+def _files(about: str, *paths: str) -> Markup:
+    """Return links that save the files of a table or figure, which lie beside the page."""
+    links = []
+    for path in paths:
+        name, _, kind = path.rpartition("/")[2].rpartition(".")
+        hidden = _tag('<span class="hidden"> of {}</span>', name)
+        links.append(_tag('<a href="{}" download>{}{}</a>', path, "LaTeX" if kind == "tex" else kind.upper(), hidden))
+    return _tag('\n<p class="files">{}: {}</p>', about, Markup(" ").join(links))
 
 
 def _figure(figure: Figure) -> Markup:
+    about = figure.alt.partition(".")[0]
+    files = [f"figures/{figure.name}.{kind}" for kind in figure.files]
+    if figure.linked:
+        return _files("All paths", *files)
     if figure.shown == "png":
         content = base64.b64encode(figure.files["png"]).decode()
         image = _tag('<img src="data:image/png;base64,{}" alt="{}">', content, figure.alt)
     else:
         image = _inline_svg(figure)
-    box = '<figure>\n<div class="scroll drawing" role="region" aria-label="{}" tabindex="0">\n{}\n</div>\n</figure>'
-    return _tag(box, figure.alt.partition(".")[0], image)
+    box = '<figure>\n<div class="scroll drawing" role="region" aria-label="{}" tabindex="0">\n{}\n</div>{}\n</figure>'
+    caption = _tag("\n<figcaption>{}</figcaption>", _inline(figure.caption)) if figure.caption else Markup("")
+    return _tag(box, about, image, caption) + _files("Figure", *files)
 
 
 def _inline_svg(figure: Figure) -> Markup:
@@ -132,12 +172,14 @@ def _inline_svg(figure: Figure) -> Markup:
     svg = figure.files["svg"].decode()
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = _ID.sub(f"{figure.name}-", svg)
-    for colour, name in COLOURS.items():
+    for colour, name in {**COLOURS, **_VERDICTS}.items():
         svg = re.sub(colour, f"var(--{name})", svg, flags=re.IGNORECASE)
     head, _, rest = svg.partition(">")
     width = re.search(r'viewBox="0 0 (\d+)', head)
     head = re.sub(r' (?:width|height|xmlns(?::\w+)?|version)="[^"]*"', "", head)
     size = _tag(
-        ' class="drawn" style="--width: {}px" role="img" aria-label="{}">', width[1] if width else 600, figure.alt
+        ' preserveAspectRatio="xMinYMin" class="drawn" style="--width: {}px" role="img" aria-label="{}">',
+        width[1] if width else 600,
+        figure.alt,
     )
     return Markup(head) + size + Markup(rest.strip())

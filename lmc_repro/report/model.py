@@ -12,14 +12,32 @@ WRITTEN: tuple[Medium, ...] = ("html", "markdown")
 PAGE: tuple[Medium, ...] = ("html",)
 
 
+Line = tuple[str, tuple[tuple[float, float], ...]]
+"""A kind of line (test, train, untrained) and its points (alpha, error in percent)."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Small curves, of which one is on test; `top`: the end of their scale."""
+
+    lines: tuple[Line, ...]
+    top: float
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A value of several lines. `strong`: the first line stands out; `link`: an address, or # and a section's key."""
+    """A value of several lines. `strong`: the first line stands out; `link`: an address, or # and a key.
+
+    A page links to a cell's own `key`, colours it by `kind` and draws its `curves`.
+    """
 
     lines: tuple[str, ...]
     strong: bool = False
     link: str = ""
     code: bool = False
+    key: str = ""
+    kind: str = ""
+    curves: Curves | None = None
 
 
 Value = str | Cell
@@ -27,10 +45,10 @@ Value = str | Cell
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Text, in which backticks enclose code; `note`: it stands out."""
+    """Text, in which backticks enclose code; a `note` stands out, a `lead` is the result in a sentence."""
 
     text: str
-    note: bool = False
+    kind: Literal["", "note", "lead"] = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Table:
     """A table; the first column names its rows.
 
     `paper` numbers the columns that hold the paper's numbers, which stand apart from ours. `places`: its rows may
-    stand below one another where there is no room for its columns.
+    stand below one another where there is no room for its columns. `name`: its files' (CSV, LaTeX), where it has any.
     """
 
     caption: str
@@ -53,16 +71,22 @@ class Table:
     rows: tuple[tuple[Value, ...], ...]
     paper: frozenset[int] = frozenset()
     places: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing as bytes by kind (png, svg, pdf); a page holds `shown`. `name`: of its files; `alt`: in words."""
+    """A drawing as bytes by kind (png, svg, pdf), of which a page holds `shown`, or names the files if `linked`.
+
+    `name`: its files'; `alt`: it in words; `caption`: how to read it.
+    """
 
     name: str
     alt: str
     files: Mapping[str, bytes]
     shown: Literal["png", "svg"] = "svg"
+    caption: str = ""
+    linked: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +116,10 @@ class Section:
     def figures(self) -> list[Figure]:
         """Return all figures."""
         return [block for block in self.walk("html") if isinstance(block, Figure)]
+
+    def tables(self) -> list[Table]:
+        """Return all tables that have files of their own."""
+        return [block for block in self.walk("html") if isinstance(block, Table) and block.name]
 
 
 Block = Paragraph | Items | Table | Figure | Section

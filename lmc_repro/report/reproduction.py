@@ -11,7 +11,8 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.report.agreement import Compared, comparable, compared, findings
 from lmc_repro.report.contents import Planned, costs
-from lmc_repro.report.document import provenance_section, statement_blocks, summary_table, two_by_two_blocks
+from lmc_repro.report.details import summary_table
+from lmc_repro.report.document import provenance_section, statement_blocks, two_by_two_blocks
 from lmc_repro.report.grid import (
     FLAGS,
     NO_VERDICT,

@@ -13,7 +13,7 @@ from lmc_repro.report.model import Block, Figure, Items, Paragraph, Section, Tab
 
 
 def print_overview(report: Report, console: Console) -> None:
-    """Print a line for each table, figure and appendix of the paper: the study that remakes it, and its outcome."""
+    """Print a line per study and its outcome; where studies of the paper are, one per exhibit of the paper."""
     print_block(overview_table(report), console)
     if report.not_run:
         console.print(f"not run: {total(report.not_run)}; each is at the end of report.md", highlight=False)
@@ -30,7 +30,7 @@ def print_block(block: Block, console: Console) -> None:
         for inner in block.shown("terminal"):
             print_block(inner, console)
     elif isinstance(block, Paragraph):
-        line(block.text, "yellow" if block.note else "")
+        line(block.text, "yellow" if block.kind == "note" else "")
     elif isinstance(block, Items):
         for name, value in block.pairs:
             line(f"{name}: {flat(value)}", "dim")

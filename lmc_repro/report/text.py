@@ -33,11 +33,12 @@ def _block(block: Block, level: int, keys: Set[str]) -> str:
             return f'{anchor}<details markdown="1"><summary>{block.title}</summary>\n\n{body}\n</details>\n'
         return f"{anchor}{'#' * level} {block.title}\n\n{body}"
     if isinstance(block, Paragraph):
-        return f"**{block.text}**\n" if block.note else f"{block.text}\n"
+        return f"**{block.text}**\n" if block.kind else f"{block.text}\n"
     if isinstance(block, Items):
         return "".join(f"- {name}: {_value(value, keys)}\n" for name, value in block.pairs)
     if isinstance(block, Figure):
-        return f"![{block.alt.partition('.')[0]}](figures/{block.name}.{block.shown})\n"
+        caption = f"{block.caption}\n\n" if block.caption else ""
+        return f"{caption}![{block.alt.partition('.')[0]}](figures/{block.name}.{block.shown})\n"
     rows = ([_value(value, keys) for value in row] for row in block.rows)
     return f"{block.caption}:\n\n{markdown_table(block.header, rows)}"
 

@@ -1,4 +1,4 @@
-"""Writes the report: index.html, report.md, the figures, metrics.json; or all of it as one JSON value."""
+"""Writes the report: index.html, report.md, figures, tables, metrics.json; or all of it as one JSON value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmc_repro.report.contents import Report, StudyPart, overview
 from lmc_repro.report.document import report_document
 from lmc_repro.report.grid import Entry, StudyTable, untrained
 from lmc_repro.report.html import html_page
-from lmc_repro.report.text import markdown
+from lmc_repro.report.text import csv_table, latex_table, markdown
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -24,6 +24,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         for figure in document.figures()
         for kind, content in figure.files.items()
     }
+    for table in document.tables():
+        contents[f"tables/{table.name}.csv"] = csv_table(table).encode()
+        contents[f"tables/{table.name}.tex"] = latex_table(table).encode()
     contents |= {"index.html": html_page(document).encode(), "report.md": markdown(document).encode()}
     for name, content in contents.items():
         write_atomic(folder / name, content)

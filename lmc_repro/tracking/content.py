@@ -20,6 +20,7 @@ from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.base import canonical_json, mark_text
 from lmc_repro.config.plan import COMMON, ends_at
+from lmc_repro.config.reported import of_paper
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
@@ -238,7 +239,8 @@ def _leaves(profile: ProfileConfig, cell: Cell) -> list[str]:
 
 def experiment_note(plan: StudyPlan) -> str:
     """Return the study's question and how to read its runs."""
-    analogue = "\n\nAn analogue on other data, not a reproduction." if plan.profile_config.analogue else ""
+    replaced = plan.profile_config.analogue and of_paper(plan.study, (cell.paper for cell in plan.cells))
+    analogue = "\n\nAn analogue on other data, not a reproduction." if replaced else ""
     return f"""**{plan.study_config.title}**, profile {plan.profile}: {plan.profile_config.title}
 
 {plan.study_config.question}{analogue}
@@ -253,18 +255,20 @@ their step is 1000 alpha, and `path/alpha` is there as an x axis.
 
 
 def cell_note(cell: Cell, result: CellResult) -> str:
-    """Return a cell's summary beside the paper's number."""
+    """Return a cell's summary, beside the paper's number where it prints one."""
+    header = ["split", "mean", "line", "median", "range", "n", "verdict", "flags", *(["paper"] if cell.paper else [])]
     lines = [
         f"**{cell.row_label}, {cell.column_label}**: barriers of {len(result.pairs)} {cell.pair_kind} pairs, in points",
         "",
-        "| split | mean | line | median | range | n | verdict | flags | paper |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(header)} |",
+        "|---" * len(header) + "|",
     ]
     for split in SPLITS:
         s = result.summary[split]
         spread = "-" if s.min is None or s.max is None else f"{s.min:.2f} to {s.max:.2f}"
         cells = [split, number(s.mean), number(s.line_mean), number(s.median), spread, str(len(s.values))]
-        cells += [s.verdict or "none", ", ".join(s.flags) or "-", number((cell.paper or {}).get(split))]
+        cells += [s.verdict or "none", ", ".join(s.flags) or "-"]
+        cells += [number(cell.paper.get(split))] if cell.paper else []
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

@@ -1,4 +1,4 @@
-"""report/index.html in a browser: the page of results on MNIST that the repository holds, all of its details open."""
+"""report/index.html in a browser: pages of the results on MNIST that the repository holds, and of the project's own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from browsing import open_page
 from tiny_project import REPOSITORY
 
+from lmc_repro.config.reported import reported_claim
 from lmc_repro.report.contents import Asked, Report, StudyPart
 from lmc_repro.report.document import report_document
 from lmc_repro.report.grid import study_table
 from lmc_repro.report.html import html_page
-from lmc_repro.results.read import read_study
+from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import Show
 
 if TYPE_CHECKING:
@@ -27,12 +28,27 @@ OPEN = "document.querySelectorAll('details').forEach(details => { details.open =
 WIDTHS = "[...document.querySelectorAll('.scroll')].map(box => [box.scrollWidth, box.clientWidth])"
 
 
+KEPT = REPOSITORY / "docs" / "reproduction"
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    results = read_study(REPOSITORY / "docs" / "reproduction" / "table1" / "bs1024-width256")
+    results = read_study(KEPT / "table1" / "bs1024-width256")
     drawn = study_table(replace(results, show=Show("rows", "depth and batch", "barrier")))
     parts = StudyPart("table1", drawn, Asked("Table 1")), StudyPart("figure1", None, Asked("Figure 1"))
     path = tmp_path_factory.mktemp("report") / "index.html"
+    path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of all finished results: the project's own where there are any, else those that the repository keeps."""
+    places = [place for place in sorted((REPOSITORY / "results").glob("*")) if has_results(place)]
+    places = places or [place for place in sorted(KEPT.glob("*/*")) if has_results(place)]
+    studies = {results.study: study_table(results) for results in map(read_study, places)}
+    parts = tuple(StudyPart(key, table, Asked("", claim=reported_claim(key))) for key, table in studies.items())
+    path = tmp_path_factory.mktemp("whole") / "index.html"
     path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
     return path
 
@@ -73,11 +89,41 @@ def test_it_does_not_overflow_a_telephone(page: Page, details: str) -> None:
 
 def test_a_number_leads_to_its_details(page: Page) -> None:
     link = page.locator(".cells td a").first
-    cell = page.locator(str(link.get_attribute("href")))
-    assert not cell.evaluate("details => details.open")
-    link.click()
-    cell.locator("summary").click()
-    assert cell.get_by_text("Configuration").is_visible()
+    summary = page.locator(str(link.get_attribute("href")))
+    assert not summary.is_visible()
+    link.click()  # a browser opens what is folded around the place that a link leads to
+    assert summary.is_visible() and str(link.text_content()).split(" /")[0] in str(
+        summary.locator("xpath=..").text_content()
+    )
+
+
+def test_the_first_screen_has_title_result_and_figure_with_the_contents_beside(browser: Browser, whole: Path) -> None:
+    page = open_page(browser, 1440, 900)
+    page.goto(whole.as_uri())
+    figure = page.locator("header svg.drawn").bounding_box()
+    lead = page.locator("header .lead").bounding_box()
+    contents = page.locator("nav a").first.bounding_box()
+    main = page.locator("main").bounding_box()
+    assert figure and lead and contents and main
+    assert lead["y"] + lead["height"] < figure["y"] and figure["y"] + figure["height"] <= 900
+    assert contents["x"] + contents["width"] <= main["x"]
+    page.locator("nav a").last.click()
+    assert page.evaluate("scrollY") > 900 and page.locator("nav a").first.is_visible()
+
+
+def test_contents_are_folded_on_a_telephone(page: Page) -> None:
+    assert not page.locator("nav a").first.is_visible()
+    page.locator("nav summary").click()
+    assert page.locator("nav a").first.is_visible()
+
+
+def test_the_whole_page_stays_short_and_small(browser: Browser, whole: Path) -> None:
+    """Of a desk's width, all details closed."""
+    page = open_page(browser, 1440, 900)
+    page.goto(whole.as_uri())
+    assert page.locator(".cells td a").count() >= 20
+    assert page.evaluate("document.scrollingElement.scrollHeight") <= 12_000
+    assert whole.stat().st_size <= 1_000_000
 
 
 def test_dark_and_print_have_colours_of_their_own(page: Page) -> None:

@@ -155,16 +155,21 @@ def test_the_report_holds_its_picture_escapes_what_it_says_and_fetches_nothing(t
     write_batches(tmp_path / "results" / "figure4", title=bad, question=bad, provenance={bad: bad})
     exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
     written = write_report(Report((), exhibits), tmp_path / "report")
-    names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    figures = [f"figures/figure4.{kind}" for kind in ("png", "svg", "pdf")]
-    assert names == [*figures, "index.html", "report.md", "metrics.json"]
-    page, text = written[2].read_text(), written[3].read_text()
+    names = {str(path.relative_to(tmp_path / "report")): path for path in written}
+    assert {"figures/figure4.png", "figures/figure4.svg", "tables/figure4.csv", "tables/figure4.tex"} <= set(names)
+    page, text = names["index.html"].read_text(), names["report.md"].read_text()
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
     assert page.rindex(exhibits[0].outcome) < page.index("<caption>Held") < page.index("<img")
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
-    assert re.findall(r'(?:src|href)="(?!#|data:image/png;base64,)([^"]*)"', page) == []
+    assert (
+        re.findall(r'(?:src|href)="(?!#|data:image/png;base64,|(?:figures|tables)/[^"]*" download)([^"]*)"', page) == []
+    )
     (content,) = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
-    assert base64.b64decode(content) == exhibits[0].section.figures()[0].files["png"] == written[0].read_bytes()
+    assert (
+        base64.b64decode(content)
+        == exhibits[0].section.figures()[0].files["png"]
+        == names["figures/figure4.png"].read_bytes()
+    )
     assert f"## {bad}\n\n{bad}\n" in text and exhibits[1].outcome in text
     assert "img-src" not in html_page(report_document(Report((), (exhibits[1],))))
 

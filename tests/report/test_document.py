@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from whole_report import (
     change_cells,
     document_of,
@@ -23,9 +26,13 @@ from whole_report import (
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.agreement import NOT_COUNTED, NOTHING_COUNTED, compared
 from lmc_repro.report.contents import Asked, Planned, Report, StudyPart, overview, read_report, total
-from lmc_repro.report.document import SUMMARY, grid_table, report_document, summary_table
+from lmc_repro.report.details import SUMMARY, summary_table
+from lmc_repro.report.document import grid_table, overview_table, report_document, study_section
 from lmc_repro.report.grid import paper_name
-from lmc_repro.report.model import Cell, Section
+from lmc_repro.report.html import html_page
+from lmc_repro.report.model import Cell, Section, Value, cell_of, flat
+from lmc_repro.report.terminal import print_block
+from lmc_repro.report.text import markdown
 from lmc_repro.report.values import value_plot
 from lmc_repro.report.write import report_json
 
@@ -39,6 +46,14 @@ def planned(row: str, column: str) -> Planned:
     return Planned(row, column, f"{row}, {column}", None, "mlp", 6, 2e12, 0.25)
 
 
+def bare(value: Value) -> Cell:
+    return replace(cell_of(value), curves=None)
+
+
+def table_rows(document: Section, name: str) -> list[dict[str, str]]:
+    return table(section(document, name), "cell")
+
+
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
@@ -46,31 +61,62 @@ def number(value: float | None) -> str:
 def test_numbers_of_the_details_are_those_of_the_files(write_study) -> None:
     folder = write_study()
     document = document_of(folder)
-    for cell in json.loads((folder / "cells.json").read_text()):
-        part = section(document, f"study-table1-{cell['cell']}")
-        for row, split in zip(table(part, "cell"), ("test", "train"), strict=True):
+    summaries = tables(section(document, "Cells and splits"), "cell")[0]
+    pairs, ends = tables(section(document, "Pairs"), "cell")
+    settings = {row["in MLflow"]: row for row in table_rows(document, "Configurations, runs in MLflow")}
+    cells = json.loads((folder / "cells.json").read_text())
+    assert len(summaries) == 2 * len(cells) and len(pairs) == 2 * len(ends) == 2 * 3 * len(cells)
+    assert len(settings) == len(cells)
+    for i, cell in enumerate(cells):
+        label = f"{cell['row_label']}, {cell['column_label']}"
+        for row, split in zip(summaries[2 * i : 2 * i + 2], ("test", "train"), strict=True):
             numbers = cell[split]
-            assert (row["cell"], row["split"]) == (f"{cell['row_label']}, {cell['column_label']}", split)
+            assert (row["cell"], row["split"]) == (label, split)
             assert row["n"] == str(len(numbers["values"]))
             assert row["values"] == (", ".join(number(value) for value in numbers["values"]) or "-")
             for name, key in (("mean", "mean"), ("median", "median"), ("sd", "sd"), ("line", "line_mean")):
                 assert row[name] == number(numbers[key]), (cell["cell"], split, name)
             assert row["verdict"] == (numbers["verdict"] or "no verdict")
-        pairs = table(part, "pair")
-        assert len(pairs) == 2 * len(cell["pairs"])
-        for row in pairs:
+        for row in pairs[6 * i : 6 * i + 6]:
             numbers = next(p for p in cell["pairs"] if p["pair"] == row["pair"])[row["split"]]
+            assert row["cell"] == label
             assert (row["barrier"], row["middle"]) == (number(numbers["barrier"]), number(numbers["midpoint_excess"]))
             assert row["errors of the ends"] == f"{numbers['error_0']:.2f} / {numbers['error_1']:.2f}"
-        late = [(row["epoch"], row["test mean"]) for row in table(part, "epoch")]
-        assert late == [(str(mark["epoch"]), number(mark["mean"])) for mark in cell["test"]["late"]]
-        found = items(part)
-        assert found["in MLflow"] == f"tags.`lmc.cell` = '{cell['cell']}'" and found["parameters"] == "1234"
-    ends = tables(section(document, "study-table1-8-layer--adam-high"), "pair")[1]
-    assert [row["status"] for row in ends] == ["trained", "diverged"] * 2 + ["trained", "collapsed"]
-    assert [row["fingerprint"] for row in ends] == [f"8-layer--adam-high-{i}" for i in range(6)]
-    part = section(document, "study-table1-4-layer--adam-high")
-    assert table(part, "alpha")[2] == {"alpha": "pair 1, test", "0": "5.00", "0.5": "8.00", "1": "5.00"}
+        for row, pair in zip(ends[3 * i : 3 * i + 3], cell["pairs"], strict=True):
+            assert [row["status of θ₀"], row["of θ₁"]] == pair["status"]
+            assert row["fingerprints of θ₀ and θ₁"] == "; ".join(pair["fingerprints"])
+        facts = settings[f"tags.`lmc.cell` = '{cell['cell']}'"]
+        assert facts["model.depth"] == str(cell["config"]["model"]["depth"])
+        assert "model.width" not in facts and "parameters" not in facts  # the same in every cell
+
+
+def test_small_curves_are_those_of_the_files_on_one_scale(write_study) -> None:
+    grid = grid_table(report_of(write_study()).tables[0])
+    curves = {value.lines[0]: value.curves for row in grid.rows for value in row if isinstance(value, Cell)}
+    found = curves["3.00 / 1.00"]
+    assert found is not None and found.lines[4] == ("test", ((0.0, 5.0), (0.5, 8.0), (1.0, 5.0)))  # pair 1 after train
+    assert [kind for kind, _ in found.lines] == ["train"] * 3 + ["test"] * 3
+    assert {drawn.top for drawn in curves.values() if drawn is not None} == {90.0} and curves["not run"] is None
+    lost = curves["no verdict"]
+    assert lost is not None and {kind for kind, _ in lost.lines} == {"untrained"}
+
+
+def test_a_study_of_ones_own_is_all_that_its_report_speaks_of(write_study) -> None:
+    folder = write_study(study="mine", provenance=[])
+    keys = [cell["cell"] for cell in json.loads((folder / "cells.json").read_text())]
+    change_cells(folder, **{key: {"paper": None} for key in keys})
+    report = report_of(folder)
+    assert not report.of_paper and not report.tables[0].with_paper
+    console = Console(file=io.StringIO(), width=200)
+    print_block(study_section(report.parts[0]), console)
+    for text in (html_page(report_document(report)), markdown(report_document(report)), console.file.getvalue()):
+        text = text[text.find("<body>") :] if "<body>" in text else text
+        assert "paper" not in re.sub(r"var\(--paper\)", "", text).lower() and "analogue" not in text.lower()
+        assert "Table 1: linear networks" in text and "3.00 / 1.00" in text
+    two = read_report(folder.parent, {"mine": Asked("a title"), "other": Asked("another")})
+    assert [(line.exhibit, line.key) for line in overview(two)] == [("Ours", "mine"), ("Ours", "other")]
+    assert overview_table(two).header == ("subject", "outcome", "here")
+    assert read_report(folder.parent, {"table1": Asked("of the paper")}).of_paper
 
 
 def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
@@ -79,26 +125,25 @@ def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
     assert grid.header == ("test / train", *(name for c in columns for name in (c, "paper (MNIST)")))
     assert grid.paper == {2, 4, 6}
     four, eight = grid.rows
-    assert four[3] == Cell(
+    assert bare(four[3]) == Cell(
         (
             "3.00 / 1.00",
-            "line 3.00 / 1.00",
-            "1.00-5.00 / 0.50-1.50",
             "test disconnected (strict: mixed), train connected",
-            "n 3, B(test) U(test)",
+            "L 3.00 / 1.00, n 3, B(test) U(test)",
         ),
         strong=True,
+        kind="disconnected",
     )
-    assert four[4] == "47.74 / 48.91" and four[5:] == (Cell(("not run",)), "-")
-    assert eight[3] == Cell(("no verdict", "of 3 pairs 2 diverged and 1 collapsed"))
-    assert eight[1].lines[-2:] == ("n 2, P", "not counted: of 3 pairs 1 diverged")
+    assert four[4] == "47.74 / 48.91" and four[5:] == (Cell(("not run",), kind="not-run"), "-")
+    assert bare(eight[3]) == Cell(("no verdict", "of 3 pairs 2 diverged and 1 collapsed"), kind="no-verdict")
+    assert eight[1].lines[-2:] == ("L 0.60 / 0.20, n 2, P", "not counted: of 3 pairs 1 diverged")
     strong = [value.lines[0] for row in grid.rows for value in row if isinstance(value, Cell) and value.strong]
     assert strong == ["3.00 / 1.00", "72.00 / 60.00"]
 
 
 def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
     report = report_of(write_study())
-    rows = [dict(zip(SUMMARY, row, strict=True)) for row in summary_table(report.tables[0]).rows]
+    rows = [dict(zip(SUMMARY, map(flat, row), strict=True)) for row in summary_table(report.tables[0]).rows]
     adam = next(row for row in rows if (row["cell"], row["split"]) == ("4-Layer, BS=1024, ADAM high", "test"))
     assert (adam["sd"], adam["floor"], adam["line"], adam["strict"]) == ("2.00", "0.00", "3.00", "mixed")
     assert (adam["flags"], adam["last epochs"]) == ("B U", "1 connected, 4 disconnected, 0.60-3.00")
@@ -110,7 +155,7 @@ def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
 
 def test_an_analogue_and_other_epochs_count_no_agreement(write_study) -> None:
     document = document_of(write_study("digits"))
-    assert sum(NOT_COUNTED in text for text in said(document)) == 1 + 5
+    assert sum(NOT_COUNTED in text for text in said(document)) == 1
     assert "agreement" not in document.keys("html")
     document = document_of(write_study("paper", epochs=20))
     assert said(section(document, "agreement")) == [NOTHING_COUNTED]
@@ -125,9 +170,11 @@ def test_the_papers_data_set_counts_agreement_without_a_percentage(write_study) 
     assert not any("%" in text for text in said(agreement))
     distances = [row["cell"] for row in table(agreement, "cell")]
     assert len(distances) == 3 and "8-Layer, BS=1024, ADAM high" not in distances  # no verdict has no distance
-    four = said(section(document, "study-table1-4-layer--adam-high"))[0]
-    assert "ours disconnected (agrees)" in four and "ours connected (disagrees)" in four
-    assert "(neither" in said(section(document, "study-table1-8-layer--adam-high"))[0]
+    judged = [
+        (row["verdict"], row["paper"], row["paper's verdict"]) for row in table_rows(document, "Cells and splits")
+    ]
+    assert judged[2:4] == [("disconnected", "47.74", "disconnected"), ("connected", "48.91", "disconnected")]
+    assert judged[6] == ("no verdict", "68.22", "disconnected") and judged[4] == ("connected", "-", "-")
     assert not any(NOT_COUNTED in text for text in said(document))
 
 
@@ -145,12 +192,12 @@ def test_settings_and_their_sources(write_study) -> None:
 
 
 def test_every_exhibit_of_the_paper_is_named_once_in_its_order() -> None:
-    lines = overview(Report(()))
+    lines = overview(Report((StudyPart("table1", None, Asked("Table 1")),)))
     assert [line.exhibit for line in lines] == [
         *(f"Table {i}" for i in range(1, 5)), *(f"Figure {i}" for i in range(1, 6)), "Text",
         *(f"Appendix {letter}" for letter in "ACDE"),
     ]  # fmt: skip
-    assert {line.key for line in lines} == {None}
+    assert [line.key for line in lines] == ["table1", *[None] * 13] and overview(Report(())) == []
 
 
 def test_a_report_of_own_studies_names_no_exhibit_of_the_paper() -> None:
@@ -176,8 +223,8 @@ def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
     counted = "2 connected, 1 disconnected, 1 unequal ends, 1 no verdict, 1 not run"
     assert report.parts[0].outcome == f"6 cells on mnist: {counted}; statements: 1 not decided."
     cell = grid_table(report.tables[0]).rows[0][3]
-    assert isinstance(cell, Cell) and cell.lines[1] == "line 0.50 / 1.00" and not cell.strong
-    assert cell.lines[3] == "test unequal ends, train connected"
+    assert isinstance(cell, Cell) and cell.lines[2].startswith("L 0.50 / 1.00,") and not cell.strong
+    assert cell.kind == "unequal-ends" and cell.lines[1] == "test unequal ends, train connected"
     document = report_document(report)
     named = [text for text in said(section(document, "agreement")) if "Table 1, 4-Layer, BS=1024, ADAM high" in text]
     assert len(named) == 1
@@ -205,7 +252,7 @@ def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
     assert found == [("4-layer, adam-medium", why), ("16-layer, sgd-high", "not chosen")]
     assert total(report.not_run) == "2 cells, 4.0e+12 FLOPs, about 0.5 hours of one core (100 GFLOP/s)"
     document = report_document(report)
-    assert [block.key for block in document.blocks if isinstance(block, Section)][-1] == "not-run"
+    assert [block.key for block in document.blocks if isinstance(block, Section)][-2] == "not-run"
     assert list(table(section(document, "not-run"), "study")[0].values()) == [
         "a title", "4-layer, adam-medium", "2.0e+12", "0.2", why,
     ]  # fmt: skip
@@ -260,7 +307,7 @@ def test_relu_networks_that_did_not_converge_are_marked(write_study, profile: st
     marked = {cell.key for cell in found.results.cells if "not_converged" in cell.summary["test"].flags}
     assert marked == ({"4-layer--sgd-high", "8-layer--sgd-high"} if flagged else set())
     first = grid_table(found).rows[0][1]
-    assert isinstance(first, Cell) and first.lines[-1] == ("n 3, N" if flagged else "n 3")
+    assert isinstance(first, Cell) and first.lines[-1] == f"L 0.30 / 0.10, n 3{', N' if flagged else ''}"
 
 
 def test_a_train_error_of_a_tenth_of_a_percent_has_converged(write_study) -> None:

@@ -16,14 +16,15 @@ from whole_report import document_of, report_of
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.report.contents import Asked, Exhibit, Planned, read_report
-from lmc_repro.report.document import study_section, summary_table
+from lmc_repro.report.details import summary_table
+from lmc_repro.report.document import report_document, study_section
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
 from lmc_repro.report.terminal import print_block, print_overview
 from lmc_repro.report.text import csv_table, markdown
 from lmc_repro.report.write import study_metrics, write_report
 
-VOID = {"meta", "br", "path", "use"}  # of those that the page uses
+VOID = {"meta", "br", "path", "use", "polyline"}  # of those that the page uses
 LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio", "source", "image", "base"}
 SMALL = Table("50 % of it", ("a_b", "ours"), (("x & y", Cell(("1.00", "n 3"), strong=True, link="#there")), ("$", "-")))
 
@@ -70,7 +71,9 @@ def test_nothing_is_loaded(write_study) -> None:
     assert re.findall(r"url\((?!#)", text) == [] and "@import" not in text and "@font-face" not in text
     policy = next(found["content"] for found, _ in page.all("meta") if "http-equiv" in found)
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
-    outside = {str(found["href"]) for found, _ in page.all("a") if not str(found["href"]).startswith("#")}
+    links = [found for found, _ in page.all("a") if not str(found["href"]).startswith("#")]
+    assert {str(found["href"]).partition("/")[0] for found in links if "download" in found} == {"figures", "tables"}
+    outside = {str(found["href"]) for found in links if "download" not in found}
     assert outside == {"http://127.0.0.1:5000/#/experiments?experimentSearchFilter=lmc%2Ftable1%2Fdigits"}
 
 
@@ -92,15 +95,20 @@ def test_it_can_be_read_without_seeing_it(write_study) -> None:
     assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
     assert all(found.get("scope") in ("col", "row") for found, _ in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
-    values, paths = [str(found["aria-label"]) for found, _ in page.all("svg") if found.get("role") == "img"]
+    drawn = [(found.get("class"), found["aria-label"]) for found, _ in page.all("svg") if found.get("role") == "img"]
+    (values,) = [str(label) for kind, label in drawn if kind == "drawn"]
+    assert [label for kind, label in drawn if kind is None][1] == "errors along the path of 6 curves, 2.0 to 10.0 %"
     assert "test, SGD high: 4-Layer, BS=1024 0.30, 8-Layer, BS=1024 0.60;" in values
     assert "test, ADAM high: 4-Layer, BS=1024 3.00, 8-Layer, BS=1024 no verdict;" in values
-    assert "4-Layer, BS=1024, ADAM high: 3.00 / 1.00, disconnected;" in paths
-    assert "8-Layer, BS=1024, ADAM high: no verdict;" in paths and "4-Layer, BS=1024, ADAM medium: not run;" in paths
-    head = next(text for found, text in page.all("th") if found.get("class") == "paper" and "ADAM high" in text)
-    assert head == "paper (MNIST), ADAM high"
-    marked = [found["data-label"] for found, _ in page.all("td") if found.get("class") == "apart"]
-    assert marked == ["ADAM high", "ADAM medium"]
+    cells = [(found["data-label"], found.get("class"), text) for found, text in page.all("td") if "data-label" in found]
+    assert [text for found, text in page.all("small") if found.get("class") == "paper"][
+        1
+    ] == "paper (MNIST) 47.74 / 48.91"
+    assert [(label, kind) for label, kind, _ in cells] == [
+        ("SGD high", "connected"), ("ADAM high", "disconnected"), ("ADAM medium", "not-run"),
+        ("SGD high", "connected"), ("ADAM high", "no-verdict"), ("ADAM medium", "disconnected"),
+    ]  # fmt: skip
+    assert all(str(kind).replace("-", " ") in text for _, kind, text in cells)  # colour is never the only sign
 
 
 @pytest.mark.parametrize("where", ["title", "label", "provenance"])
@@ -149,16 +157,26 @@ def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     )
     written = write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == [
-        *(f"figures/table1{which}.{kind}" for which in ("-values", "") for kind in ("png", "svg", "pdf")),
-        "figures/figure4.svg", "index.html", "report.md", "metrics.json",
-    ]  # fmt: skip
+    drawn = {name for name in names if name.startswith("figures/")}
+    stems = ("barriers", "table1", "table1-values")
+    assert drawn == {f"figures/{stem}.{kind}" for stem in stems for kind in ("png", "svg", "pdf")} | {
+        "figures/figure4.svg"
+    }
+    saved = ("overview", *(f"table1{part}" for part in ("", "-cells", "-pairs", "-ends", "-configurations")), "sources")
+    assert [name for name in names if name.startswith("tables/")] == [
+        f"tables/{name}.{kind}" for name in saved for kind in ("csv", "tex")
+    ]
+    assert names[-3:] == ["index.html", "report.md", "metrics.json"]
     first = [path.read_bytes() for path in written]
+    page = first[-3].decode()
+    links = re.findall(r'href="([^"]*)" download', page)
+    assert set(links) == {*drawn, *(name for name in names if name.startswith("tables/"))}
     write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
     assert [path.read_bytes() for path in written] == first
-    assert b"<code>lmc run figure1</code>" in first[7]  # which has no results
-    assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"<?xml") and first[2].startswith(b"%PDF")
-    assert first[6] == b"<svg></svg>" and not re.search(rb"20\d\d-\d\d", first[7])
+    assert "<code>lmc run figure1</code>" in page  # which has no results
+    for kind, start in {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}.items():
+        assert (tmp_path / f"report/figures/barriers.{kind}").read_bytes().startswith(start)
+    assert not re.search(r"20\d\d-\d\d", page)
 
 
 def test_metrics_are_numbers_and_null_without_a_verdict(write_study) -> None:
@@ -184,9 +202,10 @@ def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
 
 
 def test_markdown_links_to_its_own_sections_only(write_study) -> None:
-    text = markdown(document_of(write_study("paper")))
+    folder = write_study("paper")
+    text = markdown(report_document(read_report(folder.parent, {"table1": Asked("a"), "figure1": Asked("b")})))
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= set(re.findall(r'<a id="([^"]*)">', text))
-    assert "[table1](#study-table1)" in text and "**3.00 / 1.00**<br>line 3.00" in text
+    assert "[Table 1](#study-table1)" in text and "**3.00 / 1.00**<br>test disconnected" in text
     assert "![Error along the path, Table 1: linear networks](figures/table1.svg)" in text
     assert [line for line in text.splitlines() if line.startswith("# ")] == ["# Linear mode connectivity: results"]
 

@@ -115,7 +115,7 @@ def test_an_analogue_is_refused(write_study, tmp_path: Path) -> None:
 def test_statements_that_can_be_held_to_cells_are_shown(kept: Path) -> None:
     statement = Statement(text="B(ADAM) > B(SGD)", greater=("adam-high", "sgd-high"), rows=("4-layer", "16-layer"))
     text = page(kept, claim=Claim(text="ADAM is less connected", statements=(statement,)))
-    assert "The paper: ADAM is less connected. As ordered statements: 1 holds." in text
+    assert "The paper: ADAM is less connected." in text and "- B(ADAM) > B(SGD): 1 holds\n" in text
     cells = "B: ADAM high > SGD high; 4-Layer, BS=1024"
     assert f"| B(ADAM) > B(SGD) | {cells} | +2.70 points (+0.80 to +4.60) | 3 | 3 of 3 | holds |" in text
     assert "16-layer" not in text  # not run
