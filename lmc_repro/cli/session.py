@@ -165,6 +165,10 @@ def make_workspace(
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
+    if tracked:
+        from lmc_repro.tracking.store import require_store
+
+        require_store(project)
     resolved = resolve_device(device or plan.profile_config.device)
     require_precision(plan.runs, resolved)
     if resolved != "cpu" or not tracked:

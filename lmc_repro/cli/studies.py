@@ -210,13 +210,13 @@ def run(
     folder = out or project.out / plan.profile / study
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
-    for name in names:
-        if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
-            prepare_dataset(project, params, name, prepared, told)
     results = folder / "results" / study
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
     )
+    for name in names:
+        if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
+            prepare_dataset(project, params, name, prepared, told)
     from lmc_repro.pipeline.compare import compare_study
     from lmc_repro.pipeline.train import train_study
 
