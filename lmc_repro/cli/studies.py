@@ -40,7 +40,11 @@ def check(
 def prepare(
     dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME.")],
     if_used: Annotated[
-        bool, typer.Option("--if-used", help="Only note `unused` where the active profile does not use it (for DVC).")
+        bool,
+        typer.Option(
+            "--if-used",
+            help="Note `unused` where the active profile does not use it; go on where it cannot be had (for DVC).",
+        ),
     ] = False,
 ) -> None:
     """Fetch a data set, check it, and write it for both loaders.
@@ -56,7 +60,7 @@ def prepare(
     project, params = open_project()
     dataset = dataset_info(dataset).name
     if not if_used or dataset in params.profiles[params.profile].datasets:
-        prepare_dataset(project, params, dataset, project.prepared, listener())
+        prepare_dataset(project, params, dataset, project.prepared, listener(), required=not if_used)
         return
     from lmc_repro.data.status import note_unused  # imports no torch: DVC asks for every data set
 
