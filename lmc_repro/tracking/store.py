@@ -75,6 +75,7 @@ def import_mlflow(uri: str) -> None:
     """Import mlflow and its store for `uri`: no usage statistics, no bars, no lines about the tables of a new store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file that a server gives
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # one for each run that a server gets
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # between mlflow and its own libraries
         importlib.import_module("mlflow")
