@@ -177,11 +177,12 @@ def publish(
     plan = plan_study(params, study, choice)
     told = begin(params, plan.profile)
     from lmc_repro.pipeline.publish import publish_carried, publish_study
-    from lmc_repro.tracking.store import TRACKING_URI
+    from lmc_repro.tracking.store import TRACKING_URI, require_store
 
     if tracking_uri is not None:
         os.environ[TRACKING_URI] = tracking_uri
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seconds; by default minutes
+    require_store(project)
     if carried is not None:
         print(publish_carried(project, plan, carried.resolve(), told))
         return

@@ -115,14 +115,22 @@ def path_config(align: str | None) -> PathConfig:
     return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
 
 
-def prepare_dataset(project: Project, params: Params, name: str, folder: Path, told: Listener) -> None:
-    """Prepare a data set below `folder`, from the raw folder, the mirror or a download."""
+def prepare_dataset(
+    project: Project, params: Params, name: str, folder: Path, told: Listener, required: bool = False
+) -> None:
+    """Prepare a data set below `folder`, from the raw folder, the mirror or a download.
+
+    One that cannot be had is said, and its cells are not run; LmcError where it is `required`.
+    """
     from lmc_repro.data.prepare import prepare
 
     with parts(told) as on_progress:
         status = prepare(name, folder, project.raw, mirror_of(params), on_progress)
     if status["state"] != "ready":
-        told.line(f"data set {name}: {status['state']}: {status.get('reason')}")
+        line = f"data set {name}: {status['state']}: {status.get('reason')}"
+        if required:
+            raise LmcError(line)
+        told.line(line)
 
 
 def ready_dataset(project: Project, params: Params, name: str, told: Listener) -> Path:
@@ -166,6 +174,10 @@ def make_workspace(
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
+    if tracked:
+        from lmc_repro.tracking.store import require_store
+
+        require_store(project)
     resolved = resolve_device(device or plan.profile_config.device)
     require_precision(plan.runs, resolved)
     if resolved != "cpu" or not tracked:

@@ -45,7 +45,11 @@ def prepare(
         ),
     ] = None,
     if_used: Annotated[
-        bool, typer.Option("--if-used", help="Only note `unused` where the active profile does not use it (for DVC).")
+        bool,
+        typer.Option(
+            "--if-used",
+            help="Note `unused` where the active profile does not use it; go on where it cannot be had (for DVC).",
+        ),
     ] = False,
 ) -> None:
     """Fetch a data set, check it, and write it for both loaders.
@@ -63,7 +67,7 @@ def prepare(
     names = [dataset_info(name).name for name in ((dataset,) if dataset else used)]
     if dataset is None or not if_used or names[0] in used:
         for name in names:
-            prepare_dataset(project, params, name, project.prepared, listener())
+            prepare_dataset(project, params, name, project.prepared, listener(), bool(dataset) and not if_used)
         return
     from lmc_repro.data.status import note_unused  # imports no torch: DVC asks for every data set
 

@@ -58,6 +58,7 @@ def list_(
     from lmc_repro.cli.session import open_study, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.report.run_text import cells_of_results, listing_lines
+    from lmc_repro.tracking.store import NoStore
     from lmc_repro.tracking.views import stored_cells
 
     project, _, plan = open_study(study, profile)
@@ -67,6 +68,7 @@ def list_(
     except LmcError as error:  # wherever the store holds it
         (place, known), damage = ("", []), error
     strangers: list[Stranger] = []
+    trouble: LmcError | None = None
     try:
         source, cells, strangers = stored_cells(project.root, tracking_uri, plan, present)
         others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
@@ -74,7 +76,7 @@ def list_(
     except LmcError as error:
         if tracking_uri is not None:
             raise
-        source, cells, why = "", [], str(error)
+        source, cells, why, trouble = "", [], str(error), None if isinstance(error, NoStore) else error
     remarks = {}
     if cells:
         said = {cell.cell: cell.says() for cell in known}
@@ -84,6 +86,8 @@ def list_(
     elif known:
         source, cells = place, known
     else:
+        if trouble is not None:
+            raise trouble
         missing = f"{study}, profile {plan.profile}: {why}, and there are no results; run `lmc run {study}`"
         raise damage or LmcError(missing)
     record = {
@@ -96,6 +100,8 @@ def list_(
     }
     title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
     say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
+    if trouble is not None:  # after what the results folder has instead
+        raise trouble
 
 
 def present_of(project: Project) -> Present:

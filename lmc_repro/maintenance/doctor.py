@@ -340,8 +340,9 @@ def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
     from lmc_repro.tracking.store import database_path, default_database, tracking_uri
     from lmc_repro.tracking.views import end_stale, survey
 
-    finding, uri = partial(Finding, "store"), tracking_uri(root)
+    finding = partial(Finding, "store")
     try:
+        uri = tracking_uri(root)
         if (found := survey(uri)) is None:
             yield finding("place", "info", f"{database_path(uri)}: not there yet, the first run makes it")
             return

@@ -62,8 +62,8 @@ def train_study(workspace: Workspace) -> Counts:
     if todo:
         if short := _short_of_disk(workspace, [work.config for work in todo]):
             workspace.listener.line(short)
-        workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
         publisher.open()
+        workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
     try:
         run_stacks(workspace.engine or LocalEngine(workspace.jobs), tasks, publisher.on_event)
     finally:
@@ -103,11 +103,9 @@ class _Publisher:
             self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
 
     def open(self) -> None:
-        """Import MLflow and open the store before workers start, whose cores it would take."""
+        """Open the store before workers start; LmcError where it cannot be used, so that nothing is trained first."""
         w = self.workspace
-        if not w.tracked:
-            return
-        with self._told():
+        if w.tracked:
             self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
 
     def close(self) -> None:

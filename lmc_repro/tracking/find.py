@@ -24,6 +24,9 @@ from lmc_repro.config.base import mark_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.store import (
     REBUILD,
+    NoStore,
+    check_database,
+    connect,
     database_path,
     import_mlflow,
     one_line_errors,
@@ -134,7 +137,8 @@ class Reader:
         take_project_run()
         reader = cls(tracking_uri(root, uri))
         if (database := reader._database) is not None and not database.exists():
-            raise LmcError(f"{database}: no MLflow store; run `dvc repro`, or name another with MLFLOW_TRACKING_URI")
+            check_database(database)
+            raise NoStore(f"{database}: no MLflow store; run `dvc repro`, or name another with MLFLOW_TRACKING_URI")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seconds; by default minutes
         reader.experiments()
         return reader
@@ -142,11 +146,7 @@ class Reader:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client of the store, imported when it is first needed."""
-        import_mlflow(self.uri)
-        from mlflow import MlflowClient
-
-        with one_line_errors(self.uri):
-            return MlflowClient(tracking_uri=self.uri)
+        return connect(self.uri)
 
     def experiments(self, prefix: str = names.EXPERIMENT_PREFIX) -> list[StoredExperiment]:
         """Return the experiments whose name begins with `prefix`, by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lmc_repro.config.plan import StudyPlan
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
+_SCHEMES = {"sqlite", "postgresql", "mysql", "mssql", "http", "https"}
 PROJECT_RUN = "LMC_PROJECT_RUN"
 
 
@@ -47,11 +49,20 @@ def default_database(root: Path) -> Path:
 
 
 def tracking_uri(root: Path, uri: str | None = None) -> str:
-    """Return `uri`, or MLFLOW_TRACKING_URI, or the project's own store; absolute, whatever the working folder."""
+    """Return `uri`, or MLFLOW_TRACKING_URI, or the project's own store; absolute, whatever the working folder.
+
+    Raises:
+        LmcError: It names neither a database nor a server; folders of files are MLflow's former store.
+    """
     uri = uri or os.environ.get(TRACKING_URI) or "sqlite:///mlflow.db"
-    scheme, slashes, path = uri.partition(":///")
-    if scheme == "sqlite" and slashes and not path.startswith("/"):
-        return "sqlite:///" + str(root / path).replace("%", "%25").replace("?", "%3F")
+    scheme, _, path = uri.partition("://")
+    if scheme.partition("+")[0] not in _SCHEMES or not path.strip("/") or (scheme == "sqlite" and path[0] != "/"):
+        raise LmcError(
+            f"MLflow's store: found {uri!r}, allowed: sqlite:///FILE.db, http://HOST:PORT, https://HOST, or another "
+            f"database's address; set {TRACKING_URI} or --tracking-uri, or unset them to use mlflow.db"
+        )
+    if scheme == "sqlite" and not path.startswith("//"):
+        return "sqlite:///" + str(root / path[1:]).replace("%", "%25").replace("?", "%3F")
     return uri
 
 
@@ -64,6 +75,7 @@ def import_mlflow(uri: str) -> None:
     """Import mlflow and its store for `uri`: no usage statistics, no bars, no lines about the tables of a new store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file that a server gives
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # one for each run that a server gets
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # between mlflow and its own libraries
         importlib.import_module("mlflow")
@@ -74,11 +86,32 @@ def import_mlflow(uri: str) -> None:
 
 REBUILD = "delete mlflow.db and mlartifacts and compare again: they are rebuilt from runs/"
 
-_TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST"}
+_ANSWERS = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
+"""Codes with which a sound store refuses a request; any other is trouble with the store."""
+
+_FIXES = (
+    (("disk is full", "disk I/O error"), "free some space, or repair the disk, and run again"),  # the store is whole
+    (
+        ("out-of-date database schema",),
+        "another MLflow wrote it: `mlflow db upgrade` if the installed one is newer, else install that one",
+    ),
+    (
+        ("error code 401", "error code 403"),
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
+    (("error code 404", "valid JSON"), "no MLflow server of version 3 answers there; correct MLFLOW_TRACKING_URI"),
+)
+"""Words of an error, and what to do about it."""
+
+
+class NoStore(LmcError):
+    """The store is not there yet."""
 
 
 def check_database(path: Path) -> None:
     """Raise LmcError if sqlite cannot read or write the file; MLflow itself would try again for minutes."""
+    if not path.parent.is_dir():
+        raise LmcError(f"{path}: there is no folder {path.parent}; make it, or set {TRACKING_URI} to another store")
     place = path if path.exists() else path.parent
     if not os.access(place, os.R_OK | os.W_OK):
         raise LmcError(f"{place}: cannot be written; fix its permissions, or set MLFLOW_TRACKING_URI to another store")
@@ -99,14 +132,15 @@ def one_line_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, DBAPIError) as error:
-        if isinstance(error, MlflowException) and error.error_code not in _TROUBLE:
+        if isinstance(error, MlflowException) and error.error_code in _ANSWERS:
             raise
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         # Refused, unknown host, timeout: MLflow reports each with the whole chain of its libraries' errors.
-        line = "does not answer" if "failed with exception" in line else line[:300]
-        if any(words in str(error) for words in ("disk is full", "disk I/O error")):  # a store without room is whole
-            fix = "free some space, or repair the disk, and run again"
-        raise LmcError(f"{uri}: {line}; {fix}") from error
+        if "failed with exception" in line:
+            failed = re.search(r"too many (\d+) error responses", line)
+            line = f"answers with error {failed[1]} only" if failed else "does not answer"
+        fix = next((known for words, known in _FIXES if any(word in str(error) for word in words)), fix)
+        raise LmcError(f"{uri}: {line[:300]}; {fix}") from error
     except OSError as error:
         if error.filename is None:
             raise
@@ -155,6 +189,53 @@ class Store:
             _execute(database, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def connect(uri: str) -> MlflowClient:
+    """Return MLflow's client of a store; LmcError within seconds where a server is dead, closed to us or another."""
+    import_mlflow(uri)
+    from mlflow import MlflowClient
+
+    with one_line_errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        if uri.startswith("http"):
+            with _impatience():
+                client.search_logged_models(["0"], max_results=1)  # which servers before version 3 do not have
+    return client
+
+
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+
+
+@contextmanager
+def _impatience() -> Iterator[None]:
+    """Let MLflow try a request once, for seconds; by default it tries for minutes."""
+    before = {name: os.environ.get(name) for name in _IMPATIENT}
+    os.environ.update({name: before[name] or value for name, value in _IMPATIENT.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+
+
+def require_store(project: Project) -> None:
+    """Raise LmcError, before any work, where the store cannot be used; one that is not there yet can be made."""
+    uri = tracking_uri(project.root)
+    if database := database_path(uri):
+        check_database(database)
+        if not database.exists():
+            return
+    with _store_lock(project):
+        connect(uri)
+
+
+def _store_lock(project: Project) -> FileLock:
+    from filelock import FileLock
+
+    project.working.mkdir(parents=True, exist_ok=True)
+    return FileLock(project.working / "mlflow.lock")
+
+
 def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     """Open the store and the experiment `lmc/<study>/<profile>`, creating what is missing; LmcError if it is broken.
 
@@ -162,11 +243,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     """
     uri = tracking_uri(project.root)
     import_mlflow(uri)
-    from filelock import FileLock
-    from mlflow import MlflowClient
-
-    project.working.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(project.working / "mlflow.lock")
+    lock = _store_lock(project)
     with one_line_errors(uri), lock:
         if database := database_path(uri):
             check_database(database)
@@ -176,7 +253,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
                 for end in ("-wal", "-shm"):  # of a store that was deleted without them
                     Path(f"{database}{end}").unlink(missing_ok=True)
             _commit_faster(database)
-        client = MlflowClient(tracking_uri=uri)
+        client = connect(uri)
         experiment = _experiment(client, project, uri, plan, note)
         if database:
             _check_there(database)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -385,9 +384,6 @@ def survey(uri: str) -> Survey | None:
     database = database_path(uri)
     if database is not None and not database.exists():
         return None
-    if database is None:  # seconds, where MLflow would try again for minutes; before the import, which reads them
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     reader = Reader(uri)
     experiments = {e.experiment_id: e for e in reader.experiments("" if database else names.EXPERIMENT_PREFIX)}
     runs = reader.runs({}, experiments, only=(names.KIND, names.PROCESS, names.RUN_NAME, names.SOURCE))

@@ -29,7 +29,7 @@ from lmc_repro.results.write import curves_of, pair_record, results_files, run_r
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
 from lmc_repro.tracking.find import Reader, StoredRun
-from lmc_repro.tracking.store import REBUILD
+from lmc_repro.tracking.store import REBUILD, NoStore
 from lmc_repro.training.run_folder import RunFolder, kept_marks
 from lmc_repro.verification.differences import Check, Tally, explain
 from lmc_repro.verification.training import RecordedTraining, logged_points, points_problem
@@ -89,7 +89,7 @@ def verify_study(
     }
     try:
         reader = Reader.open(project.root)
-    except LmcError as error:
+    except NoStore as error:
         tally.find(str(error))
     found = list(filter(has_results, places))
     for place in tuple(found):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from commands import lmc, refused
 from helpers import EXAMPLE
 
+from lmc_repro.cli.app import app
 from lmc_repro.cli.progress import Lines, parts
 from lmc_repro.cli.views import links
+from lmc_repro.data.acquire import Unavailable
 from lmc_repro.tracking.views import Shown
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
@@ -109,6 +113,53 @@ def test_prepare_of_another_file_than_the_publishers(tmp_path: Path, monkeypatch
     code, _, err = lmc("prepare", "cifar100")
     assert code == 2 and err.count("\n") == 1
     assert err.startswith(f"error: {train}: md5 ") and "expected 16019d7e3df5f24257cddd939b257f8d; put" in err
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 2), (("--if-used",), 0)])
+def test_prepare_of_what_cannot_be_had(
+    options: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage of DVC goes on without it; whoever asks for it is told by the exit code."""
+
+    def unavailable(*_: object) -> None:
+        raise Unavailable("no network")
+
+    monkeypatch.setattr("lmc_repro.data.prepare.fetch", unavailable)
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("profile: digits\n", "profile: paper\n", 1))
+    monkeypatch.chdir(tmp_path)
+    said = lmc("prepare", "mnist", *options)
+    assert said.code == code and "data set mnist: absent: no network" in said.err
+    assert json.loads((tmp_path / "data/prepared/mnist/status.json").read_text())["state"] == "absent"
+
+
+def numeric_options() -> list[tuple[str, str]]:
+    """Return every option that takes a number, with its command."""
+    found = []
+    for command in app.registered_commands:
+        assert command.callback is not None and command.name is not None
+        for name, hint in get_type_hints(command.callback).items():
+            if {int, float} & {hint, *get_args(hint)}:
+                found.append((command.name, f"--{name.replace('_', '-')}"))
+    return found
+
+
+def test_there_are_options_of_numbers() -> None:
+    assert {("run", "--pairs"), ("barrier", "--min-train-accuracy"), ("ui", "--port")} <= set(numeric_options())
+
+
+@pytest.mark.parametrize(("command", "option"), numeric_options())
+def test_every_number_has_bounds(command: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for value in ("-1", "1e99", "nan", "inf", "10000000000"):
+        code, out, err = lmc(command, f"{option}={value}")
+        assert (code, out) == (2, "") and option in err and "Traceback" not in err, (value, err)
+
+
+@pytest.mark.parametrize("value", ["-1", "1e99", "nan", "99999999999999999999", "0,0"])
+def test_seeds_that_are_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert refused("run", "table1", f"--trainer-seeds={value}").startswith("--trainer-seeds: ")
 
 
 @pytest.mark.parametrize(("pairs", "said"), [(25, 0), (26, 1), (100, 1), (101, 2)])

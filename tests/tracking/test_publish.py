@@ -182,7 +182,5 @@ def test_the_command(files: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (files.root / "other.db").write_bytes((files.root / "mlflow.db").read_bytes())
     uri = f"sqlite:///{files.root}/other.db"
     assert lmc("publish", "one", "--tracking-uri", uri)[:2] == (0, "published 7, there 0\n")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert refused("publish", "one", "--tracking-uri", "http://127.0.0.1:9").startswith("http://127.0.0.1:9: ")
     assert refused("publish", "two").startswith(f"{files.root / 'out/tiny/two/runs'}: ")
     assert json.loads((files.results / "one/runs.json").read_text())["study"] == "one"
