@@ -158,7 +158,7 @@ def test_the_report_holds_its_picture_escapes_what_it_says_and_fetches_nothing(t
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
     figures = [f"figures/figure4.{kind}" for kind in ("png", "svg", "pdf")]
     assert names == [*figures, "index.html", "report.md", "metrics.json"]
-    page, text = written[2].read_text(), written[3].read_text()
+    page, text = written[3].read_text(), written[4].read_text()
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
     assert page.rindex(exhibits[0].outcome) < page.index("<caption>Held") < page.index("<img")
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
