@@ -92,7 +92,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))  # above the lines
         row[0].set_ylabel("CPU seconds of an epoch, all children")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(render(figure, 150)["png"])
+        path.write_bytes(render(figure, 150, ("png",))["png"])
 
 
 def main() -> None:

@@ -53,8 +53,8 @@ def plot(
 ) -> None:
     """Draw the paths of a study's cells for a paper.
 
-    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide; an upright line is the barrier
-    of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
+    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide; an upright line is the barrier of a pair.
+    Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
     """
     from lmc_repro.barriers.curve import SPLITS
     from lmc_repro.common.errors import LmcError

@@ -64,7 +64,8 @@ def test_a_plot_is_as_wide_as_a_column_and_has_equal_bytes(results: Path) -> Non
     )
     sizes = {float(size) for size in re.findall(rb"/F\d+ ([\d.]+) Tf", pages)}
     assert sizes == {8.0}
-    assert Image.open("a.png").width == int(3.25 * 150)
+    with Image.open("a.png") as image:
+        assert image.width == int(3.25 * 150)
     assert b"3.00 / 3.00" in Path("a.svg").read_bytes()
     assert lmc("plot", "one", "--column", "fast", "--split", "test", "--out", "b.svg").code == 0
     svg = Path("b.svg").read_bytes()
