@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,20 @@ class PathMethods:
                 )
         return dict(moved)
 
-    def repaired(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        """Return the repaired weights of an inner point."""
-        made = own_code(self.repair_name, lambda: self.repair(model, theta_alpha, ends, dataset))
-        _check_weights(self.repair_name, model, made)
-        return dict(made)
+    def repaired(
+        self, model: Model, ends: tuple[Weights, Weights], dataset: Dataset
+    ) -> Callable[[Weights], dict[str, Tensor]]:
+        """Return the function from an inner point's weights to the repaired ones."""
+        moved = own_code(self.repair_name, lambda: self.repair(model, ends, dataset))
+        if not callable(moved):
+            raise LmcError(f"{self.repair_name}: returned a {type(moved).__name__}, expected a function of a point")
+
+        def repaired(theta_alpha: Weights) -> dict[str, Tensor]:
+            made = own_code(self.repair_name, lambda: moved(theta_alpha))
+            _check_weights(self.repair_name, model, made)
+            return dict(made)
+
+        return repaired
 
     @property
     def repairs(self) -> bool:

@@ -112,38 +112,24 @@ def path_curves(
     scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
     one = 4 * (count_parameters(model) + BATCH * model.activations())
     together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
+    repaired = None
+    if methods.repairs:
+        repaired = methods.repaired(model, (layout.child(ends, 0), layout.child(ends, 1)), dataset)
     for start in range(0, points, together):
         some = range(start, min(start + together, points))
         weights = path_weights(ends[0], ends[1], points, some)
-        if methods.repairs:
-            _repair(weights, model, ends, dataset, points, some, methods)
         views = layout.views(weights)
+        if repaired is not None:
+            for row, i in enumerate(some):
+                if i not in (0, points - 1):
+                    for name, made in repaired(layout.child(weights, row)).items():
+                        views[name][row].copy_(made)
         path = evaluated(model, views, dataset.train)
         if isinstance(model, AffineFirst) and not methods.repairs:
             path = _Path(model, layout.views(ends), points, some)
         for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
             scores[split] += evaluate(path, views, part, dataset.info, metrics)
     return {split: as_curve(scores[split]) for split in SPLITS}
-
-
-def _repair(
-    weights: Tensor,
-    model: Model,
-    ends: Tensor,
-    dataset: Dataset,
-    points: int,
-    some: range,
-    methods: PathMethods,
-) -> None:
-    """Replace the inner points among weights [len(some), size] by the repaired ones."""
-    layout = Layout(model)
-    first, second = (layout.child(end.unsqueeze(0), 0) for end in ends)
-    for row, i in zip(weights, some, strict=True):
-        if i not in (0, points - 1):
-            point = layout.child(row.clone().unsqueeze(0), 0)
-            made = methods.repaired(model, point, (first, second), dataset)
-            for name, view in layout.views(row.unsqueeze(0)).items():
-                view[0].copy_(made[name])
 
 
 def as_curve(scores: Sequence[Score]) -> Curve:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -31,8 +31,11 @@ class ModelSettings(Strict):
     """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
+    A kind that is not `stacks` computes networks one after another; one that has no axes names no units to align.
     """
 
+    stacks: ClassVar[bool] = True
+    has_axes: ClassVar[bool] = True
     init: InitKind = "torch-default"
     gain: GainKind | None = None
     kind: str
@@ -122,6 +125,8 @@ class ModuleConfig(ModelSettings):
     The module initialises itself from the trainer seed, so that `init` has no other value.
     """
 
+    stacks: ClassVar[bool] = False
+    has_axes: ClassVar[bool] = False
     kind: Literal["module"]
     init: Literal["torch-default"] = "torch-default"
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,14 +175,18 @@ def test_a_repair_changes_inner_points_alone_and_is_not_taken_for_a_line(made: M
     model, theta, dataset = made
     last = list(theta)[-1]
 
-    def lost(model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        return {**theta_alpha, last: torch.full_like(theta_alpha[last], torch.nan)}
+    asked = list[int]()
+
+    def lost(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Callable[[Weights], Weights]:
+        asked.append(len(asked))
+        return lambda theta_alpha: {**theta_alpha, last: torch.full_like(theta_alpha[last], torch.nan)}
 
     other = model.init(torch.Generator().manual_seed(1))
     for end in (theta, other):  # a network with itself, too
         plain = path_curves(model, dict(theta), dict(end), dataset, 4)["test"]
         found = path_curves(model, dict(theta), dict(end), dataset, 4, methods=PathMethods(repair=lost))["test"]
         assert found.wrong == (plain.wrong[0], plain.n, plain.n, plain.wrong[-1])
+    assert len(asked) == 2  # once per path
 
 
 def test_the_page_has_what_runs_here() -> None:
