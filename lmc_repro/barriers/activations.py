@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.training.evaluate import BATCH
@@ -16,14 +17,20 @@ IMAGES = 10_000
 """Training images on which hidden units are measured."""
 
 
-@torch.no_grad()
 def hidden_outputs(model: Model, networks: Sequence[Weights], dataset: Dataset) -> Iterator[dict[str, Tensor]]:
-    """Yield `Model.hidden` of all networks, [networks, samples, units] per group, batch after batch of `IMAGES`."""
+    """Yield `Model.hidden` of all networks, [networks, samples, units] per group, on the first `IMAGES`."""
     layout, images = Layout(model), dataset.train.images[:IMAGES]
     views = layout.views(layout.stack([dict(weights) for weights in networks]).to(images.device))
+    return stacked_outputs(model, views, images, dataset.info)
+
+
+@torch.no_grad()
+def stacked_outputs(model: Model, weights: Weights, images: Tensor, info: DatasetInfo) -> Iterator[dict[str, Tensor]]:
+    """Yield `Model.hidden` of stacked weights for every `BATCH` of these images, uint8 on the weights' device."""
+    networks = next(iter(weights.values())).shape[0]
     for start in range(0, len(images), BATCH):
-        inputs = normalise(images[start : start + BATCH], dataset.info)
-        yield model.hidden(views, inputs.expand(len(networks), *inputs.shape))
+        inputs = normalise(images[start : start + BATCH], info)
+        yield model.hidden(weights, inputs.expand(networks, *inputs.shape))
 
 
 def moments(model: Model, networks: Sequence[Weights], dataset: Dataset) -> dict[str, Tensor]:

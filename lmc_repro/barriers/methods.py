@@ -13,6 +13,7 @@ from torch import Tensor
 from lmc_repro.barriers.alignment import Alignment
 from lmc_repro.barriers.alignment import none as as_it_is
 from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
@@ -35,7 +36,7 @@ class PathMethods:
 
     align: Alignment = as_it_is
     repair: Repair = unrepaired
-    metrics: tuple[PathMetric, ...] = ()
+    metrics: tuple[PathMetric | LayerMetric, ...] = ()
     align_name: str = "align"
     repair_name: str = "repair"
 
@@ -93,10 +94,10 @@ def path_methods(config: PathConfig) -> PathMethods:
     for name, found in zip(names, (align, repair), strict=True):
         if not callable(found):
             raise LmcError(f"{name}: is a {type(found).__name__}, expected a function")
-    metrics: dict[str, PathMetric] = {}
+    metrics: dict[str, PathMetric | LayerMetric] = {}
     for name in config.metrics:
         metric = named_object(PATH_METRICS, name)
-        if not isinstance(metric, PathMetric):
+        if not isinstance(metric, PathMetric | LayerMetric):
             raise LmcError(f"metrics {short_name(name)}: is a {type(metric).__name__}, expected a PathMetric")
         if metric.name in (*_TAKEN, *metrics) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
             raise LmcError(

@@ -66,7 +66,13 @@ REPAIRS: dict[str, str] = {  # barriers.repair.Repair
     "none": "lmc_repro.barriers.repair:none",
     "repair": "lmc_repro.barriers.repair:repair",
 }
-PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric
+PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric, barriers.metrics.LayerMetric
+    "margin": "lmc_repro.barriers.metrics:margin",
+    "ece": "lmc_repro.barriers.metrics:ece",
+    "ensemble_error": "lmc_repro.barriers.metrics:ensemble_error",
+    "calibrated_loss": "lmc_repro.barriers.metrics:calibrated_loss",
+    "variance_ratio": "lmc_repro.barriers.metrics:variance_ratio",
+    "llfc": "lmc_repro.barriers.metrics:llfc",
 }
 
 
