@@ -19,7 +19,7 @@ from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.own_code import short_name
-from lmc_repro.config.path import PathConfig
+from lmc_repro.config.path import LayersConfig, PathConfig
 from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, named_object
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Weights
@@ -32,13 +32,14 @@ _TAKEN = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "los
 
 @dataclass(frozen=True)
 class PathMethods:
-    """Alignment, repair and metrics of a path; errors name the first two by the names given here."""
+    """Alignment, repair, metrics and moving layers of a path; errors name the first two by the names given here."""
 
     align: Alignment = as_it_is
     repair: Repair = unrepaired
     metrics: tuple[PathMetric | LayerMetric, ...] = ()
     align_name: str = "align"
     repair_name: str = "repair"
+    layers: LayersConfig | None = None
 
     def aligned(self, model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
         """Return theta_1 aligned.
@@ -105,7 +106,7 @@ def path_methods(config: PathConfig) -> PathMethods:
                 f"{', '.join((*_TAKEN, *metrics))}"
             )
         metrics[metric.name] = metric
-    return PathMethods(align, repair, tuple(metrics.values()), *names)
+    return PathMethods(align, repair, tuple(metrics.values()), *names, config.layers)
 
 
 def _check_weights(name: str, model: Model, weights: Any) -> None:
