@@ -42,6 +42,8 @@ MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
 OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.StackOptimizer
     "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
     "adam": Kind(_RUN + "AdamConfig", "lmc_repro.training.optimizer:Adam"),
+    "adamw": Kind(_RUN + "AdamWConfig", "lmc_repro.training.optimizer:AdamW"),
+    "sam": Kind(_RUN + "SamConfig", "lmc_repro.training.optimizer:Sam"),
 }
 SCHEDULES: dict[str, str] = {  # (steps done since the warm-up, steps that there are after it) -> share of the rate
     "constant": "lmc_repro.training.schedule:constant",

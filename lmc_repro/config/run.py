@@ -159,14 +159,32 @@ class SgdConfig(OptimizerSettings):
     weight_decay: Rate = 0.0
 
 
-class AdamConfig(OptimizerSettings):
-    """ADAM with bias correction, as in torch.optim.Adam; `weight_decay` times the weight joins the gradient."""
+class SamConfig(OptimizerSettings):
+    """SAM over SGD: the gradient is that of the weights plus `rho` along the gradient's direction, twice the work."""
 
-    kind: Literal["adam"]
+    kind: Literal["sam"]
+    rho: Positive
+    momentum: float = Field(ge=0.0, lt=1.0)
+    weight_decay: Rate = 0.0
+
+
+class _AdamFields(OptimizerSettings):
     beta1: float = Field(ge=0.0, lt=1.0)
     beta2: float = Field(ge=0.0, lt=1.0)
     eps: Positive
     weight_decay: Rate = 0.0
+
+
+class AdamConfig(_AdamFields):
+    """ADAM with bias correction, as in torch.optim.Adam; `weight_decay` times the weight joins the gradient."""
+
+    kind: Literal["adam"]
+
+
+class AdamWConfig(_AdamFields):
+    """AdamW, as in torch.optim.AdamW: a step first shrinks the weights by the rate times `weight_decay`."""
+
+    kind: Literal["adamw"]
 
 
 class OwnOptimizer(OptimizerSettings, extra="allow"):
