@@ -26,6 +26,8 @@ EXAMPLE = Path(__file__).parent / "example_params.yaml"
 
 SGD: dict[str, Any] = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
 ADAM: dict[str, Any] = {"kind": "adam", "lr": 0.005, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAMW: dict[str, Any] = {**ADAM, "kind": "adamw", "weight_decay": 0.03}
+SAM: dict[str, Any] = {"kind": "sam", "lr": 0.01, "rho": 0.05, "momentum": 0.9, "weight_decay": 0.01}
 
 
 def read_digits() -> Dataset:

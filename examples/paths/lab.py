@@ -22,10 +22,14 @@ def mirrored(model, theta_0, theta_1, dataset, seed):
     return permuted(theta_1, axes, {name: torch.arange(units(axes, name)).flip(0) for name in axes})
 
 
-def nearest_end(model, theta_alpha, ends, dataset):
+def nearest_end(model, ends, dataset):
     """Every inner point becomes the end that is nearer: no path at all."""
-    away = [sum((theta_alpha[name] - end[name]).square().sum() for name in end) for end in ends]
-    return ends[0] if away[0] <= away[1] else ends[1]
+
+    def repaired(theta_alpha):
+        away = [sum((theta_alpha[name] - end[name]).square().sum() for name in end) for end in ends]
+        return ends[0] if away[0] <= away[1] else ends[1]
+
+    return repaired
 
 
 def note_norm(evaluation):

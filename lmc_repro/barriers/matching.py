@@ -17,20 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lmc_repro.barriers.activations import hidden_outputs
 from lmc_repro.barriers.alignment import free_side, part_of, permuted, units
-from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Axes, Model, Place, Weights
 from lmc_repro.models.products import matmul
-from lmc_repro.training.evaluate import BATCH
-from lmc_repro.training.stack import Layout
 
-RESTARTS = 0
-"""Orders of the groups that are tried; the nearest result counts."""
 LEAST_GAIN = 1e-6
 """A step must raise a group's similarity by this share of the group's own size: float32 sums are no more exact."""
-
-IMAGES = 10_000
-"""Training images on which activations are compared."""
 
 Orders = dict[str, Tensor]
 """For each group int64 [units]: which of theta_1's units stands at each place; outer groups first."""
@@ -39,30 +33,21 @@ Orders = dict[str, Tensor]
 def weight_matching(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
     """Return theta_1 with its hidden units in the order that is nearest to theta_0's (see `Alignment`)."""
     axes = model.axes()
-    return permuted(theta_1, axes, match_weights(axes, theta_0, theta_1, seed))
+    return permuted(theta_1, axes, match_weights(axes, theta_0, theta_1))
 
 
-def match_weights(axes: Axes, theta_0: Weights, theta_1: Weights, seed: int, restarts: int = RESTARTS) -> Orders:
+def match_weights(axes: Axes, theta_0: Weights, theta_1: Weights) -> Orders:
     """Return the permutations that maximise the inner product of theta_0 and permuted theta_1, as far as found.
+
+    Groups are visited from input to output, so that nothing is drawn: restarts in random orders, Ainsworth et al.'s,
+    never came nearer.
 
     Args:
         axes: The groups of units.
         theta_0: Weights of the network that stays, by name.
         theta_1: Weights of the network whose units move.
-        seed: Decides the orders in which groups are visited.
-        restarts: How many such orders are tried, beside the one from input to output.
     """
-    problem = _Problem(axes, theta_0, theta_1)
-    random = np.random.Generator(np.random.Philox(seed))
-    best: tuple[float, Orders] | None = None
-    for i in range(restarts + 1):
-        visits = random.permutation(len(problem.blocks)) if i else np.arange(len(problem.blocks))
-        orders = problem.solve(visits)
-        found = problem.similarity(orders)
-        if best is None or found > best[0] + LEAST_GAIN * abs(best[0]):
-            best = found, orders
-    assert best is not None
-    return best[1]
+    return _Problem(axes, theta_0, theta_1).solve()
 
 
 def activation_matching(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
@@ -74,19 +59,15 @@ def activation_matching(model: Model, theta_0: Weights, theta_1: Weights, datase
 def match_activations(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset) -> Orders:
     """Return the permutations that maximise the sum of the correlations of matched units.
 
-    Activations are those of `Model.hidden`, before the nonlinearity, on the first `IMAGES` training images. A unit that
+    Activations are those of `Model.hidden`, before the nonlinearity, on the images of `hidden_outputs`. A unit that
     is constant on them correlates with none.
     """
     axes, blocks = model.axes(), _blocks(model.axes())
     orders = {name: torch.arange(units(axes, name)) for name in axes}
     pairs = {(block.name, block.name) for block in blocks if not block.inner}
     pairs |= {(a, b) for block in blocks for x in block.inner for y in block.inner for a, b in zip(x, y, strict=True)}
-    layout, train = Layout(model), dataset.train
-    both = layout.views(layout.stack([dict(theta_0), dict(theta_1)]).to(train.images.device))
     sums: dict[tuple[str, str], NDArray[np.float64]] = {}
-    for start in range(0, min(len(train), IMAGES), BATCH):
-        images = normalise(train.images[start : min(start + BATCH, IMAGES)], dataset.info)
-        hidden = model.hidden(both, images.expand(2, *images.shape))
+    for hidden in hidden_outputs(model, (theta_0, theta_1), dataset):
         for here, there in pairs:
             # A column of ones beside the units: products with it are the sums.
             a, b = (functional.pad(hidden[name][i], (0, 1), value=1.0) for i, name in enumerate((here, there)))
@@ -142,32 +123,27 @@ class _Problem:
                 self.on.setdefault(place.weight, []).append((name, place))
         self.scale = sum(float(w.double().square().sum()) for theta in (theta_0, theta_1) for w in theta.values()) / 2
 
-    def solve(self, visits: NDArray[np.int64]) -> Orders:
-        """Return orders that no single group can improve, visiting the groups in this order.
+    def solve(self) -> Orders:
+        """Return orders that no single group can improve.
 
         In the first round each group is matched by the weights alone whose other units are matched already: what the
         others would add is noise; this one round recovers a network's own permutation.
         """
         orders = {name: torch.arange(size) for name, size in self.sizes.items()}
         unmatched = set(self.axes)
-        for i in visits:
-            unmatched.difference_update(self.blocks[i].names)
-            self._improve(self.blocks[i], orders, unmatched)
+        for block in self.blocks:
+            unmatched.difference_update(block.names)
+            self._improve(block, orders, unmatched)
         stale = set(range(len(self.blocks)))
         while stale:
-            for i in visits:
+            for i, block in enumerate(self.blocks):
                 if i in stale:
                     stale.discard(i)
-                    if self._improve(self.blocks[i], orders, set()):
-                        touched = {p.weight for name in self.blocks[i].names for p in self.axes[name]}
+                    if self._improve(block, orders, set()):
+                        touched = {p.weight for name in block.names for p in self.axes[name]}
                         near = {name for weight in touched for name, _ in self.on[weight]}
                         stale |= {j for j, b in enumerate(self.blocks) if j != i and near.intersection(b.names)}
         return orders
-
-    def similarity(self, orders: Orders) -> float:
-        """Return the inner product of all weights."""
-        moved = permuted(self.theta_1, self.axes, orders)
-        return sum(float((self.theta_0[name].double() * w.double()).sum()) for name, w in moved.items())
 
     def _improve(self, block: _Block, orders: Orders, unmatched: set[str]) -> bool:
         """Match the units of one block, all others in their present order; return whether any moved."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.barriers.curve import SPLITS, SplitName
+from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.pair import PairTask, judge_mark
 from lmc_repro.barriers.path import path_curves
@@ -33,7 +34,8 @@ def measure_pair(task: PairTask) -> PairResult:
 def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = None) -> PairResult:
     """Measure a pair like `measure_pair`, but with a data set in memory and the process's own number of threads.
 
-    `methods` are those that the task names, unless they are given. Distance and all else are of the aligned ends.
+    `methods` are those that the task names, unless they are given. Distance and all else are of the aligned ends,
+    of a partial path of its own two.
     """
     methods = methods or path_methods(task.path)
     # Train is what the runs were trained on, noisy labels included; nothing is augmented here.
@@ -44,6 +46,7 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
         theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
+        theta_1 = partial_end(model, theta_0, theta_1, methods.layers)
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
         marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last evaluation epoch

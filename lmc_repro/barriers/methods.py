@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch import Tensor
 from lmc_repro.barriers.alignment import Alignment
 from lmc_repro.barriers.alignment import none as as_it_is
 from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.own_code import short_name
-from lmc_repro.config.path import PathConfig
+from lmc_repro.config.path import LayersConfig, PathConfig
 from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, named_object
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Weights
@@ -31,13 +32,14 @@ _TAKEN = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "los
 
 @dataclass(frozen=True)
 class PathMethods:
-    """Alignment, repair and metrics of a path; errors name the first two by the names given here."""
+    """Alignment, repair, metrics and moving layers of a path; errors name the first two by the names given here."""
 
     align: Alignment = as_it_is
     repair: Repair = unrepaired
-    metrics: tuple[PathMetric, ...] = ()
+    metrics: tuple[PathMetric | LayerMetric, ...] = ()
     align_name: str = "align"
     repair_name: str = "repair"
+    layers: LayersConfig | None = None
 
     def aligned(self, model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
         """Return theta_1 aligned.
@@ -65,11 +67,20 @@ class PathMethods:
                 )
         return dict(moved)
 
-    def repaired(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        """Return the repaired weights of an inner point."""
-        made = own_code(self.repair_name, lambda: self.repair(model, theta_alpha, ends, dataset))
-        _check_weights(self.repair_name, model, made)
-        return dict(made)
+    def repaired(
+        self, model: Model, ends: tuple[Weights, Weights], dataset: Dataset
+    ) -> Callable[[Weights], dict[str, Tensor]]:
+        """Return the function from an inner point's weights to the repaired ones."""
+        moved = own_code(self.repair_name, lambda: self.repair(model, ends, dataset))
+        if not callable(moved):
+            raise LmcError(f"{self.repair_name}: returned a {type(moved).__name__}, expected a function of a point")
+
+        def repaired(theta_alpha: Weights) -> dict[str, Tensor]:
+            made = own_code(self.repair_name, lambda: moved(theta_alpha))
+            _check_weights(self.repair_name, model, made)
+            return dict(made)
+
+        return repaired
 
     @property
     def repairs(self) -> bool:
@@ -84,10 +95,10 @@ def path_methods(config: PathConfig) -> PathMethods:
     for name, found in zip(names, (align, repair), strict=True):
         if not callable(found):
             raise LmcError(f"{name}: is a {type(found).__name__}, expected a function")
-    metrics: dict[str, PathMetric] = {}
+    metrics: dict[str, PathMetric | LayerMetric] = {}
     for name in config.metrics:
         metric = named_object(PATH_METRICS, name)
-        if not isinstance(metric, PathMetric):
+        if not isinstance(metric, PathMetric | LayerMetric):
             raise LmcError(f"metrics {short_name(name)}: is a {type(metric).__name__}, expected a PathMetric")
         if metric.name in (*_TAKEN, *metrics) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
             raise LmcError(
@@ -95,7 +106,7 @@ def path_methods(config: PathConfig) -> PathMethods:
                 f"{', '.join((*_TAKEN, *metrics))}"
             )
         metrics[metric.name] = metric
-    return PathMethods(align, repair, tuple(metrics.values()), *names)
+    return PathMethods(align, repair, tuple(metrics.values()), *names, config.layers)
 
 
 def _check_weights(name: str, model: Model, weights: Any) -> None:

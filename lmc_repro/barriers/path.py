@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import PathMethods
-from lmc_repro.data.dataset import Dataset
-from lmc_repro.models.base import AffineFirst, Model, Weights, count_parameters, evaluated
-from lmc_repro.training.evaluate import BATCH, Score, evaluate
+from lmc_repro.barriers.metrics import LayerMetric, layer_columns
+from lmc_repro.data.dataset import Dataset, Split
+from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters, evaluated
+from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
 from lmc_repro.training.stack import Layout
 
 PLAIN = PathMethods()
@@ -77,6 +78,19 @@ class _Path:
         return outputs
 
 
+@dataclass
+class _Ensemble:
+    """Both ends as one network per point, whose logits are averaged as the path averages weights."""
+
+    ends: Forward
+    points: int
+
+    def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """Return logits [points, b, classes] from the ends' stacked weights."""
+        first, second = self.ends.forward(weights, inputs)
+        return path_weights(first, second, self.points)
+
+
 def path_curves(
     model: Model,
     theta_0: dict[str, Tensor],
@@ -100,50 +114,55 @@ def path_curves(
         device: Where it is computed, default the CPU.
         methods: The repair of inner points and the metrics.
     """
-    layout, metrics = Layout(model), methods.metrics
+    layout, info = Layout(model), dataset.info
+    metrics = [metric for metric in methods.metrics if isinstance(metric, PathMetric) and not metric.ensemble]
+    of_ensemble = [metric for metric in methods.metrics if isinstance(metric, PathMetric) and metric.ensemble]
+    of_layers = [metric for metric in methods.metrics if isinstance(metric, LayerMetric)]
     ends = layout.stack([theta_0, theta_1]).to(device)
+    end_views = layout.views(ends)
+
+    def measured(network: Forward, views: Weights, alphas: Sequence[float], part: Split, more: bool) -> list[Score]:
+        found = evaluate(network, views, part, info, [*metrics, *(of_ensemble if more else ())])
+        if of_layers:
+            images = part.images.to(ends.device)
+            found = _joined(found, layer_columns(model, views, end_views, alphas, images, info, of_layers))
+        return found
+
+    splits: list[tuple[SplitName, Split]] = list(zip(SPLITS, (dataset.train, dataset.test), strict=True))
     if torch.equal(ends[0], ends[1]) and not methods.repairs:
         views = layout.views(ends[:1])
         network = evaluated(model, views, dataset.train)
-        return {
-            split: as_curve(evaluate(network, views, part, dataset.info, metrics) * points)
-            for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True)
-        }
+        return {split: as_curve(measured(network, views, (0.0,), part, True) * points) for split, part in splits}
     scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
     one = 4 * (count_parameters(model) + BATCH * model.activations())
     together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
+    repaired = None
+    if methods.repairs:
+        repaired = methods.repaired(model, (layout.child(ends, 0), layout.child(ends, 1)), dataset)
     for start in range(0, points, together):
         some = range(start, min(start + together, points))
         weights = path_weights(ends[0], ends[1], points, some)
-        if methods.repairs:
-            _repair(weights, model, ends, dataset, points, some, methods)
         views = layout.views(weights)
+        if repaired is not None:
+            for row, i in enumerate(some):
+                if i not in (0, points - 1):
+                    for name, made in repaired(layout.child(weights, row)).items():
+                        views[name][row].copy_(made)
         path = evaluated(model, views, dataset.train)
         if isinstance(model, AffineFirst) and not methods.repairs:
-            path = _Path(model, layout.views(ends), points, some)
-        for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-            scores[split] += evaluate(path, views, part, dataset.info, metrics)
+            path = _Path(model, end_views, points, some)
+        for split, part in splits:
+            scores[split] += measured(path, views, [i / (points - 1) for i in some], part, False)
+    if of_ensemble:
+        ensemble = _Ensemble(evaluated(model, end_views, dataset.train), points)
+        for split, part in splits:
+            found = evaluate(ensemble, end_views, part, info, of_ensemble)
+            scores[split] = _joined(scores[split], [score.columns for score in found])
     return {split: as_curve(scores[split]) for split in SPLITS}
 
 
-def _repair(
-    weights: Tensor,
-    model: Model,
-    ends: Tensor,
-    dataset: Dataset,
-    points: int,
-    some: range,
-    methods: PathMethods,
-) -> None:
-    """Replace the inner points among weights [len(some), size] by the repaired ones."""
-    layout = Layout(model)
-    first, second = (layout.child(end.unsqueeze(0), 0) for end in ends)
-    for row, i in zip(weights, some, strict=True):
-        if i not in (0, points - 1):
-            point = layout.child(row.clone().unsqueeze(0), 0)
-            made = methods.repaired(model, point, (first, second), dataset)
-            for name, view in layout.views(row.unsqueeze(0)).items():
-                view[0].copy_(made[name])
+def _joined(scores: Sequence[Score], columns: Sequence[Mapping[str, float | None]]) -> list[Score]:
+    return [replace(score, columns={**score.columns, **more}) for score, more in zip(scores, columns, strict=True)]
 
 
 def as_curve(scores: Sequence[Score]) -> Curve:

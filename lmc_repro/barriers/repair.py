@@ -2,101 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lmc_repro.barriers.activations import moments
 from lmc_repro.barriers.alignment import free_side, part_of
 from lmc_repro.common.errors import LmcError
-from lmc_repro.data.dataset import Dataset, normalise
+from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Place, Weights
-from lmc_repro.training.evaluate import BATCH
-from lmc_repro.training.stack import Layout
-
-IMAGES = 10_000
-"""Training images on which hidden units are measured."""
 
 
 class Repair(Protocol):
-    """Moves an inner point of a path; the ends keep their own bits."""
+    """Moves the inner points of a path; the ends keep their own bits."""
 
-    def __call__(self, model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        """Return the weights that replace theta_alpha.
+    def __call__(self, model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Callable[[Weights], Weights]:
+        """Return the function from an inner point's weights, by name, to those that replace them.
+
+        It is asked for once per path, so that what depends on the ends alone is computed once.
 
         Args:
             model: The network of the path.
-            theta_alpha: Weights at an inner point, by name.
             ends: Weights of both ends, the second one aligned.
             dataset: The data set of the pair, for repairs that look at activations.
         """
         ...
 
 
-def none(model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-    """Return theta_alpha as it is."""
-    return theta_alpha
+def none(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Callable[[Weights], Weights]:
+    """Leave inner points as they are."""
+    return lambda theta_alpha: theta_alpha
 
 
-@torch.no_grad()
-def repair(model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-    """Return theta_alpha with each hidden unit's mean and deviation between those of the ends.
+def repair(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Callable[[Weights], Weights]:
+    """Give each hidden unit of an inner point the mean and deviation between those of the ends.
 
     REPAIR (Jordan et al. 2023, arXiv 2211.08403): a unit's output before the nonlinearity, z, becomes
-    s_t (z - m) / s + m_t, where m and s are its mean and deviation on the first `IMAGES` training images, and m_t and
+    s_t (z - m) / s + m_t, where m and s are its mean and deviation on the images of `hidden_outputs`, and m_t and
     s_t lie as far between those of the ends as the point does. Scale and shift are folded into weights and bias. Layer
     follows layer, each measured behind those that are repaired already; a constant unit is shifted alone.
 
     Raises:
         LmcError: If a hidden unit has no bias, or is normalised: there is nothing to fold into.
     """
-    producers = _producers(model)
-    point = {name: weight.clone() for name, weight in theta_alpha.items()}
-    first, second, here = (torch.cat([w[name].double().flatten() for name in point]) for w in (*ends, theta_alpha))
+    producers, of_ends = _producers(model), moments(model, ends, dataset)
+    first, second = (_flat(end, model) for end in ends)
     line = second - first
-    if not line.any():
-        return point
-    alpha = float((here - first) @ line / (line @ line))
-    wanted = {
-        name: torch.lerp(values[:, 0], values[:, 1], alpha) for name, values in _moments(model, ends, dataset).items()
-    }
     layers: dict[str, list[str]] = {}
     for name, (weight, _) in producers.items():
         layers.setdefault(weight.weight, []).append(name)
-    for names in layers.values():
-        found = _moments(model, (point,), dataset)
-        for name in names:
-            (mean, deviation), (new_mean, new_deviation), (weight, bias) = (
-                found[name][:, 0],
-                wanted[name],
-                producers[name],
-            )
-            scale = torch.where(deviation > 1e-6, new_deviation / deviation, 1.0)
-            rows = part_of(point[weight.weight], weight)
-            rows *= scale.float().view([-1 if side == free_side(weight) else 1 for side in range(rows.ndim)])
-            shift = part_of(point[bias.weight], bias)
-            shift.copy_((shift.double() - mean) * scale + new_mean)
-    return point
+
+    @torch.no_grad()
+    def repaired(theta_alpha: Weights) -> Weights:
+        point = {name: weight.clone() for name, weight in theta_alpha.items()}
+        if not line.any():
+            return point
+        alpha = float((_flat(theta_alpha, model) - first) @ line / (line @ line))
+        for names in layers.values():
+            found = moments(model, (point,), dataset)
+            for name in names:
+                mean, deviation = found[name][:, 0]
+                new_mean, new_deviation = torch.lerp(of_ends[name][:, 0], of_ends[name][:, 1], alpha)
+                weight, bias = producers[name]
+                scale = torch.where(deviation > 1e-6, new_deviation / deviation, 1.0)
+                rows = part_of(point[weight.weight], weight)
+                rows *= scale.float().view([-1 if side == free_side(weight) else 1 for side in range(rows.ndim)])
+                shift = part_of(point[bias.weight], bias)
+                shift.copy_((shift.double() - mean) * scale + new_mean)
+        return point
+
+    return repaired
 
 
-def _moments(model: Model, networks: tuple[Weights, ...], dataset: Dataset) -> dict[str, Tensor]:
-    """Return float64 [2, networks, units] per group: means and standard deviations of hidden units."""
-    layout, train = Layout(model), dataset.train
-    views = layout.views(layout.stack([dict(weights) for weights in networks]).to(train.images.device))
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-    for start in range(0, min(len(train), IMAGES), BATCH):
-        images = normalise(train.images[start : min(start + BATCH, IMAGES)], dataset.info)
-        for name, values in model.hidden(views, images.expand(len(networks), *images.shape)).items():
-            x = values.double()
-            sums[name] = sums.get(name, 0.0) + torch.stack([x.sum(1), x.square().sum(1)])
-            counts[name] = counts.get(name, 0) + x.shape[1]
-    moments = {}
-    for name, total in sums.items():
-        mean, square = total.cpu() / counts[name]
-        moments[name] = torch.stack([mean, (square - mean**2).clamp(min=0).sqrt()])
-    return moments
+def _flat(weights: Weights, model: Model) -> Tensor:
+    """Return all weights as one vector float64."""
+    return torch.cat([weights[name].double().flatten() for name in model.shapes])
 
 
 def _producers(model: Model) -> dict[str, tuple[Place, Place]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from lmc_repro.config.base import Strict
+from lmc_repro.config.base import Size, Strict
 from lmc_repro.config.own_code import pinned
 from lmc_repro.config.registry import ALIGNMENTS, PAIR_KINDS, PATH_METRICS, REPAIRS, named
 
@@ -18,16 +18,31 @@ OwnNames = Annotated[tuple[Annotated[str, AfterValidator(named({}))], ...], Fiel
 """Objects of one's own alone, each FILE.py:NAME."""
 
 
+class LayersConfig(Strict):
+    """The layers that a path moves, counted from 1 at the input: one alone, all up to one, or all but one."""
+
+    only: Size | None = None
+    up_to: Size | None = None
+    all_but: Size | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> LayersConfig:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give one of only, up_to and all_but")
+        return self
+
+
 class PathConfig(Strict):
     """Names of a pair's alignment, repair and metrics; objects of one's own are pinned, `FILE.py:NAME#<sha256>`.
 
     `align` moves theta_1 before the path is drawn, `repair` moves every inner point of it, `metrics` add columns to
-    curves.csv.
+    curves.csv. `layers` moves these layers alone, the others stay theta_0's.
     """
 
     metrics: MetricNames = ()
     align: AlignmentName = "none"
     repair: RepairName = "none"
+    layers: LayersConfig | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the fields that differ from a plain path's: part of the pair key, of cells.json and of MLflow."""
@@ -35,9 +50,8 @@ class PathConfig(Strict):
 
     def pinned(self) -> PathConfig:
         """Return the same with objects of one's own pinned to their files; LmcError if one is not there."""
-        return PathConfig(
-            metrics=tuple(map(pinned, self.metrics)), align=pinned(self.align), repair=pinned(self.repair)
-        )
+        own = {"metrics": tuple(map(pinned, self.metrics)), "align": pinned(self.align), "repair": pinned(self.repair)}
+        return self.model_copy(update=own)
 
 
 PLAIN_PATH = PathConfig()

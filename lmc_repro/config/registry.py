@@ -42,6 +42,8 @@ MODELS: dict[str, Kind] = {  # build(config, info) -> models.base.Model
 OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.StackOptimizer
     "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
     "adam": Kind(_RUN + "AdamConfig", "lmc_repro.training.optimizer:Adam"),
+    "adamw": Kind(_RUN + "AdamWConfig", "lmc_repro.training.optimizer:AdamW"),
+    "sam": Kind(_RUN + "SamConfig", "lmc_repro.training.optimizer:Sam"),
 }
 SCHEDULES: dict[str, str] = {  # (steps done since the warm-up, steps that there are after it) -> share of the rate
     "constant": "lmc_repro.training.schedule:constant",
@@ -66,7 +68,13 @@ REPAIRS: dict[str, str] = {  # barriers.repair.Repair
     "none": "lmc_repro.barriers.repair:none",
     "repair": "lmc_repro.barriers.repair:repair",
 }
-PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric
+PATH_METRICS: dict[str, str] = {  # training.evaluate.PathMetric, barriers.metrics.LayerMetric
+    "margin": "lmc_repro.barriers.metrics:margin",
+    "ece": "lmc_repro.barriers.metrics:ece",
+    "ensemble_error": "lmc_repro.barriers.metrics:ensemble_error",
+    "calibrated_loss": "lmc_repro.barriers.metrics:calibrated_loss",
+    "variance_ratio": "lmc_repro.barriers.metrics:variance_ratio",
+    "llfc": "lmc_repro.barriers.metrics:llfc",
 }
 
 

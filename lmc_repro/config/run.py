@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -31,8 +31,11 @@ class ModelSettings(Strict):
     """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
+    A kind that is not `stacks` computes networks one after another; one that has no axes names no units to align.
     """
 
+    stacks: ClassVar[bool] = True
+    has_axes: ClassVar[bool] = True
     init: InitKind = "torch-default"
     gain: GainKind | None = None
     kind: str
@@ -122,6 +125,8 @@ class ModuleConfig(ModelSettings):
     The module initialises itself from the trainer seed, so that `init` has no other value.
     """
 
+    stacks: ClassVar[bool] = False
+    has_axes: ClassVar[bool] = False
     kind: Literal["module"]
     init: Literal["torch-default"] = "torch-default"
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
@@ -154,14 +159,32 @@ class SgdConfig(OptimizerSettings):
     weight_decay: Rate = 0.0
 
 
-class AdamConfig(OptimizerSettings):
-    """ADAM with bias correction, as in torch.optim.Adam; `weight_decay` times the weight joins the gradient."""
+class SamConfig(OptimizerSettings):
+    """SAM over SGD: the gradient is that of the weights plus `rho` along the gradient's direction, twice the work."""
 
-    kind: Literal["adam"]
+    kind: Literal["sam"]
+    rho: Positive
+    momentum: float = Field(ge=0.0, lt=1.0)
+    weight_decay: Rate = 0.0
+
+
+class _AdamFields(OptimizerSettings):
     beta1: float = Field(ge=0.0, lt=1.0)
     beta2: float = Field(ge=0.0, lt=1.0)
     eps: Positive
     weight_decay: Rate = 0.0
+
+
+class AdamConfig(_AdamFields):
+    """ADAM with bias correction, as in torch.optim.Adam; `weight_decay` times the weight joins the gradient."""
+
+    kind: Literal["adam"]
+
+
+class AdamWConfig(_AdamFields):
+    """AdamW, as in torch.optim.AdamW: a step first shrinks the weights by the rate times `weight_decay`."""
+
+    kind: Literal["adamw"]
 
 
 class OwnOptimizer(OptimizerSettings, extra="allow"):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from lmc_repro.common import bounds
 from lmc_repro.config.base import BatchSize, Epochs, Key, Line, Mark, Marks, Pairs, Positive, Strict
-from lmc_repro.config.path import AlignmentName, MetricNames, OwnNames, PairKindName, RepairName
+from lmc_repro.config.path import AlignmentName, LayersConfig, MetricNames, OwnNames, PairKindName, RepairName
 from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
 SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
@@ -74,7 +74,7 @@ class Settings(Strict):
     network of the cell's kind does not have is left out. `batch` is a name that the profile gives a meaning to, or a
     number. `share_noise_until` gives the runs of a pair one trajectory for so many epochs. `precision` is that of the
     matrix products of training on a GPU. `pair` says which pairs a cell has, `pairs` how many or `trainer_seeds` of
-    which seeds; `metrics`, `align` and `repair` say how their paths are made, see PathConfig.
+    which seeds; `metrics`, `align`, `repair` and `layers` say how their paths are made, see PathConfig.
     """
 
     model: Group = Field(default_factory=dict)
@@ -96,6 +96,7 @@ class Settings(Strict):
     metrics: MetricNames | None = None
     align: AlignmentName | None = None
     repair: RepairName | None = None
+    layers: LayersConfig | None = None
 
     @model_validator(mode="after")
     def _counts_or_names(self) -> Settings:

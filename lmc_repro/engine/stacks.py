@@ -53,8 +53,8 @@ def plan_stacks(
     for group in groups.values():
         config, size = group[0].config, len(group)
         info = dataset_info(config.data.dataset)
-        if config.model.kind == "module":
-            size = 1  # its networks are computed one after another
+        if not config.model.stacks:
+            size = 1
         elif device == "cpu":
             own = sum(costs[item.fingerprint] for item in group) / len(group)  # 0: only the end is to be written
             share = max(1, ceil(fair / own - 1e-9)) if own > 0 else len(group)

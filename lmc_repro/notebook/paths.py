@@ -13,6 +13,7 @@ from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.measure import measure_on
 from lmc_repro.barriers.methods import PathMethods
+from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
@@ -58,7 +59,7 @@ def measure_pair(
     *,
     align: Alignment = as_it_is,
     repair: Repair = unrepaired,
-    metrics: Sequence[PathMetric] = (),
+    metrics: Sequence[PathMetric | LayerMetric] = (),
 ) -> PairResult:
     """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
 

@@ -132,7 +132,7 @@ def check_pair(plan: StudyPlan, folder: Path, study: StudyResults, cell: str, re
             curve = next((curve for name, curve in mark.curves.items() if name == split), None)
             if curve is None or curve.n != n:
                 raise LmcError(f"{results / 'curves.csv'}: {where}, epoch {mark.epoch:g}, {split}: not of {n}; {FIX}")
-    if problem := ends_problem(folder / "runs", study.numerics, result, planned.path.align):
+    if problem := ends_problem(folder / "runs", study.numerics, result, planned.path):
         raise LmcError(f"{results / 'curves.csv'}: {where}: {problem}")
     recorded = next(
         pair for entry in study.cells if entry.key == cell for pair in entry.pairs if pair.pair == result.pair

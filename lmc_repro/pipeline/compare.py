@@ -147,7 +147,7 @@ def _measure(
         while job.key not in known and (drawn := next(measured, None)) is not None:
             done = asked.popleft()
             known[done.key], images[done.cell.key, done.pair.name] = drawn
-            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key], done.cell.path.align):
+            if problem := ends_problem(workspace.runs, workspace.tag, known[done.key], done.cell.path):
                 raise LmcError(problem)
             store_pair(store, done.key, known[done.key])
         result = dataclasses.replace(known[job.key], pair=job.pair.name)

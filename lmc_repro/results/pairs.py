@@ -19,6 +19,7 @@ from lmc_repro.common.files import sha256_bytes, write_json
 from lmc_repro.config.base import canonical_json
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.own_code import short_name
+from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
 from lmc_repro.results.schema import Measured
@@ -87,25 +88,26 @@ def judged_cell(config: Mapping[str, Any], judgement: Judgement, pairs: Sequence
     return judge_cell(pairs, judgement, dataset_info(config["data"]["dataset"]).classes)
 
 
-def ends_problem(runs: Path, tag: str, result: PairResult, align: str = "none") -> str | None:
+def ends_problem(runs: Path, tag: str, result: PairResult, path: PathConfig = PLAIN_PATH) -> str | None:
     """Return one line if the error count of a path's end differs from its run's in `runs`, None if all agree.
 
     Equal on a CPU. On a GPU the ends were counted in another stack, and an aligned network adds in another order, so
-    near-ties may fall differently: one in a thousand images is allowed. `tag` is the numerics tag of the runs, `align`
-    the name of the pair's alignment.
+    near-ties may fall differently: one in a thousand images is allowed. The second end of a partial path is no run's.
+    `tag` is the numerics tag of the runs.
     """
     share = DIFFERENT if tag.startswith("cuda") else 0.0
-    for end, fingerprint in enumerate(result.fingerprints):
+    ends = result.fingerprints if path.layers is None else result.fingerprints[:1]
+    for end, fingerprint in enumerate(ends):
         folder = RunFolder(runs / fingerprint)
         logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
         for mark in result.marks:
             epoch = ends_at(result.epochs, mark.epoch)[end]
             for split, curve in mark.curves.items():
                 found = curve.wrong[-end]
-                said, moved = logged.get((epoch, split)), end == 1 and align != "none"
+                said, moved = logged.get((epoch, split)), end == 1 and path.align != "none"
                 if said is None or abs(said - found) > (DIFFERENT if moved else share) * curve.n:
                     why = (
-                        f"align {short_name(align)} changed the network's function"
+                        f"align {short_name(path.align)} changed the network's function"
                         if moved
                         else (f"other bits than in training; delete {folder.path} and train again")
                     )

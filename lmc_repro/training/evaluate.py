@@ -22,15 +22,20 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class PathMetric:
-    """A number per network, the mean over a split's samples.
+    """A number per network: the mean over a split's samples, or what `finish` makes of sums over them.
 
     Attributes:
         name: A column of curves.csv.
-        sums: From logits float32 [P, b, classes] of P networks and labels int64 [b] to the sums [P] over the batch.
+        sums: From logits float32 [P, b, classes] of P networks and labels int64 [b] to the sums over the batch: [P],
+            or with `finish` [P, k].
+        finish: From the sums float64 [P, k] over a split, and its number of samples, to the values [P].
+        ensemble: The logits are (1 - alpha) z_0 + alpha z_1 of the ends' logits, not those of the path's networks.
     """
 
     name: str
     sums: Callable[[Tensor, Tensor], Tensor]
+    finish: Callable[[Tensor, int], Tensor] | None = None
+    ensemble: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,21 +94,26 @@ def evaluate(
             sums[metric.name].append(_sums(metric, logits, labels))
     counts = torch.stack(wrong).sum(0).tolist()
     means = torch.cat(losses, 1).mean(1).tolist()
-    columns = {name: (torch.stack(parts).sum(0) / len(split)).tolist() for name, parts in sums.items()}
+    columns = {}
+    for metric in metrics:
+        total = torch.stack(sums[metric.name]).sum(0)
+        columns[metric.name] = (metric.finish(total, len(split)) if metric.finish else total / len(split)).tolist()
     return [
-        Score(count, len(split), _finite(mean), {name: _finite(column[i]) for name, column in columns.items()})
+        Score(count, len(split), finite(mean), {name: finite(column[i]) for name, column in columns.items()})
         for i, (count, mean) in enumerate(zip(counts, means, strict=True))
     ]
 
 
 def _sums(metric: PathMetric, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return a metric's sums float64 [P] over a batch; LmcError that names it if it fails, or returns another shape."""
+    """Return a metric's sums float64 over a batch; LmcError that names it if it fails, or returns another shape."""
     found = own_code(f"metric {metric.name}", lambda: metric.sums(logits.clone(), labels))
-    if not isinstance(found, Tensor) or found.shape != (len(logits),):
+    wanted = f"[{len(logits)}, k]" if metric.finish else f"[{len(logits)}]"
+    if not isinstance(found, Tensor) or found.ndim != (2 if metric.finish else 1) or len(found) != len(logits):
         told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise LmcError(f"metric {metric.name}: returned {told}, expected sums [{len(logits)}]")
+        raise LmcError(f"metric {metric.name}: returned {told}, expected sums {wanted}")
     return found.double()
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number, None for one that is not finite."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""SGD with momentum and ADAM on the whole stack at once, with a learning rate per run.
+"""SGD with momentum, SAM, ADAM and AdamW on the whole stack at once, with a learning rate per run.
 
 Every operation rounds once (no fused multiply-add), so that vector and scalar code give the same bits wherever a
 run's row lies in the buffer. Definitions as in torch.optim.
@@ -7,14 +7,14 @@ run's row lies in the buffer. Definitions as in torch.optim.
 from __future__ import annotations
 
 import math
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lmc_repro.config.registry import OPTIMIZERS, build
-from lmc_repro.config.run import AdamConfig, ClipConfig, OptimizerConfig, SgdConfig
+from lmc_repro.config.run import AdamConfig, AdamWConfig, ClipConfig, OptimizerConfig, SamConfig, SgdConfig
 
 Number = Tensor | float
 
@@ -33,6 +33,19 @@ class StackOptimizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Ascending(Protocol):
+    """Optional interface of an optimizer whose gradient is that of other weights than those that it updates."""
+
+    def ascend(self, weights: Tensor, gradient: Tensor) -> None:
+        """Move weights [C, size] in place, by their gradient, to where the update's gradient is computed."""
+        ...
+
+    def descend(self, weights: Tensor) -> None:
+        """Move the weights back, to the bit."""
+        ...
+
+
 def square_root(x: Tensor, out: Tensor) -> None:
     """Write the square roots of `x` [...] into `out` (it may be `x`), correctly rounded on every CPU.
 
@@ -42,6 +55,14 @@ def square_root(x: Tensor, out: Tensor) -> None:
         torch.sqrt(x, out=out)
     else:
         np.sqrt(x.numpy(), out=out.numpy())
+
+
+def row_norms(gradient: Tensor) -> Tensor:
+    """Return the Euclidean norm of each row, float64 [C]."""
+    # In float64, since the square of 1e20 is not finite in float32. Rows are summed one by one, whatever C is.
+    norms = gradient.double().square_().sum(1)
+    square_root(norms, out=norms)
+    return norms
 
 
 def clip(gradient: Tensor, config: ClipConfig) -> None:
@@ -54,9 +75,7 @@ def clip(gradient: Tensor, config: ClipConfig) -> None:
     if config.value is not None:
         gradient.clamp_(-config.value, config.value)
     if config.norm is not None:
-        # In float64, since the square of 1e20 is not finite in float32. Rows are summed one by one, whatever C is.
-        norms = gradient.double().square_().sum(1)
-        square_root(norms, out=norms)
+        norms = row_norms(gradient)
         gradient.mul_((config.norm / norms).clamp_(max=1.0).to(gradient.dtype).unsqueeze(1))
 
 
@@ -69,7 +88,7 @@ def decay(weights: Tensor, gradient: Tensor, weight_decay: float, scratch: Tenso
 class Sgd:
     """buf = momentum * buf + gradient; weights -= rate * buf."""
 
-    def __init__(self, config: SgdConfig, like: Tensor) -> None:
+    def __init__(self, config: SgdConfig | SamConfig, like: Tensor) -> None:
         self.config = config
         self.state = {"momentum": torch.zeros_like(like)}
         self._scratch = torch.empty_like(like)
@@ -87,10 +106,32 @@ class Sgd:
         weights.sub_(torch.mul(buffer, rates, out=self._scratch))
 
 
+class Sam(Sgd):
+    """SGD with the gradient at w + rho g / (|g| + 1e-12), g the gradient at w (Foret et al. 2021, arXiv 2010.01412).
+
+    The norm is that of all of a run's tensors together. Clipping and weight decay concern the second gradient alone.
+    """
+
+    def __init__(self, config: SamConfig, like: Tensor) -> None:
+        super().__init__(config, like)
+        self._rho = config.rho
+        self._start = torch.empty_like(like)
+
+    def ascend(self, weights: Tensor, gradient: Tensor) -> None:
+        """See `Ascending`."""
+        self._start.copy_(weights)
+        factors = (self._rho / (row_norms(gradient) + 1e-12)).to(gradient.dtype).unsqueeze(1)
+        weights.add_(torch.mul(gradient, factors, out=self._scratch))
+
+    def descend(self, weights: Tensor) -> None:
+        """See `Ascending`."""
+        weights.copy_(self._start)
+
+
 class Adam:
     """Bias-corrected ADAM (Kingma and Ba 2015, arXiv 1412.6980)."""
 
-    def __init__(self, config: AdamConfig, like: Tensor) -> None:
+    def __init__(self, config: AdamConfig | AdamWConfig, like: Tensor) -> None:
         self.config = config
         self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
         self._scratch = torch.empty_like(like)
@@ -103,10 +144,12 @@ class Adam:
 
     def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
         """Take one step in place."""
-        rates, correction2 = numbers
+        decay(weights, gradient, self.config.weight_decay, self._scratch)
+        self._descend(weights, gradient, *numbers)
+
+    def _descend(self, weights: Tensor, gradient: Tensor, rates: Number, correction2: Number) -> None:
         c, scratch = self.config, self._scratch
         mean, square = self.state["mean"], self.state["square"]
-        decay(weights, gradient, c.weight_decay, scratch)
         torch.mul(gradient, 1.0 - c.beta1, out=scratch)
         mean.mul_(c.beta1).add_(scratch)
         gradient.mul_(gradient).mul_(1.0 - c.beta2)
@@ -115,6 +158,20 @@ class Adam:
         scratch.div_(correction2).add_(c.eps)
         torch.div(mean, scratch, out=scratch)
         weights.sub_(scratch.mul_(rates))
+
+
+class AdamW(Adam):
+    """ADAM whose weight decay is no part of the gradient (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
+        """Return ADAM's, and the factors 1 - rate x weight_decay of the weights."""
+        return *super().numbers(rates, step), (1.0 - rates.double() * self.config.weight_decay).to(rates.dtype)
+
+    def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
+        """Take one step in place."""
+        rates, correction2, shrink = numbers
+        weights.mul_(shrink)
+        self._descend(weights, gradient, rates, correction2)
 
 
 def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lmc_repro.config.run import ClipConfig, Precision
 from lmc_repro.models.base import Model
-from lmc_repro.training.optimizer import Number, StackOptimizer, clip
+from lmc_repro.training.optimizer import Ascending, Number, StackOptimizer, clip
 from lmc_repro.training.stack import Layout
 
 
@@ -47,21 +47,34 @@ class TrainStep:
         is marked in `finite` and goes on; the other runs are unaffected. Nothing here waits for a GPU or reads a number
         that Python changes, so that a CUDA graph may hold it.
         """
+        logits, losses = self._differentiate(inputs, labels)
+        children, batch, _ = logits.shape
+        if isinstance(self.optimizer, Ascending):
+            with torch.no_grad():
+                self.optimizer.ascend(self.weights, self._gradient)
+            self._differentiate(inputs, labels)
+            with torch.no_grad():
+                self.optimizer.descend(self.weights)
+        with torch.no_grad():
+            if self.clip is not None:  # before the optimizer: weight decay is not clipped
+                clip(self._gradient, self.clip)
+            self.optimizer.update(self.weights, self._gradient, *numbers)
+            loss = losses.view(children, batch).mean(1)
+            self.finite &= torch.isfinite(loss) & torch.isfinite(logits.sum((1, 2)))
+        return loss
+
+    def _differentiate(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the gradient at the present weights; return logits [C, b, classes] and losses [C * b], detached."""
         with products(self.precision, self.weights.device):
             logits = self.model.forward(self._views, inputs).float()
-            children, batch, classes = logits.shape
+            _, batch, classes = logits.shape
             losses = functional.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
             # Children share no weight: the gradient of the sum is each child's own.
             gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
                 target.copy_(gradient)  # one buffer: the optimizer takes a few operations in all, not per layer
-            if self.clip is not None:  # before the optimizer: weight decay is not clipped
-                clip(self._gradient, self.clip)
-            self.optimizer.update(self.weights, self._gradient, *numbers)
-            loss = losses.detach().view(children, batch).mean(1)
-            self.finite &= torch.isfinite(loss) & torch.isfinite(logits.detach().sum((1, 2)))
-        return loss
+        return logits.detach(), losses.detach()
 
 
 def products(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -241,7 +241,8 @@ def _compare(record: RecordedTraining, folder: RunFolder, tags: Mapping[str, str
 def path_of(run: StoredRun) -> PathConfig:
     """Return how the path of a pair was made, from its parameters."""
     given = {name: run.params.get(f"path.{name}") for name in PathConfig.model_fields}
-    values = {name: json.loads(text) if name == "metrics" else text for name, text in given.items() if text is not None}
+    read = {"metrics": json.loads, "layers": json.loads}
+    values = {name: read.get(name, str)(text) for name, text in given.items() if text is not None}
     return validate(PathConfig, values, f"run {run.run_id}: path")
 
 

@@ -141,7 +141,7 @@ class _Place:
         intact = self._check_run_folders()
         for name, pair in self.made.items():
             if intact.issuperset(pair.fingerprints):
-                problem = ends_problem(self.runs, self.study.numerics, pair, self.pairs[name][0].path.align)
+                problem = ends_problem(self.runs, self.study.numerics, pair, self.pairs[name][0].path)
                 self.tally.add("ends of paths", problem and f"{self.results / 'curves.csv'}: cell {name[0]}: {problem}")
         cells = self._judge(self.made)
         if reader is None:

@@ -52,7 +52,7 @@ def test_units_of_an_inner_point_have_the_moments_between_those_of_the_ends(
     model, dataset, ends = network(config)
     point = {name: torch.lerp(ends[0][name], ends[1][name], alpha) for name in ends[0]}
     (first, second), plain = (moments(model, end, dataset) for end in ends), moments(model, point, dataset)
-    found = moments(model, repair(model, point, ends, dataset), dataset)
+    found = moments(model, repair(model, ends, dataset)(point), dataset)
     for name in first:
         for i in range(2):
             wanted = (1 - alpha) * first[name][i] + alpha * second[name][i]
@@ -69,7 +69,7 @@ def test_a_unit_by_hand() -> None:
         end["layers.0.weight"].fill_(weight)
         end["layers.0.bias"].fill_(bias)
     point = {name: (ends[0][name] + ends[1][name]) / 2 for name in ends[0]}  # x + 2
-    found = repair(model, point, (ends[0], ends[1]), dataset)
+    found = repair(model, (ends[0], ends[1]), dataset)(point)
     # |3| and |-1| deviations of x: 2; means 3 m and 4 - m: m + 2
     assert found["layers.0.weight"].item() == pytest.approx(2.0, rel=1e-5)
     mean = normalise(dataset.train.images, dataset.info).mean().item()
@@ -84,7 +84,7 @@ def test_the_ends_keep_their_bits_and_equal_ends_are_left_alone() -> None:
         assert [curve.wrong[i] for i in (0, -1)] == [plain[split].wrong[i] for i in (0, -1)]
         assert [curve.loss[i] for i in (0, -1)] == [plain[split].loss[i] for i in (0, -1)]
         assert curve.loss[1:-1] != plain[split].loss[1:-1]
-    same = repair(model, ends[0], (ends[0], ends[0]), dataset)
+    same = repair(model, (ends[0], ends[0]), dataset)(ends[0])
     assert all(torch.equal(same[name], ends[0][name]) for name in same)
 
 
@@ -94,4 +94,4 @@ def test_the_ends_keep_their_bits_and_equal_ends_are_left_alone() -> None:
 def test_a_network_without_biases_or_with_norms_is_refused(config: dict[str, Any]) -> None:
     model, dataset, ends = network(config)
     with pytest.raises(LmcError):
-        repair(model, ends[0], ends, dataset)
+        repair(model, ends, dataset)

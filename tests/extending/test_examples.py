@@ -139,7 +139,10 @@ def test_draws_are_uniform_and_each_kinds_own() -> None:
 MISTAKES = [
     ({"model": {**RESIDUAL, "blcks": 2}}, "model.blcks: unknown key; did you mean blocks? allowed: init, gain, kind"),
     ({"optimizer": {**LION, "beta2": "x"}}, "optimizer.beta2: found 'x', allowed: a valid number"),
-    ({"optimizer": {"kind": "lino", "lr": 1.0}}, "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', FILE.py:NAME"),
+    (
+        {"optimizer": {"kind": "lino", "lr": 1.0}},
+        "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', 'adamw', 'sam', FILE.py:NAME",
+    ),
     ({"schedule": {"kind": "lnear"}}, "schedule.kind: found 'lnear', allowed: 'constant', 'cosine', FILE.py:NAME"),
     ({"data": {"dataset": "d", "augment": {"steps": [{"kind": "bright"}]}}}, "data.augment.steps.0.kind: found"),
     ({"data": {"dataset": "d", "augment": {"steps": [{"kind": STEP["kind"]}]}}}, "data.augment.steps.0.by: missing"),

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,22 @@ def test_all_of_them_from_params_to_results_and_mlflow(root: Path) -> None:
     assert "lab.py: changed since this run" in lmc("verify", "one").out
 
 
+def test_a_partial_path_with_built_in_metrics_from_params_to_results_and_mlflow(root: Path) -> None:
+    write_project(root, {"base": {"layers": {"only": 1}, "metrics": ["ece", "llfc"]}})
+    run()
+    cells, found = json.loads((root / RESULTS / "cells.json").read_text()), curves(root)
+    assert cells[0]["path"] == {"layers": {"only": 1}, "metrics": ["ece", "llfc"]}
+    assert list(found[0])[-3:] == ["loss", "ece", "llfc_layers_0"]
+    assert all(float(row["llfc_layers_0"]) == pytest.approx(1.0, abs=1e-6) for row in found)
+    study = read_study(root / RESULTS)
+    assert results_files(study) == {path.name: path.read_bytes() for path in (root / RESULTS).iterdir()}
+    assert lmc("verify", "one").code == 0
+    cell = next(entry for entry in json.loads(lmc("list", "one", "--json").out)["cells"] if entry["cell"] == CELL)
+    (pair,) = lmc("show", cell["run_id"], "--json").json["pairs"]
+    again = lmc("reproduce", pair["run_id"])
+    assert again.code == 0, again.out + again.err
+
+
 def test_a_callback_sees_every_evaluation_epoch_and_a_failing_one_is_named(root: Path) -> None:
     write_project(root, {"callbacks": ["lab.py:note_norm"]})
     run("--no-tracking")
@@ -175,14 +192,18 @@ def test_a_repair_changes_inner_points_alone_and_is_not_taken_for_a_line(made: M
     model, theta, dataset = made
     last = list(theta)[-1]
 
-    def lost(model: Model, theta_alpha: Weights, ends: tuple[Weights, Weights], dataset: Dataset) -> Weights:
-        return {**theta_alpha, last: torch.full_like(theta_alpha[last], torch.nan)}
+    asked = list[int]()
+
+    def lost(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Callable[[Weights], Weights]:
+        asked.append(len(asked))
+        return lambda theta_alpha: {**theta_alpha, last: torch.full_like(theta_alpha[last], torch.nan)}
 
     other = model.init(torch.Generator().manual_seed(1))
     for end in (theta, other):  # a network with itself, too
         plain = path_curves(model, dict(theta), dict(end), dataset, 4)["test"]
         found = path_curves(model, dict(theta), dict(end), dataset, 4, methods=PathMethods(repair=lost))["test"]
         assert found.wrong == (plain.wrong[0], plain.n, plain.n, plain.wrong[-1])
+    assert len(asked) == 2  # once per path
 
 
 def test_the_page_has_what_runs_here() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ADAM, SGD, run_config
+from helpers import ADAM, ADAMW, SAM, SGD, run_config
 from torch import Tensor, nn
 
 from lmc_repro.config.run import RunConfig
@@ -54,12 +54,13 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
     for i, layer in enumerate(linear):
         layer.load_state_dict({"weight": start[f"layers.{i}.weight"], "bias": start[f"layers.{i}.bias"]})
     o: Any = config.optimizer
-    if o.kind == "sgd":
+    if o.kind in ("sgd", "sam"):
         values: dict[str, Any] = {"momentum": o.momentum, "weight_decay": o.weight_decay}
         optimizer: torch.optim.Optimizer = torch.optim.SGD(module.parameters(), lr=o.lr, **values)
     else:
         values = {"betas": (o.beta1, o.beta2), "eps": o.eps, "weight_decay": o.weight_decay}
-        optimizer = torch.optim.Adam(module.parameters(), lr=o.lr, **values)
+        made = torch.optim.AdamW if o.kind == "adamw" else torch.optim.Adam
+        optimizer = made(module.parameters(), lr=o.lr, **values)
     warmup = config.schedule.warmup_epochs * STEPS_PER_EPOCH
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS) if config.schedule.kind == "cosine" else None
     clipped = 0
@@ -68,6 +69,18 @@ def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:
             optimizer.param_groups[0]["lr"] = o.lr * (min(1.0, k / warmup) if warmup else 1.0)
         optimizer.zero_grad()
         nn.CrossEntropyLoss()(module(inputs[child]), labels[child]).backward()
+        if o.kind == "sam":  # Foret et al. 2021, Algorithm 1: the gradient at w + rho g / |g|, then a step from w
+            start = [p.detach().clone() for p in module.parameters()]
+            gradients = [p.grad.clone() for p in module.parameters() if p.grad is not None]
+            length = torch.stack([g.double().square().sum() for g in gradients]).sum() ** 0.5
+            with torch.no_grad():
+                for p, g in zip(module.parameters(), gradients, strict=True):
+                    p.add_((o.rho * g.double() / length).float())
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(module(inputs[child]), labels[child]).backward()
+            with torch.no_grad():
+                for p, w in zip(module.parameters(), start, strict=True):
+                    p.copy_(w)
         if config.clip and config.clip.norm is not None:
             clipped += int(nn.utils.clip_grad_norm_(module.parameters(), config.clip.norm) > config.clip.norm)
         elif config.clip and config.clip.value is not None:
@@ -92,13 +105,16 @@ def assert_equal(found: list[dict[str, Tensor]], configs: list[RunConfig], withi
             assert error < within, (child, name, float(error))
 
 
-RATES = pytest.mark.parametrize(
-    "optimizer, rates", [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))], ids=["sgd", "adam"]
-)
+BOTH = [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))]
+RATES = pytest.mark.parametrize("optimizer, rates", BOTH, ids=["sgd", "adam"])
 
 
 @pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
-@RATES
+@pytest.mark.parametrize(
+    "optimizer, rates",
+    [*BOTH, (ADAMW, (0.002, 0.005, 0.001)), (SAM, (0.02, 0.05, 0.01))],
+    ids=["sgd", "adam", "adamw", "sam"],
+)
 def test_stack_equals_torch_optim(
     optimizer: dict[str, Any], rates: tuple[float, ...], depth: int, slope: float
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
+from helpers import ADAM, ADAMW, SAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.common.numerics import PORTABLE
 from lmc_repro.config.run import RunConfig
@@ -40,7 +40,7 @@ PATCH_MODELS: dict[str, dict[str, Any]] = {
 
 
 STACKS = [[3], [3, 5], [0, 3], [5, 3, 1], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7], [10, 12, 11, 9, 3, 14, 8, 13]]
-OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+OPTIMIZERS = pytest.mark.parametrize("optimizer", [SGD, ADAM, ADAMW, SAM], ids=["sgd", "adam", "adamw", "sam"])
 slow = pytest.mark.slow  # in the fast set: every kind of network at the size of digits
 
 

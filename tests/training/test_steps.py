@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ADAM, SGD, contents, run_config, tiny_dataset, train
+from helpers import ADAM, ADAMW, SAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
@@ -74,7 +74,9 @@ def stack(optimizer: dict[str, Any], **changes: Any) -> list[RunConfig]:
     return configs
 
 
-@pytest.mark.parametrize("optimizer", [SGD, {**ADAM, "weight_decay": 0.01}], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", [SGD, {**ADAM, "weight_decay": 0.01}, ADAMW, SAM], ids=["sgd", "adam", "adamw", "sam"]
+)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_whole_run_folders_are_those_of_the_loaders_steps(
     change: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
