@@ -156,7 +156,14 @@ def test_the_report_holds_its_picture_escapes_what_it_says_and_fetches_nothing(t
     exhibits = tuple(read_exhibit(tmp_path / "results" / key) for key in ("figure4", "table4"))
     written = write_report(Report((), exhibits), tmp_path / "report")
     names = [str(path.relative_to(tmp_path / "report")) for path in written]
-    assert names == ["figures/figure4.png", "figures/figure4.svg", "index.html", "report.md", "metrics.json"]
+    assert names == [
+        "figures/figure4.png",
+        "figures/figure4.svg",
+        "index.html",
+        "report.md",
+        "barriers.json",
+        "metrics.json",
+    ]
     page, text = written[2].read_text(), written[3].read_text()
     assert "<script" not in page and '" onload' not in page and page.count("&lt;script&gt;") >= 4
     assert page.rindex(exhibits[0].outcome) < page.index("<caption>Held") < page.index("<img")
