@@ -16,6 +16,7 @@ from lmc_repro.report.document import report_document
 from lmc_repro.report.grid import ORDER, Entry, StudyTable, untrained
 from lmc_repro.report.html import html_page
 from lmc_repro.report.text import markdown
+from lmc_repro.results.pairs import mean_path
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -67,8 +68,8 @@ def mean_paths(table: StudyTable) -> str:
     for cell in (entry.cell for entry in table.entries if entry.cell is not None):
         for split in ORDER:
             curves = [table.results.curves[cell.key, pair.pair, pair.epoch, split] for pair in cell.pairs]
-            errors = (statistics.fmean(errors) for errors in zip(*(curve.errors for curve in curves), strict=True))
-            for alpha, error in zip(curves[0].alphas, errors, strict=True):
+            mean = mean_path(curves)
+            for alpha, error in zip(mean.alphas, mean.errors, strict=True):
                 lines.append(f"{cell.row},{cell.column},{split},{alpha:g},{100 * error:.4g}")
     return "\n".join([*lines, ""])
 

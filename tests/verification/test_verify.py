@@ -173,7 +173,7 @@ def test_numbers_of_mlflow(finished: Finished, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Reader, "history", moved)
     problem = one_problem("--quick")
     assert problem.startswith("metric path/test_error at step 0 is ")
-    assert f"in run {finished.pair()} (fast deep pair 0)," in problem
+    assert f"in run {finished.pair()} (pair 0 fast deep)," in problem
 
 
 def test_a_run_that_mlflow_lacks(finished: Finished) -> None:
