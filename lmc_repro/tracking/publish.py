@@ -97,7 +97,7 @@ class Tracker:
                 self._cell_run(cell)
 
     def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
-        """Bring the MLflow run of a training up to date with its folder (RUNNING until that is complete); return its id.
+        """Bring the MLflow run of a training up to date with its folder (RUNNING until it is complete); return its id.
 
         A training that another cell or study has finished becomes a run of its own with the original's models.
         """
