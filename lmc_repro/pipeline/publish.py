@@ -17,7 +17,7 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
 from lmc_repro.pipeline.runs import Member
 from lmc_repro.pipeline.workspace import Listener
-from lmc_repro.report.figures import cell_figure, path_figure
+from lmc_repro.report.figures import path_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults
@@ -132,13 +132,8 @@ def log_result(
 
 
 def log_cell(tracker: Tracker, cell: Cell, result: CellResult) -> str:
-    """Log a cell's summary with its part of the results files and its figure, and return its id in the store."""
-
-    def files() -> Mapping[str, bytes]:
-        figure = cell_figure(result, f"{cell.row_label}, {cell.column_label}")
-        return {**cell_files(tracker.plan.study, cell, result), **figure}
-
-    return tracker.finish_cell(cell, result, files)
+    """Log a cell's summary with its part of the results files, and return its id in the store."""
+    return tracker.finish_cell(cell, result, lambda: cell_files(tracker.plan.study, cell, result))
 
 
 def figure_title(cell: Cell, pair: str) -> str:

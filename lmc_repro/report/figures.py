@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import PairTask
-from lmc_repro.barriers.results import CellResult, PairResult
+from lmc_repro.barriers.results import PairResult
 from lmc_repro.config.base import mark_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
 from lmc_repro.report.model import Figure
 from lmc_repro.report.values import Y_LABELS, Series, ValuePlot
-from lmc_repro.results.pairs import mean_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -256,13 +255,6 @@ def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
     # One kind: hundreds are drawn, and a browser shows this one at any size.
     images = curves_figure(mark.curves, mark.barriers, f"{title}, {when}\n{note}", ("svg",))
     return {f"path.{kind}": content for kind, content in images.items()}
-
-
-def cell_figure(result: CellResult, title: str) -> dict[str, bytes]:
-    """Return {"path.svg": bytes}: the mean over a cell's pairs of their error at the last epoch, test and train."""
-    curves = {split: mean_path([pair.final.curves[split] for pair in result.pairs]) for split in SPLITS}
-    drawn = curves_figure(curves, None, f"{title}\nmean of {len(result.pairs)} pairs", ("svg",))
-    return {"path.svg": drawn["svg"]}
 
 
 def curves_figure(
