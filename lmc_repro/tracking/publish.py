@@ -175,8 +175,7 @@ class Tracker:
             run = self._look_up("pair", cell, pair_key)
             if run is not None and run.finished and run.tags.get(names.CONTENT) == tags[names.CONTENT]:
                 self._set_tag(run, names.PARENT, parent.run_id)  # the one it was made for may be gone
-                if names.NOTE not in run.tags:  # an earlier version had none
-                    self._set_tag(run, names.NOTE, content.pair_note(result))
+                self._set_tag(run, names.NOTE, run.tags.get(names.NOTE) or content.pair_note(result))  # earlier: none
                 return run.run_id
             if run is not None:
                 self.client.delete_run(run.run_id)
@@ -347,8 +346,7 @@ class Tracker:
 
     def _finish(self, run: StoredRun) -> str:
         if not run.finished:
-            # A cell has no duration of its own: it waits for its trainings and for the comparison.
-            end = run.start_ms if run.kind == "cell" else None
+            end = run.start_ms if run.kind == "cell" else None  # a cell only waits: it has no duration of its own
             self.client.set_terminated(run.run_id, "FINISHED", end_time=end)
             run.status = "FINISHED"
             self._written.add(run.run_id)
