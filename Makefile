@@ -26,6 +26,7 @@ setup: ## Install what is missing: system packages (apt-get), .venv, the package
 
 repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
 	.venv/bin/dvc repro $(ARGS)
+	@echo 'The results: report/index.html. `dvc push` is for a remote of your own; none is needed.'
 
 test: setup ## Run the fast tests, on all cores: known answers, units, the main job once from end to end
 	$(PYTEST) -m '$(FAST)' $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 12
 """Pairs on the pages of the metric and of the comparison: more are neither legible nor an address of sane length."""
+
+SHORT = 200
+"""Characters of an address that a terminal shows below its link; a list of runs has 500 and more."""
 
 AT_ONCE = 100
 """Number of runs that MLflow's pages load at a time, whatever number they display."""
@@ -167,17 +171,26 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
             yield f"  {count} more pairs are not among them: {why}"
         if not pairs:
             yield "  none compared yet: `lmc compare` or `lmc run` makes them"
-        yield f"  view: all paths over alpha, barriers below\n    {view_link(base, key)}"
+        yield _linked("view: all paths over alpha, barriers below", view_link(base, key))
         if len(pairs) > AT_ONCE:
             yield f"    (the {AT_ONCE} largest barriers at first: `Load more` ends MLflow's list and brings the others)"
-        yield f"  the pairs by filter and order alone\n    {pairs_link(base, key, narrowed(PAIRS, row, column))}"
-        yield f"  table: trainings and pairs below their cells\n    {table_link(base, key, narrowed('', row, column))}"
+        yield _linked("the pairs by filter and order alone", pairs_link(base, key, narrowed(PAIRS, row, column)))
+        nested = table_link(base, key, narrowed("", row, column))
+        yield _linked("table: trainings and pairs below their cells", nested)
         if len(pairs) > AT_ONCE // 4 and not narrow:  # and as many cells and trainings as there are of a pair
             yield f"    ({AT_ONCE} runs at first: `Load more` below them brings all; --row, --column: fewer)"
         if best := pairs[:SIDE_BY_SIDE]:
             which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else f"{len(best)} pairs"
-            yield f"  test error by step (1000 alpha), {which}\n    {metric_link(base, key, best)}"
-            yield f"  side by side, {which}\n    {compare_link(base, key, best)}"
+            yield _linked(f"test error by step (1000 alpha), {which}", metric_link(base, key, best))
+            yield _linked(f"side by side, {which}", compare_link(base, key, best))
+
+
+def _linked(text: str, address: str) -> str:
+    """Return a line whose text is a hyperlink on a terminal; where it is none, and if short, with the address below."""
+    if not sys.stdout.isatty():
+        return f"  {text}\n    {address}"
+    link = f"  \033]8;;{address}\033\\{text}\033]8;;\033\\"
+    return link if len(address) > SHORT else f"{link}\n    {address}"
 
 
 def report(

@@ -19,7 +19,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
 from lmc_repro.config.plan import Cell, Pair
 from lmc_repro.engine.local import LocalEngine
-from lmc_repro.pipeline.publish import figure_title, log_result, publish_trainings
+from lmc_repro.pipeline.publish import figure_title, log_cell, log_result, publish_trainings
 from lmc_repro.pipeline.train import members
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.report.figures import measure_and_draw
@@ -91,7 +91,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         results = {cell.key: judged_cell(cell.config, judgement, found[cell.key]) for cell in cells}
         if tracker is not None:
             for cell in cells:
-                tracker.finish_cell(cell, results[cell.key])
+                log_cell(tracker, cell, results[cell.key])
             if remark := tracker.link_project_run(cells):
                 w.listener.line(remark)
     records = [run_record(folders[m.config], m.cell.key, m.config, statuses[m.fingerprint]) for m in runs]

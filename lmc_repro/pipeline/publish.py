@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, pair_key
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
 from lmc_repro.common.project import Project
@@ -21,6 +21,7 @@ from lmc_repro.report.figures import path_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults
+from lmc_repro.results.write import cell_files
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.run_folder import RunFolder
 
@@ -103,7 +104,7 @@ def _publish(
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
                 judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
-                ids.append(tracker.finish_cell(cell, judged))
+                ids.append(log_cell(tracker, cell, judged))
         written = sum(tracker.wrote(run_id) for run_id in ids)
     return Published(written, len(ids) - written)
 
@@ -111,6 +112,7 @@ def _publish(
 def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, listener: Listener) -> list[str]:
     """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
     ids = []
+    tracker.begin({member.cell.key: member.cell for member in members}.values())
     with part(listener, f"publishing {len(members)} runs to MLflow", len(members)):
         for member in members:
             ids.append(tracker.sync_train(member.cell, member.config, RunFolder(runs / member.fingerprint)))
@@ -127,6 +129,11 @@ def log_result(
         return images or path_figure(result, figure_title(cell, result.pair))
 
     return tracker.log_pair(cell, key, result, figures)
+
+
+def log_cell(tracker: Tracker, cell: Cell, result: CellResult) -> str:
+    """Log a cell's summary with its part of the results files, and return its id in the store."""
+    return tracker.finish_cell(cell, result, lambda: cell_files(tracker.plan.study, cell, result))
 
 
 def figure_title(cell: Cell, pair: str) -> str:

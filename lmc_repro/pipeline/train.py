@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ def train_study(workspace: Workspace) -> Counts:
     if todo:
         if short := _short_of_disk(workspace, [work.config for work in todo]):
             workspace.listener.line(short)
-        publisher.open()
+        publisher.open(cells)
         workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
     try:
         run_stacks(workspace.engine or LocalEngine(workspace.jobs), tasks, publisher.on_event)
@@ -102,11 +102,12 @@ class _Publisher:
             self.waited_for.add(holder)
             self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
 
-    def open(self) -> None:
+    def open(self, cells: Iterable[Cell]) -> None:
         """Open the store before workers start; LmcError where it cannot be used, so that nothing is trained first."""
         w = self.workspace
         if w.tracked:
             self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
+            self.tracker.begin(cells)
 
     def close(self) -> None:
         """Leave no run marked as still training."""

@@ -28,7 +28,7 @@ PAIR_ROWS = {
 """Words of a pair's table, and the ends of the metrics' names."""
 
 CELL_ROWS = {
-    "mean barrier": "_mean", "mean line": "_line_mean", "median": "_median", "lowest": "_min", "highest": "_max",
+    "mean barrier": "", "mean line": "_line", "median": "_median", "lowest": "_min", "highest": "_max",
     "sd": "_sd", "n": "_n",
 }  # fmt: skip
 
@@ -95,7 +95,8 @@ def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], to
 def run_lines(view: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a run's view; errors and barriers in points, losses in nats."""
     place = f", study {view['study']}, profile {view['profile']}, cell {view['cell']}" if view["study"] else ""
-    yield f"{view['kind']} {view['name']}: {view['status']}{place}"
+    kind = "" if view["kind"] == "pair" else f"{view['kind']} "  # a pair's name says it
+    yield f"{kind}{view['name']}: {view['status']}{place}"
     yield f"run {view['run_id']} in {view['store']}" + (f", cell's run {view['parent']}" if view["parent"] else "")
     if view["stranger"]:
         yield f"does not belong to the present project: {view['stranger']}"
@@ -180,4 +181,4 @@ def _pair_line(pair: Mapping[str, Any]) -> str:
     else:
         found = ((split, number(pair[f"{split}_barrier"]), number(pair[f"{split}_line"])) for split in ORDER)
         said = ", ".join(f"{split} barrier {barrier} (line {line})" for split, barrier, line in found)
-    return f"pair {pair['name']}: {said}, run {pair['run_id']}"
+    return f"{pair['name']}: {said}, run {pair['run_id']}"

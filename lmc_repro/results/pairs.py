@@ -26,6 +26,12 @@ from lmc_repro.results.schema import Measured
 from lmc_repro.training.run_folder import RunFolder
 
 
+def mean_path(curves: Sequence[Curve]) -> Curve:
+    """Return the mean of curves of one split, without losses: `wrong` and `n` are their sums."""
+    wrong = tuple(map(sum, zip(*(curve.wrong for curve in curves), strict=True)))
+    return Curve(wrong, sum(curve.n for curve in curves), (None,) * len(wrong))
+
+
 @dataclass(frozen=True)
 class _Mark:
     epoch: int | float

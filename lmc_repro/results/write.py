@@ -122,6 +122,12 @@ def results_files(study: StudyResults) -> dict[str, bytes]:
     }
 
 
+def cell_files(study: str, cell: Cell, result: CellResult) -> dict[str, bytes]:
+    """Return the contents of cells.json and curves.csv of one cell alone, by name."""
+    curves = curves_of({cell.key: result.pairs})
+    return {"cells.json": json_bytes([_cell(cell_record(cell, result))]), "curves.csv": _curves_csv(study, curves)}
+
+
 def curves_of(pairs: Mapping[str, Sequence[PairResult]]) -> dict[CurveKey, Curve]:
     """Return the curves of the pairs of each cell, by its key, in the order of curves.csv."""
     return {

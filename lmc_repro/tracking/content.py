@@ -21,6 +21,7 @@ from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.base import canonical_json, mark_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.config.reported import of_paper
+from lmc_repro.results.pairs import mean_path
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
 def pair_points(result: PairResult) -> Iterator[Point]:
     """Yield every number logged of a pair: its path, barriers at all whole evaluation epochs, distances."""
     final = result.final
-    for split in SPLITS:
-        yield from _path(final, split)
+    for split in SPLITS[::-1]:  # MLflow's pages have them in this order: the test barrier first
         barriers = vars(final.barriers[split]) if final.barriers else {}
         named = {SUFFIXES.get(field, f"_{field}"): value for field, value in barriers.items()}
         yield from finite((f"barrier/{split}{suffix}", value, 0) for suffix, value in named.items())
@@ -108,8 +108,13 @@ def pair_points(result: PairResult) -> Iterator[Point]:
         yield from finite((f"barrier_over_training/{split}", barrier, epoch) for epoch, barrier in over_training)
         yield from finite([(f"pair/disagreement_{split}", 100.0 * result.disagreement[split], 0)])
     yield from finite([("pair/distance", result.distance, 0), ("pair/cosine", result.cosine, 0)])
-    alphas = final.curves["test"].alphas
-    yield from finite(("path/alpha", alpha, round(1000 * alpha)) for alpha in alphas)
+    for split in SPLITS:
+        yield from _path(final, split)
+    yield from _alphas(final)
+
+
+def _alphas(mark: MarkResult) -> list[Point]:
+    return finite(("path/alpha", alpha, round(1000 * alpha)) for alpha in mark.curves["test"].alphas)
 
 
 def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
@@ -127,16 +132,34 @@ def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
 
 
 def pair_tags(result: PairResult) -> dict[str, str]:
-    """Return a pair's ends and, where an end has an epoch of its own, a description that names it."""
+    """Return a pair's ends."""
     tags = {"lmc.pair": result.pair}
     for i, (fingerprint, status) in enumerate(zip(result.fingerprints, result.final.status, strict=True)):
         tags[f"lmc.fingerprint_{i}"] = fingerprint
         tags[f"lmc.status_{i}"] = status
-    if result.epochs != COMMON:
-        ends = zip(result.fingerprints, map(mark_text, ends_at(result.epochs, result.final.epoch)), strict=True)
-        told = (f"- theta_{i}: run {fingerprint}, epoch {epoch}" for i, (fingerprint, epoch) in enumerate(ends))
-        tags[names.NOTE] = "\n".join(told)
     return tags
+
+
+def pair_note(result: PairResult) -> str:
+    """Return a pair's description: its barriers, and run, epoch and status of each end."""
+    final = result.final
+    lines = [] if final.barriers else ["- no barrier: an end diverged or collapsed"]
+    for split, b in (final.barriers or {}).items():
+        numbers = f"line {number(b.line)}, normalised {number(b.normalised)} %"
+        lines.append(f"- {split}: barrier **{number(b.barrier)}** at alpha {b.argmax_alpha:g}, {numbers}")
+    ends = zip(result.fingerprints, map(mark_text, ends_at(result.epochs, final.epoch)), final.status, strict=True)
+    lines += [f"- theta_{i}: run {run}, epoch {epoch}, {status}" for i, (run, epoch, status) in enumerate(ends)]
+    return "\n".join(lines)
+
+
+def training_note(config: RunConfig, rows: Sequence[MetricRow], status: Mapping[str, Any]) -> str:
+    """Return a training's description: its seeds, its errors at the last epoch, and its fingerprint."""
+    seeds = ", ".join(f"{k} {v}" for k, v in config.seeds.model_dump(exclude={"early"}).items() if v is not None)
+    last = {row.split: row.error for row in rows if row.epoch == config.epochs}
+    errors = ", ".join(f"{s} error {number(100 * e)} %" for s in SPLITS[::-1] if (e := last.get(s)) is not None)
+    diverged = status.get("diverged_epoch")
+    end = f"diverged by epoch {diverged}" if diverged is not None else f"epoch {config.epochs}: {errors}"
+    return f"- seeds: {seeds}\n- {end}\n- fingerprint {status['fingerprint']}"
 
 
 def run_params(plan: StudyPlan, cell: Cell, config: RunConfig | None = None) -> dict[str, Any]:
@@ -183,14 +206,21 @@ def path_table(mark: MarkResult) -> bytes:
 
 
 def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterator[Point]:
-    """Yield every number logged of a cell: barriers over its pairs, in points, and the paper's."""
-    for split in SPLITS:
-        summary, barrier = result.summary[split], f"barrier/{split}"
-        named = ("mean", "median", "min", "max", "sd", "line_mean")
-        yield from finite([(f"{barrier}_n", len(summary.values), 0), (f"paper/{split}", (paper or {}).get(split), 0)])
-        yield from finite((f"{barrier}_{name}", getattr(summary, name), 0) for name in named)
-        yield from finite([(f"{barrier}_norm_pct_mean", summary.normalised_mean, 0)])
-        yield from finite((f"barrier_over_training/{split}_mean", late.mean, late.epoch) for late in summary.late)
+    """Yield every number logged of a cell: the means over its pairs by a pair's names, their spread, the paper's."""
+    for split in SPLITS[::-1]:
+        summary = result.summary[split]
+        means = {"": summary.mean, "_line": summary.line_mean, "_norm_pct": summary.normalised_mean}
+        spread = {f"_{name}": getattr(summary, name) for name in ("median", "min", "max", "sd")}
+        values = {**means, **spread, "_n": len(summary.values)}
+        yield from finite((f"barrier/{split}{end}", value, 0) for end, value in values.items())
+        yield from finite([(f"paper/{split}", (paper or {}).get(split), 0)])
+        yield from finite((f"barrier_over_training/{split}", late.mean, late.epoch) for late in summary.late)
+    if result.pairs:
+        for split in SPLITS:
+            curve = mean_path([pair.final.curves[split] for pair in result.pairs])
+            path = zip(curve.alphas, curve.errors, strict=True)
+            yield from finite((f"path/{split}_error", 100.0 * error, round(1000 * alpha)) for alpha, error in path)
+        yield from _alphas(result.pairs[0].final)
 
 
 def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]:
@@ -256,20 +286,14 @@ their step is 1000 alpha, and `path/alpha` is there as an x axis.
 
 def cell_note(cell: Cell, result: CellResult) -> str:
     """Return a cell's summary, beside the paper's number where it prints one."""
-    header = ["split", "mean", "line", "median", "range", "n", "verdict", "flags", *(["paper"] if cell.paper else [])]
-    lines = [
-        f"**{cell.row_label}, {cell.column_label}**: barriers of {len(result.pairs)} {cell.pair_kind} pairs, in points",
-        "",
-        f"| {' | '.join(header)} |",
-        "|---" * len(header) + "|",
-    ]
-    for split in SPLITS:
+    lines = [f"**{cell.row_label}, {cell.column_label}**: {len(result.pairs)} {cell.pair_kind} pairs, in points", ""]
+    for split in SPLITS[::-1]:
         s = result.summary[split]
-        spread = "-" if s.min is None or s.max is None else f"{s.min:.2f} to {s.max:.2f}"
-        cells = [split, number(s.mean), number(s.line_mean), number(s.median), spread, str(len(s.values))]
-        cells += [s.verdict or "none", ", ".join(s.flags) or "-"]
-        cells += [number(cell.paper.get(split))] if cell.paper else []
-        lines.append(f"| {' | '.join(cells)} |")
+        verdict = ", ".join([s.verdict or "no verdict", *(flag.replace("_", " ") for flag in s.flags)])
+        numbers = f"mean barrier **{number(s.mean)}**, line {number(s.line_mean)}, median {number(s.median)}"
+        spread = f"{number(s.min)} to {number(s.max)}, n {len(s.values)}"
+        paper = f"; the paper's {number(cell.paper[split])}" if cell.paper and split in cell.paper else ""
+        lines.append(f"- {split}: {verdict}; {numbers}, {spread}{paper}")
     return "\n".join([*lines, ""])
 
 

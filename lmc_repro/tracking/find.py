@@ -64,6 +64,7 @@ class StoredRun:
     metrics: dict[str, float] = field(default_factory=dict)
     models: dict[float, str] = field(default_factory=dict)
     inputs: set[str] = field(default_factory=set)
+    start_ms: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -88,6 +89,7 @@ class StoredRun:
             metrics=dict(run.data.metrics),
             models={output.step: output.model_id for output in outputs},
             inputs={model.model_id for model in inputs},
+            start_ms=run.info.start_time,
         )
 
 
@@ -356,7 +358,7 @@ class Reader:
 
 
 _LIST = "(SELECT value FROM json_each(?))"  # one variable, however many values: sqlite has a limit of variables
-_RUNS = "SELECT run_uuid, runs.experiment_id, status, artifact_uri FROM runs"
+_RUNS = "SELECT run_uuid, runs.experiment_id, status, artifact_uri, start_time FROM runs"
 _HOLD = {
     "tags": f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN {_LIST}",
     "params": f"SELECT run_uuid, key, value FROM params WHERE run_uuid IN {_LIST}",
@@ -390,7 +392,7 @@ def _read_runs(
 
 def _filled(store: sqlite3.Connection, rows: Iterable[Any], only: Collection[str] | None = None) -> list[StoredRun]:
     """Return runs with their entries in the tables; with `only`, these tags alone."""
-    runs = {run_id: StoredRun(run_id, str(key), status, place) for run_id, key, status, place in rows}
+    runs = {row[0]: StoredRun(row[0], str(row[1]), row[2], row[3], start_ms=row[4]) for row in rows}
     same: dict[str, str] = {}  # names and most values are those of every run: one string for all
     values = [json.dumps(list(runs))]
     queries = _HOLD

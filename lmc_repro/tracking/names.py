@@ -7,13 +7,15 @@ characters of a name, so the part that distinguishes runs comes first.
 from __future__ import annotations
 
 import colorsys
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import Seeds
 
 Kind = Literal["cell", "train", "pair"]
+T = TypeVar("T")
 
 KIND = "lmc.kind"
 STUDY = "lmc.study"
@@ -51,8 +53,26 @@ ARTIFACT_VIEWS = "mlflow.loggedArtifacts"
 KEY_TAG: dict[Kind, str] = {"cell": CELL_ID, "train": FINGERPRINT, "pair": PAIR_KEY}
 """The tag by which a run of each kind is found again within its cell."""
 
+OLD_METRICS = {
+    f"{metric}/{split}{old}": f"{metric}/{split}{new}"
+    for split in ("train", "test")
+    for metric, old, new in (
+        ("barrier", "_mean", ""),
+        ("barrier", "_line_mean", "_line"),
+        ("barrier", "_norm_pct_mean", "_norm_pct"),
+        ("barrier_over_training", "_mean", ""),
+    )
+}
+"""Means of a cell as an earlier version named them, and their names now, which are those of a pair's numbers."""
+
 MODEL_TYPE = "lmc-checkpoint"
 EXPERIMENT_PREFIX = "lmc/"
+
+
+def renamed(metrics: Mapping[str, T]) -> dict[str, T]:
+    """Return metrics under today's names; where a cell was published by both versions, the later one's."""
+    now = {name: value for name, value in metrics.items() if name not in OLD_METRICS}
+    return {OLD_METRICS[name]: value for name, value in metrics.items() if name in OLD_METRICS} | now
 
 
 def experiment_name(plan: StudyPlan) -> str:
@@ -65,13 +85,13 @@ def cell_name(cell: Cell) -> str:
 
 
 def train_name(cell: Cell, seeds: Seeds) -> str:
-    """Return the cell's name and the seeds: trainer, loader and, where there is one, augmentation."""
+    """Return the seeds (trainer, loader and, where there is one, augmentation) and the cell's name."""
     numbers = [seeds.trainer, seeds.loader] + ([] if seeds.augmentation is None else [seeds.augmentation])
-    return f"{cell_name(cell)} seeds {'-'.join(str(number) for number in numbers)}"
+    return f"seeds {'-'.join(str(number) for number in numbers)} {cell_name(cell)}"
 
 
 def pair_name(cell: Cell, pair: str) -> str:
-    return f"{cell_name(cell)} pair {pair}"
+    return f"pair {pair} {cell_name(cell)}"
 
 
 def cell_colour(plan: StudyPlan, cell: Cell) -> str:

@@ -71,7 +71,7 @@ def _place(run: StoredRun) -> tuple[str, ...]:
 
 def _row(run: StoredRun, link: str) -> str:
     name = f"{run.tags.get(names.ROW)} {run.tags.get(names.COLUMN)}"
-    kinds = [f"{split}_{mean}" for split in ("test", "train") for mean in ("mean", "line_mean")]
-    barriers = [number(run.metrics.get(f"barrier/{kind}")) for kind in kinds]
+    metrics = names.renamed(run.metrics)
+    barriers = [number(metrics.get(f"barrier/{split}{end}")) for split in ("test", "train") for end in ("", "_line")]
     verdicts = [run.tags.get(f"lmc.verdict.{split}", "none") for split in ("test", "train")]
     return f"| [{name}]({link}) | {' | '.join(barriers + verdicts)} |"

@@ -90,12 +90,16 @@ class Tracker:
         """Return the identity of a cell's run."""
         return names.cell_identity(cell, self._digest(cell), self.numerics, self.torch)
 
-    def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
-        """Bring the MLflow run of a training up to date with its folder, and return its id.
+    def begin(self, cells: Iterable[Cell]) -> None:
+        """Create the runs of cells that the store lacks, in this order: MLflow's nested table is ordered by date."""
+        with self.store.locked():
+            for cell in cells:
+                self._cell_run(cell)
 
-        While the folder is not complete the run gets new points and stays RUNNING; then its checkpoints become logged
-        models and it is FINISHED. A training that another cell or study has finished becomes a run of its own that
-        points to the original's models.
+    def sync_train(self, cell: Cell, config: RunConfig, folder: RunFolder) -> str:
+        """Bring the MLflow run of a training up to date with its folder (RUNNING until it is complete); return its id.
+
+        A training that another cell or study has finished becomes a run of its own with the original's models.
         """
         status = folder.status() if folder.is_complete() else None
         with self.store.locked():
@@ -106,6 +110,8 @@ class Tracker:
                     self._take_over(run)
                 self._set_tag(run, names.PARENT, parent.run_id)
                 if run.finished and (status is None or self._holds_all(run, status)):
+                    if status and names.NOTE not in run.tags:  # an earlier version had none
+                        self._set_tag(run, names.NOTE, content.training_note(config, folder.metrics(), status))
                     return run.run_id
                 if status:
                     run = self._remember(self.reader.whole(run.run_id))
@@ -169,11 +175,13 @@ class Tracker:
             run = self._look_up("pair", cell, pair_key)
             if run is not None and run.finished and run.tags.get(names.CONTENT) == tags[names.CONTENT]:
                 self._set_tag(run, names.PARENT, parent.run_id)  # the one it was made for may be gone
+                self._set_tag(run, names.NOTE, run.tags.get(names.NOTE) or content.pair_note(result))  # earlier: none
                 return run.run_id
             if run is not None:
                 self.client.delete_run(run.run_id)
                 del self._known["pair", self.cell_id(cell), pair_key]
             tags |= {
+                names.NOTE: content.pair_note(result),
                 names.PARENT: parent.run_id,
                 names.ARTIFACT_VIEWS: json.dumps([{"path": name, "type": "table"} for name in tables]),
             }
@@ -184,11 +192,11 @@ class Tracker:
                 self.client.log_inputs(run.run_id, models=[LoggedModelInput(model) for model in dict.fromkeys(models)])
             return self._finish(run)
 
-    def finish_cell(self, cell: Cell, result: CellResult) -> str:
+    def finish_cell(self, cell: Cell, result: CellResult, files: Callable[[], Mapping[str, bytes]] = dict) -> str:
         """Log the summary of a cell beside the paper's numbers, mark its run as finished and return its id.
 
-        Nothing is logged twice. A number in the store but not in the result (its pairs are no longer judged) becomes
-        NaN: MLflow deletes no metric.
+        Nothing is logged twice; `files` (name -> bytes) is called only if something is. A number in the store but not
+        in the result (no longer judged, or an earlier version's name) becomes NaN: MLflow deletes no metric.
         """
         points = list(content.cell_points(result, cell.paper))
         tags = {**content.cell_tags(self.plan, cell, result), names.NOTE: content.cell_note(cell, result)}
@@ -197,6 +205,7 @@ class Tracker:
             run = self._cell_run(cell)
             if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
                 run = self._remember(self.reader.whole(run.run_id))
+                self._put(run, files())
                 logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
                 shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
                 gone = shown.keys() - {(p.name, p.step) for p in points}
@@ -231,7 +240,7 @@ class Tracker:
         return {"uri": self.store.uri, "experiment_id": experiment.experiment_id, "experiment": experiment.name}
 
     def close(self) -> None:
-        """Mark trainings that this process showed as running, and did not finish, as killed; they may be resumed."""
+        """Mark trainings that this process began and did not finish as killed."""
         with one_line_errors(self.store.uri):
             for (kind, _, _), run in self._known.items():
                 if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
@@ -245,8 +254,6 @@ class Tracker:
     def __exit__(self, *exception: object) -> None:
         with suppress(Exception) if exception[0] else nullcontext():  # raising a second error would hide the first
             self.close()
-
-    # The look-up: from memory what is finished, from the store what another process may have made meanwhile.
 
     def _remember(self, run: StoredRun) -> StoredRun:
         """Keep a run by its identity; of two with one identity, a finished one wins."""
@@ -339,7 +346,8 @@ class Tracker:
 
     def _finish(self, run: StoredRun) -> str:
         if not run.finished:
-            self.client.set_terminated(run.run_id, "FINISHED")
+            end = run.start_ms if run.kind == "cell" else None  # a cell only waits: it has no duration of its own
+            self.client.set_terminated(run.run_id, "FINISHED", end_time=end)
             run.status = "FINISHED"
             self._written.add(run.run_id)
         return run.run_id
@@ -379,12 +387,15 @@ class Tracker:
         if logged is None:
             stored = self.reader.history(run, (*METRICS, DISTANCE))
             logged = {(name, step) for name, points in stored.items() for step, _ in points}
-        points = content.training_points(folder.metrics())
+        rows = folder.metrics()
+        points = content.training_points(rows)
         if status and (DISTANCE, config.epochs) not in logged:
             points += content.finite([(DISTANCE, distance(folder, status, config.epochs), config.epochs)])
         points = [point for point in points if (point.name, point.step) not in logged]
         params = {} if run.params else content.run_params(self.plan, cell, config)
         tags = {name: v for name, v in content.training_tags(status).items() if run.tags.get(name) != v}
+        if status and names.NOTE not in run.tags:
+            tags[names.NOTE] = content.training_note(config, rows, status)
         if points or params or tags:
             self._log(run, points, params, tags)
         self._logged[run.run_id] = logged | {(point.name, point.step) for point in points}

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from lmc_repro.config.plan import Cell, StudyPlan
 
 PATH = tuple(f"path/{split}_{name}" for split in SPLITS for name in ("error", "loss"))
-OVER_TRAINING = tuple(f"barrier_over_training/{split}{end}" for split in SPLITS for end in ("", "_mean"))
-CURVES = {"train": METRICS, "pair": (*PATH, *OVER_TRAINING), "cell": OVER_TRAINING}
+OVER_TRAINING = tuple(f"barrier_over_training/{split}" for split in SPLITS)
+_OLD = tuple(old for old, new in names.OLD_METRICS.items() if new in OVER_TRAINING)
+CURVES = {"train": METRICS, "pair": (*PATH, *OVER_TRAINING), "cell": (*PATH, *OVER_TRAINING, *_OLD)}
 """The metrics of each kind that are curves: by epoch, a path's by 1000 alpha. All others are single numbers."""
 
 _WHOSE = (names.KIND, names.STUDY, names.PROFILE, names.CELL)
@@ -174,8 +175,10 @@ def stored_cells(
 
 
 def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> ListedCell:
+    metrics = names.renamed(run.metrics)
+
     def number(name: str) -> float | None:
-        value = run.metrics.get(name, math.nan)
+        value = metrics.get(name, math.nan)
         return None if math.isnan(value) else value  # no longer judged
 
     def said(what: str) -> dict[SplitName, str]:
@@ -186,8 +189,8 @@ def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> Liste
         run_id=run.run_id,
         status=run.status,
         n=int(number("barrier/test_n") or 0),
-        mean={split: number(f"barrier/{split}_mean") for split in SPLITS},
-        line={split: number(f"barrier/{split}_line_mean") for split in SPLITS},
+        mean={split: number(f"barrier/{split}") for split in SPLITS},
+        line={split: number(f"barrier/{split}_line") for split in SPLITS},
         verdict={split: verdict or None for split, verdict in said("verdict").items()},
         flags={split: flags.split() for split, flags in said("flags").items()},
         paper={split: number(f"paper/{split}") for split in SPLITS},
@@ -209,7 +212,8 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
     `present` params.yaml and results; null if it does, or if there are none.
     """
     curves = reader.history(run, (*CURVES.get(run.kind, ()), *_own_metrics(run)))
-    drawn = {name for name in run.metrics if name.startswith("path/") or name in curves}
+    curves, metrics = names.renamed(curves), names.renamed(run.metrics)
+    drawn = {name for name in metrics if name.startswith("path/") or name in curves}
     return {
         "run_id": run.run_id,
         "name": run.tags.get(names.RUN_NAME, ""),
@@ -223,7 +227,7 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
         "parent": run.tags.get(names.PARENT),
         "config": {name: _value(text) for name, text in sorted(run.params.items())},
         "tags": {name: value for name, value in sorted(run.tags.items()) if name.startswith("lmc.")},
-        "numbers": {name: value for name, value in sorted(run.metrics.items()) if name not in drawn and value == value},
+        "numbers": {name: value for name, value in sorted(metrics.items()) if name not in drawn and value == value},
         "curves": {name: [[step, value] for step, value in points] for name, points in curves.items()},
         **_relatives(reader, run),
     }

@@ -270,7 +270,10 @@ class _Place:
     def _cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:
         """Return one line if the run of the cell above its last pair shows other numbers than follow from its pairs."""
         above = self._pair((cell.key, cell.pairs[-1].pair)).tags.get(names.PARENT, "")
-        return self._points_problem(self._run(f"run of cell {cell.key}", "cell", above), cell_points(made, cell.paper))
+        run = self._run(f"run of cell {cell.key}", "cell", above)
+        if any(value == value for name, value in run.metrics.items() if name in names.OLD_METRICS):
+            return f"run {run.run_id}: an earlier version's names of metrics; run `lmc publish {self.study.study}`"
+        return self._points_problem(run, cell_points(made, cell.paper))
 
     def _points_problem(self, run: StoredRun, expected: Iterable[Point]) -> str | None:
         """Compare the numbers of a pair or a cell; NaN says that one is gone."""

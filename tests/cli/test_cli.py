@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,14 @@ def test_it_says_when_a_page_does_not_begin_with_all_runs(pairs: int, said: int)
     assert printed.startswith(f"lmc/figure1/digits: {pairs} pairs\n")
     assert printed.count("Load more") == said
     assert "--row" not in "\n".join(links("http://127.0.0.1:5000", [shown], "deep", None))
+
+
+def test_a_terminal_gets_hyperlinks_and_short_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown("lmc/figure1/digits", "7", tuple(f"{i:032x}" for i in range(12)))
+    piped = "\n".join(links("http://127.0.0.1:5000", [shown], None, None))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    printed = "\n".join(links("http://127.0.0.1:5000", [shown], None, None))
+    addresses = re.findall(r"^ +(http\S+)$", piped, re.MULTILINE)
+    assert re.findall(r"\033\]8;;(\S+?)\033\\", printed) == addresses
+    seen = re.sub(r"\033\]8;;.*?\033\\", "", printed)
+    assert max(map(len, seen.splitlines())) <= 205 < max(map(len, piped.splitlines()))

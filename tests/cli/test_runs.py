@@ -196,7 +196,7 @@ def test_show_a_training(store: TrainedStore) -> None:
 def test_show_a_cell_and_its_pair(store: TrainedStore) -> None:
     parent = lmc("show", store.runs["deep--fast", 0], "--json").json["parent"]
     cell = lmc("show", parent, "--json").json
-    assert cell["numbers"]["barrier/test_mean"] == 3.0
+    assert cell["numbers"]["barrier/test"] == 3.0
     assert {t["run_id"] for t in cell["trainings"]} == {store.runs["deep--fast", i] for i in (0, 1, 2)}
     (pair,) = cell["pairs"]
     assert pair["test_error"] == [10.0, 50.0, 20.0]
@@ -206,7 +206,7 @@ def test_show_a_cell_and_its_pair(store: TrainedStore) -> None:
     assert [end["run_id"] for end in ends] == [store.runs["deep--fast", 0], store.runs["deep--fast", 1]]
     printed = lmc("show", pair["run_id"]).out
     assert "barrier (Eq. 1)     35.00    25.00" in printed
-    assert f"theta_1: fast deep seeds 0-1, trained, run {store.runs['deep--fast', 1]}" in printed
+    assert f"theta_1: seeds 0-1 fast deep, trained, run {store.runs['deep--fast', 1]}" in printed
 
 
 def test_list_the_cells_of_the_store(store: TrainedStore) -> None:

@@ -71,18 +71,38 @@ def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
 
 @pytest.mark.slow
 def test_dvc_shows_the_numbers_and_the_paths(tiny: TinyProject) -> None:
-    printed = tiny.ok("dvc", "metrics", "show", "--json")
-    shown = json.loads(printed[printed.index("{") :])[""]["data"]["report/metrics.json"]["data"]["table1"]
-    results = tiny.root / "results" / "table1"
-    means = {cell["cell"]: cell["test"]["mean"] for cell in cells(results)}
-    assert {key: numbers["test_barrier"] for key, numbers in shown.items()} == {
-        key: None if mean is None else pytest.approx(mean, abs=1e-4) for key, mean in means.items()
-    }
-    tiny.ok("dvc", "plots", "show", "-o", ".lmc/plots")
-    page = (tiny.root / ".lmc" / "plots" / "index.html").read_text()
-    assert '"joinaggregate"' in page  # drawn by our template
-    assert page.count('"wrong": ') >= sum(len(points) for points in curves(results).values())
-    assert "Table 1: linear networks" in (tiny.root / "report" / "index.html").read_text()
+    """In a fresh clone, which has what Git holds and nothing of DVC's cache."""
+    found = cells(tiny.root / "results" / "table1")
+    means = {cell["cell"]: cell["test"]["mean"] for cell in found}
+    each = json.loads((tiny.root / "report" / "barriers.json").read_text())["table1"]
+    assert {key: numbers["test_barrier"] for key, numbers in each.items()} == pytest.approx(means, abs=1e-4)
+    commit = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "results")
+    tiny.ok("git", "add", ".")
+    assert tiny.ok("git", "ls-files", "report").splitlines() == [
+        "report/metrics.json",
+        "report/paths/table1.csv",
+    ]
+    tiny.ok(*commit)
+    clone = TinyProject(tiny.root.parent / "clone")
+    tiny.ok("git", "clone", "-q", ".", str(clone.root))
+
+    def numbers(*command: str) -> Any:
+        printed = clone.ok("dvc", "metrics", *command, "--json")
+        return json.loads(printed[printed.index("{") :])
+
+    shown = numbers("show")[""]["data"]["report/metrics.json"]["data"]
+    mean = sum(means.values()) / len(means)
+    assert (shown["cells"], shown["barrier"]) == (4, {"table1": pytest.approx(mean, abs=1e-4)})
+    shown["barrier"]["table1"] = 99.0
+    (clone.root / "report" / "metrics.json").write_text(json.dumps(shown))
+    (changed,) = numbers("diff")["report/metrics.json"].items()
+    assert changed[0] == "barrier.table1" and changed[1]["diff"] == pytest.approx(99.0 - mean, abs=1e-4)
+    clone.ok("dvc", "plots", "show")
+    page = (clone.root / "dvc_plots" / "index.html").read_text()
+    assert '"facet"' in page  # drawn by our template
+    assert page.count('"split": "test"') == 11 * len(found)
+    assert "dvc_plots" not in clone.ok("git", "status", "--short")
+    shutil.rmtree(clone.root)
 
 
 def test_every_cell_has_its_runs_and_its_numbers_in_mlflow(tiny: TinyProject) -> None:

@@ -51,7 +51,7 @@ def check_project_run(project: TinyProject, run_id: str) -> None:
         assert run.info.experiment_id == experiment
         assert run.info.status == "FINISHED"
         assert run.data.tags["lmc.project_run"] == run_id
-        found[run.data.tags["lmc.cell"]] = f"{run.data.metrics['barrier/test_mean']:.2f}"
+        found[run.data.tags["lmc.cell"]] = f"{run.data.metrics['barrier/test']:.2f}"
         assert f"/{cell_run}) | {found[run.data.tags['lmc.cell']]} | " in note
     assert found.keys() == CELLS
 

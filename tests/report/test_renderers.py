@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from whole_report import document_of, report_of
+from whole_report import change_cells, document_of, make_unequal, report_of
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim, Statement
@@ -22,7 +22,7 @@ from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
 from lmc_repro.report.terminal import print_block, print_overview
 from lmc_repro.report.text import csv_table, markdown
-from lmc_repro.report.write import study_metrics, write_report
+from lmc_repro.report.write import headline, mean_paths, study_metrics, write_report
 
 VOID = {"meta", "br", "path", "use", "polyline"}  # of those that the page uses
 LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio", "source", "image", "base"}
@@ -166,9 +166,9 @@ def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     assert [name for name in names if name.startswith("tables/")] == [
         f"tables/{name}.{kind}" for name in saved for kind in ("csv", "tex")
     ]
-    assert names[-3:] == ["index.html", "report.md", "metrics.json"]
+    assert names[-5:] == ["index.html", "report.md", "paths/table1.csv", "barriers.json", "metrics.json"]
     first = [path.read_bytes() for path in written]
-    page = first[-3].decode()
+    page = first[names.index("index.html")].decode()
     links = re.findall(r'href="([^"]*)" download', page)
     assert set(links) == {*drawn, *(name for name in names if name.startswith("tables/"))}
     write_report(read_report(folder.parent, studies, [exhibit]), tmp_path / "report")
@@ -189,6 +189,40 @@ def test_metrics_are_numbers_and_null_without_a_verdict(write_study) -> None:
     lost = metrics["8-layer--adam-high"]
     assert lost["test_barrier"] is None and lost["test_disconnected"] is None
     assert "4-layer--adam-medium" not in metrics
+
+
+def test_the_headline_counts_test_verdicts_and_has_a_mean_per_study(write_study) -> None:
+    folder = write_study()
+    report = report_of(folder)
+    means = [e.cell.summary["test"].mean for e in report.tables[0].entries if e.cell]
+    known = [mean for mean in means if mean is not None]
+    first = headline(report)
+    assert first == {
+        "cells": len(means), "disconnected": 2, "unequal_ends": 0, "no_verdict": 1, "statements": 0,
+        "barrier": {"table1": pytest.approx(sum(known) / len(known), abs=5e-5)},
+    }  # fmt: skip
+    assert 1 < len(known) < len(means)
+    make_unequal(folder, "4-layer--adam-high")
+    counts = {"disconnected": 1, "unequal_ends": 1}
+    assert headline(report_of(folder)) == {**first, **counts}  # Eq. 1 is as it was
+    nothing = {"test": {"mean": None, "verdict": None}}
+    change_cells(folder, **{entry.cell.key: nothing for entry in report.tables[0].entries if entry.cell})
+    lost = headline(report_of(folder))
+    assert (lost["no_verdict"], lost["barrier"]) == (len(means), {"table1": None})
+
+
+def test_the_paths_that_dvc_plots_are_means_over_pairs_at_the_last_epoch(write_study) -> None:
+    (table,) = report_of(write_study()).tables
+    rows = list(csv.DictReader(mean_paths(table).splitlines()))
+    cells = [entry.cell for entry in table.entries if entry.cell]
+    assert len(rows) == len(cells) * 2 * table.results.points
+    for cell in cells:
+        for split in ("test", "train"):
+            curves = [table.results.curves[cell.key, pair.pair, pair.epoch, split] for pair in cell.pairs]
+            mine = [r for r in rows if (r["row"], r["column"], r["split"]) == (cell.row, cell.column, split)]
+            assert [float(row["alpha"]) for row in mine] == list(curves[0].alphas)
+            errors = [100 * sum(curve.errors[i] for curve in curves) / len(curves) for i in range(len(mine))]
+            assert [float(row["error"]) for row in mine] == pytest.approx(errors, rel=1e-3)
 
 
 def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:

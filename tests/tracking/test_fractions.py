@@ -61,7 +61,7 @@ def test_a_cell_shows_its_whole_late_marks(small: Small) -> None:
         early = dataclasses.replace(summary.late[0], epoch=0.5)
         result.summary[split] = dataclasses.replace(summary, late=(early, *summary.late))
     run_id = small.tracker.finish_cell(small.cell, result)
-    assert [step for step, _ in small.points(run_id, "barrier_over_training/test_mean")] == [2, 4]
+    assert [step for step, _ in small.points(run_id, "barrier_over_training/test")] == [2, 4]
 
 
 def test_the_files_of_a_comparison_come_back(plan: StudyPlan, cell: Cell, tmp_path: Path) -> None:

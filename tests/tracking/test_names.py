@@ -30,7 +30,7 @@ def test_a_narrowed_plan_keeps_its_colours(plan: StudyPlan) -> None:
 def test_names_tell_runs_apart_early() -> None:
     cell = make_plan().cells[0]
     assert names.cell_name(cell) == "fast shallow"
-    assert names.pair_name(cell, "0-1-2") == "fast shallow pair 0-1-2"
+    assert names.pair_name(cell, "0-1-2") == "pair 0-1-2 fast shallow"
     assert len({names.train_name(cell, run.seeds) for run in cell.runs}) == len(cell.runs) == 4
 
 

@@ -23,7 +23,7 @@ def test_a_pair_is_read_back_exactly(small: Small) -> None:
     client = tracker.client
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "fast deep pair 1"
+    assert run.info.run_name == "pair 1 fast deep"
     assert small.points(run_id, "path/alpha") == [(0, 0.0), (500, 0.5), (1000, 1.0)]
     assert small.points(run_id, "path/train_error") == [(0, 10.0), (500, 40.0), (1000, 20.0)]
     assert small.points(run_id, "path/train_excess") == [(0, 0.0), (500, 25.0), (1000, 0.0)]
@@ -59,6 +59,12 @@ def test_a_pair_is_read_back_exactly(small: Small) -> None:
     assert [tags["lmc.fingerprint_0"], tags["lmc.fingerprint_1"]] == [fingerprint(config) for config in pair.runs]
     assert tags["mlflow.parentRunId"] == client.get_run(trains[0]).data.tags["mlflow.parentRunId"]
     assert tags["mlflow.runColor"] == client.get_run(trains[0]).data.tags["mlflow.runColor"]
+    ends = fingerprint(pair.runs[0]), fingerprint(pair.runs[1])
+    assert tags["mlflow.note.content"].splitlines() == [
+        "- train: barrier **25.00** at alpha 0.5, line 25.00, normalised 29.41 %",
+        "- test: barrier **35.00** at alpha 0.5, line 35.00, normalised 41.18 %",
+        *(f"- theta_{i}: run {end}, epoch 4, trained" for i, end in enumerate(ends)),
+    ]
     wanted = {"pair": "1", "seeds.trainer": "1", "seeds.loader": "2 3", "optimizer.lr": "0.1", "cell": cell.key}
     assert wanted.items() <= run.data.params.items()
     ends = {o.model_id for t in trains for o in client.get_run(t).outputs.model_outputs if o.step == 4}
@@ -90,6 +96,17 @@ def test_a_pair_is_logged_once(small: Small) -> None:
     assert small.tracker.log_pair(small.cell, "b" * 16, make_pair(small.cell.pairs[1]), dict) != run_id
 
 
+def test_a_pair_without_a_description_gets_one_in_place(small: Small) -> None:
+    run_id = small.pair()
+    note = small.run(run_id).data.tags["mlflow.note.content"]
+    small.client.delete_tag(run_id, "mlflow.note.content")
+    assert small.pair(small.open()) == run_id
+    assert small.run(run_id).data.tags["mlflow.note.content"] == note
+    small.client.set_tag(run_id, "mlflow.note.content", "by hand")
+    assert small.pair(small.open()) == run_id
+    assert small.run(run_id).data.tags["mlflow.note.content"] == "by hand"
+
+
 def test_a_pair_that_is_judged_otherwise_is_replaced(small: Small) -> None:
     old, new = small.pair(), small.pair(trained=False)
     assert new != old
@@ -102,7 +119,7 @@ def test_a_pair_that_is_judged_otherwise_is_replaced(small: Small) -> None:
 
 
 def test_a_pair_cut_short_is_made_anew(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_down(*arguments: object) -> None:
+    def break_down(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

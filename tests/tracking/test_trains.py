@@ -50,7 +50,7 @@ def test_a_complete_run_is_published_with_its_numbers(small: Small) -> None:
     run_id = small.sync()
     run = small.run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "fast deep seeds 0-1"
+    assert run.info.run_name == "seeds 0-1 fast deep"
     assert small.points(run_id, "train/error") == [(e, (800 - 100 * e) * (100 / 899)) for e in (0, 2, 4)]
     assert small.points(run_id, "test/loss") == [(e, 1.5 / (1 + e)) for e in (0, 2, 4)]
     assert small.points(run_id, "train/batch_loss") == [(e, 2.0 / e + 1) for e in (1, 2, 3, 4)]
@@ -63,6 +63,11 @@ def test_a_complete_run_is_published_with_its_numbers(small: Small) -> None:
     tags = run.data.tags
     said = {"fingerprint": fingerprint(config), "data_digest": DIGESTS["digits"], "order_sha256": f"{1:064x}"}
     assert {f"lmc.{name}": value for name, value in said.items()}.items() <= tags.items()
+    assert tags["mlflow.note.content"].splitlines() == [
+        "- seeds: trainer 0, loader 1",
+        f"- epoch 4: test error {100 * 401 / 898:.2f} %, train error {100 * 400 / 899:.2f} %",
+        f"- fingerprint {fingerprint(config)}",
+    ]
     assert "lmc.diverged_epoch" not in tags
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", DIGESTS["digits"][:36])

@@ -66,7 +66,7 @@ def test_charts_are_over_alpha_and_stand_in_their_sections() -> None:
 def test_the_table_of_cells_is_ordered_by_date_and_finds_all() -> None:
     state = cells_state()
     assert (state["searchFilter"], state["orderByKey"], state["orderByAsc"]) == ("", "attributes.start_time", True)
-    assert {"metrics.`barrier/test_mean`", "metrics.`barrier/test`", "metrics.`test/error`"} <= set(
+    assert {"metrics.`barrier/test_line`", "metrics.`barrier/test`", "metrics.`test/error`"} <= set(
         state["selectedColumns"]
     )
 

@@ -168,12 +168,12 @@ def test_numbers_of_mlflow(finished: Finished, monkeypatch: pytest.MonkeyPatch) 
 
     def moved(self: Reader, run: Any, metrics: Any) -> dict[str, Points]:
         found = history(self, run, metrics)
-        return {name: [(step, v + (name == "path/test_error")) for step, v in p] for name, p in found.items()}
+        return {name: [(step, v + (name == "path/test_excess")) for step, v in p] for name, p in found.items()}
 
     monkeypatch.setattr(Reader, "history", moved)
     problem = one_problem("--quick")
-    assert problem.startswith("metric path/test_error at step 0 is ")
-    assert f"in run {finished.pair()} (fast deep pair 0)," in problem
+    assert problem.startswith("metric path/test_excess at step 0 is ")
+    assert f"in run {finished.pair()} (pair 0 fast deep)," in problem
 
 
 def test_a_run_that_mlflow_lacks(finished: Finished) -> None:
