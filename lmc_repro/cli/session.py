@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.cli.progress import listener, parts
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, every
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
@@ -48,15 +48,18 @@ def open_project() -> tuple[Project, Params]:
     """Return the project around the working folder and its params.yaml, all of it validated."""
     project = find_project()
     params = load_params(project.params)
-    for path in {cell.path for plan in validate_all(params) for cell in plan.cells} - {PLAIN_PATH}:
+    every((lambda: _check_paths(validate_all(params)), lambda: check_exhibits(params)))
+    return project, params
+
+
+def _check_paths(plans: Iterable[StudyPlan]) -> None:
+    for path in {cell.path for plan in plans for cell in plan.cells} - {PLAIN_PATH}:
         from lmc_repro.barriers.methods import path_methods  # imports torch
 
         try:
             path_methods(path)
         except LmcError as error:
             raise LmcError(f"params.yaml: {error}") from None
-    check_exhibits(params)
-    return project, params
 
 
 def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyPlan]:

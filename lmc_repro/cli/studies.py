@@ -19,13 +19,22 @@ def check(
 ) -> None:
     """Check params.yaml and every study in it; do nothing else.
 
-    Names the wrong key, the value found and the values allowed. The first stage of DVC: DVC deletes the outputs of a
-    stage before it runs the stage, so mistakes have to show before.
+    Names all wrong keys, one line each: the value found and the values allowed. Keys come first; once they are right,
+    how they go together. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
+    mistakes have to show before.
+
+    Example: lmc check
     """
     from lmc_repro.cli.session import open_project
+    from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_atomic
 
-    project, params = open_project()
+    try:
+        project, params = open_project()
+    except LmcError as error:
+        for line in error.lines:
+            typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(2) from None
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
     print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
@@ -187,13 +196,13 @@ def run(
     from typing import cast, get_args
 
     from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
-    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.pipeline.workspace import prepared_dir, study_lock
     from lmc_repro.training.run_folder import Keep
 
     if keep not in get_args(Keep):
-        raise LmcError(f"--keep: found {keep!r}, allowed: {', '.join(get_args(Keep))}")
+        raise LmcError(f"--keep: {choices(keep, get_args(Keep))}")
     if not no_tracking and keep != "all":
         raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
     given, narrowed = parse_settings(set_ or (), trainer_seeds), (tuple(row or ()), tuple(column or ()))
