@@ -30,16 +30,21 @@ def profiles() -> list[str]:
 
 def rows(ctx: typer.Context) -> list[str]:
     """Return the rows of the study that was typed."""
-    return _keys("studies", ctx.params.get("study"), "rows")
+    return _keys("studies", _study(ctx), "rows")
 
 
 def columns(ctx: typer.Context) -> list[str]:
     """Return the columns of the study that was typed."""
-    return _keys("studies", ctx.params.get("study"), "columns")
+    return _keys("studies", _study(ctx), "columns")
+
+
+def _study(ctx: typer.Context) -> str | None:
+    """Return the study that was typed; after an option without its value the parser leaves it among the rest."""
+    return ctx.params.get("study") or next(iter(ctx.args), None)
 
 
 def _keys(*path: Any) -> list[str]:
-    """Return the keys of a table of params.yaml: read alone, without pydantic and torch, since Tab waits for it."""
+    """Return the keys of a table of params.yaml: without its validation, since Tab waits for it."""
     from ruamel.yaml import YAML
 
     from lmc_repro.common.project import find_project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,8 +189,12 @@ def show_report(
     shown: Sequence[str],
     as_json: bool = False,
     exhibits: Sequence[str] = (),
+    only: Collection[str] | None = None,
 ) -> None:
-    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`."""
+    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`.
+
+    `only`: in their grids these cells alone; the others are counted.
+    """
     from rich.console import Console
 
     from lmc_repro.report.contents import read_report
@@ -210,7 +214,7 @@ def show_report(
     there = [part.study for part in report.parts if part.table is not None]
     for part in report.parts:
         if part.study in shown or there == [part.study]:
-            print_block(study_section(part), console)
+            print_block(study_section(part, only=only), console)
     for exhibit in report.exhibits:
         if exhibit.key in shown:
             print_block(exhibit.section, console)

@@ -185,14 +185,16 @@ def run(
 ) -> None:
     """Prepare, train, compare and report one study, without DVC.
 
-    Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Reuses finished runs, whoever trained them, and resumes
-    interrupted ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
+    Writes out/PROFILE/STUDY and leaves DVC's outputs alone; cells that earlier calls left there stay, if params.yaml
+    and the options give them the same settings. Reuses finished runs, whoever trained them, and resumes interrupted
+    ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
     in params.yaml: --set optimizer.lr=0.1 --set 'data.augment={flip: true}'.
 
     With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
     import dataclasses
     import time
+    from contextlib import suppress
     from typing import cast, get_args
 
     from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
@@ -210,6 +212,8 @@ def run(
     project, params = open_project()
     plan = plan_study(params, study, choice)
     told = begin(params, plan.profile)
+    # Names the cells that could have been chosen but were not, with their cost.
+    whole, chosen = dataclasses.replace(choice, rows=(), columns=()), {cell.key for cell in plan.cells}
     if dry_run:
         from lmc_repro.pipeline.costs import cost_lines
 
@@ -217,12 +221,17 @@ def run(
         return
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
+    results = folder / "results" / study
+    told.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
+    from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
+
+    with suppress(LmcError):  # a cell that was not chosen may not go together with the options
+        plan = with_earlier(plan, plan_study(params, study, whole), results)
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
     for name in names:
         if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
             prepare_dataset(project, params, name, prepared, told)
-    results = folder / "results" / study
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
     )
@@ -230,12 +239,13 @@ def run(
     from lmc_repro.pipeline.train import train_study
 
     with study_lock(project, folder, told):
+        workspace = without_unfinished(workspace, chosen)
         counts = train_study(workspace)
         compare_study(workspace)
         if no_tracking:
             print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
             return
-        # Name the cells that could have been chosen but were not, with their cost.
-        whole = dataclasses.replace(choice, rows=(), columns=())
-        show_report(params, folder / "results", folder / "report", {study: whole}, (study,))
+        if earlier := len(workspace.plan.cells) - len(chosen):
+            told.line(f"{earlier} cells of earlier calls stay in {results}")
+        show_report(params, folder / "results", folder / "report", {study: whole}, (study,), only=chosen)
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")

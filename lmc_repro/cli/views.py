@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
@@ -41,15 +42,25 @@ def show(
 
 
 def list_(
-    study: opt.Study,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", autocompletion=complete.studies, help="A study of params.yaml; default: all of them."
+        ),
+    ] = None,
     profile: opt.Profile = None,
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List the cells of a study: barriers, verdicts, run ids.
+    """List all studies, or the cells of one: barriers, run ids.
 
-    Prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the results
-    folder where MLflow has none of the cells.
+    Without STUDY: of each study and exhibit of params.yaml, the number of cells that results/ or out/ has of those
+    planned, how they are judged on test, and when they were written here.
+
+    With STUDY: prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the
+    results folder where MLflow has none of the cells.
+
+    Example: lmc list table1
     """
     import dataclasses
 
@@ -58,6 +69,11 @@ def list_(
     from lmc_repro.report.run_text import cells_of_results, listing_lines
     from lmc_repro.tracking.views import stored_cells
 
+    if study is None:
+        if tracking_uri is not None:
+            raise LmcError("--tracking-uri: found without STUDY; name a study, `lmc list` alone reads results")
+        _list_all(profile, as_json)
+        return
     project, _, plan = open_study(study, profile)
     present = present_of(project)
     try:
@@ -94,6 +110,27 @@ def list_(
     }
     title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
     say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
+
+
+def _list_all(profile: str | None, as_json: bool) -> None:
+    """Print a line per study and exhibit of params.yaml."""
+    import dataclasses
+
+    from lmc_repro.cli.overview import exhibit_state, study_state
+    from lmc_repro.cli.session import say
+    from lmc_repro.common.project import find_project
+    from lmc_repro.config.expand import pick_profile
+    from lmc_repro.config.load import load_params
+
+    project = find_project()
+    params = load_params(project.params)
+    key = pick_profile(params, profile)
+    states = [study_state(project, params, study, key) for study in params.studies]
+    states += [exhibit_state(project, params, exhibit) for exhibit in params.exhibits]
+    width = max(len(state.key) for state in states)
+    lines = [f"{state.key:{width}}  {state.said()}" for state in states]
+    record = {"profile": key, "states": [dataclasses.asdict(state) for state in states]}
+    say(record, (f"params.yaml, profile {key}; `lmc list STUDY` lists its cells", *lines), as_json)
 
 
 def present_of(project: Project) -> Present:
@@ -195,13 +232,18 @@ def report(
 
 
 def exhibit(
-    key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXHIBIT", autocompletion=complete.exhibits, help="An exhibit of params.yaml, e.g. table3."
+        ),
+    ],
     as_json: opt.AsJson = False,
 ) -> None:
     """Make a table or figure that needs no training of its own.
 
-    A stage of DVC: writes results/KEY and prints its table. Takes parameter counts from the models, first batches from
-    the loaders, test accuracies from a study's results.
+    A stage of DVC: writes results/EXHIBIT and prints its table. Takes parameter counts from the models, first batches
+    from the loaders, test accuracies from a study's results.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.exhibits import EXHIBIT, make_exhibit, read_exhibit

@@ -51,6 +51,12 @@ class Choice:
     move_to: str | None = None
 
 
+def pick_profile(params: Params, chosen: str | None) -> str:
+    """Return the key of the chosen profile, or of the active one; LmcError if there is no such profile."""
+    _pick(params.profiles, key := chosen or params.profile, "profiles", "--profile")
+    return key
+
+
 def plan_study(params: Params, study: str, choice: Choice | None = None) -> StudyPlan:
     """Return the cells of `study` under the chosen profile; LmcError for a name or a combination that cannot be.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -92,8 +92,8 @@ def overview_table(report: Report) -> Table:
     return Table(caption, ("paper", "subject", "here", "what came out"), tuple(rows))
 
 
-def study_section(part: StudyPart, drawn: bool = False) -> Section:
-    """Return a study's section, with its figures if they are to be `drawn`."""
+def study_section(part: StudyPart, drawn: bool = False, only: Collection[str] | None = None) -> Section:
+    """Return a study's section, with its figures if they are to be `drawn`, and in its grid `only` these cells."""
     table, key = part.table, part.section_key
     if table is None:
         return Section(part.title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
@@ -108,7 +108,7 @@ def study_section(part: StudyPart, drawn: bool = False) -> Section:
     shows = f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points). {agreement.agrees(table)}"
     blocks += [
         Section("Settings and versions", (Items(grid.heading(results)),), folded=True),
-        Section("Barriers", (Paragraph(shows), grid_table(table, key))),
+        Section("Barriers", (Paragraph(shows), grid_table(table if only is None else table.narrowed(only), key))),
     ]
     used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
     if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in used):

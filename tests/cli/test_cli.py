@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,16 @@ from ruamel.yaml import YAML
 from lmc_repro.cli.progress import Lines, parts
 from lmc_repro.cli.studies import link
 from lmc_repro.cli.views import links
+from lmc_repro.common import progress
 from lmc_repro.tracking.views import Shown
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"]])
+def test_help_and_the_list_of_studies_import_nothing_heavy(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     code = (
         f"import sys; sys.argv = ['lmc', *{words}]\n"
         "from lmc_repro.cli import main\n"
@@ -29,7 +32,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "print('modules:', *sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ("--dry-run" if words[1:] else "reproduction") in done.stdout
+    assert {"--help": "reproduction", "run": "--dry-run", "list": "table1 "}[words[0]] in done.stdout
     loaded = set(done.stdout.splitlines()[-1].removeprefix("modules: ").split())
     assert "typer" in loaded and not loaded & HEAVY
 
@@ -132,27 +135,57 @@ def test_check_names_every_mistake_on_a_line_of_its_own(tmp_path: Path, monkeypa
     assert [place.partition(",")[0] for place in places()] == ["studies.table1", "studies.table2", "exhibits.figure4"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("lmc run tabl", {"table1", "table2"}),
+        ("lmc exhibit tabl", {"table3", "table4"}),
+        ("lmc run table1 --row 2-layer-bs1", {"2-layer-bs1024"}),
+        ("lmc run table1 --column adam-", {"adam-high", "adam-medium"}),
+        ("lmc run table1 --profile p", {"paper"}),
+        ("lmc run nothing --row 2", set()),
+        ("lmc rep", {"report", "reproduce", "reproduction"}),
+    ],
+)
+def test_tab_completes_names_of_params_yaml(typed: str, words: set[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['lmc']\nfrom lmc_repro.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', *{{name.partition('.')[0] for name in sys.modules}} & {HEAVY})"
+    )
+    asked = {"_LMC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | asked)
+    *found, heavy = done.stdout.splitlines()
+    assert set(filter(None, found)) == words and heavy == "heavy:"
+
+
 def test_outside_of_a_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert refused("check").startswith(f"{tmp_path}: no params.yaml")
 
 
-def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_per_part_and_one_per_ten_minutes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 101 * 30, 30))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     lines = Lines()
-    lines.begin("training", 100)
+    lines.begin("training", 100)  # 100 units of 30 s each
     for _ in range(100):
         lines.advance(1)
     printed = capsys.readouterr().err.splitlines()
-    assert printed[0] == "training" and printed[-1].startswith("training: 100%")
-    assert len(printed) == 11
+    assert printed == [
+        "training",
+        *(f"training: {20 * i}%, {600 * i} s spent, about {3000 - 600 * i} s left" for i in range(1, 5)),
+    ]
 
 
 def test_parts_of_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
     with parts(Lines()) as on_progress:
         for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
             on_progress(what, done, 80)
-    lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["download", "download: 50%", "download: 100%", "decoding", "decoding: 50%", "decoding: 100%"]
+    assert capsys.readouterr().err.splitlines() == ["download", "decoding"]
 
 
 def test_prepare_of_another_file_than_the_publishers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
