@@ -20,6 +20,28 @@ COMMANDS = {
     "Project": (maintenance.doctor, maintenance.gc),
 }
 
+EXAMPLES = {
+    "run": "lmc run table1 --row 8-layer-bs1024 --pairs 3",
+    "list": "lmc list table1",
+    "show": "lmc show RUN_ID",
+    "verify": "lmc verify table1 --quick",
+    "reproduce": "lmc reproduce RUN_ID",
+    "check": "lmc check",
+    "prepare": "lmc prepare mnist",
+    "train": "lmc train table1",
+    "compare": "lmc compare RUN_A RUN_B --points 101",
+    "exhibit": "lmc exhibit table3",
+    "link": "lmc link",
+    "barrier": "lmc barrier A.safetensors B.safetensors --model mlp:depth=2,width=128 --data digits",
+    "ui": "lmc ui table1 --column adam-high",
+    "report": "lmc report table1 table2",
+    "reproduction": "lmc reproduction",
+    "publish": "lmc publish table1",
+    "doctor": "lmc doctor",
+    "gc": "lmc gc",
+}
+"""What --help of each command ends with."""
+
 
 class _Grouped(TyperGroup):
     """Lists commands under the headings of `COMMANDS`, in plain text."""
@@ -46,7 +68,10 @@ app = typer.Typer(
 
 for _group, _commands in COMMANDS.items():
     for _command in _commands:
-        app.command(_command.__name__.rstrip("_"), hidden=_command is studies.link, rich_help_panel=_group)(_command)
+        _name = _command.__name__.rstrip("_")
+        app.command(
+            _name, hidden=_command is studies.link, rich_help_panel=_group, epilog=f"Example: {EXAMPLES[_name]}"
+        )(_command)
 
 
 @app.callback(invoke_without_command=True)

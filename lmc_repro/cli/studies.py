@@ -22,8 +22,6 @@ def check(
     Names all wrong keys, one line each: the value found and the values allowed. Keys come first; once they are right,
     how they go together. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
     mistakes have to show before.
-
-    Example: lmc check
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.common.errors import LmcError

@@ -59,8 +59,6 @@ def list_(
 
     With STUDY: prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the
     results folder where MLflow has none of the cells.
-
-    Example: lmc list table1
     """
     import dataclasses
 
@@ -145,9 +143,15 @@ def present_of(project: Project) -> Present:
 
 def ui(
     study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,
-    row: Annotated[str | None, typer.Option(help="Only the pairs of this row, e.g. 8-layer-bs1024.")] = None,
-    column: Annotated[str | None, typer.Option(help="Only the pairs of this column, e.g. adam-high.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")] = 5000,
+    row: Annotated[
+        str | None, typer.Option(metavar="ROW", help="Only the pairs of this row, e.g. 8-layer-bs1024.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Only the pairs of this column, e.g. adam-high.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
+    ] = 5000,
 ) -> None:
     """Open MLflow's user interface here and print where to look.
 
