@@ -4,11 +4,21 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly STAMP=.venv/.setup-key
+readonly STAMP=.venv/.setup-key LOG=build/setup.log
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 PIP_NO_INPUT=1
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+
+# Runs a command with its output in the log; shows the log's last lines if it fails.
+logged() {
+    mkdir -p "${LOG%/*}"
+    printf '\n%s $ %s\n' "$(date '+%F %T')" "$*" >>"$LOG"
+    "$@" >>"$LOG" 2>&1 </dev/null && return
+    tail -n 15 "$LOG" >&2
+    say "failed: $* (the whole log: $PWD/$LOG)"
+    return 1
+}
 
 # Prints the real path of an interpreter; fails where there is none or its version is not admitted by pyproject.toml.
 interpreter() {
@@ -60,25 +70,24 @@ install_packages() {
         root=(sudo -n)
     fi
     command -v apt-get >/dev/null || die "no apt-get here; install what these Debian packages hold: $*"
-    say "installing system packages: $*"
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null ||
+    say "installing system packages: $* (log: $LOG)"
+    logged "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q ||
         say "apt-get update failed; going on with the package lists that are there"
     # shellcheck disable=SC2086  # a list of words
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive $install -q </dev/null || die "failed: $install"
+    logged "${root[@]}" env DEBIAN_FRONTEND=noninteractive $install -q || die "failed: $install"
 }
 
 make_venv() {
-    local python=$1 quiet=
-    [ -t 1 ] || quiet=-q
+    local python=$1
     # Without a stamp an installation was cut off, and pip takes half an installed package for a whole one.
     if [ ! -f "$STAMP" ] || [ "$(interpreter .venv/bin/python)" != "$python" ] || [ ! -x .venv/bin/pip ]; then
         rm -rf .venv
         "$python" -m venv .venv
     fi
     rm -f "$STAMP"
-    say "installing Python packages into .venv (minutes the first time: torch alone is large)"
-    .venv/bin/python -m pip install $quiet -c constraints.txt pip setuptools
-    .venv/bin/python -m pip install $quiet -c constraints.txt -e '.[dev,docs,ffcv]' || die \
+    say "installing Python packages into .venv (minutes the first time: torch alone is large; log: $LOG)"
+    logged .venv/bin/python -m pip install -c constraints.txt pip setuptools
+    logged .venv/bin/python -m pip install -c constraints.txt -e '.[dev,docs,ffcv]' || die \
         "pip failed, see above. Network: run the same command again. ffcv: it is compiled here against opencv4 and" \
         "libturbojpeg (pkg-config --cflags opencv4 libturbojpeg shows what it finds) with the headers of $python."
 }

@@ -64,14 +64,14 @@ def barrier(
 
     from lmc_repro.cli.progress import listener
     from lmc_repro.cli.session import begin, path_config, say
-    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.common.project import find_project
     from lmc_repro.config.load import load_params
     from lmc_repro.config.study import Judgement
     from lmc_repro.pipeline.workspace import resolve_device
 
     if split not in ("train", "test", "both"):
-        raise LmcError(f"--split: found {split!r}, allowed: train, test, both")
+        raise LmcError(f"--split: {choices(split, ('train', 'test', 'both'))}")
     judgement = Judgement(threshold=THRESHOLD)
     try:
         project = find_project()
@@ -112,7 +112,7 @@ def _samples(name: str, told: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
     from lmc_repro.cli.progress import parts
     from lmc_repro.cli.session import ready_dataset
-    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.common.project import find_project
     from lmc_repro.config.catalog import CATALOG, dataset_info
     from lmc_repro.config.load import load_params
@@ -126,8 +126,8 @@ def _samples(name: str, told: Listener) -> Samples:
         project = find_project()
         return of_dataset(load_dataset(name, ready_dataset(project, load_params(project.params), name, told)))
     if not (place := Path(name)).exists():
-        allowed = f"{', '.join(CATALOG)}, FILE.py:NAME, an .npz, or a folder of images"
-        raise LmcError(f"--data: found {name!r}, allowed: {allowed}")
+        allowed = (*CATALOG, "FILE.py:NAME", "an .npz", "or a folder of images")
+        raise LmcError(f"--data: {choices(name, allowed)}")
     with parts(told) as on_progress:
         return read_unlisted(place, on_progress)
 

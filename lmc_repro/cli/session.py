@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.cli.progress import listener, parts
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, every
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
@@ -49,15 +49,18 @@ def open_project() -> tuple[Project, Params]:
     """Return the project around the working folder and its params.yaml, all of it validated."""
     project = find_project()
     params = load_params(project.params)
-    for path in {cell.path for plan in validate_all(params) for cell in plan.cells} - {PLAIN_PATH}:
+    every((lambda: _check_paths(validate_all(params)), lambda: check_exhibits(params)))
+    return project, params
+
+
+def _check_paths(plans: Iterable[StudyPlan]) -> None:
+    for path in {cell.path for plan in plans for cell in plan.cells} - {PLAIN_PATH}:
         from lmc_repro.barriers.methods import path_methods  # imports torch
 
         try:
             path_methods(path)
         except LmcError as error:
             raise LmcError(f"params.yaml: {error}") from None
-    check_exhibits(params)
-    return project, params
 
 
 def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyPlan]:
@@ -204,8 +207,12 @@ def show_report(
     shown: Sequence[str],
     as_json: bool = False,
     exhibits: Sequence[str] = (),
+    only: Collection[str] | None = None,
 ) -> None:
-    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`."""
+    """Write a report of the studies in `choices` below `folder` and print the tables of those in `shown`.
+
+    `only`: in their grids these cells alone; the others are counted.
+    """
     from rich.console import Console
 
     from lmc_repro.report.contents import read_report
@@ -225,7 +232,7 @@ def show_report(
     there = [part.study for part in report.parts if part.table is not None]
     for part in report.parts:
         if part.study in shown or there == [part.study]:
-            print_block(study_section(part), console)
+            print_block(study_section(part, only=only), console)
     for exhibit in report.exhibits:
         if exhibit.key in shown:
             print_block(exhibit.section, console)

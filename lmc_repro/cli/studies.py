@@ -19,13 +19,20 @@ def check(
 ) -> None:
     """Check params.yaml and every study in it; do nothing else.
 
-    Names the wrong key, the value found and the values allowed. The first stage of DVC: DVC deletes the outputs of a
-    stage before it runs the stage, so mistakes have to show before.
+    Names all wrong keys, one line each: the value found and the values allowed. Keys come first; once they are right,
+    how they go together. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
+    mistakes have to show before.
     """
     from lmc_repro.cli.session import open_project
+    from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_atomic
 
-    project, params = open_project()
+    try:
+        project, params = open_project()
+    except LmcError as error:
+        for line in error.lines:
+            typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(2) from None
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
     print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
@@ -187,24 +194,26 @@ def run(
 ) -> None:
     """Prepare, train, compare and report one study, without DVC.
 
-    Writes out/PROFILE/STUDY and leaves DVC's outputs alone. Reuses finished runs, whoever trained them, and resumes
-    interrupted ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
+    Writes out/PROFILE/STUDY and leaves DVC's outputs alone; cells that earlier calls left there stay, if params.yaml
+    and the options give them the same settings. Reuses finished runs, whoever trained them, and resumes interrupted
+    ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
     in params.yaml: --set optimizer.lr=0.1 --set 'data.augment={flip: true}'.
 
     With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
     import dataclasses
     import time
+    from contextlib import suppress
     from typing import cast, get_args
 
     from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
-    from lmc_repro.common.errors import LmcError
+    from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.pipeline.workspace import prepared_dir, study_lock
     from lmc_repro.training.run_folder import Keep
 
     if keep not in get_args(Keep):
-        raise LmcError(f"--keep: found {keep!r}, allowed: {', '.join(get_args(Keep))}")
+        raise LmcError(f"--keep: {choices(keep, get_args(Keep))}")
     if not no_tracking and keep != "all":
         raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
     given, narrowed = parse_settings(set_ or (), trainer_seeds), (tuple(row or ()), tuple(column or ()))
@@ -212,6 +221,8 @@ def run(
     project, params = open_project()
     plan = plan_study(params, study, choice)
     told = begin(params, plan.profile)
+    # Names the cells that could have been chosen but were not, with their cost.
+    whole, chosen = dataclasses.replace(choice, rows=(), columns=()), {cell.key for cell in plan.cells}
     if dry_run:
         from lmc_repro.pipeline.costs import cost_lines
 
@@ -219,9 +230,14 @@ def run(
         return
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
+    results = folder / "results" / study
+    told.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
+    from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
+
+    with suppress(LmcError):  # a cell that was not chosen may not go together with the options
+        plan = with_earlier(plan, plan_study(params, study, whole), results)
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
-    results = folder / "results" / study
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
     )
@@ -232,12 +248,13 @@ def run(
     from lmc_repro.pipeline.train import train_study
 
     with study_lock(project, folder, told):
+        workspace = without_unfinished(workspace, chosen)
         counts = train_study(workspace)
         compare_study(workspace)
         if no_tracking:
             print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
             return
-        # Name the cells that could have been chosen but were not, with their cost.
-        whole = dataclasses.replace(choice, rows=(), columns=())
-        show_report(params, folder / "results", folder / "report", {study: whole}, (study,))
+        if earlier := len(workspace.plan.cells) - len(chosen):
+            told.line(f"{earlier} cells of earlier calls stay in {results}")
+        show_report(params, folder / "results", folder / "report", {study: whole}, (study,), only=chosen)
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
@@ -47,15 +48,23 @@ def show(
 
 
 def list_(
-    study: opt.Study,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", autocompletion=complete.studies, help="A study of params.yaml; default: all of them."
+        ),
+    ] = None,
     profile: opt.Profile = None,
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List the cells of a study: barriers, verdicts, run ids.
+    """List all studies, or the cells of one: barriers, run ids.
 
-    Prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the results
-    folder where MLflow has none of the cells.
+    Without STUDY: of each study and exhibit of params.yaml, the number of cells that results/ or out/ has of those
+    planned, how they are judged on test, and when they were written here.
+
+    With STUDY: prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the
+    results folder where MLflow has none of the cells.
     """
     import dataclasses
 
@@ -65,6 +74,11 @@ def list_(
     from lmc_repro.tracking.store import NoStore
     from lmc_repro.tracking.views import stored_cells
 
+    if study is None:
+        if tracking_uri is not None:
+            raise LmcError("--tracking-uri: found without STUDY; name a study, `lmc list` alone reads results")
+        _list_all(profile, as_json)
+        return
     project, _, plan = open_study(study, profile)
     present = present_of(project)
     try:
@@ -108,6 +122,27 @@ def list_(
         raise trouble
 
 
+def _list_all(profile: str | None, as_json: bool) -> None:
+    """Print a line per study and exhibit of params.yaml."""
+    import dataclasses
+
+    from lmc_repro.cli.overview import exhibit_state, study_state
+    from lmc_repro.cli.session import say
+    from lmc_repro.common.project import find_project
+    from lmc_repro.config.expand import pick_profile
+    from lmc_repro.config.load import load_params
+
+    project = find_project()
+    params = load_params(project.params)
+    key = pick_profile(params, profile)
+    states = [study_state(project, params, study, key) for study in params.studies]
+    states += [exhibit_state(project, params, exhibit) for exhibit in params.exhibits]
+    width = max(len(state.key) for state in states)
+    lines = [f"{state.key:{width}}  {state.said()}" for state in states]
+    record = {"profile": key, "states": [dataclasses.asdict(state) for state in states]}
+    say(record, (f"params.yaml, profile {key}; `lmc list STUDY` lists its cells", *lines), as_json)
+
+
 def present_of(project: Project) -> Present:
     """Return the present params.yaml and results of a project, against which records are checked."""
     from lmc_repro.config.expand import Choice, plan_study
@@ -120,9 +155,15 @@ def present_of(project: Project) -> Present:
 
 def ui(
     study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,
-    row: Annotated[str | None, typer.Option(help="Only the pairs of this row, e.g. 8-layer-bs1024.")] = None,
-    column: Annotated[str | None, typer.Option(help="Only the pairs of this column, e.g. adam-high.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")] = 5000,
+    row: Annotated[
+        str | None, typer.Option(metavar="ROW", help="Only the pairs of this row, e.g. 8-layer-bs1024.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Only the pairs of this column, e.g. adam-high.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
+    ] = 5000,
 ) -> None:
     """Open MLflow's user interface here and print where to look.
 
@@ -221,13 +262,18 @@ def report(
 
 
 def exhibit(
-    key: Annotated[str, typer.Argument(help="An exhibit of params.yaml: table3, figure4 or table4.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXHIBIT", autocompletion=complete.exhibits, help="An exhibit of params.yaml, e.g. table3."
+        ),
+    ],
     as_json: opt.AsJson = False,
 ) -> None:
     """Make a table or figure that needs no training of its own.
 
-    A stage of DVC: writes results/KEY and prints its table. Takes parameter counts from the models, first batches from
-    the loaders, test accuracies from a study's results.
+    A stage of DVC: writes results/EXHIBIT and prints its table. Takes parameter counts from the models, first batches
+    from the loaders, test accuracies from a study's results.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.exhibits import EXHIBIT, make_exhibit, read_exhibit

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-_LOG_STEP = 0.1  # a log gets one line per tenth of the total
+_LOG_SECONDS = 600.0
+"""A log gets one line per part, and one more after each of these spans."""
 
 
 class Listener(Protocol):
@@ -42,10 +43,11 @@ def part(listener: Listener, title: str, total: float) -> Iterator[None]:
 
 
 class Lines:
-    """One line at the beginning and at every tenth, with the time that is left."""
+    """One line per part, and one more with the time that is left every ten minutes."""
 
     def __init__(self) -> None:
-        self._title, self._total, self._done, self._begun, self._next = "", 0.0, 0.0, 0.0, _LOG_STEP
+        self._title, self._begun, self._next = "", 0.0, 0.0
+        self._total, self._done = 0.0, 0.0
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -53,19 +55,19 @@ class Lines:
 
     def begin(self, title: str, total: float) -> None:
         """Announce a part."""
-        self._title, self._total, self._done, self._begun, self._next = title, total, 0.0, time.monotonic(), _LOG_STEP
+        self._title, self._total, self._done, self._begun = title, total, 0.0, time.monotonic()
+        self._next = self._begun + _LOG_SECONDS
         self.line(title)
 
     def advance(self, units: float, note: str = "") -> None:
-        """Count, and print a line at each tenth."""
+        """Count; a part of many minutes says how far it is."""
         self._done += units
-        share = self._done / self._total if self._total else 1.0
-        if share >= self._next:
-            spent = time.monotonic() - self._begun
-            left = spent / share * (1 - share)
-            self.line(f"{self._title}: {share:.0%}, {spent:.0f} s spent, about {max(left, 0):.0f} s left")
-            while self._next <= share:
-                self._next += _LOG_STEP
+        now = time.monotonic()
+        if now >= self._next and self._done < self._total:
+            share = self._done / self._total
+            spent = now - self._begun
+            self.line(f"{self._title}: {share:.0%}, {spent:.0f} s spent, about {spent / share - spent:.0f} s left")
+            self._next = now + _LOG_SECONDS
 
     def end(self) -> None:
         """Do nothing."""

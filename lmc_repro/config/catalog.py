@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.own_code import is_own, own_object, short_name
 
 Format = Literal["sklearn-digits", "idx", "cifar", "tiny-imagenet", "image-folder", "npz"]
@@ -225,7 +225,7 @@ def dataset_info(name: str, where: str = "data set") -> DatasetInfo:
     if name in CATALOG:
         return CATALOG[name]
     if not is_own(name):
-        raise LmcError(f"{where}: found {name!r}, allowed: {', '.join(CATALOG)}, FILE.py:NAME")
+        raise LmcError(f"{where}: {choices(name, (*CATALOG, 'FILE.py:NAME'))}")
     try:
         info = own_object(name)
     except LmcError as error:

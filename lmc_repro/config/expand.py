@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from math import ceil, floor
 from typing import Any, TypeVar
 
 from lmc_repro.common import bounds
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices, every
 from lmc_repro.config.base import marks_within
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.config.load import check_groups, group_classes
@@ -51,6 +52,12 @@ class Choice:
     move_to: str | None = None
 
 
+def pick_profile(params: Params, chosen: str | None) -> str:
+    """Return the key of the chosen profile, or of the active one; LmcError if there is no such profile."""
+    _pick(params.profiles, key := chosen or params.profile, "profiles", "--profile")
+    return key
+
+
 def plan_study(params: Params, study: str, choice: Choice | None = None) -> StudyPlan:
     """Return the cells of `study` under the chosen profile; LmcError for a name or a combination that cannot be.
 
@@ -62,6 +69,8 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     check_groups(choice.settings, group_classes(params, choice.settings), "--set")
     profile_key = choice.profile or params.profile
     profile = _pick(params.profiles, profile_key, "profiles", "--profile")
+    if study in params.exhibits:
+        raise LmcError(f"STUDY: {study} is an exhibit, which needs no training; `lmc exhibit {study}` makes it")
     config = _pick(params.studies, study, "studies", "STUDY")
     places = _places(study, config, profile, choice)
     if choice.dataset is not None:
@@ -82,8 +91,8 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
 
 
 def validate_all(params: Params) -> list[StudyPlan]:
-    """Resolve every study under the active profile, so that a mistake shows before anything runs."""
-    return [plan_study(params, study) for study in params.studies]
+    """Resolve every study under the active profile, so that all mistakes show before anything runs."""
+    return every(partial(plan_study, params, study) for study in params.studies)
 
 
 def _places(study: str, config: StudyConfig, profile: ProfileConfig, choice: Choice) -> list[tuple[str, str]]:
@@ -244,7 +253,7 @@ def _trainer_seeds(given: Settings | ProfileConfig) -> Sequence[int]:
 
 def _pick(table: dict[str, V], key: str, place: str, option: str) -> V:
     if key not in table:
-        raise LmcError(f"{option}: found {key!r}, allowed: {', '.join(table)} (params.yaml: {place})")
+        raise LmcError(f"{option}: {choices(key, table, f'params.yaml: {place}')}")
     return table[key]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, every, meant, nearest
 from lmc_repro.config.own_code import STORED, is_own
 from lmc_repro.config.params import Params
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, Kind, settings_class
@@ -23,11 +24,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def load_params(path: Path) -> Params:
-    """Return the validated params.yaml at `path`; LmcError with one line for anything that is wrong with it."""
+    """Return the validated params.yaml at `path`; LmcError with a line for each thing that is wrong with it."""
     params = validate(Params, read_yaml(path), path.name)
     classes = group_classes(params)
-    for where, settings in params.layers().items():
-        check_groups(settings, classes, f"{path.name}: {where}")
+    layers = params.layers().items()
+    every(partial(check_groups, settings, classes, f"{path.name}: {where}") for where, settings in layers)
     return params
 
 
@@ -63,6 +64,11 @@ def check_groups(settings: Settings, classes: Classes, where: str) -> None:
 
     Another layer may name the network's kind, so RunConfig validates the whole.
     """
+    if lines := list(_group_mistakes(settings, classes, where)):
+        raise LmcError(*lines)
+
+
+def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterator[str]:
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
         mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
@@ -70,11 +76,11 @@ def check_groups(settings: Settings, classes: Classes, where: str) -> None:
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
             if not found:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
-                raise LmcError(f"{where}.{group}.{key}: {_unknown(key, allowed)}")
-            if value is not None and None not in found:
+                yield f"{where}.{group}.{key}: {_unknown(key, allowed)}"
+            elif value is not None and None not in found:
                 first, *others = dict.fromkeys(line for line in found if line)
                 or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
-                raise LmcError(f"{where}.{group}.{first}{or_else}")
+                yield f"{where}.{group}.{first}{or_else}"
 
 
 def _mistakes(known: type[BaseModel], given: dict[str, Any]) -> dict[str, str]:
@@ -124,15 +130,23 @@ def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
         stored: Whether a run stored the values: names of one's own are pinned then, and no file of theirs is imported.
 
     Raises:
-        LmcError: One line, if anything is wrong with it.
+        LmcError: If anything is wrong with it, with one line per place.
     """
     try:
         return model.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         # A misspelled key is also a missing one: report the spelling.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise LmcError(" ".join(f"{name}: {_line(model, value, errors[0])}{more}".split())) from None
+        spelled = {_spelled(model, value, e["loc"]) for e in errors if e["type"] == "extra_forbidden"}
+        lines = [_line(model, value, e) for e in errors if e["type"] != "missing" or e["loc"] not in spelled]
+        first = {line.partition(": ")[0]: line for line in reversed(lines)}  # a union has an error per branch
+        raise LmcError(*(" ".join(f"{name}: {line}".split()) for line in reversed(first.values()))) from None
+
+
+def _spelled(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the place of the key that an unknown one was meant to be."""
+    here = _model_at(model, value, loc[:-1])
+    return (*loc[:-1], nearest(str(loc[-1]), here.model_fields if here else ()))
 
 
 def _line(model: type[BaseModel], value: Any, error: Any) -> str:
@@ -151,7 +165,7 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         message = str(context["error"])
         return f"{where}: {message}" if loc else message
     if kind == "union_tag_invalid":
-        return f"{where}.kind: found {context['tag']!r}, allowed: {context['expected_tags']}"
+        return f"{where}.kind: {_choices(context['tag'], context['expected_tags'])}"
     if kind == "kind_missing":
         return f"{where}.kind: missing; allowed: {context['allowed']}"
     if kind == "union_tag_not_found":
@@ -159,15 +173,20 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     if kind == "string_pattern_mismatch":
         return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
     if kind == "literal_error":
-        return f"{where}: found {found!r}, allowed: {context['expected']}"
+        return f"{where}: {_choices(found, context['expected'])}"
     allowed = error["msg"].removeprefix("Input should be ")
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 
 def _unknown(key: str, allowed: Collection[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"{hint} " if (hint := meant(key, allowed)) else ""
     return f"unknown key; {hint}allowed: {', '.join(allowed)}"
+
+
+def _choices(found: Any, expected: str) -> str:
+    """Return the words for a value that is none of pydantic's list, `'a', 'b' or 'c'`."""
+    hint = f"; {hint}" if (hint := meant(str(found), re.findall("'([^']*)'", expected))) else ""
+    return f"found {found!r}, allowed: {expected}{hint}"
 
 
 def _moved(key: str) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lmc_repro.common import bounds
+from lmc_repro.common.errors import choices
 from lmc_repro.config.base import Key, Strict
 from lmc_repro.config.exhibit import AccuraciesExhibit, BatchesExhibit, ExhibitConfig
 from lmc_repro.config.study import SOURCES, ProfileConfig, Settings, StudyConfig
@@ -52,7 +53,7 @@ class Params(Strict):
     @model_validator(mode="after")
     def _profile_exists(self) -> Params:
         if self.profile not in self.profiles:
-            raise ValueError(f"profile: found {self.profile!r}, allowed: {', '.join(self.profiles)}")
+            raise ValueError(f"profile: {choices(self.profile, self.profiles)}")
         for key, profile in self.profiles.items():
             for i, override in enumerate(profile.overrides):
                 where = f"profiles.{key}.overrides.{i}"
@@ -84,19 +85,17 @@ class Params(Strict):
                 continue
             study = self.studies.get(exhibit.study)
             if study is None:
-                raise ValueError(f"{where}.study: found {exhibit.study!r}, allowed: {', '.join(self.studies)}")
+                raise ValueError(f"{where}.study: {choices(exhibit.study, self.studies)}")
             if isinstance(exhibit, AccuraciesExhibit):
                 for name, wanted, there in (
                     ("rows", exhibit.rows, study.columns),
                     ("columns", exhibit.columns, study.rows),
                 ):
-                    for place in wanted:
-                        if place not in there:
-                            raise ValueError(f"{where}.{name}: found {place!r}, allowed: {', '.join(there)}")
+                    _known(wanted, there, f"{where}.{name}")
         return self
 
 
-def _known(keys: Iterable[str], there: Iterable[str], where: str) -> None:
+def _known(keys: Iterable[str], there: Collection[str], where: str) -> None:
     for key in keys:
         if key not in there:
-            raise ValueError(f"{where}: found {key!r}, allowed: {', '.join(there)}")
+            raise ValueError(f"{where}: {choices(key, there)}")

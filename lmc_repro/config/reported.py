@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.config.load import read_yaml, validate
 
@@ -25,7 +25,7 @@ def reported_part(where: str, table: str, part: str) -> Any:
     tables = reported_tables()
     if table not in tables or part not in tables[table]:
         allowed = [name for name, found in tables.items() if part in found]
-        raise LmcError(f"{where}: reported: found {table!r}, allowed: {', '.join(allowed)}")
+        raise LmcError(f"{where}: reported: {choices(table, allowed)}")
     return tables[table][part]
 
 

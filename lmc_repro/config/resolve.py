@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.load import validate
 from lmc_repro.config.registry import MODELS, settings_class
@@ -96,7 +96,7 @@ def _optimizer(settings: Settings, profile: ProfileConfig, where: str) -> dict[s
     if use is None:
         return given
     if use not in profile.optimizers:
-        raise LmcError(f"{where}: optimizer.use: found {use!r}, allowed: {', '.join(profile.optimizers)}")
+        raise LmcError(f"{where}: optimizer.use: {choices(use, profile.optimizers)}")
     named = profile.optimizers[use].model_dump()
     if "beta1" in named and "momentum" in given and "momentum" not in named:
         given["beta1"] = given.pop("momentum")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.run import RunConfig
 
 
 def resolve_device(wanted: str) -> str:
     """Return cpu or cuda for auto, cpu or cuda; LmcError for another word, or if cuda is wanted and not there."""
     if wanted not in ("auto", "cpu", "cuda"):
-        raise LmcError(f"--device: found {wanted!r}, allowed: auto, cpu, cuda")
+        raise LmcError(f"--device: {choices(wanted, ('auto', 'cpu', 'cuda'))}")
     if wanted == "cpu":
         return "cpu"
     import torch

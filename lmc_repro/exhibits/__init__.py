@@ -6,10 +6,11 @@ The files hold no dates and no ids.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices, every
 from lmc_repro.common.files import read_json, write_atomic, write_json
 from lmc_repro.common.project import Project
 from lmc_repro.config.catalog import dataset_info
@@ -28,27 +29,31 @@ SHOW = {"parameters": tables.show_parameters, "batches": batches.show, "accuraci
 
 
 def check_exhibits(params: Params) -> None:
-    """Raise LmcError, one line, for an exhibit whose data set or whose name in the paper does not exist."""
-    for key, exhibit in params.exhibits.items():
-        where = f"params.yaml: exhibits.{key}"
-        if isinstance(exhibit, AccuraciesExhibit):
-            for row in exhibit.rows.values():
-                for column in exhibit.columns.values():
-                    tables.printed_accuracy(exhibit, row, column, where)
-            continue
-        dataset_info(exhibit.dataset, f"{where}: dataset")
-        if isinstance(exhibit, BatchesExhibit):
-            batches.check(exhibit, params, where)
-            continue
-        for name in exhibit.networks:
-            tables.printed_millions(exhibit, name, where)
+    """Raise LmcError, a line each, for exhibits whose data set or whose name in the paper does not exist."""
+    every(partial(_check, key, params) for key in params.exhibits)
+
+
+def _check(key: str, params: Params) -> None:
+    exhibit, where = params.exhibits[key], f"params.yaml: exhibits.{key}"
+    if isinstance(exhibit, AccuraciesExhibit):
+        for row in exhibit.rows.values():
+            for column in exhibit.columns.values():
+                tables.printed_accuracy(exhibit, row, column, where)
+        return
+    dataset_info(exhibit.dataset, f"{where}: dataset")
+    if isinstance(exhibit, BatchesExhibit):
+        batches.check(exhibit, params, where)
+        return
+    for name in exhibit.networks:
+        tables.printed_millions(exhibit, name, where)
 
 
 def make_exhibit(key: str, params: Params, project: Project) -> Path:
     """Write the folder of one exhibit under the active profile and return it; LmcError for an unknown key."""
     if key not in params.exhibits:
-        allowed = ", ".join(params.exhibits) or "none"
-        raise LmcError(f"KEY: found {key!r}, allowed: {allowed} (params.yaml: exhibits)")
+        if key in params.studies:
+            raise LmcError(f"EXHIBIT: {key} is a study; `lmc run {key}` trains and compares it")
+        raise LmcError(f"EXHIBIT: {choices(key, params.exhibits, 'params.yaml: exhibits')}")
     exhibit, folder, where = params.exhibits[key], project.results / key, f"params.yaml: exhibits.{key}"
     images: dict[str, Any] = {}
     if isinstance(exhibit, BatchesExhibit):

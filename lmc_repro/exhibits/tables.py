@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.catalog import CATALOG, DatasetInfo, dataset_info
 from lmc_repro.config.exhibit import AccuraciesExhibit, ParametersExhibit
 from lmc_repro.config.expand import plan_study
@@ -48,7 +48,7 @@ def printed_millions(exhibit: ParametersExhibit, key: str, where: str) -> float 
         return None
     counts = reported_part(place, exhibit.reported, "millions")
     if name not in counts:
-        raise LmcError(f"{place}: reported: found {name!r}, allowed: {', '.join(counts)}")
+        raise LmcError(f"{place}: reported: {choices(name, counts)}")
     return float(counts[name])
 
 
@@ -127,7 +127,7 @@ def printed_accuracy(exhibit: AccuraciesExhibit, row: str, column: str, where: s
     rows, columns = (reported_part(where, exhibit.reported, part) for part in ("rows", "columns"))
     for name, found, allowed in (("rows", row, rows), ("columns", column, columns)):
         if found not in allowed:
-            raise LmcError(f"{where}.{name}: found {found!r}, allowed: {', '.join(allowed)}")
+            raise LmcError(f"{where}.{name}: {choices(found, allowed)}")
     if not isinstance(rows[row], list):
         table = exhibit.reported
         raise LmcError(f"{where}: reported: found {table!r}, which holds barriers, not accuracies; use table4")

@@ -59,6 +59,7 @@ def train_study(workspace: Workspace) -> Counts:
     tasks = plan_stacks(todo, w.jobs, w.store, w.prepared, w.tag, w.device, w.plan.callbacks)
     publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
     remaining = sum(work.config.epochs - work.epoch for work in todo)
+    workspace.listener.line(_plan_line(len(runs), [work.epoch for work in todo]))
     if todo:
         if short := _short_of_disk(workspace, [work.config for work in todo]):
             workspace.listener.line(short)
@@ -74,6 +75,16 @@ def train_study(workspace: Workspace) -> Counts:
     here = publisher.done
     resumed = len({work.fingerprint for work in todo if work.epoch > 0} & here)
     return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # runs finished by another process are reused
+
+
+def _plan_line(runs: int, epochs: list[int]) -> str:
+    """Return one line on what becomes of the runs; `epochs` are those done of each unfinished run."""
+    resumed = [epoch for epoch in epochs if epoch > 0]
+    words = [f"{runs - len(epochs)} reused"]
+    if resumed:
+        least, most = min(resumed), max(resumed)
+        words.append(f"{len(resumed)} resumed at epoch {least}" + (f" to {most}" if most > least else ""))
+    return f"{runs} runs: {', '.join(words)}, {len(epochs) - len(resumed)} to train"
 
 
 class _Publisher:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.report import agreement, grid
@@ -114,8 +114,8 @@ def overview_table(report: Report) -> Table:
     return Table(caption, header[not report.of_paper :], tuple(rows), name="overview")
 
 
-def study_section(part: StudyPart, drawn: bool = False) -> Section:
-    """Return a study's section, with its figures and details if they are to be `drawn`."""
+def study_section(part: StudyPart, drawn: bool = False, only: Collection[str] | None = None) -> Section:
+    """Return a study's section: figures and details if they are to be `drawn`, in its grid `only` these cells."""
     table, key = part.table, part.section_key
     if table is None:
         return Section(part.title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
@@ -129,7 +129,7 @@ def study_section(part: StudyPart, drawn: bool = False) -> Section:
     if drawn and (plot := value_plot(table)):
         figure = values_figure(plot, results.title, part.study)
         blocks.append(dataclasses.replace(figure, caption=_values_show(plot)))
-    blocks.append(grid_table(table, key if drawn else ""))
+    blocks.append(grid_table(table if only is None else table.narrowed(only), key if drawn else ""))
     if drawn:
         blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=True))
     used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}

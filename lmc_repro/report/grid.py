@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +144,14 @@ class StudyTable:
     def with_paper(self) -> bool:
         """Whether the paper prints any number of this grid."""
         return any(entry.paper is not None for entry in self.entries)
+
+    def narrowed(self, cells: Collection[str]) -> StudyTable:
+        """The rows and columns that hold cells of these keys."""
+        kept = [entry for entry in self.entries if f"{entry.row.key}--{entry.column.key}" in cells]
+        rows = tuple(row for row in self.rows if any(entry.row == row for entry in kept))
+        columns = tuple(column for column in self.columns if any(entry.column == column for entry in kept))
+        there = tuple(entry for entry in self.entries if entry.row in rows and entry.column in columns)
+        return StudyTable(self.results, rows, columns, there)
 
     def line(self, row: Axis) -> tuple[Entry, ...]:
         """The entries of one row, in the order of the columns."""

@@ -20,14 +20,14 @@ def print_overview(report: Report, console: Console) -> None:
 
 
 def print_block(block: Block, console: Console) -> None:
-    """Print a block and all that it holds for terminals; figures are left to pages."""
+    """Print a block and all that it holds for terminals, folded sections last; figures are left to pages."""
 
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
 
     if isinstance(block, Section):
         line(block.title, "bold")
-        for inner in block.shown("terminal"):
+        for inner in sorted(block.shown("terminal"), key=lambda b: isinstance(b, Section) and b.folded):
             print_block(inner, console)
     elif isinstance(block, Paragraph):
         line(block.text, "yellow" if block.kind == "note" else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,10 +14,13 @@ from typing import get_args, get_type_hints
 import pytest
 from commands import lmc, refused
 from helpers import EXAMPLE
+from ruamel.yaml import YAML
 
 from lmc_repro.cli.app import app
 from lmc_repro.cli.progress import Lines, parts
+from lmc_repro.cli.studies import link
 from lmc_repro.cli.views import links
+from lmc_repro.common import progress
 from lmc_repro.data.acquire import Unavailable
 from lmc_repro.tracking.views import Shown
 
@@ -24,8 +28,9 @@ HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"]])
+def test_help_and_the_list_of_studies_import_nothing_heavy(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     code = (
         f"import sys; sys.argv = ['lmc', *{words}]\n"
         "from lmc_repro.cli import main\n"
@@ -33,7 +38,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "print('modules:', *sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ("--dry-run" if words[1:] else "reproduction") in done.stdout
+    assert {"--help": "reproduction", "run": "--dry-run", "list": "table1 "}[words[0]] in done.stdout
     loaded = set(done.stdout.splitlines()[-1].removeprefix("modules: ").split())
     assert "typer" in loaded and not loaded & HEAVY
 
@@ -41,18 +46,24 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 def test_each_command_says_in_one_short_line_what_it_does() -> None:
     from typer.testing import CliRunner
 
-    from lmc_repro.cli.app import app
+    from lmc_repro.cli.app import COMMANDS, app
 
     printed = CliRunner().invoke(app, ["--help"], terminal_width=80).stdout
-    commands = printed.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(commands) > 10
-    assert [line for line in commands if line.endswith("...") or len(line.split()) < 5] == []
+    blocks = [block.splitlines() for block in printed.split("\n\n")]
+    groups = {block[0].removesuffix(":"): block[1:] for block in blocks if block[0].removesuffix(":") in COMMANDS}
+    assert list(groups) == list(COMMANDS)
+    for group, commands in COMMANDS.items():
+        names = [command.__name__.rstrip("_") for command in commands if command is not link]
+        assert [line.split()[0] for line in groups[group]] == names
+        assert [line for line in groups[group] if line.endswith("...") or len(line.split()) < 5] == []
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (("run", "tabel1"), "STUDY: found 'tabel1', allowed: table1"),
+        (("run", "table3"), "STUDY: table3 is an exhibit, which needs no training; `lmc exhibit table3` makes it"),
+        (("exhibit", "table1"), "EXHIBIT: table1 is a study; `lmc run table1` trains and compares it"),
         (("run", "table1", "--row", "x"), "--row: found 'x', allowed: 1-layer-bs30k"),
         (("run", "table1", "--column", "x"), "--column: found 'x', allowed: sgd-high"),
         (("run", "table1", "--profile", "x"), "--profile: found 'x', allowed: digits, paper"),
@@ -68,6 +79,91 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert refused(*words).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("run", "tabel1"), "table1"),
+        (("exhibit", "tabel3"), "table3"),
+        (("train", "figur2"), "figure2"),
+        (("run", "table1", "--row", "2-layer-bs124"), "2-layer-bs1024"),
+        (("run", "table1", "--column", "adam-hihg"), "adam-high"),
+        (("run", "table1", "--profile", "papre"), "paper"),
+        (("run", "table1", "--dataset", "mnits"), "mnist"),
+        (("run", "table1", "--set", "schedule.kind=cosin"), "cosine"),
+        (("run", "table1", "--keep", "lst"), "last"),
+        (("prepare", "cifar"), "cifar10"),
+        (("barrier", "a", "b", "--model", "mlp:depth=1", "--data", "digts"), "digits"),
+    ],
+)
+def test_a_misspelled_name_is_answered_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], word: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert refused(*words).endswith(f"; did you mean {word}?")
+
+
+@pytest.mark.parametrize(("words", "word"), [(("rnu",), "'run'"), (("run", "table1", "--rows", "x"), "--row")])
+def test_misspelled_commands_and_options_too(words: tuple[str, ...], word: str) -> None:
+    code, out, err = lmc(*words)
+    assert (code, out) == (2, "") and word in err.splitlines()[-1]
+
+
+def test_check_names_every_mistake_on_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    profile = params["profiles"]["digits"]
+    profile["optimizers"]["sgd-high"]["momentm"] = profile["optimizers"]["sgd-high"].pop("momentum")
+    profile["points"] = 1
+    params["studies"]["table1"]["title"] = 7
+    monkeypatch.chdir(tmp_path)
+
+    def places() -> list[str]:
+        YAML(typ="safe", pure=True).dump(params, tmp_path / "params.yaml")
+        code, out, err = lmc("check")
+        assert (code, out) == (2, "")
+        return [line.removeprefix("error: params.yaml: ").partition(": ")[0] for line in err.splitlines()]
+
+    optimizer = "profiles.digits.optimizers.sgd-high.momentm"  # and not that momentum is missing
+    assert places() == [optimizer, "profiles.digits.points", "studies.table1.title"]
+    profile["optimizers"]["sgd-high"]["momentum"] = profile["optimizers"]["sgd-high"].pop("momentm")
+    profile["points"], params["studies"]["table1"]["title"] = 11, "Table 1"
+    profile["settings"]["model"] |= {"widht": 3, "bais": True}
+    params["studies"]["table2"]["base"]["data"]["datset"] = "digits"
+    model = "profiles.digits.settings.model"
+    assert sorted(places()) == [f"{model}.bais", f"{model}.widht", "studies.table2.base.data.datset"]
+    for key in ("widht", "bais"):
+        del profile["settings"]["model"][key]
+    del params["studies"]["table2"]["base"]["data"]["datset"]
+    for study in ("table1", "table2"):
+        params["studies"][study]["base"]["pair"] = "augmentation"  # where nothing is augmented
+    params["exhibits"]["figure4"]["dataset"] = "cifr10"
+    assert [place.partition(",")[0] for place in places()] == ["studies.table1", "studies.table2", "exhibits.figure4"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("lmc run tabl", {"table1", "table2"}),
+        ("lmc exhibit tabl", {"table3", "table4"}),
+        ("lmc run table1 --row 2-layer-bs1", {"2-layer-bs1024"}),
+        ("lmc run table1 --column adam-", {"adam-high", "adam-medium"}),
+        ("lmc run table1 --profile p", {"paper"}),
+        ("lmc run nothing --row 2", set()),
+        ("lmc rep", {"report", "reproduce", "reproduction"}),
+    ],
+)
+def test_tab_completes_names_of_params_yaml(typed: str, words: set[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['lmc']\nfrom lmc_repro.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', *{{name.partition('.')[0] for name in sys.modules}} & {HEAVY})"
+    )
+    asked = {"_LMC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | asked)
+    *found, heavy = done.stdout.splitlines()
+    assert set(filter(None, found)) == words and heavy == "heavy:"
 
 
 def test_outside_of_a_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -86,22 +182,27 @@ def test_a_study_that_streams_is_refused_before_any_work_where_ffcv_is_not_insta
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_per_part_and_one_per_ten_minutes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 101 * 30, 30))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     lines = Lines()
-    lines.begin("training", 100)
+    lines.begin("training", 100)  # 100 units of 30 s each
     for _ in range(100):
         lines.advance(1)
     printed = capsys.readouterr().err.splitlines()
-    assert printed[0] == "training" and printed[-1].startswith("training: 100%")
-    assert len(printed) == 11
+    assert printed == [
+        "training",
+        *(f"training: {20 * i}%, {600 * i} s spent, about {3000 - 600 * i} s left" for i in range(1, 5)),
+    ]
 
 
 def test_parts_of_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
     with parts(Lines()) as on_progress:
         for what, done in (("download", 40), ("download", 80), ("decoding", 40), ("decoding", 80)):
             on_progress(what, done, 80)
-    lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["download", "download: 50%", "download: 100%", "decoding", "decoding: 50%", "decoding: 100%"]
+    assert capsys.readouterr().err.splitlines() == ["download", "decoding"]
 
 
 def test_prepare_of_another_file_than_the_publishers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

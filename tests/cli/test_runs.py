@@ -266,6 +266,27 @@ def test_without_a_store_the_results_are_listed(store_is: str, only_files: Path,
     assert found["cells"][0]["run_id"] is None
 
 
+def test_without_a_study_the_state_of_each_is_listed(only_files: Path, tmp_path: Path) -> None:
+    def states() -> dict[str, tuple[object, ...]]:
+        found = lmc("list", "--json").json["states"]
+        keys = ("done", "planned", "other", "verdicts", "where")
+        return {state["key"]: tuple(state[key] for key in keys) for state in found}
+
+    nothing = {"one": (0, 4, 0, None, None), "two": (0, 4, 0, None, None)}
+    assert states() == nothing
+    write_deep(only_files)
+    assert states() == nothing | {"one": (2, 4, 0, {"disconnected": 2}, "results/one")}
+    assert [line.split()[0] for line in lmc("list").out.splitlines()[1:]] == ["one", "two"]
+    cells = json.loads((only_files / "cells.json").read_text())
+    cells[0]["config"]["optimizer"]["lr"] = 7.0
+    (only_files / "cells.json").write_text(json.dumps(cells))
+    assert states()["one"] == (1, 4, 1, {"disconnected": 1}, "results/one")
+    runs = json.loads((only_files / "runs.json").read_text())
+    (only_files / "runs.json").write_text(json.dumps({**runs, "profile": "another"}))
+    assert states() == nothing
+    assert refused("list", "--tracking-uri", "sqlite:///x.db").startswith("--tracking-uri: found without STUDY")
+
+
 def test_the_report_as_json(only_files: Path) -> None:
     write_deep(only_files)
     found = lmc("report", "--json").json

@@ -92,7 +92,10 @@ def test_parameters_reach_lmc_run(tiny: TinyProject) -> None:
 def test_a_mistake_is_one_line_and_a_failed_run(tiny: TinyProject) -> None:
     printed = tiny.run("mlflow", "run", ".", "--env-manager", "local", "-P", "study=table7")
     assert printed.returncode == 1
-    assert "error: STUDY: found 'table7', allowed: table1 (params.yaml: studies)" in printed.stdout.splitlines()
+    assert (
+        "error: STUDY: found 'table7', allowed: table1 (params.yaml: studies); did you mean table1?"
+        in printed.stdout.splitlines()
+    )
     runs = client(tiny).search_runs(["0"], "params.study = 'table7'")
     assert [run.info.status for run in runs] == ["FAILED"]
 

@@ -96,7 +96,7 @@ def test_images_of_an_earlier_profile_do_not_stay(params: Params, project: Proje
 def test_an_exhibit_that_there_is_not_and_a_table_of_results_that_there_are_not(
     params: Params, project: Project
 ) -> None:
-    with pytest.raises(LmcError, match=r"^KEY: found 'table5', allowed: table3, figure4, table4 \(params\.yaml"):
+    with pytest.raises(LmcError, match=r"^EXHIBIT: found 'table5', allowed: table3, figure4, table4 \(params\.yaml"):
         make_exhibit("table5", params, project)
     with pytest.raises(LmcError, match=r"runs\.json: cannot be read .*; run `lmc compare figure3`$"):
         make_exhibit("table4", params, project)
