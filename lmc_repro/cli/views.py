@@ -56,9 +56,11 @@ def list_(
     from lmc_repro.cli.session import open_study, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.report.run_text import cells_of_results, listing_lines
+    from lmc_repro.tracking import store
     from lmc_repro.tracking.views import stored_cells
 
     project, _, plan = open_study(study, profile)
+    store.require_in_place(project.home, store.tracking_uri(project.home, tracking_uri))
     present = present_of(project)
     try:
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
@@ -66,7 +68,7 @@ def list_(
         (place, known), damage = ("", []), error
     strangers: list[Stranger] = []
     try:
-        source, cells, strangers = stored_cells(project.root, tracking_uri, plan, present)
+        source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)
         others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
         why = f"{source} has no cells of lmc/{study}/{plan.profile}{others}"
     except LmcError as error:

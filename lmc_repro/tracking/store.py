@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.tracking import names
@@ -160,7 +160,8 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
 
     A new sqlite store is created under a file lock: processes that create one side by side break each other's tables.
     """
-    uri = tracking_uri(project.root)
+    uri = tracking_uri(project.home)
+    require_in_place(project.home, uri)
     import_mlflow(uri)
     from filelock import FileLock
     from mlflow import MlflowClient
@@ -182,15 +183,32 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _check_there(database)
             # A property of the file, so that readers such as the UI and writers do not wait.
             _execute(database, "PRAGMA journal_mode = WAL")
-    if database == default_database(project.root) and experiment.artifact_location != _location(
-        project, experiment.name
-    ):
-        # It would go on reading and writing at the old place.
-        raise LmcError(
-            f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.root}: the project "
-            f"was moved or copied; {REBUILD}"
-        )
     return Store(uri, client, experiment, lock)
+
+
+def artifact_places(home: Path) -> dict[str, str]:
+    """Return where the store in a project's folder keeps the artifacts of each study, and where they belong; empty
+    where there is no store, or none that can be read, which whoever opens it reports."""
+    query = "SELECT name, artifact_location FROM experiments WHERE name LIKE ?"
+    try:
+        place = f"file:{quote(str(default_database(home)))}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=5)) as store:
+            found = store.execute(query, (f"{names.EXPERIMENT_PREFIX}%",)).fetchall()
+    except sqlite3.Error:
+        return {}
+    return {there: _location(home, name) for name, there in found}
+
+
+def require_in_place(home: Path, uri: str) -> None:
+    """Raise LmcError if `uri` is the project's own store and leads to another folder, to read and to write there."""
+    database = default_database(home)
+    if database_path(uri) != database:
+        return
+    if away := [there for there, here in artifact_places(home).items() if there != here]:
+        raise LmcError(
+            f"{database}: its artifacts lie at {min(away)}, not below {home}: the project was moved or copied; "
+            "`lmc doctor --fix-store`"
+        )
 
 
 def _check_there(database: Path) -> None:
@@ -210,7 +228,8 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
             "mlflow.experimentKind": "custom_model_development",
         }
         # A server knows where its artifacts go; anything else would put them below the working folder.
-        location = None if uri.startswith("http") else _location(project, name)
+        database = database_path(uri)
+        location = None if uri.startswith("http") else _location(database.parent if database else project.home, name)
         return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
@@ -219,8 +238,9 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
     return experiment
 
 
-def _location(project: Project, name: str) -> str:
-    return (project.root / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
+def _location(folder: Path, name: str) -> str:
+    """Return the place of an experiment's artifacts: beside its database, which may outlive the project's folder."""
+    return (folder / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
 
 
 _TUNED: set[Path] = set()
