@@ -20,8 +20,8 @@ def check(
     """Check params.yaml and every study in it; do nothing else.
 
     Names the wrong key, the value found and the values allowed; a store that leads to the folder from which the project
-    was moved or copied; a missing git repository. The first stage of DVC: DVC deletes the outputs of a
-    stage before it runs the stage, so mistakes have to show before.
+    was moved or copied; a missing git repository. The first stage of DVC: DVC deletes the outputs of a stage before it
+    runs the stage, so mistakes have to show before.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.common.files import write_atomic

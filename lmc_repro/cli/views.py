@@ -32,11 +32,12 @@ def show(
     around it. `lmc list STUDY` prints ids to begin with.
     """
     from lmc_repro.cli.session import open_store, say
+    from lmc_repro.common.project import is_project
     from lmc_repro.report.run_text import run_lines
     from lmc_repro.tracking.views import run_view
 
     project, reader = open_store(tracking_uri)
-    view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
+    view = run_view(reader, reader.run(run_id), present_of(project) if is_project(project.root) else None)
     say(view, run_lines(view), as_json)
 
 
@@ -66,6 +67,8 @@ def list_(
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
     except LmcError as error:  # wherever the store holds it
         (place, known), damage = ("", []), error
+    here = {cell.key for cell in plan.cells}
+    known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
     strangers: list[Stranger] = []
     try:
         source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)

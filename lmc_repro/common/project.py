@@ -25,14 +25,16 @@ class Project:
 
     @property
     def home(self) -> Path:
-        """The folder of the MLflow store and of `.lmc`: `root`, or for a copy that DVC made in `.dvc/tmp/exps` the
-        project that it was made from; DVC removes the copy when its experiment ends."""
+        """The folder of the MLflow store, of `.lmc` and of downloads: `root`, or the project that DVC copied to `root`.
+
+        DVC runs queued experiments in copies in `.dvc/tmp/exps`, and removes them when they end.
+        """
         parts = self.root.parts
         for i in range(len(parts) - 3, 0, -1):
             if parts[i : i + 3] == _DVC_EXPERIMENTS:
                 # A copy is of the whole git repository, in which the project may be a folder.
                 tails = (Path(*parts[:i], *parts[j:]) for j in range(i + 3, len(parts) + 1))
-                return next((folder for folder in tails if (folder / PARAMS).is_file()), self.root)
+                return next(filter(is_project, tails), self.root)
         return self.root
 
     @property
@@ -80,21 +82,23 @@ def find_project(start: Path | None = None) -> Project:
     here = (start or Path.cwd()).resolve()
     foreign = None
     for folder in (here, *here.parents):
-        if (file := folder / PARAMS).is_file():
-            if _is_ours(file):
-                return Project(folder)
-            foreign = foreign or file
+        if is_project(folder):
+            return Project(folder)
+        if foreign is None and (folder / PARAMS).is_file():
+            foreign = folder / PARAMS
     start_here = "change into a clone of the project"
     if foreign is not None:
         raise LmcError(f"{foreign}: found neither profiles nor studies, so it is no {PARAMS} of lmc; {start_here}")
     raise LmcError(f"{here}: no {PARAMS} here or in a folder above; {start_here}")
 
 
-def _is_ours(file: Path) -> bool:
+def is_project(folder: Path) -> bool:
+    """Return whether a folder has a params.yaml of ours, or one that cannot be read, which its reader reports."""
+    file = folder / PARAMS
     try:
-        return _OURS.search(file.read_text("utf-8")) is not None
+        return file.is_file() and _OURS.search(file.read_text("utf-8")) is not None
     except (OSError, UnicodeDecodeError):
-        return True  # its reader reports it
+        return True
 
 
 def missing_git(project: Project) -> str | None:

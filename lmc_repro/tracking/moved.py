@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
-from lmc_repro.tracking.store import REBUILD, artifact_places, default_database
+from lmc_repro.tracking.store import ARTIFACTS, REBUILD, default_database, other_folders
 
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -18,8 +18,6 @@ COLUMNS = (
     ("datasets", "dataset_source"),
 )
 """Where MLflow keeps absolute addresses."""
-
-_URI = "file://"
 
 
 def fix_store(project: Project) -> int:
@@ -36,17 +34,15 @@ def fix_store(project: Project) -> int:
     from filelock import FileLock, Timeout
 
     database, home = default_database(project.home), project.home
-    places = artifact_places(home)
-    away = {old: here for old, here in places.items() if old != here}
-    if not away:
+    if not (olds := other_folders(home)):
         return 0
-    tail = len(home.as_uri())
-    olds = {old.removesuffix(here[tail:]) for old, here in away.items() if old.endswith(here[tail:])}
-    if not all(old.startswith(_URI) for old in olds) or len(olds) == 0:
-        raise LmcError(f"{database}: its artifacts lie at {min(away)}, which is no project's folder; {REBUILD}")
-    if not (home / "mlartifacts").is_dir():
-        raise LmcError(f"{home}: no mlartifacts beside mlflow.db; move or copy it here too, or {REBUILD}")
-    rules = [rule for old in olds for rule in (_rule(old, home.as_uri()), _rule(_path(old), str(home)))]
+    if not (home / ARTIFACTS).is_dir():
+        raise LmcError(f"{home}: no {ARTIFACTS} beside mlflow.db; move or copy it here too, or {REBUILD}")
+    rules = [
+        rule
+        for old in olds
+        for rule in (_rule(old, home.as_uri()), _rule(unquote(old.removeprefix("file://")), str(home)))
+    ]
 
     def moved(text: str | None) -> str | None:
         for pattern, new in rules:
@@ -56,7 +52,7 @@ def fix_store(project: Project) -> int:
 
     project.working.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(project.working / "mlflow.lock", timeout=5), closing(sqlite3.connect(database, 5)) as store:
+        with FileLock(project.working / "mlflow.lock", timeout=2), closing(sqlite3.connect(database, 2)) as store:
             store.create_function("moved", 1, moved, deterministic=True)
             with store:
                 store.execute("BEGIN IMMEDIATE")
@@ -69,10 +65,6 @@ def fix_store(project: Project) -> int:
     except (Timeout, sqlite3.Error) as error:
         said = "another process writes it" if isinstance(error, Timeout) else str(error)
         raise LmcError(f"{database}: not changed ({said}); end what uses it and run this again") from None
-
-
-def _path(uri: str) -> str:
-    return unquote(uri.removeprefix(_URI))
 
 
 def _rule(old: str, new: str) -> tuple[re.Pattern[str], str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 PROJECT_RUN = "LMC_PROJECT_RUN"
+ARTIFACTS = "mlartifacts"
+"""The folder of all artifacts, beside the database."""
 
 
 def take_project_run() -> str | None:
@@ -183,30 +185,40 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _check_there(database)
             # A property of the file, so that readers such as the UI and writers do not wait.
             _execute(database, "PRAGMA journal_mode = WAL")
+    if database == default_database(project.home) and experiment.artifact_location != _location(
+        project.home, experiment.name
+    ):
+        raise LmcError(
+            f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.home}; {REBUILD}"
+        )
     return Store(uri, client, experiment, lock)
 
 
-def artifact_places(home: Path) -> dict[str, str]:
-    """Return where the store in a project's folder keeps the artifacts of each study, and where they belong; empty
-    where there is no store, or none that can be read, which whoever opens it reports."""
+def other_folders(home: Path) -> list[str]:
+    """Return the addresses of other project folders to which the store in `home` leads; none for a store in place.
+
+    None either for one that is not there or cannot be read: whoever opens it reports that.
+    """
     query = "SELECT name, artifact_location FROM experiments WHERE name LIKE ?"
     try:
         place = f"file:{quote(str(default_database(home)))}?mode=ro"
         with closing(sqlite3.connect(place, uri=True, timeout=5)) as store:
-            found = store.execute(query, (f"{names.EXPERIMENT_PREFIX}%",)).fetchall()
+            rows = store.execute(query, (f"{names.EXPERIMENT_PREFIX}%",)).fetchall()
     except sqlite3.Error:
-        return {}
-    return {there: _location(home, name) for name, there in found}
+        return []
+    tails = ((there, quote(f"/{ARTIFACTS}/{name.removeprefix(names.EXPERIMENT_PREFIX)}")) for name, there in rows)
+    folders = {
+        there.removesuffix(tail) for there, tail in tails if there.startswith("file://") and there.endswith(tail)
+    }
+    return sorted(folders - {home.as_uri()})
 
 
 def require_in_place(home: Path, uri: str) -> None:
     """Raise LmcError if `uri` is the project's own store and leads to another folder, to read and to write there."""
     database = default_database(home)
-    if database_path(uri) != database:
-        return
-    if away := [there for there, here in artifact_places(home).items() if there != here]:
+    if database_path(uri) == database and (others := other_folders(home)):
         raise LmcError(
-            f"{database}: its artifacts lie at {min(away)}, not below {home}: the project was moved or copied; "
+            f"{database}: its artifacts lie below {others[0]}, not {home}: the project was moved or copied; "
             "`lmc doctor --fix-store`"
         )
 
@@ -240,7 +252,7 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
 
 def _location(folder: Path, name: str) -> str:
     """Return the place of an experiment's artifacts: beside its database, which may outlive the project's folder."""
-    return (folder / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
+    return (folder / ARTIFACTS / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
 
 
 _TUNED: set[Path] = set()

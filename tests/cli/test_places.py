@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -60,6 +61,13 @@ def test_the_doctor_refuses_where_the_artifacts_are_not(project: Path) -> None:
 def test_a_params_yaml_of_another_program_is_named(words: str, project: Path) -> None:
     (project / "params.yaml").write_text("lr: 0.1\n")
     assert refused(*words.split()).startswith(f"{project / 'params.yaml'}: ")
+
+
+def test_a_run_of_a_named_store_needs_no_project_either(project: Path) -> None:
+    (project / "params.yaml").write_text("lr: 0.1\n")
+    store = f"sqlite:///{project / 'other.db'}"
+    shutil.copy(project / "mlflow.db", project / "other.db")
+    assert refused("show", RUN, "--tracking-uri", store).startswith(f"{store}: ")
 
 
 def test_weight_files_need_no_project(project: Path) -> None:

@@ -17,7 +17,7 @@ from lmc_repro.common.project import Project
 from lmc_repro.maintenance.doctor import check_store
 from lmc_repro.tracking.find import Reader
 from lmc_repro.tracking.moved import fix_store
-from lmc_repro.tracking.store import artifact_places, require_in_place, tracking_uri
+from lmc_repro.tracking.store import other_folders, require_in_place, tracking_uri
 from lmc_repro.tracking.views import find_shown
 
 FIX = "lmc doctor --fix-store"
@@ -116,13 +116,14 @@ def test_a_store_that_is_written_or_whose_artifacts_are_elsewhere_stays_as_it_is
     assert dump(project) == before
 
 
-def test_addresses_that_are_no_projects_stay_and_no_store_is_nothing_to_fix(filled: Small, tmp_path: Path) -> None:
-    assert fix_store(Project(tmp_path / "nowhere")) == 0 and artifact_places(tmp_path / "nowhere") == {}
+def test_what_is_no_folder_of_a_project_is_not_moved(filled: Small, tmp_path: Path) -> None:
+    assert fix_store(Project(tmp_path / "nowhere")) == 0 and other_folders(tmp_path / "nowhere") == []
     with closing(sqlite3.connect(filled.project.root / "mlflow.db")) as store, store:
-        store.execute("UPDATE experiments SET artifact_location = 's3://bucket/x' WHERE name LIKE 'lmc/%'")
+        store.execute("UPDATE experiments SET artifact_location = 'mlflow-artifacts:/1' WHERE name LIKE 'lmc/%'")
     before = dump(filled.project)
-    with pytest.raises(LmcError, match=r"s3://bucket/x.*delete mlflow\.db"):
-        fix_store(filled.project)
+    assert fix_store(filled.project) == 0 and Reader.open(filled.project.home).experiments()
+    with pytest.raises(LmcError, match=r"mlflow-artifacts:/1.*delete mlflow\.db"):
+        filled.open()
     assert dump(filled.project) == before
 
 
