@@ -14,18 +14,27 @@ def doctor(
     fix_runs: Annotated[
         bool, typer.Option("--fix-runs", help="End the runs that count as RUNNING though their process is gone.")
     ] = False,
+    fix_store: Annotated[
+        bool, typer.Option("--fix-store", help="Lead the store of a moved or copied project to its present folder.")
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say what is missing, how to get it, and what crashes left.
 
     Also says what is installed, and where data and runs are. Exit code 1 if something is missing that the project
-    needs. Changes nothing but with --fix-runs.
+    needs. Changes nothing but with --fix-runs and --fix-store; notes, tags and ids of runs stay as they are.
     """
     from dataclasses import asdict
 
     from lmc_repro.cli.session import say
     from lmc_repro.maintenance.doctor import examine, finding_lines
 
+    if fix_store:
+        from lmc_repro.common.project import find_project
+        from lmc_repro.tracking.moved import fix_store as fix
+
+        changed = fix(find_project())
+        typer.echo(f"store: changed {changed} addresses" if changed else "store: nothing to fix", err=True)
     findings = examine(fix_runs)
     ok = not any(finding.state == "missing" for finding in findings)
     say({"ok": ok, "findings": list(map(asdict, findings))}, finding_lines(findings), as_json)

@@ -86,7 +86,7 @@ def open_store(uri: str | None) -> tuple[Project, Reader]:
         if uri is None:
             raise
         project = Project(Path.cwd())
-    return project, Reader.open(project.root, uri)
+    return project, Reader.open(project.home, uri)
 
 
 def parse_settings(texts: Sequence[str], trainer_seeds: str | None = None) -> Settings:
@@ -175,7 +175,10 @@ def make_workspace(
     """Return a study's workspace, its device resolved, while another process imports what workers need."""
     from lmc_repro.engine.devices import require_precision
     from lmc_repro.engine.local import default_jobs, worker_context
+    from lmc_repro.tracking.store import require_in_place, tracking_uri
 
+    if tracked:  # before hours of training, and before DVC removes results
+        require_in_place(project.home, tracking_uri(project.home))
     worker_context()
     if tracked:
         from lmc_repro.tracking.store import require_store

@@ -20,12 +20,15 @@ def check(
     """Check params.yaml and every study in it; do nothing else.
 
     Names all wrong keys, one line each: the value found and the values allowed. Keys come first; once they are right,
-    how they go together. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
+    how they go together. Then a store that leads to the folder from which the project was moved or copied, and a
+    missing git repository. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
     mistakes have to show before.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_atomic
+    from lmc_repro.common.project import missing_git
+    from lmc_repro.tracking.store import require_in_place, tracking_uri
 
     try:
         project, params = open_project()
@@ -33,6 +36,9 @@ def check(
         for line in error.lines:
             typer.echo(f"error: {line}", err=True)
         raise typer.Exit(2) from None
+    require_in_place(project.home, tracking_uri(project.home))
+    if remark := missing_git(project):
+        typer.echo(remark, err=True)
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
     print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
@@ -150,7 +156,7 @@ def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, 
     from lmc_repro.notebook.compare_runs import StoredTraining, compare_runs, comparison_lines
     from lmc_repro.tracking.find import Reader
 
-    reader = Reader.open(project.root, uri)
+    reader = Reader.open(project.home, uri)
     runs = StoredTraining.find(reader, run_a), StoredTraining.find(reader, run_b)
     prepared = ready_dataset(project, params, runs[0].end.config.data.dataset, told)
     record = compare_runs(runs, prepared, points or profile.points, profile.judgement, path)
@@ -169,6 +175,10 @@ def link() -> None:
 
         if has_results(workspace.results):
             link_study(workspace)
+    from lmc_repro.tracking.project_run import keep_results
+
+    if kept := keep_results(project, {"results": project.results, "report": project.report}):
+        print(kept)
 
 
 def run(
@@ -258,3 +268,7 @@ def run(
             told.line(f"{earlier} cells of earlier calls stay in {results}")
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,), only=chosen)
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
+    from lmc_repro.tracking.project_run import keep_results
+
+    if kept := keep_results(project, {name: folder / name for name in ("results", "report")}):
+        print(kept)

@@ -39,11 +39,12 @@ def show(
     around it. `lmc list STUDY` prints ids to begin with.
     """
     from lmc_repro.cli.session import open_store, say
+    from lmc_repro.common.project import is_project
     from lmc_repro.report.run_text import run_lines
     from lmc_repro.tracking.views import run_view
 
     project, reader = open_store(tracking_uri)
-    view = run_view(reader, reader.run(run_id), present_of(project) if project.params.is_file() else None)
+    view = run_view(reader, reader.run(run_id), present_of(project) if is_project(project.root) else None)
     say(view, run_lines(view), as_json)
 
 
@@ -71,7 +72,7 @@ def list_(
     from lmc_repro.cli.session import open_study, say
     from lmc_repro.common.errors import LmcError
     from lmc_repro.report.run_text import cells_of_results, listing_lines
-    from lmc_repro.tracking.store import NoStore
+    from lmc_repro.tracking import store
     from lmc_repro.tracking.views import stored_cells
 
     if study is None:
@@ -80,21 +81,24 @@ def list_(
         _list_all(profile, as_json)
         return
     project, _, plan = open_study(study, profile)
+    store.require_in_place(project.home, store.tracking_uri(project.home, tracking_uri))
     present = present_of(project)
     try:
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
     except LmcError as error:  # wherever the store holds it
         (place, known), damage = ("", []), error
+    here = {cell.key for cell in plan.cells}
+    known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
     strangers: list[Stranger] = []
     trouble: LmcError | None = None
     try:
-        source, cells, strangers = stored_cells(project.root, tracking_uri, plan, present)
+        source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)
         others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
         why = f"{source} has no cells of lmc/{study}/{plan.profile}{others}"
     except LmcError as error:
         if tracking_uri is not None:
             raise
-        source, cells, why, trouble = "", [], str(error), None if isinstance(error, NoStore) else error
+        source, cells, why, trouble = "", [], str(error), None if isinstance(error, store.NoStore) else error
     remarks = {}
     if cells:
         said = {cell.cell: cell.says() for cell in known}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.project import Project, find_project
+from lmc_repro.common.project import Project, find_project, missing_git
 from lmc_repro.maintenance import probe
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def examine(fix_runs: bool = False) -> list[Finding]:
         free = shutil.disk_usage(project.root).free
         about.append(Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free"))
         about += _guarded("data", check_data, project, params, profile.datasets if profile else ())
-    about += _guarded("store", check_store, root or Path.cwd(), fix_runs)
+    about += _guarded("store", check_store, project.home if project else Path.cwd(), fix_runs)
     of_torch, of_ffcv = probe.answer(torch), probe.answer(ffcv)
     installed += _guarded("python", check_torch, of_torch, root)
     installed += _guarded("python", check_ffcv, of_ffcv, root, params)
@@ -111,6 +111,9 @@ def _project() -> tuple[Project | None, Params | None, list[Finding]]:
         line, _, fix = str(error).rpartition("; ")
         return None, None, [Finding("project", "place", "missing", line, fix)]
     findings = [Finding("project", "place", "ok", str(project.root))]
+    if remark := missing_git(project):
+        line, _, fix = remark.partition("; ")
+        findings.append(Finding("project", "git", "warning", line, fix))
     try:
         from lmc_repro.config.expand import validate_all
         from lmc_repro.config.load import load_params
@@ -337,7 +340,7 @@ def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[s
 
 def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
     """Yield the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
-    from lmc_repro.tracking.store import database_path, default_database, tracking_uri
+    from lmc_repro.tracking.store import database_path, require_in_place, tracking_uri
     from lmc_repro.tracking.views import end_stale, survey
 
     finding = partial(Finding, "store")
@@ -356,11 +359,11 @@ def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
     yield from (finding(name, "ok", f"runs: {_counts(kinds)}") for name, kinds in filled.items())
     if not filled:
         yield finding("experiments", "info", "no runs yet")
-    here = (root / "mlartifacts").as_uri()
-    away = [place for name, place in found.locations.items() if name.startswith("lmc/") and here not in place]
-    if away and database_path(uri) == default_database(root):
-        fix = "delete mlflow.db and mlartifacts, then `lmc compare STUDY`: they are rebuilt from runs/"
-        yield finding("artifacts", "warning", f"at {min(away)}: the project was moved or copied", fix)
+    try:
+        require_in_place(root, uri)
+    except LmcError as error:
+        line, _, fix = str(error).rpartition("; ")
+        yield finding("artifacts", "warning", line, fix.strip("`"))
     titles: tuple[tuple[bool | None, str, State, str, str | None], ...] = (
         (True, "stale runs", "warning", "count as RUNNING, but their process is gone", "lmc doctor --fix-runs"),
         (False, "running", "ok", "of processes that live", None),

@@ -30,6 +30,7 @@ from lmc_repro.tracking.store import (
     database_path,
     import_mlflow,
     one_line_errors,
+    require_in_place,
     take_project_run,
     tracking_uri,
 )
@@ -143,6 +144,7 @@ class Reader:
             raise NoStore(f"{database}: no MLflow store; run `dvc repro`, or name another with MLFLOW_TRACKING_URI")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seconds; by default minutes
         reader.experiments()
+        require_in_place(root, reader.uri)
         return reader
 
     @cached_property

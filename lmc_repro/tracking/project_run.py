@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
+from lmc_repro.common.project import Project
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TAG_LIMIT, number
 from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import one_line_errors, take_project_run, tracking_uri
 
 NOTE_LIMIT = TAG_LIMIT
 _REST = 200  # reserved for the last line of a truncated note
@@ -44,6 +48,33 @@ def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[Sto
         client.set_tag(project_run, names.NOTE, note)
     missing = sum(run is None for run in cells)
     return f"MLflow lacks {missing} cells of {study}; `lmc compare {study}` brings them back" if missing else None
+
+
+def keep_results(project: Project, folders: Mapping[str, Path]) -> str | None:
+    """Keep folders as artifacts of the project run that started us, where the project lies among temporary files.
+
+    There `mlflow run` puts the clone of a git address; its records of trainings, pairs and cells are in MLflow's store
+    already, and nothing else of it remains.
+
+    Returns:
+        One line that says where they are; None if nothing had to be kept, or the project run is not in the store.
+    """
+    run = take_project_run()
+    if run is None or not project.root.is_relative_to(Path(tempfile.gettempdir()).resolve()):
+        return None
+    client = Reader(uri := tracking_uri(project.home)).client
+    from mlflow.exceptions import MlflowException
+
+    with one_line_errors(uri):
+        try:
+            client.get_run(run)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # `link_cells` has said so
+                return None
+            raise
+        for name, folder in folders.items():
+            client.log_artifacts(run, str(folder), name)
+    return f"kept as artifacts of run {run}: {', '.join(folders)}"
 
 
 def project_note(runs: Sequence[StoredRun]) -> str:

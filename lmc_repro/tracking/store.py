@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.tracking import names
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 _SCHEMES = {"sqlite", "postgresql", "mysql", "mssql", "http", "https"}
 PROJECT_RUN = "LMC_PROJECT_RUN"
+ARTIFACTS = "mlartifacts"
+"""The folder of all artifacts, beside the database."""
 
 
 def take_project_run() -> str | None:
@@ -220,7 +222,8 @@ def _impatience() -> Iterator[None]:
 
 def require_store(project: Project) -> None:
     """Raise LmcError, before any work, where the store cannot be used; one that is not there yet can be made."""
-    uri = tracking_uri(project.root)
+    uri = tracking_uri(project.home)
+    require_in_place(project.home, uri)
     if database := database_path(uri):
         check_database(database)
         if not database.exists():
@@ -241,7 +244,8 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
 
     A new sqlite store is created under a file lock: processes that create one side by side break each other's tables.
     """
-    uri = tracking_uri(project.root)
+    uri = tracking_uri(project.home)
+    require_in_place(project.home, uri)
     import_mlflow(uri)
     lock = _store_lock(project)
     with one_line_errors(uri), lock:
@@ -259,15 +263,42 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _check_there(database)
             # A property of the file, so that readers such as the UI and writers do not wait.
             _execute(database, "PRAGMA journal_mode = WAL")
-    if database == default_database(project.root) and experiment.artifact_location != _location(
-        project, experiment.name
+    if database == default_database(project.home) and experiment.artifact_location != _location(
+        project.home, experiment.name
     ):
-        # It would go on reading and writing at the old place.
         raise LmcError(
-            f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.root}: the project "
-            f"was moved or copied; {REBUILD}"
+            f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.home}; {REBUILD}"
         )
     return Store(uri, client, experiment, lock)
+
+
+def other_folders(home: Path) -> list[str]:
+    """Return the addresses of other project folders to which the store in `home` leads; none for a store in place.
+
+    None either for one that is not there or cannot be read: whoever opens it reports that.
+    """
+    query = "SELECT name, artifact_location FROM experiments WHERE name LIKE ?"
+    try:
+        place = f"file:{quote(str(default_database(home)))}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=5)) as store:
+            rows = store.execute(query, (f"{names.EXPERIMENT_PREFIX}%",)).fetchall()
+    except sqlite3.Error:
+        return []
+    tails = ((there, quote(f"/{ARTIFACTS}/{name.removeprefix(names.EXPERIMENT_PREFIX)}")) for name, there in rows)
+    folders = {
+        there.removesuffix(tail) for there, tail in tails if there.startswith("file://") and there.endswith(tail)
+    }
+    return sorted(folders - {home.as_uri()})
+
+
+def require_in_place(home: Path, uri: str) -> None:
+    """Raise LmcError if `uri` is the project's own store and leads to another folder, to read and to write there."""
+    database = default_database(home)
+    if database_path(uri) == database and (others := other_folders(home)):
+        raise LmcError(
+            f"{database}: its artifacts lie below {others[0]}, not {home}: the project was moved or copied; "
+            "`lmc doctor --fix-store`"
+        )
 
 
 def _check_there(database: Path) -> None:
@@ -287,7 +318,8 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
             "mlflow.experimentKind": "custom_model_development",
         }
         # A server knows where its artifacts go; anything else would put them below the working folder.
-        location = None if uri.startswith("http") else _location(project, name)
+        database = database_path(uri)
+        location = None if uri.startswith("http") else _location(database.parent if database else project.home, name)
         return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
@@ -296,8 +328,9 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
     return experiment
 
 
-def _location(project: Project, name: str) -> str:
-    return (project.root / "mlartifacts" / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
+def _location(folder: Path, name: str) -> str:
+    """Return the place of an experiment's artifacts: beside its database, which may outlive the project's folder."""
+    return (folder / ARTIFACTS / name.removeprefix(names.EXPERIMENT_PREFIX)).as_uri()
 
 
 _TUNED: set[Path] = set()

@@ -30,6 +30,7 @@ from lmc_repro.tracking.store import (
     database_path,
     one_line_errors,
     project_run_is_gone,
+    require_in_place,
     tracking_uri,
 )
 from lmc_repro.tracking.ui import publish_view
@@ -309,12 +310,13 @@ def find_shown(
     Raises:
         LmcError: There is no store, or it holds nothing of that name.
     """
-    uri = tracking_uri(project.root)
+    uri = tracking_uri(project.home)
     first = f"run `dvc repro` or `lmc run {study or 'table1'}` first"
     if (database := database_path(uri)) is not None:
         if not database.is_file():
             raise LmcError(f"{database}: no MLflow store here yet; {first}")
         check_database(database)
+    require_in_place(project.home, uri)
     reader = Reader(uri)
     client = reader.client
     from filelock import FileLock
@@ -374,7 +376,6 @@ class Survey:
     """A store: `experiments` gives the number of runs of each kind (`other`: none of ours) by experiment."""
 
     experiments: dict[str, dict[str, int]]
-    locations: dict[str, str]
     running: tuple[RunningRun, ...]
 
     @property
@@ -400,8 +401,7 @@ def survey(uri: str) -> Survey | None:
             if gone is None and database and run.tags.get(names.SOURCE) == "PROJECT":
                 kind, gone = "mlflow run", project_run_is_gone(run.run_id)
             running.append(RunningRun(run.run_id, run.tags.get(names.RUN_NAME, ""), kind, gone))
-    places = {e.name: e.location for e in experiments.values()}
-    return Survey({name: dict(kinds) for name, kinds in counts.items()}, places, tuple(running))
+    return Survey({name: dict(kinds) for name, kinds in counts.items()}, tuple(running))
 
 
 def end_stale(uri: str, found: Survey) -> list[str]:

@@ -88,7 +88,7 @@ def verify_study(
         out / "results" / study: (out / "runs", f"{again} as before"),
     }
     try:
-        reader = Reader.open(project.root)
+        reader = Reader.open(project.home)
     except NoStore as error:
         tally.find(str(error))
     found = list(filter(has_results, places))

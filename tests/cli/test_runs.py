@@ -287,6 +287,14 @@ def test_without_a_study_the_state_of_each_is_listed(only_files: Path, tmp_path:
     assert refused("list", "--tracking-uri", "sqlite:///x.db").startswith("--tracking-uri: found without STUDY")
 
 
+def test_results_of_a_renamed_column_are_not_listed(only_files: Path, tmp_path: Path) -> None:
+    write_deep(only_files)
+    params = json.loads((tmp_path / "params.yaml").read_text())
+    params["studies"]["one"]["columns"]["slower"] = params["studies"]["one"]["columns"].pop("slow")
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
+    assert [cell["cell"] for cell in lmc("list", "one", "--json").json["cells"]] == ["deep--fast"]
+
+
 def test_the_report_as_json(only_files: Path) -> None:
     write_deep(only_files)
     found = lmc("report", "--json").json

@@ -163,7 +163,7 @@ def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_mistake_in_params_is_a_finding(folder: Path) -> None:
-    (folder / "params.yaml").write_text("profile: nowhere\n")
+    (folder / "params.yaml").write_text("profile: nowhere\nprofiles: {}\n")
     code, out, _ = lmc("doctor", "--json")
     assert code == 1 and by_name(out)["project", "params.yaml"]["state"] == "missing"
 

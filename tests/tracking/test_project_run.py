@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from mlflow import MlflowClient
 from small_results import Small, make_cell
 
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.find import StoredRun
-from lmc_repro.tracking.project_run import NOTE_LIMIT, project_note
+from lmc_repro.tracking.project_run import NOTE_LIMIT, keep_results, project_note
 
 
 def start_project_run(small: Small, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -88,3 +91,24 @@ def test_a_long_note_is_cut_between_lines() -> None:
 
 def _tags(number: int) -> dict[str, str]:
     return {"lmc.study": "one", "lmc.profile": "p", "lmc.row": f"row-{number:03}", "lmc.column": "c"}
+
+
+def test_results_are_kept_for_a_project_among_temporary_files_alone(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small.client.create_experiment("caller", artifact_location=(tmp_path / "kept").as_uri())
+    run = small.client.create_run(experiment).info.run_id
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "cells.json").write_text("{}")
+    folders = {"results": tmp_path / "made"}
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert keep_results(small.project, folders) is None, "no `mlflow run` started us"
+    monkeypatch.setenv("LMC_PROJECT_RUN", "f" * 32)
+    assert keep_results(small.project, folders) is None, "its run is in another store"
+    monkeypatch.setenv("LMC_PROJECT_RUN", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    assert keep_results(small.project, folders) is None
+    assert not (tmp_path / "kept").exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run in str(keep_results(small.project, folders))
+    assert (tmp_path / "kept" / run / "artifacts" / "results" / "cells.json").read_text() == "{}"

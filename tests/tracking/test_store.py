@@ -100,13 +100,6 @@ def test_a_closed_store_is_one_file(small: Small, tmp_path: Path) -> None:
     assert MlflowClient(f"sqlite:///{tmp_path}/copy.db").get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_moved_project_is_noticed(small: Small) -> None:
-    small.open().close()
-    small.project = Project(small.project.root.rename(small.project.root.with_name("elsewhere")))
-    with pytest.raises(LmcError, match=r"moved or copied; delete mlflow\.db"):
-        small.open()
-
-
 def test_a_deleted_experiment_comes_back(small: Small) -> None:
     run_id = small.sync()
     small.client.delete_experiment(small.tracker.run_ids()["experiment_id"])
