@@ -241,6 +241,10 @@ def run(
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
     results = folder / "results" / study
+    if not no_tracking:
+        from lmc_repro.tracking.store import require_store
+
+        require_store(project)
     told.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
     from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
 

@@ -82,6 +82,7 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
     "optimizer.beta1": (0.5, ADAM),
     "optimizer.beta2": (0.5, ADAM),
     "optimizer.eps": (0.5, ADAM),
+    "optimizer.rho": (0.5, {"optimizer.use": "sam"}),
     "optimizer.weight_decay": (0.1, {}),
     "optimizer.lr_divisor": (2.0, {}),
     "clip": ({"norm": 1.0}, {}),
@@ -104,6 +105,7 @@ MORE_RUNS: dict[str, tuple[Any, dict[str, Any]]] = {"pairs": (3, {}), "trainer_s
 IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {})} | {
     "repair": (f"{LAB}:nearest_end", {}),
     "metrics": ([f"{LAB}:margin"], {}),
+    "layers": ({"only": 1}, {}),
     "snapshot_epochs": ([0, 4], {"pair": "snapshots", "snapshot_epochs": [2, 4]}),
 }
 """Settings of paths and their ends: another value is another pair of the same trainings."""
@@ -183,7 +185,7 @@ def test_settings(name: str) -> None:
     params = json.loads(json.dumps(PARAMS))
     profile = params["profiles"]["tiny"]
     profile["datasets"] = ["digits", "mnist"]
-    profile["optimizers"]["adam"] = ADAM_CONFIG
+    profile["optimizers"] |= {"adam": ADAM_CONFIG, "sam": {**SGD, "kind": "sam", "rho": 0.1}}
     # An override wins over rows and columns, whatever sets the field.
     profile["overrides"] = [{"study": "one", "set": nested(base)}]
     before = keys(params)
