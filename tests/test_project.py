@@ -80,10 +80,11 @@ def test_a_copy_of_dvc_shares_store_and_working_files_with_its_project(copy: str
 
 def test_dvc_needs_a_git_repository_or_to_be_told(tmp_path: Path) -> None:
     root = tmp_path / "a" / "project"
-    (root / ".dvc").mkdir(parents=True)
+    root.mkdir(parents=True)
     project = Project(root)
-    assert missing_git(project) is None, "without stages nothing needs DVC"
     (root / "dvc.yaml").write_text("stages: {}\n")
+    assert missing_git(project) is None, "without .dvc the project does not use DVC"
+    (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     line = missing_git(project)
     assert line is not None and line.startswith(f"{root}: ") and "git init" in line and "\n" not in line

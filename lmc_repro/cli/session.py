@@ -175,31 +175,41 @@ def make_workspace(
     """Return a study's workspace, its device resolved, while another process imports what workers need."""
     from lmc_repro.engine.devices import require_precision
     from lmc_repro.engine.local import default_jobs, worker_context
-    from lmc_repro.tracking.store import require_in_place, tracking_uri
 
-    if tracked:  # before hours of training, and before DVC removes results
-        require_in_place(project.home, tracking_uri(project.home))
+    device = device or plan.profile_config.device
+    require_ready(project, plan, device, tracked)
     worker_context()
-    if tracked:
-        from lmc_repro.tracking.store import require_store
-
-        require_store(project)
-    resolved = resolve_device(device or plan.profile_config.device)
+    resolved = resolve_device(device)
     require_precision(plan.runs, resolved)
     if resolved != "cpu" or not tracked:
         # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory. A machine without tracking has
         # little installed, and the bits are the same.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
+    _require_loader(plan)
+    jobs = jobs or default_jobs()
+    return Workspace(
+        project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told, tracked=tracked, keep=keep
+    )
+
+
+def require_ready(project: Project, plan: StudyPlan, device: str, tracked: bool) -> None:
+    """Raise LmcError, before any work, for a store that cannot be used and a loader that is not installed."""
+    if not tracked:
+        return
+    from lmc_repro.tracking.store import require_store
+
+    require_store(project)
+    if device == "cpu":
+        _require_loader(plan)
+
+
+def _require_loader(plan: StudyPlan) -> None:
     if any(cell.loader == "ffcv" for cell in plan.cells) and not ffcv_installed():
         raise LmcError(
             f"params.yaml: studies.{plan.study}: loader: found 'ffcv', which is not installed: pip install "
             "'lmc_repro[ffcv]'; or set loader: resident, which has the same bits"
         )
-    jobs = jobs or default_jobs()
-    return Workspace(
-        project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told, tracked=tracked, keep=keep
-    )
 
 
 def show_report(

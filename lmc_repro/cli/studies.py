@@ -216,7 +216,15 @@ def run(
     from contextlib import suppress
     from typing import cast, get_args
 
-    from lmc_repro.cli.session import begin, make_workspace, open_project, parse_settings, prepare_dataset, show_report
+    from lmc_repro.cli.session import (
+        begin,
+        make_workspace,
+        open_project,
+        parse_settings,
+        prepare_dataset,
+        require_ready,
+        show_report,
+    )
     from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.pipeline.workspace import prepared_dir, study_lock
@@ -241,10 +249,7 @@ def run(
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
     results = folder / "results" / study
-    if not no_tracking:
-        from lmc_repro.tracking.store import require_store
-
-        require_store(project)
+    require_ready(project, plan, device or plan.profile_config.device, not no_tracking)
     told.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
     from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
 

@@ -104,10 +104,10 @@ def is_project(folder: Path) -> bool:
 def missing_git(project: Project) -> str | None:
     """Return one line, `found; fix`, if `dvc repro` would refuse the project for want of a git repository, else None.
 
-    A project without dvc.yaml needs none, nor one whose DVC is told so by `core.no_scm`.
+    A project without `.dvc` does not use DVC; `core.no_scm` tells DVC that there is no repository.
     """
     root = project.root
-    if not (root / "dvc.yaml").is_file() or any((folder / ".git").exists() for folder in (root, *root.parents)):
+    if not (root / ".dvc").is_dir() or any((folder / ".git").exists() for folder in (root, *root.parents)):
         return None
     configs = (root / ".dvc" / name for name in ("config", "config.local"))
     if any(_NO_SCM.search(config.read_text("utf-8")) for config in configs if config.is_file()):

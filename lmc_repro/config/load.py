@@ -72,12 +72,13 @@ def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterato
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
         mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
+        refused = "kind" in given and all("kind" in lines for lines in mistakes)  # then no key can be judged
         for key, value in given.items():
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
-            if not found:
+            if not found and not refused:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
                 yield f"{where}.{group}.{key}: {_unknown(key, allowed)}"
-            elif value is not None and None not in found:
+            elif found and value is not None and None not in found:
                 first, *others = dict.fromkeys(line for line in found if line)
                 or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
                 yield f"{where}.{group}.{first}{or_else}"

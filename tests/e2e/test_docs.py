@@ -121,7 +121,8 @@ def test_in_a_browser_it_asks_its_own_folder_only_and_finds_words(home: str, bro
 def headings(page: Path) -> set[str]:
     slug = slugify(case="lower")
     without_code = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return {slug(title.replace("`", ""), "-") for title in re.findall(r"^#+ (.+)$", without_code, re.MULTILINE)}
+    titles = {slug(title.replace("`", ""), "-") for title in re.findall(r"^#+ (.+)$", without_code, re.MULTILINE)}
+    return titles | set(re.findall(r'^<a id="(.+)"></a>$', without_code, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", PAGES_OUTSIDE_THE_SITE)
