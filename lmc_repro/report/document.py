@@ -193,8 +193,7 @@ def _values_show(plot: ValuePlot) -> str:
     over, range_ = ("over training", "band") if plot.over_training else (f"by {plot.x_label}", "bar")
     dotted = "" if plot.threshold is None else f"; dotted: the threshold, {plot.threshold:g} points"
     shows = (
-        f"{what} {over}, test above train: means over trainer seeds, a {range_} from the smallest to the largest, "
-        f"a dot per seed{dotted}."
+        f"{what} {over}: means over trainer seeds, a {range_} from the smallest to the largest, a dot per seed{dotted}."
     )
     if plot.over_training:
         return f"{shows} Where an end is not trained yet there is no barrier, and no mark."

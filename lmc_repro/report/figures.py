@@ -270,12 +270,14 @@ def finished(
     drawing: Drawing, name: str, alt: str, title: str = "", label: str = "", kinds: Sequence[str] = KINDS
 ) -> Figure:
     """Return a drawing as a figure, with its title and the label of its values, everything in its place."""
-    if label:
-        drawing.supylabel(label, fontsize=8.0)
+    values = drawing.supylabel(wrapped(label, drawing.get_figheight() - 1.0, 8.0), fontsize=8.0) if label else None
     if title:
         drawing.suptitle(wrapped(title, drawing.get_figwidth() - 0.2, 9.0), x=0.01, ha="left", fontsize=9.0)
     drawing.draw_without_rendering()  # places everything, once for all kinds
     drawing.set_layout_engine(None)
+    if values:  # beside the panels: a legend below them is no part of their height
+        ends = [end for axes in drawing.axes for end in axes.get_position().intervaly]
+        values.set_y((min(ends) + max(ends)) / 2)
     return Figure(name, alt, render(drawing, 150, kinds))
 
 
