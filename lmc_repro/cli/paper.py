@@ -49,9 +49,7 @@ def plot(
     row: opt.Row = None,
     column: opt.Column = None,
     split: Annotated[str | None, typer.Option(help="test or train; default: both.")] = None,
-    zoom: Annotated[
-        bool, typer.Option("--zoom", help="Give flat panels a scale of their own, shaded.")
-    ] = False,
+    zoom: Annotated[bool, typer.Option("--zoom", help="Give flat panels a scale of their own, shaded.")] = False,
     profile: opt.Profile = None,
 ) -> None:
     """Draw the paths of a study's cells for a paper.
