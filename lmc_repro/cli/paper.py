@@ -49,12 +49,13 @@ def plot(
     row: opt.Row = None,
     column: opt.Column = None,
     split: Annotated[str | None, typer.Option(help="test or train; default: both.")] = None,
+    zoom: Annotated[bool, typer.Option("--zoom", help="Give flat panels a scale of their own, shaded.")] = False,
     profile: opt.Profile = None,
 ) -> None:
     """Draw the paths of a study's cells for a paper.
 
-    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide; an upright line is the barrier of a pair.
-    Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
+    Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide, all panels on one scale; an upright line
+    is the barrier of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
     """
     from lmc_repro.barriers.curve import SPLITS
     from lmc_repro.common.errors import LmcError
@@ -69,7 +70,7 @@ def plot(
         raise LmcError(f"--split: found {split!r}, allowed: {', '.join(ORDER)}")
     table = _study(study, profile, row or (), column or ())
     splits = [name for name in ORDER if split in (None, name)]
-    write_atomic(out, column_figure(table, splits, (kind,)).files[kind])
+    write_atomic(out, column_figure(table, splits, (kind,), zoom).files[kind])
 
 
 def _study(study: str, profile: str | None, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> StudyTable:

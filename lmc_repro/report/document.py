@@ -12,7 +12,7 @@ from lmc_repro.report.contents import NotRun, Report, StudyPart, cells_judged, c
 from lmc_repro.report.details import as_text, details
 from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAPER, StudyTable, points
-from lmc_repro.report.model import Block, Cell, Curves, Items, Line, Paragraph, Section, Table
+from lmc_repro.report.model import Block, Cell, Curves, Figure, Items, Line, Paragraph, Section, Table
 from lmc_repro.report.strip import strip_figure
 from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import ValuePlot, value_plot
@@ -37,14 +37,18 @@ STRIP = (
 def report_document(report: Report) -> Section:
     """Return the whole report: result, studies, exhibits, agreement, provenance, what was not run.
 
-    A report of one study is titled by it and begins with its figure.
+    A report of one study is titled by it and begins with its figure; what its head says, its section does not repeat.
     """
     tables, several = report.tables, len(report.parts) + len(report.exhibits) > 1
-    sections = [study_section(part, drawn=True) for part in report.parts]
+    sections = [study_section(part, drawn=True, alone=not several) for part in report.parts]
     title = "Linear mode connectivity: results" if several or not sections else report.parts[0].title
     blocks: list[Block] = [Paragraph(INTRODUCTION), *result_blocks(report)]
     if several and tables:
         blocks.append(dataclasses.replace(strip_figure(report.parts), caption=STRIP))
+    if not several:
+        shown = [b for section in sections for b in section.blocks if isinstance(b, Figure) and not b.linked]
+        blocks += shown
+        sections = [dataclasses.replace(s, blocks=tuple(b for b in s.blocks if b not in shown)) for s in sections]
     if several:
         blocks.append(Section("Overview", (overview_table(report),), "overview"))
     blocks += [*sections, *(exhibit.section for exhibit in report.exhibits)]
@@ -114,17 +118,22 @@ def overview_table(report: Report) -> Table:
     return Table(caption, header[not report.of_paper :], tuple(rows), name="overview")
 
 
-def study_section(part: StudyPart, drawn: bool = False, only: Collection[str] | None = None) -> Section:
-    """Return a study's section: figures and details if they are to be `drawn`, in its grid `only` these cells."""
-    table, key = part.table, part.section_key
+def study_section(
+    part: StudyPart, drawn: bool = False, only: Collection[str] | None = None, alone: bool = False
+) -> Section:
+    """Return a study's section: figures and details if they are to be `drawn`, in its grid `only` these cells.
+
+    `alone`: below a head that has the title and the result.
+    """
+    table, key, title = part.table, part.section_key, "Cells" if alone else part.title
     if table is None:
-        return Section(part.title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
+        return Section(title, (Paragraph(f"{NOT_RUN}: no results; `lmc run {part.study}` makes them."),), key)
     results = table.results
     cells, judged = cells_judged(table.entries)
     data = ", ".join(dataset.title for dataset in results.datasets) or "no data"
-    shows = f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points)."
+    shows = "" if alone else f"{cells} on {data}; on test: {judged} (threshold {results.threshold:g} points)."
     if part.of_paper and not (drawn and results.analogue):  # the head of a page says it once
-        shows = f"{shows} {agreement.agrees(table)}".rstrip()
+        shows = f"{shows} {agreement.agrees(table)}".strip()
     blocks: list[Block] = [Paragraph(text) for text in (results.question, shows) if text]
     if drawn and (plot := value_plot(table)):
         figure = values_figure(plot, results.title, part.study)
@@ -140,7 +149,7 @@ def study_section(part: StudyPart, drawn: bool = False, only: Collection[str] | 
     blocks.append(Section("Settings and versions", (Items(grid.heading(results)),), folded=True))
     if drawn:
         blocks += details(table, key)
-    return Section(results.title, tuple(blocks), key)
+    return Section(title, tuple(blocks), key)
 
 
 def grid_table(table: StudyTable, links: str = "") -> Table:
@@ -193,8 +202,7 @@ def _values_show(plot: ValuePlot) -> str:
     over, range_ = ("over training", "band") if plot.over_training else (f"by {plot.x_label}", "bar")
     dotted = "" if plot.threshold is None else f"; dotted: the threshold, {plot.threshold:g} points"
     shows = (
-        f"{what} {over}, test above train: means over trainer seeds, a {range_} from the smallest to the largest, "
-        f"a dot per seed{dotted}."
+        f"{what} {over}: means over trainer seeds, a {range_} from the smallest to the largest, a dot per seed{dotted}."
     )
     if plot.over_training:
         return f"{shows} Where an end is not trained yet there is no barrier, and no mark."

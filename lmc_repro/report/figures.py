@@ -126,7 +126,7 @@ def paths_figure(table: StudyTable) -> Figure:
     """Return the grid of a study as small pictures: error in percent over alpha at the last epoch, a panel per cell.
 
     One line per pair, test solid and train dashed; pairs without a verdict are grey. Above each panel stand its mean
-    barriers, test / train. All panels share both axes, except those that would be flat: `_zoom` gives these a scale
+    barriers, test / train. All panels share both axes, except those that would be flat: `_scale` gives these a scale
     of their own and a ground of their own. Rows and columns that were not run at all take no room. Equal results give
     equal bytes.
     """
@@ -146,18 +146,20 @@ def paths_figure(table: StudyTable) -> Figure:
             for column, head, axes in zip(columns, heads, line, strict=True):
                 note = _draw_paths(axes, table, entries[row, column], ORDER)
                 axes.set_title(f"{head}\n{note}" if row is rows[0] else note, pad=2.0)
-        _zoom(grid, 2 * table.results.threshold)
+        _scale(grid, 2 * table.results.threshold)
         _legend(drawing, grid, ORDER, "error in percent over alpha; ")
         title = table.results.title
         return finished(drawing, table.results.study, f"Error along the path, {title}. {_in_words(table)}", title)
 
 
-def column_figure(table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds: Sequence[str] = KINDS) -> Figure:
+def column_figure(
+    table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds: Sequence[str] = KINDS, zoom: bool = False
+) -> Figure:
     """Return the paths of a table's cells for a column of a paper: 3.25 inches, letters of 8 points.
 
-    Two panels beside one another, with the scales of `paths_figure`. An upright line from the mean of the ends to the
-    maximum is the barrier of Eq. 1 of its pair. There is no title, which a paper sets below, and no row or column
-    that all cells have in common. Equal results give equal bytes.
+    Two panels beside one another, on one scale from 0; `zoom`: with the scales of `paths_figure`. An upright line from
+    the mean of the ends to the maximum is the barrier of Eq. 1 of its pair. There is no title, which a paper sets
+    below, and no row or column that all cells have in common. Equal results give equal bytes.
     """
     ran = table.entries
     across = min(2, len(ran))
@@ -174,7 +176,7 @@ def column_figure(table: StudyTable, splits: Sequence[SplitName] = ORDER, kinds:
             axes.set_ylabel("error, %")
         for axes in grid.flat[len(ran) :]:
             axes.set_visible(False)
-        _zoom(grid, 2 * table.results.threshold)
+        _scale(grid, 2 * table.results.threshold if zoom else None)
         _legend(drawing, grid, splits, "upright: barrier of a pair (Eq. 1); ")
         return finished(drawing, table.results.study, f"Error along the path. {_in_words(table)}", kinds=kinds)
 
@@ -196,7 +198,8 @@ def _draw_paths(axes: Axes, table: StudyTable, entry: Entry, splits: Sequence[Sp
             style = LINES[split] | (UNTRAINED if pair.barriers[split] is None else {})
             axes.plot(curve.alphas, percent, **style)
             if bars and pair.barriers[split] is not None:
-                at = curve.alphas[percent.index(max(percent))] + 0.02 * place  # beside one another
+                beside = 0.05 * (place - (len(entry.cell.pairs) - 1) / 2)
+                at = min(0.98, max(0.02, curve.alphas[percent.index(max(percent))] + beside))
                 ends = ((percent[0] + percent[-1]) / 2, max(percent))
                 axes.plot((at, at), ends, **_BAR, color=LINES[split]["color"], clip_on=False)
     if not entry.n:
@@ -204,8 +207,11 @@ def _draw_paths(axes: Axes, table: StudyTable, entry: Entry, splits: Sequence[Sp
     return means(entry.cell) if len(splits) > 1 else points(entry.mean(splits[0]))
 
 
-def _zoom(grid: Any, least: float) -> None:
-    """Give all panels one scale, and each that would fill less than FLAT of it its own, of at least `least` percent."""
+def _scale(grid: Any, least: float | None) -> None:
+    """Give all panels one scale, and each that would fill less than FLAT of it its own, of at least `least` percent.
+
+    None: one scale for all.
+    """
     from matplotlib.ticker import MaxNLocator
 
     drawn = {axes: [y for line in axes.lines for y in line.get_ydata()] for axes in grid.flat}
@@ -213,7 +219,7 @@ def _zoom(grid: Any, least: float) -> None:
     locator = MaxNLocator(3, steps=(1, 2, 5, 10))
     for axes, ys in drawn.items():
         bottom, top = 0.0, highest
-        if ys and (height := max(max(ys) - min(ys), least)) <= FLAT * highest:
+        if ys and least is not None and (height := max(max(ys) - min(ys), least)) <= FLAT * highest:
             bottom = max(0.0, (min(ys) + max(ys) - 1.1 * height) / 2)
             top = bottom + 1.1 * height
             axes.set_facecolor(OWN_SCALE)
@@ -270,12 +276,14 @@ def finished(
     drawing: Drawing, name: str, alt: str, title: str = "", label: str = "", kinds: Sequence[str] = KINDS
 ) -> Figure:
     """Return a drawing as a figure, with its title and the label of its values, everything in its place."""
-    if label:
-        drawing.supylabel(label, fontsize=8.0)
+    values = drawing.supylabel(wrapped(label, drawing.get_figheight() - 1.0, 8.0), fontsize=8.0) if label else None
     if title:
         drawing.suptitle(wrapped(title, drawing.get_figwidth() - 0.2, 9.0), x=0.01, ha="left", fontsize=9.0)
     drawing.draw_without_rendering()  # places everything, once for all kinds
     drawing.set_layout_engine(None)
+    if values:  # beside the panels: a legend below them is no part of their height
+        ends = [end for axes in drawing.axes for end in axes.get_position().intervaly]
+        values.set_y((min(ends) + max(ends)) / 2)
     return Figure(name, alt, render(drawing, 150, kinds))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.report.figures import (
@@ -34,15 +35,19 @@ _THRESHOLD: dict[str, Any] = {"color": QUIET, "linewidth": 0.6, "linestyle": (0,
 def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
     """Return a study's values: a line of means, each trainer seed a small dot, their range a light bar or band.
 
-    Test stands above train, a panel per group of lines. The axis of values is linear up to LINEAR_UP_TO and
-    logarithmic above where values are large; that of epochs is linear up to 1. Panels whose values would all lie at
-    the bottom of it have a scale of their own. Equal plots give equal bytes.
+    Test stands beside train; where lines are grouped it stands above, a panel per group. The axis of values is linear
+    up to LINEAR_UP_TO and logarithmic above where values are large; that of epochs is linear up to 1. Panels whose
+    values would all lie at the bottom of it have a scale of their own. There is no title, which a page and a paper set
+    beside it. Equal plots give equal bytes.
     """
     from matplotlib.lines import Line2D
 
     names = list(dict.fromkeys(line.panel for line in plot.series))
-    across = len(names)
-    wide = max(3.6, 0.42 * len(plot.ticks) + 0.6) if across < 3 else 2.4
+    down, across = (len(ORDER), len(names)) if len(names) > 1 else (1, len(ORDER))
+    inches = 7.0 if across < 4 else 8.4
+    wide = (inches - 0.4) / across
+    ticks = [wrapped(name, (wide - 0.5) / len(plot.ticks), 7.0) for _, name in plot.ticks]
+    height = (2.6 if down == 1 else 3.4) + 0.11 * max(tick.count("\n") for tick in ticks)
     styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(dict.fromkeys(line.label for line in plot.series))}
     top = 1.08 * max(plot.highest, plot.threshold or 0.0, 0.05)
     bent = top > 5 * LINEAR_UP_TO
@@ -50,16 +55,21 @@ def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
     lost = any(not point.seeds for line in plot.series if line.split == "test" for point in line.points)
     note = "" if not lost else " (no mark: no verdict)" if plot.over_training else " (x: no verdict)"
     with drawing_style():
-        drawing, grid = make_panels(2, across, wide * across + 0.7, 4.6, shared="col")
-        for row, split in zip(grid, ORDER, strict=True):
-            row[0].set_ylabel(split)
-            for axes, panel in zip(row, names, strict=True):
-                _draw_values(axes, plot, [s for s in plot.series if (s.split, s.panel) == (split, panel)], styles)
-                axes.set_title(wrapped(panel, wide - 0.4, 8.0) if split == ORDER[0] else "", fontsize=8.0)
-        for column, panel in zip(grid.T, names, strict=True):
+        drawing, grid = make_panels(down, across, inches, height, shared="all" if down == 1 else "col")
+        places = dict(zip(product(ORDER, names), grid.flat, strict=True))
+        for (split, panel), axes in places.items():
+            _draw_values(axes, plot, [s for s in plot.series if (s.split, s.panel) == (split, panel)], styles)
+            if down == 1:
+                axes.set_title(split, fontsize=8.0)
+            elif split == ORDER[0]:
+                axes.set_title(wrapped(panel, wide - 0.4, 8.0), fontsize=8.0)
+        for panel in names:
             found = [v for line in plot.series if line.panel == panel for point in line.points for v in point.seeds]
             own = 1.08 * max(*found, plot.threshold or 1.0, 0.0)
-            _scale(column, plot, top, own, bent, (wide - 0.5) / len(plot.ticks))
+            _scale([places[split, panel] for split in ORDER], plot, ticks, top, own, bent)
+        if down > 1:
+            for split, row in zip(ORDER, grid, strict=True):
+                row[0].set_ylabel(split)
         for axes in grid[-1]:
             axes.set_xlabel(wrapped(plot.x_label + note, wide - 0.3, 8.0))
         handles: list[Any] = [Line2D([], [], label=n, **_LINE, **style) for n, style in styles.items() if any(styles)]
@@ -73,7 +83,7 @@ def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
             + ", ".join(f"{p.name} {points(p.mean) if p.seeds else NO_VERDICT}" for p in line.points)
             for line in plot.series
         )
-        return finished(drawing, f"{study}-values", f"{label}, {title}. Means: {values}.", title, label)
+        return finished(drawing, f"{study}-values", f"{label}, {title}. Means: {values}.", label=label)
 
 
 def _draw_values(axes: Axes, plot: ValuePlot, lines: Sequence[Series], styles: Mapping[str, dict[str, Any]]) -> None:
@@ -99,10 +109,10 @@ def _draw_values(axes: Axes, plot: ValuePlot, lines: Sequence[Series], styles: M
         axes.axhline(plot.threshold, zorder=1, **_THRESHOLD)
 
 
-def _scale(column: Any, plot: ValuePlot, top: float, own: float, bent: bool, room: float) -> None:
-    """Set the axes of a column of panels: all have the scale up to `top` but those that would fill too little of it.
+def _scale(column: Sequence[Axes], plot: ValuePlot, ticks: Sequence[str], top: float, own: float, bent: bool) -> None:
+    """Set the axes of the panels of one group: the scale up to `top`, or their own if they would fill too little.
 
-    `own` is the end of its own scale, `room` the inches of a tick's label.
+    `own` is the end of its own scale, `ticks` the labels of the places.
     """
     axes, joined = column[0], 0.434  # decades that the linear part takes: it meets the logarithmic one without a corner
     if bent:
@@ -113,8 +123,8 @@ def _scale(column: Any, plot: ValuePlot, top: float, own: float, bent: bool, roo
         for panel in column:
             panel.set_facecolor(OWN_SCALE)
     if bent:
-        ticks = [mark for mark in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mark <= top]
-        axes.set_yticks(ticks, [f"{mark:g}" for mark in ticks])
+        values = [mark for mark in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mark <= top]
+        axes.set_yticks(values, [f"{mark:g}" for mark in values])
     axes.set_ylim(0.0, top)
     xs = [x for x, _ in plot.ticks]
     if plot.over_training:
@@ -122,4 +132,4 @@ def _scale(column: Any, plot: ValuePlot, top: float, own: float, bent: bool, roo
         axes.set_xlim(0.0, 1.1 * xs[-1] or 1.0)
     else:
         axes.set_xlim(xs[0] - 0.35, xs[-1] + 0.35)
-    axes.set_xticks(xs, [wrapped(name, room, 7.0) for _, name in plot.ticks])
+    axes.set_xticks(xs, ticks)

@@ -111,6 +111,18 @@ def test_the_first_screen_has_title_result_and_figure_with_the_contents_beside(b
     assert page.evaluate("scrollY") > 900 and page.locator("nav a").first.is_visible()
 
 
+def test_a_figure_of_values_is_as_wide_as_text_and_can_be_read(browser: Browser, report: Path) -> None:
+    page = open_page(browser, 1440, 900)
+    page.goto(report.as_uri())
+    drawing = page.locator("section svg.drawn")
+    box = drawing.bounding_box()
+    sizes = drawing.locator("text").evaluate_all(
+        "all => all.map(text => parseFloat(getComputedStyle(text).fontSize) * text.ownerSVGElement.getScreenCTM().a)"
+    )
+    assert box and box["width"] >= 950
+    assert len(sizes) > 10 and min(sizes) >= 11
+
+
 def test_contents_are_folded_on_a_telephone(page: Page) -> None:
     assert not page.locator("nav a").first.is_visible()
     page.locator("nav summary").click()

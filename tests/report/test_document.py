@@ -30,7 +30,7 @@ from lmc_repro.report.details import SUMMARY, summary_table
 from lmc_repro.report.document import grid_table, overview_table, report_document, study_section
 from lmc_repro.report.grid import paper_name
 from lmc_repro.report.html import html_page
-from lmc_repro.report.model import Cell, Section, Value, cell_of, flat
+from lmc_repro.report.model import Cell, Figure, Paragraph, Section, Value, cell_of, flat
 from lmc_repro.report.terminal import print_block
 from lmc_repro.report.text import markdown
 from lmc_repro.report.values import value_plot
@@ -338,3 +338,15 @@ def test_json_holds_everything(write_study) -> None:
     (statement,) = found["studies"]["table1"]["statements"]
     assert (statement["outcome"], statement["n"], statement["in_favour"]) == ("holds", 3, 3)
     assert found["not_run"][0]["flops"] == 2e12 and len(found["overview"]) == 14
+
+
+def test_a_report_of_one_study_says_its_title_and_result_once_and_begins_with_its_figure(write_study) -> None:
+    document = document_of(write_study())
+    sections = [part for part in document.walk("html") if isinstance(part, Section)]
+    assert [part.title for part in sections].count("Table 1: linear networks") == 1
+    texts = [part.text for part in document.walk("html") if isinstance(part, Paragraph)]
+    assert [text for text in texts if "connected" in text and "threshold" in text] == [
+        block.text for block in document.blocks if isinstance(block, Paragraph) and block.kind == "lead"
+    ]
+    heads = [block.name for block in document.blocks if isinstance(block, Figure)]
+    assert heads == ["table1-values"] and [figure.name for figure in document.figures()].count("table1-values") == 1

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure as Drawing
 from whole_report import report_of
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.results import MarkResult, PairResult
-from lmc_repro.report.figures import QUIET, path_figure, paths_figure
+from lmc_repro.report import figures
+from lmc_repro.report.figures import OWN_SCALE, QUIET, path_figure, paths_figure
 from lmc_repro.report.grid import study_table
 from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened, value_plot
@@ -132,6 +135,26 @@ def test_drawn_curves_are_those_of_the_files(write_study, monkeypatch: pytest.Mo
     for part in ("3.00 / 1.00", "72.00 / 60.00", "no verdict", "not run", "SGD high", "8-Layer", "alpha"):
         assert part in svg
     assert "47.74" not in svg
+
+
+def test_a_papers_panels_share_a_scale_unless_zoomed_and_bars_stand_apart(
+    write_study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawings: list[Drawing] = []
+    monkeypatch.setattr(figures, "render", lambda drawing, *_: drawings.append(drawing) or {})
+    table = study_table(read_study(write_study()))
+    ran = replace(table, entries=tuple(entry for entry in table.entries if entry.cell))
+    for zoom in (False, True):
+        figures.column_figure(ran, zoom=zoom)
+    one, zoomed = ([axes for axes in drawing.axes if axes.get_visible()] for drawing in drawings)
+    (scale,) = {axes.get_ylim() for axes in one}
+    assert scale[0] == 0.0 and scale[1] >= 79.0  # an end of 5 and a barrier of 74
+    assert OWN_SCALE not in {to_hex(axes.get_facecolor()) for axes in one}
+    assert len({axes.get_ylim() for axes in zoomed}) > 1
+    assert {axes.get_ylim() == scale for axes in zoomed if to_hex(axes.get_facecolor()) == OWN_SCALE} == {False}
+    colour = figures.LINES["test"]["color"]
+    bars = [[x.get_xdata()[0] for x in axes.lines if x.get_marker() == "_" and x.get_color() == colour] for axes in one]
+    assert [len(set(xs)) for xs in bars] == [3, 3, 2, 0, 3]
 
 
 def pair(middle: int, status: str = "trained", title: str = "8-Layer, pair 0") -> str:
