@@ -72,7 +72,8 @@ def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterato
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
         mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
-        refused = "kind" in given and all("kind" in lines for lines in mistakes)  # then no key can be judged
+        kinds = [lines for (_, keys), lines in zip(classes[group], mistakes, strict=True) if "kind" in keys]
+        refused = "kind" in given and all("kind" in lines for lines in kinds)  # then no other key can be judged
         for key, value in given.items():
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
             if not found and not refused:
