@@ -14,6 +14,8 @@ BATCH = 2**24
 POINTS = 10_001
 SIZE = 2**20
 """Of any dimension of a network; the paper's largest is 8192."""
+NUMBERS = 2 * 10**9
+"""In float32, that training one network holds: four per weight (the weight, its gradient and ADAM's two); 8 GB."""
 RATE = 1e6
 """Of learning rates and their divisors, weight decay, clipping and epsilon."""
 JOBS = 1_024

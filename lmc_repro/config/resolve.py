@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
+from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.load import validate
@@ -45,9 +47,31 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
             patch_count(info, model[side], side)
     except LmcError as error:
         raise LmcError(f"{where}: {error}") from None
+    if (found := 4 * weight_count(model, info)) > bounds.NUMBERS:
+        raise LmcError(
+            f"{where}: model: found {found:,} numbers that training one network holds (four per weight), allowed: "
+            f"{bounds.NUMBERS:,}; give a smaller network"
+        )
     if (divisor := given.get("optimizer.lr_divisor")) is not None:
         template["optimizer"]["lr"] /= _positions(settings, info, where)[0] if divisor == "positions" else divisor
     return template
+
+
+def weight_count(model: dict[str, Any], info: DatasetInfo) -> int:
+    """Return how many weights the matrices of a network of ours have; 0 for one of the user's."""
+    channels, height, width = info.shape
+    match model["kind"]:
+        case "mlp":
+            hidden = [model["width"]] * (model["depth"] - 1)
+            return sum(a * b for a, b in pairwise([channels * height * width, *hidden, info.classes]))
+        case "local" | "conv" as kind:
+            units = patch_count(info, model["kernel"], "kernel") * model["filters"]
+            banks = units if kind == "local" else model["filters"]
+            return int(banks * channels * model["kernel"] ** 2 + units * info.classes)
+        case "attention":
+            d = model["heads"] * model["head_dim"]
+            return int(d * (4 * d + channels * model["patch"] ** 2 + info.classes))
+    return 0
 
 
 def _positions(settings: Settings, info: DatasetInfo, where: str) -> tuple[int, PatchShape]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -51,10 +52,10 @@ def print_block(block: Block, console: Console) -> None:
 
 def _grid(table: Table) -> Grid:
     """Return rich's table; a line of a value that is short is never broken."""
-    grid = Grid(title=table.caption, title_justify="left", box=box.SIMPLE, show_lines=table.places)
+    grid = Grid(title=escape(table.caption), title_justify="left", box=box.SIMPLE, show_lines=table.places)
     for i, name in enumerate(table.header):
         longest = max((len(line) for row in table.rows for line in cell_of(row[i]).lines), default=0)
-        grid.add_column(name, min_width=min(longest, 16), style="dim" if i in table.paper else "")
+        grid.add_column(escape(name), min_width=min(longest, 16), style="dim" if i in table.paper else "")
     for row in table.rows:
         grid.add_row(*map(_text, row))
     return grid

@@ -15,6 +15,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
+_PIPE = re.compile(r"\\*\|")
 _NUMBER = re.compile(r"-|[\d.]+( ± [\d.]+)?")
 
 
@@ -30,22 +31,28 @@ def _block(block: Block, level: int, keys: Set[str]) -> str:
         body = "\n".join(_block(inner, level + (not block.folded), keys) for inner in block.shown("markdown"))
         if block.folded:
             # The attribute is for the documentation's site; a forge reads Markdown there without it.
-            return f'{anchor}<details markdown="1"><summary>{block.title}</summary>\n\n{body}\n</details>\n'
-        return f"{anchor}{'#' * level} {block.title}\n\n{body}"
+            return f'{anchor}<details markdown="1"><summary>{_safe(block.title)}</summary>\n\n{body}\n</details>\n'
+        return f"{anchor}{'#' * level} {_safe(block.title)}\n\n{body}"
     if isinstance(block, Paragraph):
-        return f"**{block.text}**\n" if block.kind else f"{block.text}\n"
+        return f"**{_safe(block.text)}**\n" if block.kind else f"{_safe(block.text)}\n"
     if isinstance(block, Items):
-        return "".join(f"- {name}: {_value(value, keys)}\n" for name, value in block.pairs)
+        return "".join(f"- {_safe(name)}: {_value(value, keys)}\n" for name, value in block.pairs)
     if isinstance(block, Figure):
-        caption = f"{block.caption}\n\n" if block.caption else ""
-        return f"{caption}![{block.alt.partition('.')[0]}](figures/{block.name}.{block.shown})\n"
+        caption = f"{_safe(block.caption)}\n\n" if block.caption else ""
+        return f"{caption}![{_safe(block.alt.partition('.')[0])}](figures/{block.name}.{block.shown})\n"
     rows = ([_value(value, keys) for value in row] for row in block.rows)
-    return f"{block.caption}:\n\n{markdown_table(block.header, rows)}"
+    return f"{_safe(block.caption)}:\n\n{markdown_table(tuple(map(_safe, block.header)), rows)}"
+
+
+def _safe(text: str) -> str:
+    """Return text in which Markdown sees no HTML and no link: titles, labels and sentences are a user's."""
+    text = re.sub(r"\\(?=[!-/:-@\[-`{-~])", r"\\\\", text)
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("](", "]\\(")
 
 
 def _value(value: Value, keys: Set[str]) -> str:
     cell = cell_of(value)
-    first, *rest = cell.lines
+    first, *rest = map(_safe, cell.lines)
     first = f"**{first}**" if cell.strong else first
     if cell.link and (not cell.link.startswith("#") or cell.link[1:] in keys):
         first = f"[{first}]({cell.link})"
@@ -55,7 +62,11 @@ def _value(value: Value, keys: Set[str]) -> str:
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a Markdown table; pipes in cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(_PIPE.sub(_escaped, str(cell)) for cell in line) + " |\n" for line in lines)
+
+
+def _escaped(pipe: re.Match[str]) -> str:
+    return "\\|" if pipe[0] == "|" else f"{pipe[0][:-1]}&#124;"  # a backslash before it would be escaped instead
 
 
 def csv_table(table: Table) -> str:

@@ -29,6 +29,9 @@ PAIR_KEY = "lmc.pair_key"
 REUSED_FROM = "lmc.reused_from"
 PROJECT_RUN = "lmc.project_run"
 PROCESS = "lmc.process"
+WRITER = "lmc.writer"
+"""The project's folder that made a run, in stores that several folders may share."""
+
 DIGEST = "lmc.data_digest"
 NUMERICS = "lmc.numerics"
 TORCH = "lmc.version.torch"
@@ -50,7 +53,7 @@ NOTE = "mlflow.note.content"
 COLOUR = "mlflow.runColor"
 ARTIFACT_VIEWS = "mlflow.loggedArtifacts"
 
-KEY_TAG: dict[Kind, str] = {"cell": CELL_ID, "train": FINGERPRINT, "pair": PAIR_KEY}
+KEY_TAG: dict[str, str] = {"cell": CELL_ID, "train": FINGERPRINT, "pair": PAIR_KEY}
 """The tag by which a run of each kind is found again within its cell."""
 
 OLD_METRICS = {
@@ -67,6 +70,12 @@ OLD_METRICS = {
 
 MODEL_TYPE = "lmc-checkpoint"
 EXPERIMENT_PREFIX = "lmc/"
+
+
+def identity_of(tags: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Return kind, cell's identity and own key, by which a run is found again; None for a run that is not ours."""
+    tag = KEY_TAG.get(tags.get(KIND, ""))
+    return (tags[KIND], tags.get(CELL_ID, ""), tags.get(tag, "")) if tag else None
 
 
 def renamed(metrics: Mapping[str, T]) -> dict[str, T]:

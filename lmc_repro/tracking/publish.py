@@ -20,6 +20,7 @@ from lmc_repro.data.status import folder_of
 from lmc_repro.tracking import artifacts, content, names
 from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
+from lmc_repro.tracking.known import KnownRuns
 from lmc_repro.tracking.project_run import link_cells
 from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
@@ -53,7 +54,6 @@ class Tracker:
     torch: str
     store: Store
     project_run: str | None
-    _known: dict[tuple[str, str, str], StoredRun] = field(default_factory=dict)  # by kind, cell's identity, own key
     _logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)  # (metric, step) in the store, by run
     _written: set[str] = field(default_factory=set)  # runs that this process completed
     _originals: dict[str, StoredRun | None] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Tracker:
 
     def __post_init__(self) -> None:
         self.client, self.reader = self.store.client, Reader(self.store.uri, self.store.client)
+        self._known = KnownRuns(self.reader, self.store.experiment.experiment_id, self.store.writer)
 
     @classmethod
     def open(
@@ -79,11 +80,10 @@ class Tracker:
         store = open_store(project, plan, content.experiment_note(plan))
         tracker = cls(project, plan, digests, numerics, torch or torch_version(), store, project_run)
         with one_line_errors(store.uri):
+            cells = {tracker.cell_id(cell) for cell in plan.cells if cell.config["data"]["dataset"] in digests}
             with store.lock:
                 publish_view(store.client, store.experiment)
-            cells = {tracker.cell_id(cell) for cell in plan.cells if cell.config["data"]["dataset"] in digests}
-            for run in tracker.reader.runs({names.CELL_ID: cells}, [store.experiment.experiment_id]):
-                tracker._remember(run)
+                tracker._known.take({names.CELL_ID: cells})
         return tracker
 
     def cell_id(self, cell: Cell) -> str:
@@ -114,7 +114,7 @@ class Tracker:
                         self._set_tag(run, names.NOTE, content.training_note(config, folder.metrics(), status))
                     return run.run_id
                 if status:
-                    run = self._remember(self.reader.whole(run.run_id))
+                    run = self._known.remember(self.reader.whole(run.run_id))
             else:
                 tags = {names.PARENT: parent.run_id, names.FINGERPRINT: folder.fingerprint}
                 if status and (original := self._original(folder.fingerprint)):
@@ -179,7 +179,9 @@ class Tracker:
                 return run.run_id
             if run is not None:
                 self.client.delete_run(run.run_id)
-                del self._known["pair", self.cell_id(cell), pair_key]
+                del self._known.runs["pair", self.cell_id(cell), pair_key]
+            if self.store.writer:  # another folder's may have been kept since
+                models = self._endpoints(cell, result, again=True)
             tags |= {
                 names.NOTE: content.pair_note(result),
                 names.PARENT: parent.run_id,
@@ -204,7 +206,7 @@ class Tracker:
         with self.store.locked():
             run = self._cell_run(cell)
             if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
-                run = self._remember(self.reader.whole(run.run_id))
+                run = self._known.remember(self.reader.whole(run.run_id))
                 self._put(run, files())
                 logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
                 shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
@@ -227,7 +229,7 @@ class Tracker:
         if self.project_run is None:
             return None
         with self.store.locked():
-            runs = [self._look_up("cell", cell, self.cell_id(cell)) for cell in cells]
+            runs = [self._look_up("cell", cell, self.cell_id(cell), again=True) for cell in cells]
             return link_cells(self.reader, self.project_run, self.plan.study, runs)
 
     def wrote(self, run_id: str) -> bool:
@@ -242,7 +244,7 @@ class Tracker:
     def close(self) -> None:
         """Mark trainings that this process began and did not finish as killed."""
         with one_line_errors(self.store.uri):
-            for (kind, _, _), run in self._known.items():
+            for (kind, _, _), run in self._known.runs.items():
                 if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
                     self.client.set_terminated(run.run_id, "KILLED")
                     run.status = "KILLED"
@@ -255,26 +257,13 @@ class Tracker:
         with suppress(Exception) if exception[0] else nullcontext():  # raising a second error would hide the first
             self.close()
 
-    def _remember(self, run: StoredRun) -> StoredRun:
-        """Keep a run by its identity; of two with one identity, a finished one wins."""
-        if run.kind in names.KEY_TAG:
-            key = (run.kind, run.tags.get(names.CELL_ID, ""), run.tags.get(names.KEY_TAG[run.kind], ""))
-            if key not in self._known or not self._known[key].finished or run.finished:
-                self._known[key] = run
-        return run
-
-    def _look_up(self, kind: Kind, cell: Cell, key: str) -> StoredRun | None:
+    def _look_up(self, kind: Kind, cell: Cell, key: str, again: bool = False) -> StoredRun | None:
         """Return a run by its identity; the caller that makes one if there is none holds the store's lock."""
-        name = (kind, self.cell_id(cell), key)
-        if (known := self._known.get(name)) is None or not known.finished:
-            wanted = {names.KEY_TAG[kind]: key, names.CELL_ID: name[1], names.KIND: kind}
-            for run in self.reader.runs(wanted, [self.store.experiment.experiment_id]):
-                self._remember(run)
-        return self._known.get(name)
+        return self._known.find((kind, self.cell_id(cell), key), again)
 
     def _original(self, fingerprint: str) -> StoredRun | None:
         """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
-        known = [run for (kind, _, key), run in self._known.items() if kind == "train" and key == fingerprint]
+        known = [run for (kind, _, key), run in self._known.runs.items() if kind == "train" and key == fingerprint]
         return _holder(known) or _holder(self.reader.runs({names.FINGERPRINT: fingerprint, names.KIND: "train"}))
 
     def _owner(self, run: StoredRun) -> StoredRun | None:
@@ -282,7 +271,9 @@ class Tracker:
         if (wanted := run.tags.get(names.REUSED_FROM)) is None:
             return run
         if wanted not in self._originals:
-            asked = {r.tags[names.REUSED_FROM] for r in self._known.values() if names.REUSED_FROM in r.tags} | {wanted}
+            asked = {r.tags[names.REUSED_FROM] for r in self._known.runs.values() if names.REUSED_FROM in r.tags} | {
+                wanted
+            }
             found = {run.run_id: run for run in self.reader.runs({}, ids=asked)}
             self._originals |= {run_id: found.get(run_id) for run_id in asked}
         return self._originals[wanted]
@@ -310,10 +301,11 @@ class Tracker:
             names.TORCH: self.torch,
             **content.git_commit(self.project.root),
             names.PROCESS: this_process(),
+            **({names.WRITER: self.store.writer} if self.store.writer else {}),
         }
         run = self.client.create_run(self.store.experiment.experiment_id, tags={**shared, **tags}, run_name=name)
         self._logged[run.info.run_id] = set()
-        return self._remember(StoredRun.of(run))
+        return self._known.remember(StoredRun.of(run))
 
     def _log(
         self,
@@ -350,12 +342,19 @@ class Tracker:
             self.client.set_terminated(run.run_id, "FINISHED", end_time=end)
             run.status = "FINISHED"
             self._written.add(run.run_id)
+            if (
+                self.store.writer
+                and (name := names.identity_of(run.tags))
+                and (kept := self._known.find(name, again=True))
+            ):
+                return kept.run_id
         return run.run_id
 
     def _cell_run(self, cell: Cell) -> StoredRun:
         """Return the cell's run, creating it if the store has none; the caller holds the store's lock."""
         cell_id = self.cell_id(cell)
-        if known := self._known.get(("cell", cell_id, cell_id)) or self._look_up("cell", cell, cell_id):
+        known = None if self.store.writer else self._known.runs.get(("cell", cell_id, cell_id))
+        if known := known or self._look_up("cell", cell, cell_id):
             return known
         tags = {names.PROJECT_RUN: self.project_run} if self.project_run else {}
         run = self._create("cell", cell, names.cell_name(cell), tags)
@@ -427,14 +426,14 @@ class Tracker:
         used = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
         client.log_inputs(run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
 
-    def _endpoints(self, cell: Cell, result: PairResult) -> list[str]:
+    def _endpoints(self, cell: Cell, result: PairResult, again: bool = False) -> list[str]:
         """Return the logged models of the two networks at the ends of the path, as far as the store has their weights.
 
         An earlier epoch's is made where there is none.
         """
         models = []
         for fingerprint, epoch in zip(result.fingerprints, ends_at(result.epochs, result.final.epoch), strict=True):
-            end = self._look_up("train", cell, fingerprint)
+            end = self._look_up("train", cell, fingerprint, again)
             if end is None or (owner := self._owner(end)) is None:
                 continue
             model = owner.models.get(epoch)

@@ -8,14 +8,17 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import write_atomic
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
@@ -172,12 +175,16 @@ def project_run_is_gone(run_id: str) -> bool | None:
 
 @dataclass(frozen=True)
 class Store:
-    """An open store. Whoever creates runs or completes them holds `lock`, so that two processes never double one."""
+    """An open store. Whoever creates runs or completes them holds `lock`, so that two processes never double one.
+
+    The lock is one of the project's folder. In a store that other folders may share, `writer` names ours; else None.
+    """
 
     uri: str
     client: MlflowClient
     experiment: Experiment
     lock: FileLock
+    writer: str | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -197,11 +204,34 @@ def connect(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     with one_line_errors(uri):
-        client = MlflowClient(tracking_uri=uri)
+        client = cast("MlflowClient", _Client(MlflowClient(tracking_uri=uri)))
         if uri.startswith("http"):
             with _impatience():
                 client.search_logged_models(["0"], max_results=1)  # which servers before version 3 do not have
     return client
+
+
+class _Client:
+    """MLflow's client; repeats a request that failed as another client inserted the same row (a data set, a tag)."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        return partial(_insist, call) if callable(call) else call
+
+
+def _insist(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(4):
+        try:
+            return call(*arguments, **named)
+        except MlflowException as error:
+            if error.error_code in _ANSWERS or "IntegrityError" not in str(error):
+                raise
+    return call(*arguments, **named)
 
 
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -239,6 +269,14 @@ def _store_lock(project: Project) -> FileLock:
     return FileLock(project.working / "mlflow.lock")
 
 
+def _writer(project: Project) -> str:
+    """Return the name of the project's folder: it stays when the folder is moved, and a copy has another."""
+    file = project.working / "writer"
+    if not file.exists():
+        write_atomic(file, uuid4().hex[:16].encode())
+    return f"{file.read_text()}-{project.working.stat().st_ino}"
+
+
 def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     """Open the store and the experiment `lmc/<study>/<profile>`, creating what is missing; LmcError if it is broken.
 
@@ -263,13 +301,14 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
             _check_there(database)
             # A property of the file, so that readers such as the UI and writers do not wait.
             _execute(database, "PRAGMA journal_mode = WAL")
+        writer = None if database == default_database(project.home) else _writer(project)
     if database == default_database(project.home) and experiment.artifact_location != _location(
         project.home, experiment.name
     ):
         raise LmcError(
             f"{database}: its artifacts lie at {experiment.artifact_location}, not below {project.home}; {REBUILD}"
         )
-    return Store(uri, client, experiment, lock)
+    return Store(uri, client, experiment, lock, writer)
 
 
 def other_folders(home: Path) -> list[str]:
@@ -308,6 +347,8 @@ def _check_there(database: Path) -> None:
 
 
 def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPlan, note: str) -> Experiment:
+    from mlflow.exceptions import MlflowException
+
     name = names.experiment_name(plan)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -320,7 +361,12 @@ def _experiment(client: MlflowClient, project: Project, uri: str, plan: StudyPla
         # A server knows where its artifacts go; anything else would put them below the working folder.
         database = database_path(uri)
         location = None if uri.startswith("http") else _location(database.parent if database else project.home, name)
-        return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
+        try:
+            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException as error:  # another folder made it just now
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return _experiment(client, project, uri, plan, note)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if experiment.tags.get(names.NOTE) != note:

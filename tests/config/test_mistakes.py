@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import EXAMPLE, PARAMS
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import validate_all
 from lmc_repro.config.load import load_params, validate
 from lmc_repro.config.params import Params
+from lmc_repro.config.registry import MODELS, settings_class
+from lmc_repro.config.resolve import weight_count
 from lmc_repro.config.run import RunConfig
 from lmc_repro.exhibits import check_exhibits
+from lmc_repro.models.registry import build_model
 
 SGD = "profiles.digits.optimizers.sgd-medium"
 CELL = "studies.table1, row 1-layer-bs30k, column sgd-high, profile digits"
@@ -142,6 +148,10 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "threshold without end": ("threshold: 2.0", "threshold: .inf", ["digits.judgement.threshold", "inf"]),
     "too many pairs": ("pairs: 3", "pairs: 10000000", ["profiles.digits.pairs", "10000"]),
     "too many runs": ("pairs: 3", "pairs: 9000", ["studies.table1", "432,000 runs", "10,000"]),
+    "too many weights": (
+        "model: {depth: 2}, batch: 30K", "model: {depth: 8, width: 1048576}, batch: 30K",
+        ["row 2-layer-bs30k", f"{4 * (64 * 2**20 + 6 * 2**40 + 2**20 * 10):,} numbers", "2,000,000,000"],
+    ),
     "too many replicas": ("replicas: 2", "replicas: 1000000", ["profiles.digits.replicas", "100"]),
     "too many pairs of replicas": ("replicas: 2", "replicas: 99", ["studies.table1", "349,272 pairs", "10,000"]),
     "too many points": ("points: 11", "points: 1000000000", ["profiles.digits.points", "10001"]),
@@ -259,6 +269,24 @@ def test_mistake(exhibits: str, mistake: str, tmp_path: Path) -> None:
     line = complaint(path)
     assert line.startswith("params.yaml")
     assert [part for part in told if part not in line] == [], line
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "mlp", "depth": 1},
+        {"kind": "mlp", "depth": 4, "width": 24},
+        {"kind": "local", "filters": 3, "kernel": 4},
+        {"kind": "conv", "filters": 3, "kernel": 4},
+        {"kind": "attention", "patch": 4, "heads": 2, "head_dim": 6},
+    ],
+)
+def test_weights_are_counted_as_they_are_built(model: dict[str, Any]) -> None:
+    info = dataset_info("digits")
+    config = settings_class(MODELS, model["kind"]).model_validate(model)
+    built = build_model(config, info)
+    matrices = [shape for name, shape in built.shapes.items() if name.endswith("weight") and len(shape) > 1]
+    assert weight_count(config.model_dump(), info) == sum(map(math.prod, matrices))
 
 
 def test_without_mistakes_nothing_is_said(tmp_path: Path) -> None:

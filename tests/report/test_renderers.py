@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 from whole_report import change_cells, document_of, make_unequal, report_of
 
@@ -21,7 +24,7 @@ from lmc_repro.report.document import report_document, study_section
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
 from lmc_repro.report.terminal import print_block, print_overview
-from lmc_repro.report.text import csv_table, markdown
+from lmc_repro.report.text import csv_table, latex_table, markdown
 from lmc_repro.report.write import headline, mean_paths, study_metrics, write_report
 
 VOID = {"meta", "br", "path", "use", "polyline"}  # of those that the page uses
@@ -123,6 +126,34 @@ def test_text_of_the_files_is_escaped(write_study, where: str) -> None:
     page = Page(text)
     assert "<script" not in text and "&lt;script&gt;alert(1)" in text and "{{ 7 * 7 }} {0}" in text
     assert not [found for _, found, _ in page.elements if "onload" in found]
+
+
+def test_text_of_the_files_is_text_in_every_medium(write_study) -> None:
+    """Markdown is rendered as forges do, with HTML: of tags, links and columns only the renderer's own remain."""
+    plain, bad = "plain", "<script>x</script><b>[a](/x) \\| c | [/red] $\\input{x}$ %"
+
+    def made(text: str) -> Section:
+        axis = [{"key": "4-layer", "label": text}, {"key": "8-layer", "label": text}]
+        columns = [{"key": key, "label": text} for key in ("sgd-high", "adam-high", "adam-medium")]
+        source = [{"key": "key", "value": text, "source": text}]
+        changes = {"title": text, "question": text, "rows": axis, "columns": columns, "provenance": source}
+        return document_of(write_study(**changes))
+
+    def rendered(text: str) -> str:
+        return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+    def shape(page: str) -> list[str]:
+        return [tag for tag in re.findall(r"<(?:[A-Za-z/][^\s>]*)", page) if tag not in ("<code", "</code")]
+
+    tame, hostile = made(plain), made(bad)
+    page, expected = rendered(markdown(hostile)), rendered(markdown(tame))
+    assert shape(page) == shape(expected) and unescape(page).count(bad) == len(re.findall(rf"\b{plain}\b", expected))
+    assert "<script" not in html_page(hostile)
+    console = Console(file=io.StringIO(), width=400)
+    print_block(hostile, console)
+    assert isinstance(console.file, io.StringIO) and bad in console.file.getvalue()
+    latex = latex_table(replace(SMALL, caption=bad, header=(bad, bad), rows=((bad, bad),)))
+    assert r"\textless{}script\textgreater{}x" in latex and r"\$\textbackslash{}input\{x\}\$ \%" in latex
 
 
 def test_text_stands_out_from_its_ground_in_light_dark_and_print(write_study) -> None:

@@ -1,4 +1,4 @@
-"""Two processes that publish a study to one server at once, with the server killed in between: as by one of them."""
+"""Two processes, of one folder or of two copies, publish a study to one server that may be killed, as one would."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def content(address: str) -> Counter[Any]:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_two_clients_are_as_one(killed: bool, finished: Project, tmp_path: Path, empty_store: Path) -> None:
+@pytest.mark.parametrize("copies", [1, 2])
+def test_two_clients_are_as_one(
+    copies: int, killed: bool, finished: Project, tmp_path: Path, empty_store: Path
+) -> None:
     def serve(name: str) -> tuple[str, Path, int, Path]:
         home = tmp_path / name
         if not home.exists():
@@ -82,10 +85,12 @@ def test_two_clients_are_as_one(killed: bool, finished: Project, tmp_path: Path,
         single = begin(finished, f"http://{HOST}:{place[2]}")
         assert single.communicate(timeout=120)[0].splitlines()[-1] == "published 7, there 0"
         expected = content(f"http://{HOST}:{place[2]}")
+    shutil.copytree(finished.root, finished.root.with_name("copy"))
+    folders = [finished, Project(finished.root.with_name("copy")) if copies == 2 else finished]
     place = serve("two")
     address = f"http://{HOST}:{place[2]}"
     with mlflow_server(*place) as server:
-        both = [begin(finished, address) for _ in range(2)]
+        both = [begin(folder, address) for folder in folders]
         if killed:
             client = MlflowClient(address)
             while not any(client.search_runs([e.experiment_id]) for e in client.search_experiments()):
@@ -97,7 +102,7 @@ def test_two_clients_are_as_one(killed: bool, finished: Project, tmp_path: Path,
     if not killed:
         assert [process.returncode for process in both] == [0, 0], said
     with mlflow_server(*place):
-        again = [begin(finished, address) for _ in range(2)]
+        again = [begin(folder, address) for folder in folders]
         said = [process.communicate(timeout=200)[0] for process in again]
         assert [process.returncode for process in again] == [0, 0], said
         assert content(address) == expected
