@@ -1,6 +1,6 @@
 """lmc_repro: are two trained networks linearly connected? (arXiv 2312.09832, re-makeable bit for bit)
 
-For notebooks: `from lmc_repro import load_dataset, measure_pair, path_between, plot_path, run_config, train`
+For notebooks: `from lmc_repro import load_dataset, measure_pair, path_between, plot_path, run_config, study, train`
 (docs/api.md). Each is imported on first use.
 """
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lmc_repro.common.errors import LmcError
     from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
     from lmc_repro.notebook.runs import Run, load_dataset, run_config, train
+    from lmc_repro.notebook.study import Study, study
 
 __version__ = "0.1.0"
 
@@ -23,12 +24,14 @@ _PLACES = {
     "LmcError": "common.errors",
     "Picture": "notebook.paths",
     "Run": "notebook.runs",
+    "Study": "notebook.study",
     "curve_barriers": "barriers.barrier",
     "load_dataset": "notebook.runs",
     "measure_pair": "notebook.paths",
     "path_between": "barriers.modules",
     "plot_path": "notebook.paths",
     "run_config": "notebook.runs",
+    "study": "notebook.study",
     "train": "notebook.runs",
 }
 
@@ -38,12 +41,14 @@ __all__ = [
     "LmcError",
     "Picture",
     "Run",
+    "Study",
     "curve_barriers",
     "load_dataset",
     "measure_pair",
     "path_between",
     "plot_path",
     "run_config",
+    "study",
     "train",
 ]
 

@@ -1,12 +1,16 @@
-"""Progress listeners: their interface, and the simplest one, which prints lines to a log."""
+"""Progress listeners: their interface, plain lines for a log, bars for a terminal or a notebook."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _LOG_SECONDS = 600.0
 """A log gets one line per part, and one more after each of these spans."""
@@ -71,3 +75,44 @@ class Lines:
 
     def end(self) -> None:
         """Do nothing."""
+
+
+class Bars:
+    """Rich bars on stderr, or in a notebook, with the time left."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def line(self, text: str) -> None:
+        """Print one line above the bar."""
+        if self._progress is not None:
+            self._progress.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr)
+
+    def begin(self, title: str, total: float) -> None:
+        """Show a bar of `total` units."""
+        from rich.console import Console
+        from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+        columns = (*Progress.get_default_columns(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress.add_task(title, total=total, note="")
+        self._progress.start()
+
+    def advance(self, units: float, note: str = "") -> None:
+        """Advance the bar."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], advance=units, note=note)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = None
+
+
+def listener() -> Bars | Lines:
+    """Return bars for a terminal and for a notebook that has widgets, lines for anything else."""
+    widgets = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
+    return Bars() if sys.stderr.isatty() or widgets else Lines()

@@ -25,10 +25,15 @@ M = TypeVar("M", bound=BaseModel)
 
 def load_params(path: Path) -> Params:
     """Return the validated params.yaml at `path`; LmcError with a line for each thing that is wrong with it."""
-    params = validate(Params, read_yaml(path), path.name)
+    return check_params(read_yaml(path), path.name)
+
+
+def check_params(values: Any, name: str) -> Params:
+    """Return the values of a params.yaml as Params; LmcError, beginning with `name`, with a line for each mistake."""
+    params = validate(Params, values, name)
     classes = group_classes(params)
     layers = params.layers().items()
-    every(partial(check_groups, settings, classes, f"{path.name}: {where}") for where, settings in layers)
+    every(partial(check_groups, settings, classes, f"{name}: {where}") for where, settings in layers)
     return params
 
 

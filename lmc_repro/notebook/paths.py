@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmc_repro.barriers.alignment import Alignment
@@ -32,8 +32,8 @@ from lmc_repro.training.evaluate import PathMetric
 class Picture:
     """A figure that notebooks show and that `save` writes, as PNG or SVG."""
 
-    png: bytes
-    svg: bytes
+    png: bytes = field(repr=False)
+    svg: bytes = field(repr=False)
 
     def _repr_png_(self) -> bytes:
         return self.png

@@ -60,9 +60,12 @@ def load_dataset(name: str = "digits", prepared: str | os.PathLike[str] | None =
     """
     info = dataset_info(name)
     if prepared is None and info.embedded:
-        train, test = read_arrays(info, Path())
-        return Dataset(info, train, test, data_digest(train, test))
-    return prepared_data.load_dataset(Path(prepared) if prepared else prepared_dir(find_project(), [name]), name)
+        with one_thread():  # chooses the numerics before torch's first operation
+            train, test = read_arrays(info, Path())
+            return Dataset(info, train, test, data_digest(train, test))
+    place = Path(prepared) if prepared else prepared_dir(find_project(), [name])
+    with one_thread():
+        return prepared_data.load_dataset(place, name)
 
 
 def run_config(

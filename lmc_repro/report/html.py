@@ -46,6 +46,14 @@ def html_page(document: Section) -> str:
     )
 
 
+def html_part(block: Block) -> str:
+    """Return a block for a page of others, such as a notebook; the report's style holds within it alone."""
+    style = (files("lmc_repro.report") / "page.css").read_text(encoding="utf-8").replace(":root", "&")
+    colours = "background: var(--paper); color: var(--ink)"
+    box = '<div class="lmc-part" style="{}">\n<style>.lmc-part {{\n{}}}</style>\n{}\n</div>'
+    return _tag(box, colours, Markup(style), _block(block, 3))
+
+
 def _tag(text: str, *values: object, **named: object) -> Markup:
     """Return HTML with values that are no HTML escaped."""
     return Markup(text).format(*values, **named)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +16,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 NOTEBOOK = json.loads((REPOSITORY / "examples" / "two_runs.ipynb").read_text())
-CELLS = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+CELLS = ["".join(cell["source"]) for cell in CODE]
 PAGE = (REPOSITORY / "docs" / "api.md").read_text()
 TWO_RUNS, OWN_MODELS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -30,18 +33,37 @@ def run(code: str, names: dict[str, Any]) -> Any:
 def test_the_notebook_is_the_pages_code() -> None:
     assert "\n".join(CELLS[:-1]).split() == TWO_RUNS.split()
     assert len([line for line in TWO_RUNS.splitlines() if line.strip()]) < 20
-    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in NOTEBOOK["cells"])
     assert not any(line.startswith(("%", "!")) for cell in CELLS for line in cell.splitlines())  # plain Python
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebook_runs_and_holds_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
-    shown = [run(cell, names) for cell in CELLS]
-    assert shown[-2]._repr_png_().startswith(b"\x89PNG")
-    assert shown[-1].barrier > 10.0  # the effect of Table 1: deep linear networks under ADAM
-    first, second = map(float, capsys.readouterr().out.split()[:2])
-    assert 0.0 < first < 0.2 and 0.0 < second < 0.2
+    for cell, code in zip(CODE, CELLS, strict=True):
+        shown, printed, found = run(code, names), capsys.readouterr().out, cell["outputs"]
+        assert "".join("".join(o["text"]) for o in found if o["output_type"] == "stream") == printed, code
+        values = [o["data"] for o in found if o["output_type"] in ("execute_result", "display_data")]
+        assert ["".join(value["text/plain"]) for value in values] == ([] if shown is None else [repr(shown)]), code
+        pictures = [value["image/png"] for value in values if "image/png" in value]
+        assert len(pictures) == hasattr(shown, "_repr_png_"), code
+        for picture in pictures:
+            assert png_size(base64.b64decode(picture)) == png_size(shown.png)
+    assert shown.barrier > 10.0  # the effect of Table 1: deep linear networks under ADAM
+    assert names["a"].error() < 0.2 and names["b"].error() < 0.2
+
+
+@pytest.mark.slow
+def test_the_environment_chooses_portable_numerics_before_the_first_operation() -> None:
+    code = "from lmc_repro import load_dataset; load_dataset('digits'); import torch; "
+    code += "assert torch.backends.cpu.get_cpu_capability() == 'AVX2'"
+    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment | {"LMC_NUMERICS": "portable"})
+
+
+def png_size(content: bytes) -> bytes:
+    """Return width and height as a PNG's header has them."""
+    assert content.startswith(b"\x89PNG")
+    return content[16:24]
 
 
 @pytest.mark.slow
