@@ -72,8 +72,12 @@ def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterato
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
         mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
+        kinds = [lines.get("kind") for (_, keys), lines in zip(classes[group], mistakes, strict=True) if "kind" in keys]
+        unknown_kind = "kind" in given and None not in kinds  # the keys of which nobody knows
         for key, value in given.items():
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
+            if not found and unknown_kind:
+                continue
             if not found:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
                 yield f"{where}.{group}.{key}: {_unknown(key, allowed)}"
