@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from lmc_repro.cli import files, maintenance, paper, project, studies, verification, views
 
-COMMANDS = {
-    "Studies": (
-        *(studies.run, views.list_, views.show, verification.verify, verification.reproduce),
-        *(studies.check, studies.prepare, studies.train, studies.compare, views.exhibit, studies.link),
-    ),
-    "Your own networks": (files.barrier,),
-    "Views": (views.ui, views.report, paper.export, paper.plot, views.reproduction, files.publish),
-    "Project": (project.init, project.schema, maintenance.doctor, maintenance.gc),
+COMMANDS: dict[str, dict[Callable[..., None], str]] = {
+    "Studies": {
+        studies.run: "run table1 --row 8-layer-bs1024 --pairs 3",
+        views.list_: "list table1",
+        views.show: "show RUN_ID",
+        verification.verify: "verify table1 --quick",
+        verification.reproduce: "reproduce RUN_ID",
+        studies.check: "check",
+        studies.prepare: "prepare mnist",
+        studies.train: "train table1",
+        studies.compare: "compare RUN_A RUN_B --points 101",
+        views.exhibit: "exhibit table3",
+        studies.link: "link",
+    },
+    "Your own networks": {
+        files.barrier: "barrier A.safetensors B.safetensors --model mlp:depth=2,width=128 --data digits",
+    },
+    "Views": {
+        views.ui: "ui table1 --column adam-high",
+        views.report: "report table1 table2",
+        paper.export: "export table1 --latex",
+        paper.plot: "plot table1 --row 8-layer-bs1024 --out paths.pdf",
+        views.reproduction: "reproduction",
+        files.publish: "publish table1",
+    },
+    "Project": {
+        project.init: "init my_project",
+        project.schema: "schema",
+        maintenance.doctor: "doctor --fix-store",
+        maintenance.gc: "gc",
+    },
 }
+"""Each command, with the example that ends its --help."""
 
-EXAMPLES = {
-    "run": "lmc run table1 --row 8-layer-bs1024 --pairs 3",
-    "list": "lmc list table1",
-    "show": "lmc show RUN_ID",
-    "verify": "lmc verify table1 --quick",
-    "reproduce": "lmc reproduce RUN_ID",
-    "check": "lmc check",
-    "prepare": "lmc prepare mnist",
-    "train": "lmc train table1",
-    "compare": "lmc compare RUN_A RUN_B --points 101",
-    "exhibit": "lmc exhibit table3",
-    "link": "lmc link",
-    "barrier": "lmc barrier A.safetensors B.safetensors --model mlp:depth=2,width=128 --data digits",
-    "ui": "lmc ui table1 --column adam-high",
-    "report": "lmc report table1 table2",
-    "reproduction": "lmc reproduction",
-    "export": "lmc export table1 --latex",
-    "plot": "lmc plot table1 --row 8-layer-bs1024 --out paths.pdf",
-    "publish": "lmc publish table1",
-    "init": "lmc init my_project",
-    "schema": "lmc schema",
-    "doctor": "lmc doctor",
-    "gc": "lmc gc",
-}
-"""What --help of each command ends with."""
+
+class _Plain(TyperCommand):
+    """Lists arguments by their names, without the types of Python."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        for param in self.params:
+            if isinstance(param, TyperArgument):
+                vars(param)["display_type_rich"] = lambda ctx: ""
 
 
 class _Grouped(TyperGroup):
@@ -71,10 +80,13 @@ app = typer.Typer(
 )
 
 for _group, _commands in COMMANDS.items():
-    for _command in _commands:
-        _name = _command.__name__.rstrip("_")
+    for _command, _example in _commands.items():
         app.command(
-            _name, hidden=_command is studies.link, rich_help_panel=_group, epilog=f"Example: {EXAMPLES[_name]}"
+            _command.__name__.rstrip("_"),
+            cls=_Plain,
+            hidden=_command is studies.link,
+            rich_help_panel=_group,
+            epilog=f"Example: lmc {_example}",
         )(_command)
 
 

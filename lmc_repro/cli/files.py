@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
 from lmc_repro.common import bounds
 
@@ -24,26 +25,38 @@ def barrier(
     model: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="mlp:depth=2,width=128 (a kind and its settings), '{kind: mlp, ...}', a run's config.json, or "
-            "FILE.py:FUNCTION or module:FUNCTION, whose code is run and returns an nn.Module."
+            "FILE.py:FUNCTION or module:FUNCTION, whose code is run and returns an nn.Module.",
         ),
     ],
     data: Annotated[
         str,
-        typer.Option(help="digits, mnist, ..., FILE.py:NAME; an .npz; a folder of train/CLASS/ and test/CLASS/."),
+        typer.Option(
+            metavar="DATA", help="digits, mnist, ..., FILE.py:NAME; an .npz; a folder of train/CLASS/ and test/CLASS/."
+        ),
     ],
-    points: Annotated[int, typer.Option(min=3, max=bounds.POINTS, help="Alphas on the path, ends included.")] = 11,
-    split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
+    points: Annotated[
+        int, typer.Option(metavar="N", min=3, max=bounds.POINTS, help="Alphas on the path, ends included.")
+    ] = 11,
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="train, test or both.")] = "both",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=bounds.BATCH, help="For a module of your own; default 1000.")
+        int | None, typer.Option(metavar="N", min=1, max=bounds.BATCH, help="For a module of your own; default 1000.")
     ] = None,
     min_train_accuracy: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Below it an end is undertrained; default: halfway from chance to 1."),
+        typer.Option(
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="Below it an end is undertrained; default: halfway from chance to 1.",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto.")] = "cpu",
     align: opt.Align = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the path into this file, .png or .svg.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the path into this file, .png or .svg.")
+    ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure the barrier between two weight files.
@@ -133,7 +146,12 @@ def _samples(name: str, told: Listener) -> Samples:
 
 
 def publish(
-    study: Annotated[str, typer.Argument(metavar="STUDY_OR_DIR", help="A study of params.yaml, or a carried folder.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY | DIR", autocompletion=complete.studies, help="A study of params.yaml, or a carried folder."
+        ),
+    ],
     profile: opt.Profile = None,
     pairs: opt.Pairs = None,
     trainer_seeds: opt.TrainerSeeds = None,

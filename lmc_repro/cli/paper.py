@@ -21,7 +21,7 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="Mean and standard deviation in columns of their own.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A table of GitHub's.")] = False,
     profile: opt.Profile = None,
-    out: Annotated[Path | None, typer.Option(help="Write this file instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file instead of printing.")] = None,
 ) -> None:
     """Print a study's cells as a table for a paper.
 
@@ -45,10 +45,10 @@ def export(
 
 def plot(
     study: opt.Study,
-    out: Annotated[Path, typer.Option(help="The figure's file: .pdf, .png or .svg.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The figure's file: .pdf, .png or .svg.")],
     row: opt.Row = None,
     column: opt.Column = None,
-    split: Annotated[str | None, typer.Option(help="test or train; default: both.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="test or train; default: both.")] = None,
     zoom: Annotated[bool, typer.Option("--zoom", help="Give flat panels a scale of their own, shaded.")] = False,
     profile: opt.Profile = None,
 ) -> None:

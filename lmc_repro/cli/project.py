@@ -10,7 +10,7 @@ import typer
 
 
 def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one that is there.")]) -> None:
-    """Begin a project: a study that runs in a minute, and its stages.
+    """Begin a project: a study of a minute, and its stages.
 
     Writes params.yaml, params.schema.json, dvc.yaml, MLproject, README.md, .gitignore and .dvcignore, and overwrites
     none: where one of them is there, nothing is written. Needs neither git nor DVC; a git repository may hold the

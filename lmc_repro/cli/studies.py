@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
 from lmc_repro.common import bounds
 
 
 def check(
-    mark: Annotated[Path | None, typer.Option(help="Write this file if all is well (for DVC).")] = None,
+    mark: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file if all is well (for DVC).")] = None,
     plans: Annotated[
-        Path | None, typer.Option(help="Write what each study and exhibit resolves to into this folder (for DVC).")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what each study and exhibit resolves to into this folder (for DVC)."),
     ] = None,
 ) -> None:
     """Check params.yaml and every study in it; do nothing else.
@@ -54,7 +56,8 @@ def prepare(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME; default: all of the active profile."
+            metavar="DATASET",
+            help="digits, mnist, cifar10, cifar100, tinyimagenet, or FILE.py:NAME; default: all of the active profile.",
         ),
     ] = None,
     if_used: Annotated[
@@ -103,10 +106,16 @@ def train(study: opt.Study, jobs: opt.Jobs = None) -> None:
 
 
 def compare(
-    study: Annotated[str, typer.Argument(metavar="STUDY | RUN_A", help="A study of params.yaml, or a run id.")],
-    run_b: Annotated[str | None, typer.Argument(metavar="[RUN_B]", help="A second run id.")] = None,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY | RUN_A", autocompletion=complete.studies, help="A study of params.yaml, or a run id."
+        ),
+    ],
+    run_b: Annotated[str | None, typer.Argument(metavar="RUN_B", help="A second run id.")] = None,
     points: Annotated[
-        int | None, typer.Option(min=3, max=bounds.POINTS, help="Two runs: alphas on the path, ends included.")
+        int | None,
+        typer.Option(metavar="N", min=3, max=bounds.POINTS, help="Two runs: alphas on the path, ends included."),
     ] = None,
     align: opt.Align = None,
     tracking_uri: opt.TrackingUri = None,
@@ -196,10 +205,13 @@ def run(
     jobs: opt.Jobs = None,
     device: opt.Device = None,
     dry_run: opt.DryRun = False,
-    out: Annotated[Path | None, typer.Option(help="Folder in place of out/PROFILE/STUDY.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder in place of out/PROFILE/STUDY.")] = None,
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Use neither MLflow nor the report.")] = False,
     keep: Annotated[
-        str, typer.Option(help="Checkpoints that stay in the run folders: all, last or none; needs --no-tracking.")
+        str,
+        typer.Option(
+            metavar="KEEP", help="Checkpoints that stay in the run folders: all, last or none; needs --no-tracking."
+        ),
     ] = "all",
 ) -> None:
     """Prepare, train, compare and report one study, without DVC.

@@ -11,10 +11,12 @@ from lmc_repro.cli import options as opt
 
 
 def reproduce(
-    run_id: Annotated[str, typer.Argument(help="The id of a training's or a pair's run in MLflow.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a training's or a pair's run in MLflow.")],
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
-    out: Annotated[Path | None, typer.Option(help="Keep the recomputed files in this new folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the recomputed files in this new folder.")
+    ] = None,
 ) -> None:
     """Train a run again and say whether its bits are the same.
 

@@ -29,7 +29,9 @@ AT_ONCE = 100
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(help="The id of a run in MLflow: a cell's, a training's or a pair's.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="The id of a run in MLflow: a cell's, a training's or a pair's.")
+    ],
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -52,7 +54,7 @@ def list_(
     study: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STUDY]", autocompletion=complete.studies, help="A study of params.yaml; default: all of them."
+            metavar="STUDY", autocompletion=complete.studies, help="A study of params.yaml; default: all of them."
         ),
     ] = None,
     profile: opt.Profile = None,
@@ -158,12 +160,23 @@ def present_of(project: Project) -> Present:
 
 
 def ui(
-    study: Annotated[str | None, typer.Argument(help="A study that the store holds; default: all of them.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY", autocompletion=complete.studies, help="A study that the store holds; default: all of them."
+        ),
+    ] = None,
     row: Annotated[
-        str | None, typer.Option(metavar="ROW", help="Only the pairs of this row, e.g. 8-layer-bs1024.")
+        str | None,
+        typer.Option(
+            metavar="ROW", autocompletion=complete.rows, help="Only the pairs of this row, e.g. 8-layer-bs1024."
+        ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Only the pairs of this column, e.g. adam-high.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", autocompletion=complete.columns, help="Only the pairs of this column, e.g. adam-high."
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
@@ -240,7 +253,10 @@ def _linked(text: str, address: str) -> str:
 
 def report(
     studies: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY]...", help="Print the tables of these too.")
+        list[str] | None,
+        typer.Argument(
+            metavar="STUDY", autocompletion=complete.studies_and_exhibits, help="Print the tables of these too."
+        ),
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -297,9 +313,13 @@ def exhibit(
 
 def reproduction(
     folder: Annotated[
-        Path | None, typer.Argument(help="Holds kept results in STUDY/PART/. Default: docs/reproduction.")
+        Path | None,
+        typer.Argument(metavar="DIR", help="Holds kept results in STUDY/PART/. Default: docs/reproduction."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="The profile whose cells are listed.")] = "paper",
+    profile: Annotated[
+        str,
+        typer.Option(metavar="PROFILE", autocompletion=complete.profiles, help="The profile whose cells are listed."),
+    ] = "paper",
 ) -> None:
     """Print ours against the paper's numbers, from kept results.
 

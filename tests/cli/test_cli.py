@@ -15,6 +15,7 @@ import pytest
 from commands import lmc, refused
 from helpers import EXAMPLE
 from ruamel.yaml import YAML
+from typer.main import get_command
 
 from lmc_repro.cli.app import app
 from lmc_repro.cli.progress import Lines, parts
@@ -28,19 +29,25 @@ HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"]])
-def test_help_and_the_list_of_studies_import_nothing_heavy(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_every_help_is_plain_and_imports_nothing_heavy() -> None:
+    """In one process: no type of Python's, an example at the end that can be parsed, and `lmc list` too."""
+    words = [["--help"], ["list"], *([command.name, "--help"] for command in app.registered_commands)]
     code = (
-        f"import sys; sys.argv = ['lmc', *{words}]\n"
-        "from lmc_repro.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print('modules:', *sorted({name.split('.')[0] for name in sys.modules}))"
+        "import json, sys\nfrom commands import lmc\n"
+        "said = [lmc(*words) for words in json.loads(sys.argv[1])]\n"
+        "print(json.dumps([said, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"--help": "reproduction", "run": "--dry-run", "list": "table1 "}[words[0]] in done.stdout
-    loaded = set(done.stdout.splitlines()[-1].removeprefix("modules: ").split())
-    assert "typer" in loaded and not loaded & HEAVY
+    command = [sys.executable, "-c", code, json.dumps(words)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT)))}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=env)
+    said, loaded = json.loads(done.stdout)
+    assert "typer" in loaded and not set(loaded) & HEAVY
+    assert [code for code, _, _ in said] == [0] * len(words) and "table1 " in said[1][1]
+    for (_, out, _), (name, _) in zip(said[2:], words[2:], strict=True):
+        assert not re.search("<[a-z]", out), name
+        example = re.sub(r"\s+", " ", out.rpartition("Example: lmc ")[2]).split()
+        assert example[0] == name
+        get_command(app).commands[name].make_context(name, example[1:])  # type: ignore[attr-defined]
 
 
 def test_each_command_says_in_one_short_line_what_it_does() -> None:
@@ -150,6 +157,10 @@ def test_check_names_every_mistake_on_a_line_of_its_own(tmp_path: Path, monkeypa
         ("lmc run table1 --column adam-", {"adam-high", "adam-medium"}),
         ("lmc run table1 --profile p", {"paper"}),
         ("lmc run nothing --row 2", set()),
+        ("lmc ui tabl", {"table1", "table2"}),
+        ("lmc ui table1 --column adam-", {"adam-high", "adam-medium"}),
+        ("lmc publish tabl", {"table1", "table2"}),
+        ("lmc report tabl", {"table1", "table2", "table3", "table4"}),
         ("lmc rep", {"report", "reproduce", "reproduction"}),
     ],
 )
@@ -177,7 +188,9 @@ def test_a_study_that_streams_is_refused_before_any_work_where_ffcv_is_not_insta
     shutil.copy(EXAMPLE, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "ffcv", None)
-    said = refused("run", "table1", "--row", "1-layer-bs1024")
+    code, out, err = lmc("run", "table1", "--row", "1-layer-bs1024")
+    said = err.splitlines()[-1]  # after the line of progress
+    assert (code, out, said.startswith("error: ")) == (2, "", True)
     assert all(word in said for word in ("params.yaml: studies.table1: loader", "'lmc_repro[ffcv]'", "resident"))
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
