@@ -89,7 +89,7 @@ def list_(
         (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
     except LmcError as error:  # wherever the store holds it
         (place, known), damage = ("", []), error
-    here = {cell.key for cell in plan.cells}
+    here, recorded = {cell.key for cell in plan.cells}, bool(known)
     known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
     strangers: list[Stranger] = []
     trouble: LmcError | None = None
@@ -107,7 +107,7 @@ def list_(
         differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell, cell.says()) != cell.says()]
         fix = f"`lmc publish {study}` brings them into the store"
         remarks = {key: f"{place} has other numbers; {fix}" for key in differing}
-    elif known:
+    elif recorded:
         source, cells = place, known
     else:
         if trouble is not None:

@@ -39,7 +39,8 @@ def parse(words: list[str]) -> None:
 
     group = typer.main.get_command(app)
     name, *rest = words
-    if name == "--help":
+    if name.startswith("--"):
+        assert name in {option for param in group.params for option in param.opts} | {"--help"}
         return
     group.commands[name].make_context(name, rest)
 
