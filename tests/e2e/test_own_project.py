@@ -89,7 +89,8 @@ def test_to_the_report_without_git_dvc_and_ffcv(bare: Bare, tmp_path: Path) -> N
     change(root / "params.yaml", *QUICK)
     assert "trained 8, reused 0" in bare.lmc(root, "run", "depth")
     report = (root / "out/digits/depth/report/report.md").read_text()
-    assert report.startswith("# Linear networks, deep and shallow") and "Table 1" not in report and "Sources" not in report
+    assert report.startswith("# Linear networks, deep and shallow")
+    assert "Table 1" not in report and "Sources" not in report
     assert str(root / "out/digits/depth/report/index.html") in bare.lmc(root, "report")
     assert not list(root.rglob("*.beton"))
     assert "lmc_repro[ffcv]" in bare.lmc(root, "run", "depth", "--set", "loader=ffcv", code=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
-from helpers import ADAM, SGD, run_config
+from helpers import ADAM, ADAMW, SAM, SGD, run_config
 from pydantic import BaseModel
 
 from lmc_repro.barriers.pair import pair_key
@@ -99,6 +99,17 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "optimizer[adam].beta2": optimizer(ADAM, beta2=0.99),
     "optimizer[adam].eps": optimizer(ADAM, eps=1e-7),
     "optimizer[adam].weight_decay": optimizer(ADAM, weight_decay=0.1),
+    "optimizer[adamw].kind": ({"optimizer": ADAMW}, {"optimizer": ADAM}),
+    "optimizer[adamw].lr": optimizer(ADAMW, lr=0.006),
+    "optimizer[adamw].beta1": optimizer(ADAMW, beta1=0.8),
+    "optimizer[adamw].beta2": optimizer(ADAMW, beta2=0.99),
+    "optimizer[adamw].eps": optimizer(ADAMW, eps=1e-7),
+    "optimizer[adamw].weight_decay": optimizer(ADAMW, weight_decay=0.1),
+    "optimizer[sam].kind": ({"optimizer": SAM}, {"optimizer": SGD}),
+    "optimizer[sam].lr": optimizer(SAM, lr=0.06),
+    "optimizer[sam].momentum": optimizer(SAM, momentum=0.8),
+    "optimizer[sam].weight_decay": optimizer(SAM, weight_decay=0.1),
+    "optimizer[sam].rho": optimizer(SAM, rho=0.2),
     "clip.norm": ({"clip": {"norm": 1.0}}, {"clip": {"norm": 2.0}}),
     "clip.value": ({"clip": {"value": 1.0}}, {"clip": {"value": 2.0}}),
     "schedule.kind": ({}, {"schedule": {"kind": "cosine"}}),
