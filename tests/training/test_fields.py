@@ -94,17 +94,12 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "optimizer[sgd].momentum": optimizer(SGD, momentum=0.8),
     "optimizer[sgd].weight_decay": optimizer(SGD, weight_decay=0.1),
     "optimizer[adam].kind": ({"optimizer": ADAM}, {"optimizer": SGD}),
-    "optimizer[adam].lr": optimizer(ADAM, lr=0.006),
-    "optimizer[adam].beta1": optimizer(ADAM, beta1=0.8),
-    "optimizer[adam].beta2": optimizer(ADAM, beta2=0.99),
-    "optimizer[adam].eps": optimizer(ADAM, eps=1e-7),
-    "optimizer[adam].weight_decay": optimizer(ADAM, weight_decay=0.1),
+    **{
+        f"optimizer[{adam['kind']}].{key}": optimizer(adam, **{key: value})
+        for adam in (ADAM, ADAMW)
+        for key, value in {"lr": 0.006, "beta1": 0.8, "beta2": 0.99, "eps": 1e-7, "weight_decay": 0.1}.items()
+    },
     "optimizer[adamw].kind": ({"optimizer": ADAMW}, {"optimizer": ADAM}),
-    "optimizer[adamw].lr": optimizer(ADAMW, lr=0.006),
-    "optimizer[adamw].beta1": optimizer(ADAMW, beta1=0.8),
-    "optimizer[adamw].beta2": optimizer(ADAMW, beta2=0.99),
-    "optimizer[adamw].eps": optimizer(ADAMW, eps=1e-7),
-    "optimizer[adamw].weight_decay": optimizer(ADAMW, weight_decay=0.1),
     "optimizer[sam].kind": ({"optimizer": SAM}, {"optimizer": SGD}),
     "optimizer[sam].lr": optimizer(SAM, lr=0.06),
     "optimizer[sam].momentum": optimizer(SAM, momentum=0.8),
