@@ -5,11 +5,11 @@ FROM debian:bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates git make python3 \
     && rm -rf /var/lib/apt/lists/*
 
-WORKDIR /work
+WORKDIR /lmc_repro
 COPY . .
 RUN make setup
 
 # As `source .venv/bin/activate` does.
-ENV PATH="/work/.venv/bin:$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=1
+ENV PATH="/lmc_repro/.venv/bin:$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=1
 EXPOSE 5000
 CMD ["bash"]

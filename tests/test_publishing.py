@@ -103,8 +103,8 @@ def test_the_image_is_made_as_the_readme_says() -> None:
     assert words[4:] == sorted(["git", "make", "python3", "ca-certificates"])
     assert "On Debian or Ubuntu with git, make\nand Python" in README
     assert setup == "make setup" and setup in README
-    assert ("ENV", 'PATH="/work/.venv/bin:$PATH"') in [(word, rest.split()[0]) for word, rest in steps]
-    assert dict(steps)["WORKDIR"] == "/work"
+    assert ("ENV", 'PATH="/lmc_repro/.venv/bin:$PATH"') in [(word, rest.split()[0]) for word, rest in steps]
+    assert dict(steps)["WORKDIR"] == "/lmc_repro"
 
 
 def test_the_image_gets_no_working_files() -> None:
