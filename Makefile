@@ -45,7 +45,7 @@ types: setup ## Check types, strictly
 
 check: test-all lint types docs ## All that has to pass before a commit
 
-format: setup ## Mend what the linter can mend
+format: setup ## Fix what the linter can fix
 	.venv/bin/ruff check --fix .
 
 docs: setup ## Build the documentation into build/site, without a network; a warning is an error

@@ -27,17 +27,19 @@ def measure(options: Options) -> dict[str, Any]:
     given = {"quick": options.quick}
     around = take_turns({"run": [Task("benchmarks.tracking:run", given)]}, min(options.repeats, 3), 0)["run"]
     inside = take_turns({"epoch": [Task("benchmarks.tracking:epoch", given)]}, options.repeats)["epoch"]
-    evaluation = take_turns({"marks": [Task("benchmarks.tracking:evaluation", given)]}, options.repeats)["marks"]
+    evaluation = take_turns({"evaluations": [Task("benchmarks.tracking:evaluation", given)]}, options.repeats)[
+        "evaluations"
+    ]
     parts = around["values"][0]
-    epochs, marks = parts.pop("epochs"), parts.pop("marks")
+    epochs, evaluations = parts.pop("epochs"), parts.pop("evaluations")
     files = sum(seconds for name, seconds in parts.items() if name != "mlflow")
     whole = 1.0 if options.quick else 60_000 / NETWORKS["minimal"].samples
-    network = epochs * whole * inside["cpu_seconds"]["median"] + marks * evaluation["cpu_seconds"]["median"]
+    network = epochs * whole * inside["cpu_seconds"]["median"] + evaluations * evaluation["cpu_seconds"]["median"]
     return {
         "tracking_share": (files + parts["mlflow"]) / (network + files + parts["mlflow"]),
         "tracking": {
             "epochs": epochs,
-            "marks": marks,
+            "evaluations": evaluations,
             "images": NETWORKS["minimal"].samples,
             "epoch_cpu_seconds": inside["cpu_seconds"],
             "evaluation_cpu_seconds": evaluation["cpu_seconds"],
@@ -117,11 +119,11 @@ def run(quick: bool) -> Callable[[], dict[str, float]]:
 
             files = ("write_checkpoint", "save_progress", "wait_for_disk", "order_sha256", "sha256_file", "write_json")
             with measured(clock, [*((trainer, name) for name in files), (RunFolder, "write_metrics")]):
-                children = [trainer.Child(config, folder)]
+                children = [trainer.StackedRun(config, folder)]
                 trainer.train_stack(children, dataset, Path(place), "resident", tag, torch.device("cpu"), tell)
             tracker.close()
         del clock["mlflow_opened_once"]
-        return {**clock, "epochs": config.epochs, "marks": len(config.evaluate_at)}
+        return {**clock, "epochs": config.epochs, "evaluations": len(config.evaluate_at)}
 
     return work
 

@@ -130,8 +130,8 @@ def batch(
         done[name] = {"exit": code, "seconds": round(clock() - begun, 1)}
         print(f"{name}: exit {code} after {done[name]['seconds']} s", flush=True)
         left_out = pack(work, [job for job in wanted if done.get(job.name, {}).get("exit") == 0], out)
-        told = {"steps": done, "left_out": left_out, "jobs": [asdict(job) for job in wanted]}
-        (out / "batch.json").write_text(json.dumps(told, indent=1) + "\n")
+        summary = {"steps": done, "left_out": left_out, "jobs": [asdict(job) for job in wanted]}
+        (out / "batch.json").write_text(json.dumps(summary, indent=1) + "\n")
     return done
 
 

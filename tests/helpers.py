@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.common.numerics import numerics_tag
-from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.config.run import RunConfig, Seeds
 from lmc_repro.data.dataset import Dataset, Split, data_digest
@@ -19,7 +19,7 @@ from lmc_repro.data.readers import read_arrays
 from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Callback, Child, Event, train_stack
+from lmc_repro.training.trainer import Callback, Event, StackedRun, train_stack
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 EXAMPLE = Path(__file__).parent / "example_params.yaml"
@@ -106,19 +106,19 @@ def train(
     callbacks: Sequence[Callback] = (),
 ) -> list[RunFolder]:
     """Train the configs as one stack on the CPU, from resident data, and return their folders."""
-    children = [Child(config, folder_for(config, dataset, root)) for config in configs]
+    children = [StackedRun(config, folder_for(config, dataset, root)) for config in configs]
     train_stack(children, dataset, root, "resident", numerics_tag(), torch.device("cpu"), on_event, callbacks)
     return [child.folder for child in children]
 
 
 def final_weights(folder: RunFolder) -> dict[str, Tensor]:
     """Return the weights of a complete run's last epoch."""
-    return weights_at(folder, max(parse_mark(mark) for mark in folder.status()["checkpoints"]))
+    return weights_at(folder, max(parse_epoch(epoch) for epoch in folder.status()["checkpoints"]))
 
 
-def weights_at(folder: RunFolder, mark: float) -> dict[str, Tensor]:
-    """Return the weights of a complete run at a mark."""
-    return read_checkpoint(folder.checkpoint(mark), folder.status()["checkpoints"][mark_text(mark)], folder.fix)
+def weights_at(folder: RunFolder, epoch: float) -> dict[str, Tensor]:
+    """Return the weights of a complete run at an epoch."""
+    return read_checkpoint(folder.checkpoint(epoch), folder.status()["checkpoints"][epoch_text(epoch)], folder.fix)
 
 
 def contents(folder: RunFolder | Path) -> dict[str, bytes]:

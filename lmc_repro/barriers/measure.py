@@ -12,7 +12,7 @@ from torch import Tensor
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
-from lmc_repro.barriers.pair import PairTask, judge_mark
+from lmc_repro.barriers.pair import PairTask, judge_epoch
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.numerics import use_one_thread
@@ -42,13 +42,13 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
     dataset = with_label_noise(dataset, task.data.label_noise)
     device, largest_class = dataset.train.images.device, dataset.train.largest_class
     model = build_model(task.model, dataset.info)
-    marks = []
+    evaluations = []
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
         theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
         theta_1 = partial_end(model, theta_0, theta_1, methods.layers)
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
-        marks.append(judge_mark(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
+        evaluations.append(judge_epoch(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last evaluation epoch
     apart = _distance(ends[0], ends[1])
     views = Layout(model).views(ends.to(device))
@@ -58,7 +58,7 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
         predictions = predict(network, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
     who = (task.pair, task.trainer_seed, task.fingerprints)
-    return PairResult(*who, largest_class, tuple(marks), *apart, disagreement, task.epochs)
+    return PairResult(*who, largest_class, tuple(evaluations), *apart, disagreement, task.epochs)
 
 
 def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:

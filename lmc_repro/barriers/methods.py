@@ -54,7 +54,7 @@ class PathMethods:
         layout = Layout(model)
         stack = layout.stack([dict(theta_0), dict(theta_1)])
         moved = own_code(
-            self.align_name, lambda: self.align(model, layout.child(stack, 0), layout.child(stack, 1), dataset, seed)
+            self.align_name, lambda: self.align(model, layout.run(stack, 0), layout.run(stack, 1), dataset, seed)
         )
         _check_weights(self.align_name, model, moved)
         views = layout.views(layout.stack([dict(theta_1), dict(moved)]).to(dataset.train.images.device))

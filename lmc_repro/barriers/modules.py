@@ -141,8 +141,8 @@ def _fitting(
     for kind, tensors, others in (("buffer", kept, buffers[1]), ("parameter of whole numbers", fixed, parameters[1])):
         for name, tensor in tensors.items():
             if not torch.equal(tensor, others[name]):
-                told = shown_layer(model_a, name.rpartition(".")[0])
-                raise LmcError(f"{kind} {name} of {told}: differs, and has no values in between; {_fix(model_a, name)}")
+                layer = shown_layer(model_a, name.rpartition(".")[0])
+                raise LmcError(f"{kind} {name} of {layer}: differs, with no values in between; {_fix(model_a, name)}")
     ties = [{name: id(tensor) for name, tensor in found.items()} for found in parameters]
     for name in parameters[0]:
         shared = [[other for other in tie if tie[other] == tie[name]] for tie in ties]

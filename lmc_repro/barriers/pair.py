@@ -10,11 +10,11 @@ from typing import Any
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
-from lmc_repro.barriers.results import MarkResult
+from lmc_repro.barriers.results import EpochResult
 from lmc_repro.barriers.status import endpoint_status
-from lmc_repro.config.base import canonical_json, mark_text
+from lmc_repro.config.base import canonical_json, epoch_text
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
-from lmc_repro.config.plan import COMMON, Epochs, ends_at, marks_of
+from lmc_repro.config.plan import COMMON, Epochs, ends_at, epochs_of
 from lmc_repro.config.run import DataConfig, ModelConfig, RunConfig
 from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import RunFolder
@@ -59,7 +59,7 @@ class PairEnd:
         status = folder.status()
 
         def weights(epoch: float) -> Checkpoint:
-            return verified(folder.checkpoint(epoch), status["checkpoints"][mark_text(epoch)], folder.fix)
+            return verified(folder.checkpoint(epoch), status["checkpoints"][epoch_text(epoch)], folder.fix)
 
         return cls(folder.fingerprint, folder.config(), status, weights)
 
@@ -70,7 +70,7 @@ def pair_task(
     prepared: Path,
     points: int,
     *,
-    marks: Sequence[float] | None = None,
+    evaluations: Sequence[float] | None = None,
     device: str = "cpu",
     path: PathConfig = PLAIN_PATH,
     epochs: Epochs = COMMON,
@@ -82,16 +82,16 @@ def pair_task(
         ends: The runs at alpha 0 and 1; model and data are those of the first.
         prepared: The folder of prepared data sets.
         points: The number of alphas, both ends included.
-        marks: The evaluation epochs to measure; default: those of the first run, or the one that own epochs fix.
+        evaluations: The evaluation epochs to measure; default: those of the first run, or the one that own epochs fix.
         device: cpu or cuda.
         path: The names of alignment, repair and metrics.
         epochs: The ends' own epochs.
     """
     a, b = ends
     weights = {}
-    for mark in marks or marks_of(epochs, a.config.evaluate_at):
-        first, second = ends_at(epochs, mark)
-        weights[mark] = a.weights(first), b.weights(second)
+    for epoch in evaluations or epochs_of(epochs, a.config.evaluate_at):
+        first, second = ends_at(epochs, epoch)
+        weights[epoch] = a.weights(first), b.weights(second)
     return PairTask(
         pair=name,
         trainer_seed=a.config.seeds.trainer,
@@ -126,14 +126,14 @@ def pair_key(
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 
 
-def judge_mark(
+def judge_epoch(
     epoch: float,
     curves: dict[SplitName, Curve],
     diverged: tuple[float | None, float | None],
     classes: int,
     largest_class: int,
     epochs: Epochs = COMMON,
-) -> MarkResult:
+) -> EpochResult:
     """Return the endpoints' status, each at its own epoch or `epoch`, and, only if both are trained, the barriers.
 
     `largest_class` is the number of training images with the most common label, see `endpoint_status`.
@@ -143,4 +143,4 @@ def judge_mark(
     second = endpoint_status(at[1], diverged[1], train.wrong[-1], train.n, largest_class)
     trained = first == second == "trained"
     found = {split: barriers(curves, split, classes) for split in SPLITS} if trained else None
-    return MarkResult(epoch, (first, second), curves, found)
+    return EpochResult(epoch, (first, second), curves, found)

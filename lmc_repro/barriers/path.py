@@ -138,7 +138,7 @@ def path_curves(
     together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
     repaired = None
     if methods.repairs:
-        repaired = methods.repaired(model, (layout.child(ends, 0), layout.child(ends, 1)), dataset)
+        repaired = methods.repaired(model, (layout.run(ends, 0), layout.run(ends, 1)), dataset)
     for start in range(0, points, together):
         some = range(start, min(start + together, points))
         weights = path_weights(ends[0], ends[1], points, some)
@@ -146,7 +146,7 @@ def path_curves(
         if repaired is not None:
             for row, i in enumerate(some):
                 if i not in (0, points - 1):
-                    for name, made in repaired(layout.child(weights, row)).items():
+                    for name, made in repaired(layout.run(weights, row)).items():
                         views[name][row].copy_(made)
         path = evaluated(model, views, dataset.train)
         if isinstance(model, AffineFirst) and not methods.repairs:

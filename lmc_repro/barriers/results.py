@@ -20,7 +20,7 @@ StrictVerdict = Literal["connected", "disconnected", "unequal ends", "mixed"]
 
 
 @dataclass(frozen=True)
-class MarkResult:
+class EpochResult:
     """A pair at one evaluation epoch. `barriers` is None unless both endpoints are trained: it has no numbers."""
 
     epoch: float
@@ -43,16 +43,16 @@ class PairResult:
     trainer_seed: int
     fingerprints: tuple[str, str]
     largest_class: int
-    marks: tuple[MarkResult, ...]
+    evaluations: tuple[EpochResult, ...]
     distance: float | None
     cosine: float | None
     disagreement: dict[SplitName, float]
     epochs: Epochs = COMMON
 
     @property
-    def final(self) -> MarkResult:
+    def final(self) -> EpochResult:
         """The pair at the last epoch."""
-        return self.marks[-1]
+        return self.evaluations[-1]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from lmc_repro.barriers.barrier import Barriers, to_lose
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult, PairResult, StrictVerdict, Verdict
+from lmc_repro.barriers.results import CellResult, CellSummary, EpochResult, Late, PairResult, StrictVerdict, Verdict
 from lmc_repro.barriers.status import minimum_accuracy
 from lmc_repro.config.study import Judgement
 
-LATE_MARKS = 5
+LATE_EPOCHS = 5
 
 
 def judge(barrier: float, line: float, accuracy: float, threshold: float) -> Verdict | None:
@@ -49,25 +49,25 @@ def judge_strict(verdicts: Sequence[Verdict | None]) -> StrictVerdict | None:
     return "mixed" if len(shared) > 1 else next(iter(shared), None)
 
 
-def pair_flags(mark: MarkResult, split: SplitName, judgement: Judgement, classes: int) -> tuple[str, ...]:
+def pair_flags(epoch: EpochResult, split: SplitName, judgement: Judgement, classes: int) -> tuple[str, ...]:
     """Return the flags beside the verdict of one pair: `undertrained`, `nothing_to_lose`."""
-    if mark.barriers is None:
+    if epoch.barriers is None:
         return ()
     flags = []
-    if _undertrained(mark, judgement, classes):
+    if _undertrained(epoch, judgement, classes):
         flags.append("undertrained")
-    if judge_pair(mark.barriers[split], judgement.threshold, classes) is None:
+    if judge_pair(epoch.barriers[split], judgement.threshold, classes) is None:
         flags.append("nothing_to_lose")
     return tuple(flags)
 
 
 def per_seed(
-    pairs: Sequence[PairResult], mark: int, read: Callable[[Barriers], float | None], split: SplitName
+    pairs: Sequence[PairResult], index: int, read: Callable[[Barriers], float | None], split: SplitName
 ) -> list[float]:
     """Return one number per trainer seed at the evaluation epoch of this index: the mean over the seed's pairs."""
     seeds: dict[int, list[float]] = {}
     for pair in pairs:
-        found = pair.marks[mark].barriers
+        found = pair.evaluations[index].barriers
         value = None if found is None else read(found[split])
         if value is not None:
             seeds.setdefault(pair.trainer_seed, []).append(value)
@@ -80,8 +80,8 @@ def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgemen
     lines = per_seed(pairs, -1, lambda b: b.line, split)
     shares = per_seed(pairs, -1, lambda b: b.normalised, split)
     threshold = judgement.threshold
-    count = min(LATE_MARKS, *(len(pair.marks) for pair in pairs))
-    late = [_at_mark(pairs, mark, split, threshold, classes) for mark in range(-count, 0)]
+    count = min(LATE_EPOCHS, *(len(pair.evaluations) for pair in pairs))
+    late = [_at_index(pairs, index, split, threshold, classes) for index in range(-count, 0)]
     last = late[-1]
     own = [judge_pair(p.final.barriers[split], threshold, classes) for p in pairs if p.final.barriers is not None]
     flags = []
@@ -92,7 +92,7 @@ def summarise(pairs: Sequence[PairResult], split: SplitName, judgement: Judgemen
     if any(_near(numbers, threshold) for numbers in decisive):
         flags.append("borderline")
     # Nothing is trained at epoch 0, so its verdict does not count.
-    if len({mark.verdict for mark in late if mark.epoch > 0 and mark.verdict is not None}) > 1:
+    if len({at.verdict for at in late if at.epoch > 0 and at.verdict is not None}) > 1:
         flags.append("unstable")
     if any(_undertrained(pair.final, judgement, classes) for pair in pairs if pair.final.barriers is not None):
         flags.append("undertrained")
@@ -119,11 +119,11 @@ def judge_cell(pairs: Sequence[PairResult], judgement: Judgement, classes: int) 
     return CellResult(tuple(pairs), {split: summarise(pairs, split, judgement, classes) for split in SPLITS})
 
 
-def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold: float, classes: int) -> Late:
+def _at_index(pairs: Sequence[PairResult], index: int, split: SplitName, threshold: float, classes: int) -> Late:
     """Return the means over trainer seeds at an evaluation epoch, and their verdict."""
-    epoch = max(pair.marks[mark].epoch for pair in pairs)
+    epoch = max(pair.evaluations[index].epoch for pair in pairs)
     columns = [
-        per_seed(pairs, mark, read, split)
+        per_seed(pairs, index, read, split)
         for read in (lambda b: b.barrier, lambda b: b.line, lambda b: to_lose(b, classes))
     ]
     if not columns[0]:
@@ -132,10 +132,10 @@ def _at_mark(pairs: Sequence[PairResult], mark: int, split: SplitName, threshold
     return Late(epoch, barrier, line, judge(barrier, line, accuracy, threshold))
 
 
-def _undertrained(mark: MarkResult, judgement: Judgement, classes: int) -> bool:
+def _undertrained(epoch: EpochResult, judgement: Judgement, classes: int) -> bool:
     """Return whether an end of the path has less train accuracy than a network should."""
     least = minimum_accuracy(classes, judgement.min_train_accuracy)
-    return any(1.0 - mark.curves["train"].errors[end] < least for end in (0, -1))
+    return any(1.0 - epoch.curves["train"].errors[end] < least for end in (0, -1))
 
 
 def _near(values: Sequence[float], threshold: float) -> bool:

@@ -109,19 +109,19 @@ def barrier(
     notes: list[str] = []
     with redirect_stdout(sys.stderr):  # whatever a module of the user's prints, JSON stays JSON
         network, samples = read_network(model), _samples(data, listener())
-        mark = measure_files(
+        epoch = measure_files(
             ends, network, samples, points, only, batch_size, resolve_device(device), path, notes.append
         )
     for note in notes:
         typer.echo(note, err=True)
     if plot is not None:
-        picture_of(mark, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
+        picture_of(epoch, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
         typer.echo(f"plot: {plot}", err=True)
-    record = files_record(ends, network, samples, mark, judgement, path, shown, notes)
+    record = files_record(ends, network, samples, epoch, judgement, path, shown, notes)
     say(record, files_lines(record), as_json)
 
 
-def _samples(name: str, told: Listener) -> Samples:
+def _samples(name: str, notify: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
     from lmc_repro.cli.progress import parts
     from lmc_repro.cli.session import ready_dataset
@@ -137,11 +137,11 @@ def _samples(name: str, told: Listener) -> Samples:
         if dataset_info(name, "--data").embedded:
             return of_dataset(load_dataset(name))
         project = find_project()
-        return of_dataset(load_dataset(name, ready_dataset(project, load_params(project.params), name, told)))
+        return of_dataset(load_dataset(name, ready_dataset(project, load_params(project.params), name, notify)))
     if not (place := Path(name)).exists():
         allowed = (*CATALOG, "FILE.py:NAME", "an .npz", "or a folder of images")
         raise LmcError(f"--data: {choices(name, allowed)}")
-    with parts(told) as on_progress:
+    with parts(notify) as on_progress:
         return read_unlisted(place, on_progress)
 
 
@@ -193,7 +193,7 @@ def publish(
             raise LmcError(f"--profile {profile}: {carried} is of profile {found.profile}; leave --profile out")
         study, choice = found.study, dataclasses.replace(choice, profile=found.profile)
     plan = plan_study(params, study, choice)
-    told = begin(params, plan.profile)
+    notify = begin(params, plan.profile)
     from lmc_repro.pipeline.publish import publish_carried, publish_study
     from lmc_repro.tracking.store import TRACKING_URI, require_store
 
@@ -202,9 +202,9 @@ def publish(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seconds; by default minutes
     require_store(project)
     if carried is not None:
-        print(publish_carried(project, plan, carried.resolve(), told))
+        print(publish_carried(project, plan, carried.resolve(), notify))
         return
     runs, results, out = project.runs / study, project.results / study, project.out / plan.profile / study
     if plan.profile != params.profile or not any(runs.glob("*/status.json")):
         runs, results = out / "runs", out / "results" / study
-    print(publish_study(project, plan, runs, results, told))
+    print(publish_study(project, plan, runs, results, notify))

@@ -11,7 +11,7 @@ __all__ = ["Lines", "listener", "parts"]
 
 
 @contextmanager
-def parts(told: Listener) -> Iterator[Callable[[str, int, int], None]]:
+def parts(notify: Listener) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function of (what, units done, units in all) that reports one part per `what` to a listener."""
     under_way, before = "", 0
 
@@ -19,14 +19,14 @@ def parts(told: Listener) -> Iterator[Callable[[str, int, int], None]]:
         nonlocal under_way, before
         if what != under_way:
             if under_way:
-                told.end()
-            told.begin(what, total)
+                notify.end()
+            notify.begin(what, total)
             under_way, before = what, 0
-        told.advance(done - before)
+        notify.advance(done - before)
         before = done
 
     try:
         yield on_progress
     finally:
         if under_way:
-            told.end()
+            notify.end()

@@ -72,8 +72,8 @@ def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyP
 
 def begin(params: Params, profile: str) -> Listener:
     """Set the numerics of this process before torch is imported; return the listener of its progress."""
-    begin_process(params, profile, told := listener())
-    return told
+    begin_process(params, profile, notify := listener())
+    return notify
 
 
 def open_store(uri: str | None) -> tuple[Project, Reader]:
@@ -119,7 +119,7 @@ def path_config(align: str | None) -> PathConfig:
 
 
 def prepare_dataset(
-    project: Project, params: Params, name: str, folder: Path, told: Listener, required: bool = False
+    project: Project, params: Params, name: str, folder: Path, notify: Listener, required: bool = False
 ) -> None:
     """Prepare a data set below `folder`, from the raw folder, the mirror or a download.
 
@@ -127,29 +127,29 @@ def prepare_dataset(
     """
     from lmc_repro.data.prepare import prepare
 
-    with parts(told) as on_progress:
+    with parts(notify) as on_progress:
         status = prepare(name, folder, project.raw, mirror_of(params), on_progress)
     if status["state"] != "ready":
         line = f"data set {name}: {status['state']}: {status.get('reason')}"
         if required:
             raise LmcError(line)
-        told.line(line)
+        notify.line(line)
 
 
-def ready_dataset(project: Project, params: Params, name: str, told: Listener) -> Path:
+def ready_dataset(project: Project, params: Params, name: str, notify: Listener) -> Path:
     """Return the folder that holds a data set, prepared first where neither DVC nor another command has done so."""
     prepared = prepared_dir(project, [name])
     if prepared != project.prepared:
-        prepare_dataset(project, params, name, prepared, told)
+        prepare_dataset(project, params, name, prepared, notify)
     return prepared
 
 
 def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None = None) -> Workspace:
     """Return the workspace of a DVC stage: runs/ and results/ of the project, the active profile."""
     plan = plan_study(params, study)
-    told = begin(params, plan.profile)
+    notify = begin(params, plan.profile)
     runs, results = project.runs / study, project.results / study
-    return make_workspace(project, plan, runs, results, project.prepared, jobs, None, told)
+    return make_workspace(project, plan, runs, results, project.prepared, jobs, None, notify)
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def make_workspace(
     prepared: Path,
     jobs: int | None,
     device: str | None,
-    told: Listener,
+    notify: Listener,
     tracked: bool = True,
     keep: Keep = "all",
 ) -> Workspace:
@@ -189,7 +189,17 @@ def make_workspace(
     _require_loader(plan)
     jobs = jobs or default_jobs()
     return Workspace(
-        project, plan, runs, results, prepared, jobs, resolved, process_tag(resolved), told, tracked=tracked, keep=keep
+        project,
+        plan,
+        runs,
+        results,
+        prepared,
+        jobs,
+        resolved,
+        process_tag(resolved),
+        notify,
+        tracked=tracked,
+        keep=keep,
     )
 
 

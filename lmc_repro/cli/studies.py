@@ -161,13 +161,13 @@ def _compare_two(run_a: str, run_b: str, points: int | None, align: str | None, 
     path = path_config(align)
     project, params = open_project()
     profile = params.profiles[params.profile]
-    told = begin(params, params.profile)
+    notify = begin(params, params.profile)
     from lmc_repro.notebook.compare_runs import StoredTraining, compare_runs, comparison_lines
     from lmc_repro.tracking.find import Reader
 
     reader = Reader.open(project.home, uri)
     runs = StoredTraining.find(reader, run_a), StoredTraining.find(reader, run_b)
-    prepared = ready_dataset(project, params, runs[0].end.config.data.dataset, told)
+    prepared = ready_dataset(project, params, runs[0].end.config.data.dataset, notify)
     record = compare_runs(runs, prepared, points or profile.points, profile.judgement, path)
     say(record, comparison_lines(record), as_json)
 
@@ -250,7 +250,7 @@ def run(
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     project, params = open_project()
     plan = plan_study(params, study, choice)
-    told = begin(params, plan.profile)
+    notify = begin(params, plan.profile)
     # Names the cells that could have been chosen but were not, with their cost.
     whole, chosen = dataclasses.replace(choice, rows=(), columns=()), {cell.key for cell in plan.cells}
     if dry_run:
@@ -262,7 +262,7 @@ def run(
     folder = out or project.out / plan.profile / study
     results = folder / "results" / study
     require_ready(project, plan, device or plan.profile_config.device, not no_tracking)
-    told.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
+    notify.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
     from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
 
     with suppress(LmcError):  # a cell that was not chosen may not go together with the options
@@ -270,15 +270,15 @@ def run(
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
     workspace = make_workspace(
-        project, plan, folder / "runs", results, prepared, jobs, device, told, not no_tracking, cast("Keep", keep)
+        project, plan, folder / "runs", results, prepared, jobs, device, notify, not no_tracking, cast("Keep", keep)
     )
     for name in names:
         if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
-            prepare_dataset(project, params, name, prepared, told)
+            prepare_dataset(project, params, name, prepared, notify)
     from lmc_repro.pipeline.compare import compare_study
     from lmc_repro.pipeline.train import train_study
 
-    with study_lock(project, folder, told):
+    with study_lock(project, folder, notify):
         workspace = without_unfinished(workspace, chosen)
         counts = train_study(workspace)
         compare_study(workspace)
@@ -286,7 +286,7 @@ def run(
             print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
             return
         if earlier := len(workspace.plan.cells) - len(chosen):
-            told.line(f"{earlier} cells of earlier calls stay in {results}")
+            notify.line(f"{earlier} cells of earlier calls stay in {results}")
         show_report(params, folder / "results", folder / "report", {study: whole}, (study,), only=chosen)
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
     from lmc_repro.tracking.project_run import keep_results

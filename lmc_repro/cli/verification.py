@@ -37,18 +37,18 @@ def reproduce(
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LmcError(f"--out {out}: exists already; name a new folder, so that nothing old counts as recomputed")
     project, reader = open_store(tracking_uri)
-    told, run = listener(), reader.run(run_id)
+    notify, run = listener(), reader.run(run_id)
     if run.kind not in ("train", "pair"):
         found = "not of this project" if run.kind == "other" else f"of kind {run.kind}"
         raise LmcError(f"run {run_id} is {found}: give a training or a pair; `lmc show {run_id}` lists those of a cell")
     # The run's own mode, before anything imports torch.
     _, remark = choose_mode("portable" if run.tags.get("lmc.numerics", "").startswith("portable") else "native")
     if remark:
-        told.line(remark)
+        notify.line(remark)
     from lmc_repro.verification.reproduce import reproduce as reproduce_run
 
     with tempfile.TemporaryDirectory(prefix="lmc-reproduce-") as scratch:
-        certificate = reproduce_run(reader, run, project, out or Path(scratch), told)
+        certificate = reproduce_run(reader, run, project, out or Path(scratch), notify)
     record = asdict(certificate)
     if out is not None:
         write_json(out / "certificate.json", record)
@@ -74,9 +74,9 @@ def verify(
     from lmc_repro.cli.session import begin, open_study, say
 
     project, params, plan = open_study(study, profile)
-    told = begin(params, plan.profile)
+    notify = begin(params, plan.profile)
     from lmc_repro.verification.verify import verify_study
 
-    found = verify_study(project, study, plan.profile, plan.profile_config.judgement, quick, told)
+    found = verify_study(project, study, plan.profile, plan.profile_config.judgement, quick, notify)
     say({"ok": not found.problems, **asdict(found)}, found.lines(), as_json)
     raise typer.Exit(1 if found.problems else 0)

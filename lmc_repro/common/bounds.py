@@ -9,7 +9,7 @@ CHECKPOINTS = 200_000
 """Of one study: its runs, times their evaluation epochs."""
 REPLICAS = 100
 EPOCHS = 1_000_000
-MARKS = 2_000
+EVALUATION_EPOCHS = 2_000
 BATCH = 2**24
 POINTS = 10_001
 SIZE = 2**20

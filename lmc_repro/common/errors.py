@@ -70,5 +70,5 @@ def own_code(name: str, call: Callable[[], Any], but: type[Exception] = LmcError
         raise
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        told = " ".join(str(error).split()) or "no message"
-        raise LmcError(f"{name}: {type(error).__name__}: {told} ({where.filename}, line {where.lineno})") from None
+        message = " ".join(str(error).split()) or "no message"
+        raise LmcError(f"{name}: {type(error).__name__}: {message} ({where.filename}, line {where.lineno})") from None

@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: bytes, wait: bool = True) -> None:
         _remove_half_written(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        fix = "remove the folder of that name" if path.is_dir() else "free some space or mend the permissions"
+        fix = "remove the folder of that name" if path.is_dir() else "free some space or change the permissions"
         raise LmcError(f"{path}: cannot be written ({error.strerror}); {fix} and run again") from None
 
 

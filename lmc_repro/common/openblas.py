@@ -41,22 +41,22 @@ def openblas_tag() -> str:
         raise LmcError(_MISSING) from error
 
 
-def sgemm(m: int, n: int, k: int, a: Operand, b: Operand, beta: float, c: int, children: int) -> None:
+def sgemm(m: int, n: int, k: int, a: Operand, b: Operand, beta: float, c: int, runs: int) -> None:
     """Compute C = A B + beta C in float32 for each network of a stack, one after another.
 
     Args:
         m, n, k: A is [m, k], B [k, n], C [m, n].
         a, b: where the factors lie.
         beta: 0 to write C, 1 to add to it.
-        c: the address of the results, contiguous, [children, m, n].
-        children: the number of products.
+        c: the address of the results, contiguous, [runs, m, n].
+        runs: the number of products.
     """
     a_at, a_turned, a_side, a_next = a
     b_at, b_turned, b_side, b_next = b
     turn = (_AS_IT_LIES, _TRANSPOSED)
     _product()(
         _ROW_MAJOR, turn[a_turned], turn[b_turned], m, n, k,
-        1.0, a_at, a_side, a_next, b_at, b_side, b_next, beta, c, n, m * n, children,
+        1.0, a_at, a_side, a_next, b_at, b_side, b_next, beta, c, n, m * n, runs,
     )  # fmt: skip
 
 

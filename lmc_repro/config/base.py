@@ -55,53 +55,55 @@ def _increasing(values: tuple[int | float, ...]) -> tuple[int | float, ...]:
 
 
 # YAML has lists only; a tuple keeps a frozen model hashable.
-Mark = Annotated[int | float, Field(ge=0, le=bounds.EPOCHS, allow_inf_nan=False), AfterValidator(_whole)]
+EvaluationEpoch = Annotated[int | float, Field(ge=0, le=bounds.EPOCHS, allow_inf_nan=False), AfterValidator(_whole)]
 """An evaluation epoch: 0 is the initialisation, 0.5 the middle of the first epoch."""
-Marks = Annotated[
-    tuple[Mark, ...], Field(strict=False, min_length=1, max_length=bounds.MARKS), AfterValidator(_increasing)
+EvaluationEpochs = Annotated[
+    tuple[EvaluationEpoch, ...],
+    Field(strict=False, min_length=1, max_length=bounds.EVALUATION_EPOCHS),
+    AfterValidator(_increasing),
 ]
 """Evaluation epochs, at which a run is evaluated and stored, strictly increasing."""
 
 
-def mark_text(mark: float) -> str:
+def epoch_text(epoch: float) -> str:
     """Return an evaluation epoch as files write it: 2 is `2`, 0.5 is `0.5`, never with an exponent."""
-    return str(int(mark)) if mark == int(mark) else format(Decimal(repr(mark)), "f")
+    return str(int(epoch)) if epoch == int(epoch) else format(Decimal(repr(epoch)), "f")
 
 
-def parse_mark(text: str) -> int | float:
+def parse_epoch(text: str) -> int | float:
     """Parse an evaluation epoch from a file: `2` is the integer 2, `0.5` a float; ValueError for anything else."""
-    mark = float(text)
-    if not math.isfinite(mark) or mark < 0:
-        raise ValueError(f"found {text!r}, a mark is a number of epochs")
-    return _whole(mark)
+    epoch = float(text)
+    if not math.isfinite(epoch) or epoch < 0:
+        raise ValueError(f"found {text!r}, an evaluation epoch is a number of epochs")
+    return _whole(epoch)
 
 
-def marks_within(marks: Sequence[float], steps_per_epoch: int) -> dict[int, dict[int, float]]:
-    """Return {epoch (from 0): {steps done in it: mark}} for the evaluation epochs that are not whole numbers.
+def epochs_within(evaluations: Sequence[float], steps_per_epoch: int) -> dict[int, dict[int, float]]:
+    """Return {epoch (from 0): {steps done in it: at_epoch}} for the evaluation epochs that are not whole numbers.
 
     Evaluation epoch m comes after m x steps_per_epoch steps of the run, rounded half up, but at least one step after
     the epoch began and one before it ends. LmcError where an epoch is a single step, or two fall on one step.
     """
     found: dict[int, dict[int, float]] = {}
-    for mark in marks:
-        if mark == int(mark):
+    for at_epoch in evaluations:
+        if at_epoch == int(at_epoch):
             continue
-        epoch = int(mark)
+        epoch = int(at_epoch)
         if steps_per_epoch < 2:
             raise LmcError(
-                f"evaluate_at: mark {mark_text(mark)}: an epoch is one step here, there is nothing within it; give "
+                f"evaluate_at: {epoch_text(at_epoch)}: an epoch is one step here, there is nothing within it; give "
                 "whole epochs"
             )
         # Decimal: 0.145 x 100 is 14.5, though not in floating point
-        exact = (Decimal(repr(mark)) - epoch) * steps_per_epoch
+        exact = (Decimal(repr(at_epoch)) - epoch) * steps_per_epoch
         step = min(max(int(exact.quantize(Decimal(1), ROUND_HALF_UP)), 1), steps_per_epoch - 1)
         there = found.setdefault(epoch, {})
         if step in there:
             raise LmcError(
-                f"evaluate_at: marks {mark_text(there[step])} and {mark_text(mark)} both fall on step {step} of "
+                f"evaluate_at: {epoch_text(there[step])} and {epoch_text(at_epoch)} both fall on step {step} of "
                 f"{steps_per_epoch} in epoch {epoch + 1}; leave one out"
             )
-        there[step] = mark
+        there[step] = at_epoch
     return found
 
 

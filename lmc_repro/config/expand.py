@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError, choices, every
-from lmc_repro.config.base import marks_within
+from lmc_repro.config.base import epochs_within
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import is_own, own_object, pinned
@@ -145,7 +145,7 @@ def _cell(
             f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
         )
     template = run_template(settings, profile, info, where)
-    _check_marks(template, info, where)
+    _check_epochs(template, info, where)
     seeds = _trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile)
     source = PairSource(template, tuple(seeds), choice.replicas or profile.replicas, settings, info.n_train)
     kind, pairs = _pairs(settings.pair or config.pair, source, where)
@@ -199,11 +199,11 @@ def _uses(
     return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
 
 
-def _check_marks(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
+def _check_epochs(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
     """Raise LmcError if an evaluation epoch within an epoch has no step of its own."""
     batches = Fraction(info.n_train, template["batch_size"])
     try:
-        marks_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
+        epochs_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
     except LmcError as error:
         raise LmcError(f"{where}: {error}") from None
 
@@ -241,8 +241,8 @@ def _settings(
     if choice.pairs is not None:
         settings = Settings(pairs=choice.pairs).over(settings)
     if choice.epochs is not None:
-        marks = [mark for mark in settings.evaluate_at or () if mark < choice.epochs]
-        settings = Settings(epochs=choice.epochs, evaluate_at=(*marks, choice.epochs)).over(settings)
+        evaluations = [epoch for epoch in settings.evaluate_at or () if epoch < choice.epochs]
+        settings = Settings(epochs=choice.epochs, evaluate_at=(*evaluations, choice.epochs)).over(settings)
     return settings
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.load import validate
 from lmc_repro.config.own_code import own_object, short_name
 from lmc_repro.config.plan import Pair
@@ -110,8 +110,8 @@ def make_pairs(kind: str, source: PairSource) -> tuple[Pair, ...]:
             if run.without_seeds() != source.template:
                 raise LmcError(f"{who}: pair {pair.name}: a run of another config than its cell's")
             if epoch is not None and epoch not in run.evaluate_at:
-                marks = ", ".join(map(mark_text, run.evaluate_at))
-                raise LmcError(f"{who}: epoch: found {epoch:g}, allowed: {marks} (evaluate_at)")
+                evaluations = ", ".join(map(epoch_text, run.evaluate_at))
+                raise LmcError(f"{who}: epoch: found {epoch:g}, allowed: {evaluations} (evaluate_at)")
     return pairs
 
 

@@ -16,16 +16,16 @@ Epochs = tuple[int | float | None, int | float | None]
 COMMON: Epochs = (None, None)
 
 
-def marks_of(epochs: Epochs, evaluate_at: Sequence[float]) -> tuple[float, ...]:
+def epochs_of(epochs: Epochs, evaluate_at: Sequence[float]) -> tuple[float, ...]:
     """Return a pair's evaluation epochs: the later of its ends' epochs where both are fixed."""
     first, second = epochs
     return tuple(evaluate_at) if first is None or second is None else (max(first, second),)
 
 
-def ends_at(epochs: Epochs, mark: float) -> tuple[float, float]:
+def ends_at(epochs: Epochs, epoch: float) -> tuple[float, float]:
     """Return the epochs of both ends of a pair at one of its evaluation epochs."""
     first, second = epochs
-    return mark if first is None else first, mark if second is None else second
+    return epoch if first is None else first, epoch if second is None else second
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Pair:
         return self.runs[0].seeds.trainer
 
     @property
-    def marks(self) -> tuple[float, ...]:
+    def evaluations(self) -> tuple[float, ...]:
         """The pair's evaluation epochs."""
-        return marks_of(self.epochs, self.runs[0].evaluate_at)
+        return epochs_of(self.epochs, self.runs[0].evaluate_at)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from lmc_repro.common import bounds
-from lmc_repro.config.base import BatchSize, Epochs, Marks, Positive, Rate, Seed, Size, Strict
+from lmc_repro.config.base import BatchSize, Epochs, EvaluationEpochs, Positive, Rate, Seed, Size, Strict
 from lmc_repro.config.own_code import STORED, PinnedName, own_object, pin, short_name
 from lmc_repro.config.registry import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, chosen, named
 
@@ -339,7 +339,7 @@ class RunConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     batch_size: BatchSize
     epochs: Epochs
-    evaluate_at: Marks
+    evaluate_at: EvaluationEpochs
     precision: Precision = "float32"
     seeds: Seeds
 

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from lmc_repro.common import bounds
-from lmc_repro.config.base import BatchSize, Epochs, Key, Line, Mark, Marks, Pairs, Positive, Strict
+from lmc_repro.config.base import (
+    BatchSize,
+    Epochs,
+    EvaluationEpoch,
+    EvaluationEpochs,
+    Key,
+    Line,
+    Pairs,
+    Positive,
+    Strict,
+)
 from lmc_repro.config.path import AlignmentName, LayersConfig, MetricNames, OwnNames, PairKindName, RepairName
 from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
@@ -83,7 +93,7 @@ class Settings(Strict):
     batch: str | BatchSize | None = None
     schedule: Group = Field(default_factory=dict)
     epochs: Epochs | None = None
-    evaluate_at: Marks | None = None
+    evaluate_at: EvaluationEpochs | None = None
     data: dict[str, Any] = Field(default_factory=dict)
     precision: Precision | None = None
     loader: LoaderKind | None = None
@@ -92,7 +102,7 @@ class Settings(Strict):
     trainer_seeds: TrainerSeeds | None = None
     share_noise_until: int | None = None
     spawn_at: int | None = None
-    snapshot_epochs: Annotated[tuple[Mark, Mark], Field(strict=False)] | None = None
+    snapshot_epochs: Annotated[tuple[EvaluationEpoch, EvaluationEpoch], Field(strict=False)] | None = None
     metrics: MetricNames | None = None
     align: AlignmentName | None = None
     repair: RepairName | None = None

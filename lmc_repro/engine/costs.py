@@ -100,11 +100,11 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
     for cell in plan.cells:
         config = cell.runs[0]
         first = cell.pairs[0]
-        marks = sum(mark > 0 or len({run.seeds.trainer for run in first.runs}) > 1 for mark in first.marks)
+        measured = sum(epoch > 0 or len({run.seeds.trainer for run in first.runs}) > 1 for epoch in first.evaluations)
         cost = path_cost(config, dataset_info(config.data.dataset), plan.profile_config.points, gflops)
         pairs += len(cell.pairs)
-        flops += len(cell.pairs) * marks * cost[0]
-        seconds += len(cell.pairs) * marks * cost[1]
+        flops += len(cell.pairs) * measured * cost[0]
+        seconds += len(cell.pairs) * measured * cost[1]
     return pairs, flops, seconds
 
 

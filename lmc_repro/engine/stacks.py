@@ -20,7 +20,7 @@ START_SECONDS: dict[LoaderKind, float] = {"ffcv": 2.0}  # before the first batch
 
 
 @dataclass(frozen=True)
-class Work:
+class QueuedRun:
     """One run to train, and the epoch that it resumes from."""
 
     fingerprint: str
@@ -30,7 +30,7 @@ class Work:
 
 
 def plan_stacks(
-    work: Sequence[Work],
+    work: Sequence[QueuedRun],
     jobs: int,
     working: Path,
     prepared: Path,
@@ -44,7 +44,7 @@ def plan_stacks(
     takes no longer than a process's share of all work, and fits into its caches. A GPU takes all at once; where its
     memory is too small, `train_task` halves the stack.
     """
-    groups: dict[tuple[str, str, int], list[Work]] = {}
+    groups: dict[tuple[str, str, int], list[QueuedRun]] = {}
     for item in work:
         groups.setdefault((stack_key(item.config), item.loader, item.epoch), []).append(item)
     costs = {item.fingerprint: _cost(item) for item in work}
@@ -70,6 +70,6 @@ def plan_stacks(
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def _cost(item: Work) -> float:
+def _cost(item: QueuedRun) -> float:
     """Return the seconds of one core that a run still takes."""
     return run_cost(item.config, dataset_info(item.config.data.dataset)) * (1 - item.epoch / item.config.epochs)

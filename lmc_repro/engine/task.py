@@ -17,7 +17,7 @@ from lmc_repro.config.own_code import own_object, short_name
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Callback, Child, Evaluation, Event, train_stack
+from lmc_repro.training.trainer import Callback, Evaluation, Event, StackedRun, train_stack
 
 
 @dataclass(frozen=True)
@@ -67,29 +67,29 @@ def train_task(task: StackTask, on_event: Callable[[Event], None]) -> None:
 
             locks.enter_context(hold(task.working / f"{fingerprint}.lock", waiting))
         folders = [(RunFolder(task.working / fingerprint), config) for fingerprint, config in task.runs]
-        children = [Child(config, folder) for folder, config in folders if not folder.is_complete()]
-        if children:
-            dataset = load_dataset(task.prepared, children[0].config.data.dataset)
-            _train(children, dataset, task, on_event)
+        runs = [StackedRun(config, folder) for folder, config in folders if not folder.is_complete()]
+        if runs:
+            dataset = load_dataset(task.prepared, runs[0].config.data.dataset)
+            _train(runs, dataset, task, on_event)
 
 
-def _train(children: Sequence[Child], dataset: Dataset, task: StackTask, on_event: Callable[[Event], None]) -> None:
+def _train(runs: Sequence[StackedRun], dataset: Dataset, task: StackTask, on_event: Callable[[Event], None]) -> None:
     """Train the runs together, and in halves where a GPU has no memory for so many."""
     try:
         device = torch.device(task.device)
         callbacks = [_named(name) for name in task.callbacks]
-        train_stack(children, dataset, task.prepared, task.loader, task.numerics, device, on_event, callbacks)
+        train_stack(runs, dataset, task.prepared, task.loader, task.numerics, device, on_event, callbacks)
         return
     except torch.OutOfMemoryError:
-        if len(children) == 1:
+        if len(runs) == 1:
             raise LmcError(
-                f"the GPU has no memory for run {children[0].folder.fingerprint} alone; end what else uses it, or "
+                f"the GPU has no memory for run {runs[0].folder.fingerprint} alone; end what else uses it, or "
                 "choose a smaller network or batch"
             ) from None
     # Outside the handler, because the error holds the attempt's tensors.
     torch.cuda.empty_cache()
-    half = len(children) // 2
-    for part in (children[:half], children[half:]):
+    half = len(runs) // 2
+    for part in (runs[:half], runs[half:]):
         _train(part, dataset, task, on_event)
 
 

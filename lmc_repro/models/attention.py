@@ -99,10 +99,10 @@ class Attention:
 
     def forward(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Return logits [C, b, classes] for inputs [C, b, channels, height, width]."""
-        children, batch = inputs.shape[:2]
-        x = patches(inputs, self.config.patch).reshape(children, batch * self.patches, self.values)
+        runs, batch = inputs.shape[:2]
+        x = patches(inputs, self.config.patch).reshape(runs, batch * self.patches, self.values)
         x = _linear(_norm(x, weights, "patch_norm"), weights, "embed")
-        x = _standardised(x).view(children, batch, self.patches, self.width)
+        x = _standardised(x).view(runs, batch, self.patches, self.width)
         positions = weights["positions"]
         offset = weights["embed_norm.bias"].unsqueeze(1) + positions[:, 1:]  # added once: these are the large tensors
         x = x * weights["embed_norm.weight"][:, None, None] + offset.unsqueeze(1)
@@ -113,10 +113,10 @@ class Attention:
 
     def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
         """Return embeddings, keys and values of all patches, and the outputs of `project`."""
-        children, batch = inputs.shape[:2]
-        x = patches(inputs, self.config.patch).reshape(children, batch * self.patches, self.values)
+        runs, batch = inputs.shape[:2]
+        x = patches(inputs, self.config.patch).reshape(runs, batch * self.patches, self.values)
         embedded = _linear(_norm(x, weights, "patch_norm"), weights, "embed")
-        x = _norm(embedded, weights, "embed_norm").view(children, batch, self.patches, self.width)
+        x = _norm(embedded, weights, "embed_norm").view(runs, batch, self.patches, self.width)
         x = x + weights["positions"][:, None, 1:]
         token = weights["class_token"].unsqueeze(1) + weights["positions"][:, :1]
         seen = self._class_token_attends(weights, _standardised(token), _standardised(x))
@@ -124,7 +124,7 @@ class Attention:
         from lmc_repro.models.products import affine
 
         found = {"embedding": embedded, "projection": _linear(seen, weights, "project")}
-        parts = weights["qkv.weight"].view(children, 3, self.config.heads, self.config.head_dim, self.width)
+        parts = weights["qkv.weight"].view(runs, 3, self.config.heads, self.config.head_dim, self.width)
         for head in range(self.config.heads):
             found[f"keys.{head}"], found[f"values.{head}"] = (affine(x, parts[:, i, head]) for i in (1, 2))
         return found
@@ -142,21 +142,21 @@ class Attention:
 
         from lmc_repro.models.products import affine, product
 
-        children, batch, count, width = x.shape
+        runs, batch, count, width = x.shape
         heads, size = self.config.heads, self.config.head_dim
         scale, offset = weights["norm.weight"].unsqueeze(1), weights["norm.bias"].unsqueeze(1)
-        to_query, to_key, to_value = weights["qkv.weight"].view(children, 3, width, width).unbind(1)
-        each = children * heads
+        to_query, to_key, to_value = weights["qkv.weight"].view(runs, 3, width, width).unbind(1)
+        each = runs * heads
         query = affine(token * scale + offset, to_query).reshape(each, 1, size)
-        query = affine(query, to_key.reshape(each, size, width).mT).reshape(children, heads, width) * scale
-        scores = affine(x.view(children, batch * count, width), query).reshape(children, batch, count, heads)
+        query = affine(query, to_key.reshape(each, size, width).mT).reshape(runs, heads, width) * scale
+        scores = affine(x.view(runs, batch * count, width), query).reshape(runs, batch, count, heads)
         own = affine(token, query).unsqueeze(1).expand(-1, batch, -1, -1)
         attention = (torch.cat([own, scores], 2).transpose(2, 3) / size**0.5).softmax(3)
         seen = product(attention[..., 1:].reshape(-1, heads, count), x.view(-1, count, width))
-        seen = seen.view(children, batch, heads, width) + attention[..., :1] * token.unsqueeze(1)
-        seen = seen.transpose(1, 2).reshape(children, heads * batch, width) * scale + offset
+        seen = seen.view(runs, batch, heads, width) + attention[..., :1] * token.unsqueeze(1)
+        seen = seen.transpose(1, 2).reshape(runs, heads * batch, width) * scale + offset
         values = affine(seen.view(each, batch, width), to_value.reshape(each, size, width))
-        return values.reshape(children, heads, batch, size).transpose(1, 2).reshape(children, batch, width)
+        return values.reshape(runs, heads, batch, size).transpose(1, 2).reshape(runs, batch, width)
 
     def forward_flops(self) -> tuple[int, int]:
         """Return 0 (what is embedded went through a norm that learns) and 2 x all products."""

@@ -20,10 +20,10 @@ def patches(inputs: Tensor, side: int) -> Tensor:
 
     Positions go row by row; the values of a patch channel by channel and row by row, as in a Conv2d's weight.
     """
-    children, batch, channels, height, width = inputs.shape
+    runs, batch, channels, height, width = inputs.shape
     rows, columns = height // side, width // side
-    cut = inputs.reshape(children, batch, channels, rows, side, columns, side).permute(0, 1, 3, 5, 2, 4, 6)
-    return cut.reshape(children, batch, rows * columns, channels * side * side)
+    cut = inputs.reshape(runs, batch, channels, rows, side, columns, side).permute(0, 1, 3, 5, 2, 4, 6)
+    return cut.reshape(runs, batch, rows * columns, channels * side * side)
 
 
 class Conv(FirstThenRest):
@@ -74,10 +74,10 @@ class Conv(FirstThenRest):
         """Return the units [C, b, positions * filters], before the activation."""
         from lmc_repro.models.products import affine
 
-        children, batch = inputs.shape[:2]
-        x = patches(inputs, self.config.kernel).reshape(children, batch * self.positions, self.values)
+        runs, batch = inputs.shape[:2]
+        x = patches(inputs, self.config.kernel).reshape(runs, batch * self.positions, self.values)
         x = affine(x, weights["hidden.weight"], weights["hidden.bias"])
-        return x.reshape(children, batch, self.units)
+        return x.reshape(runs, batch, self.units)
 
     def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
         """Return the filters' outputs at all positions."""

@@ -79,15 +79,15 @@ class Local(FirstThenRest):
         """Return the units [C, b, positions * filters], before the activation."""
         from lmc_repro.models.products import affine
 
-        children, batch = inputs.shape[:2]
-        each = children * self.positions  # one matrix product per run and position
+        runs, batch = inputs.shape[:2]
+        each = runs * self.positions  # one matrix product per run and position
         x = patches(inputs, self.config.kernel).transpose(1, 2).reshape(each, batch, self.values)
         x = affine(x, weights["hidden.weight"].flatten(0, 1))
-        x = x.view(children, self.positions, batch, self.config.filters).transpose(1, 2)
-        x = x.reshape(children, batch, self.units)
-        bias = weights["hidden.bias"].view(children, -1, self.config.filters)
+        x = x.view(runs, self.positions, batch, self.config.filters).transpose(1, 2)
+        x = x.reshape(runs, batch, self.units)
+        bias = weights["hidden.bias"].view(runs, -1, self.config.filters)
         # Added to whole rows: the gradient is then a sum over rows, in the same order in every stack.
-        return x + bias.expand(-1, self.positions, -1).reshape(children, 1, self.units)
+        return x + bias.expand(-1, self.positions, -1).reshape(runs, 1, self.units)
 
     def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
         """Return the filters' outputs, position by position or, with `bias: filter`, at all of them."""

@@ -31,14 +31,14 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _portable(a):
         return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
-    (children, m, k), n = a.shape, b.shape[2]
-    out = a.new_empty(children, m, n)
+    (runs, m, k), n = a.shape, b.shape[2]
+    out = a.new_empty(runs, m, n)
     if bias is not None:
         out.copy_(bias.unsqueeze(1))
     if out.numel():
         a, a_lies = _operand(a)
         b, b_lies = _operand(b)
-        sgemm(m, n, k, a_lies, b_lies, 0.0 if bias is None else 1.0, out.data_ptr(), children)
+        sgemm(m, n, k, a_lies, b_lies, 0.0 if bias is None else 1.0, out.data_ptr(), runs)
     return out
 
 
@@ -53,12 +53,12 @@ def _operand(stack: Tensor) -> tuple[Tensor, Operand]:
     A side of one has no stride of its own: the leading side is then the other side's length.
     """
     _, rows, columns = stack.shape
-    child, row, column = stack.stride()
+    across, row, column = stack.stride()
     as_it_lies, turned = (False, columns, rows, column, row), (True, rows, columns, row, column)
     for swapped, length, count, inner, outer in (as_it_lies, turned):
         leading = outer if count > 1 else length
-        if (inner == 1 or length == 1) and length <= leading < _INT32 and child < _INT32:
-            return stack, (stack.data_ptr(), swapped, max(leading, 1), child)
+        if (inner == 1 or length == 1) and length <= leading < _INT32 and across < _INT32:
+            return stack, (stack.data_ptr(), swapped, max(leading, 1), across)
     stack = stack.contiguous()
     return stack, (stack.data_ptr(), False, max(columns, 1), rows * columns)
 

@@ -12,9 +12,9 @@ import torch
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import path_methods
 from lmc_repro.barriers.modules import measured
-from lmc_repro.barriers.pair import judge_mark
+from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.path import path_curves
-from lmc_repro.barriers.results import MarkResult
+from lmc_repro.barriers.results import EpochResult
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
@@ -53,7 +53,7 @@ def measure_files(
     device: str = "cpu",
     path: PathConfig = PLAIN_PATH,
     note: Note = lambda text: None,
-) -> MarkResult:
+) -> EpochResult:
     """Return curves, statuses and barriers of the line between the weights in two safetensors files.
 
     Args:
@@ -89,14 +89,14 @@ def measure_files(
         curves = _of_registry(paths, weights, network, samples, points, torch.device(device), path, note)
     first, last = (any(curve.loss[end] is None for curve in curves.values()) for end in (0, -1))
     diverged = (0.0 if first else None, 0.0 if last else None)
-    return judge_mark(0.0, curves, diverged, samples.classes, samples.train.largest_class)
+    return judge_epoch(0.0, curves, diverged, samples.classes, samples.train.largest_class)
 
 
 def files_record(
     ends: Ends,
     network: ModelSettings | OwnModule,
     samples: Samples,
-    mark: MarkResult,
+    epoch: EpochResult,
     judgement: Judgement,
     path: PathConfig,
     splits: Sequence[SplitName],
@@ -106,15 +106,15 @@ def files_record(
     return {
         "files": [
             {"file": str(file), "sha256": digest(file), "status": status}
-            for file, status in zip(ends, mark.status, strict=True)
+            for file, status in zip(ends, epoch.status, strict=True)
         ],
         "notes": list(notes),
         "model": {"name": network.name} if isinstance(network, OwnModule) else network.model_dump(mode="json"),
         "data": {"name": samples.name, "digest": samples.digest, "classes": samples.classes},
-        "points": len(mark.curves[splits[0]].wrong),
+        "points": len(epoch.curves[splits[0]].wrong),
         "threshold": judgement.threshold,
         **path.given(),
-        **split_records(mark, judgement, samples.classes, splits),
+        **split_records(epoch, judgement, samples.classes, splits),
     }
 
 

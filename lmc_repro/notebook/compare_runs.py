@@ -82,8 +82,8 @@ def check_pair(ends: Ends, n_train: int, who: str) -> None:
     forms = [end.config.model.model_dump(mode="json", exclude=INITIALISATION) for end in ends]
     if changed := _differences(*forms):
         named = list(dict.fromkeys(map(network, forms)))
-        told = " and ".join(named) if "kind" in changed and len(named) == 2 else _told(changed)
-        raise LmcError(f"{who}: other architectures: {told}; choose two of one architecture")
+        shown = " and ".join(named) if "kind" in changed and len(named) == 2 else _told(changed)
+        raise LmcError(f"{who}: other architectures: {shown}; choose two of one architecture")
     data = [(end.config.data.dataset, str(end.status["data_digest"])) for end in ends]
     if data[0] != data[1]:
         found = " and ".join(f"{name} {digest[:12]}" for name, digest in data)
@@ -102,8 +102,8 @@ def last_pair(ends: Ends, prepared: Path, points: int, path: PathConfig = PLAIN_
     def last(end: PairEnd) -> PairEnd:
         return replace(end, weights=lambda epoch: end.weights(end.config.epochs))
 
-    marks = (max(end.config.epochs for end in ends),)
-    return pair_task("two runs", (last(ends[0]), last(ends[1])), prepared, points, marks=marks, path=path)
+    evaluations = (max(end.config.epochs for end in ends),)
+    return pair_task("two runs", (last(ends[0]), last(ends[1])), prepared, points, evaluations=evaluations, path=path)
 
 
 def compare_runs(
@@ -170,8 +170,8 @@ def settings_that_differ(ends: Ends) -> dict[str, tuple[Any, Any]]:
 def _seen(config: RunConfig) -> dict[str, Any]:
     """Return the changes to the data set's labels and images before a network sees them."""
     augment = config.data.augment
-    told = {} if augment is None else augment.model_dump(exclude_defaults=True)
-    return {"label_noise": config.data.label_noise, "augment": " ".join(f"{k} {v}" for k, v in told.items()) or None}
+    shown = {} if augment is None else augment.model_dump(exclude_defaults=True)
+    return {"label_noise": config.data.label_noise, "augment": " ".join(f"{k} {v}" for k, v in shown.items()) or None}
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -182,8 +182,8 @@ def _same_initialisation(ends: Ends) -> bool:
     first, second = (end.status["init_sha256"] for end in ends)
     if first is not None and second is not None:
         return bool(first == second)
-    told = [(end.config.model.model_dump(include=INITIALISATION), end.config.seeds.trainer) for end in ends]
-    return told[0] == told[1]
+    shown = [(end.config.model.model_dump(include=INITIALISATION), end.config.seeds.trainer) for end in ends]
+    return shown[0] == shown[1]
 
 
 def _same_batches(ends: Ends, n: int) -> bool:

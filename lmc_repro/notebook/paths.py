@@ -17,7 +17,7 @@ from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
-from lmc_repro.barriers.results import MarkResult, PairResult
+from lmc_repro.barriers.results import EpochResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
 from lmc_repro.data.dataset import Dataset
@@ -103,11 +103,11 @@ def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> 
     return Picture(**curves_figure(path, judged, f"{title}\n"))
 
 
-def picture_of(mark: MarkResult, title: str, splits: Sequence[SplitName] = SPLITS) -> Picture:
+def picture_of(epoch: EpochResult, title: str, splits: Sequence[SplitName] = SPLITS) -> Picture:
     """Return the picture of some splits of a measured path; it says why there is no barrier."""
-    note = "" if mark.barriers else f"no barrier: endpoints {' and '.join(mark.status)}"
-    curves = {split: mark.curves[split] for split in splits}
-    return Picture(**curves_figure(curves, mark.barriers, f"{title}\n{note}"))
+    note = "" if epoch.barriers else f"no barrier: endpoints {' and '.join(epoch.status)}"
+    curves = {split: epoch.curves[split] for split in splits}
+    return Picture(**curves_figure(curves, epoch.barriers, f"{title}\n{note}"))
 
 
 def _end(run: Run) -> PairEnd:

@@ -28,7 +28,7 @@ from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
 from lmc_repro.training.stack import stack_key
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
 DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"momentum": 0.9},
@@ -122,14 +122,16 @@ def train(
     with one_thread(), tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch if folder is None else folder)
         names = [run_fingerprint(config, identity, tag) for config in configs]
-        children = {name: Child(config, RunFolder(root / name)) for name, config in zip(names, configs, strict=True)}
-        stacks: dict[str, list[Child]] = {}
-        for child in children.values():
-            if not child.folder.is_complete():
-                stacks.setdefault(stack_key(child.config), []).append(child)
+        stacked = {
+            name: StackedRun(config, RunFolder(root / name)) for name, config in zip(names, configs, strict=True)
+        }
+        stacks: dict[str, list[StackedRun]] = {}
+        for one in stacked.values():
+            if not one.folder.is_complete():
+                stacks.setdefault(stack_key(one.config), []).append(one)
         for group in stacks.values():
             train_stack(group, dataset, root, "resident", tag, torch.device(device), on_event)
-        return [_finished(children[name].folder) for name in names]
+        return [_finished(stacked[name].folder) for name in names]
 
 
 def _finished(folder: RunFolder) -> Run:

@@ -121,14 +121,14 @@ def load_into(module: nn.Module, weights: Weights, path: Path, model: str) -> No
 def _without_prefixes(path: Path, weights: Weights, known: set[str], note: Note) -> Weights:
     """Return weights without the leading prefixes without which most names are known."""
     best, stripped, removed = weights, weights, ""
-    told = removed
+    taken = removed
     while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in stripped)), ""):
         stripped = {name.removeprefix(prefix): tensor for name, tensor in stripped.items()}
         removed += prefix
         if len(stripped.keys() & known) > len(best.keys() & known):
-            best, told = stripped, removed
-    if told:
-        note(f"{path}: read without the prefix {told} of its keys")
+            best, taken = stripped, removed
+    if taken:
+        note(f"{path}: read without the prefix {taken} of its keys")
     return best
 
 

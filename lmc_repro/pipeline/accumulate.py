@@ -10,7 +10,7 @@ from typing import Any
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.config.plan import Cell, StudyPlan
-from lmc_repro.pipeline.runs import members_of
+from lmc_repro.pipeline.runs import planned_runs_of
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.training.run_folder import RunFolder
 
@@ -40,7 +40,7 @@ def without_unfinished(workspace: Workspace, chosen: set[str]) -> Workspace:
     ready = {
         cell.key
         for cell in cells
-        if all(_is_finished(workspace, m.fingerprint) for m in members_of([cell], digests, workspace.tag))
+        if all(_is_finished(workspace, m.fingerprint) for m in planned_runs_of([cell], digests, workspace.tag))
     }
     plan = workspace.plan
     kept = tuple(cell for cell in plan.cells if cell.key in chosen or cell.key in ready)

@@ -13,19 +13,19 @@ from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.catalog import DatasetInfo, dataset_info
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.data.status import folder_of, read_status
 from lmc_repro.models.registry import build_model
-from lmc_repro.pipeline.runs import Member, members_of
+from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
 from lmc_repro.results.pairs import ends_problem
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import FILES, StudyResults
 from lmc_repro.results.write import pair_record, run_record
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
-from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names, kept_marks
+from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names, kept_epochs
 
 FIX = "copy the folder again, or make it again with `lmc run --no-tracking`"
 
@@ -82,7 +82,7 @@ def check_carried(project: Project, plan: StudyPlan, folder: Path, study: StudyR
                 f"{runs_file}: data set {short_name(name)} has digest {digest[:12]}, the one prepared here "
                 f"{status['digest'][:12]}; run the study with a copy of {folder_of(project.prepared, name)}"
             )
-    planned = {member.fingerprint: member for member in members_of(cells, digests, study.numerics, study.torch)}
+    planned = {run.fingerprint: run for run in planned_runs_of(cells, digests, study.numerics, study.torch)}
     names = {path.name for path in (folder / "runs").iterdir()}
     for name in sorted(names ^ {run.fingerprint for run in study.runs}):
         word = "missing" if name not in names else "not named in runs.json"
@@ -123,15 +123,15 @@ def check_pair(plan: StudyPlan, folder: Path, study: StudyResults, cell: str, re
     """
     where, results = f"cell {cell}, pair {result.pair}", folder / "results" / study.study
     planned = next(entry for entry in plan.cells if entry.key == cell)
-    marks = next(pair for pair in planned.pairs if pair.name == result.pair).marks
+    evaluations = next(pair for pair in planned.pairs if pair.name == result.pair).evaluations
     sizes = _sizes(dataset_info(planned.config["data"]["dataset"]))
-    if tuple(mark.epoch for mark in result.marks) != marks:
+    if tuple(epoch.epoch for epoch in result.evaluations) != evaluations:
         raise LmcError(f"{results / 'curves.csv'}: {where}: other epochs than its runs are evaluated at; {FIX}")
-    for mark in result.marks:
+    for epoch in result.evaluations:
         for split, n in sizes.items():
-            curve = next((curve for name, curve in mark.curves.items() if name == split), None)
+            curve = next((curve for name, curve in epoch.curves.items() if name == split), None)
             if curve is None or curve.n != n:
-                raise LmcError(f"{results / 'curves.csv'}: {where}, epoch {mark.epoch:g}, {split}: not of {n}; {FIX}")
+                raise LmcError(f"{results / 'curves.csv'}: {where}, epoch {epoch.epoch:g}, {split}: not of {n}; {FIX}")
     if problem := ends_problem(folder / "runs", study.numerics, result, planned.path):
         raise LmcError(f"{results / 'curves.csv'}: {where}: {problem}")
     recorded = next(
@@ -141,13 +141,13 @@ def check_pair(plan: StudyPlan, folder: Path, study: StudyResults, cell: str, re
         raise LmcError(f"{results / 'cells.json'}: {where}: other numbers than curves.csv gives; {FIX}")
 
 
-def _check_run(folder: RunFolder, member: Member, study: StudyResults) -> None:
+def _check_run(folder: RunFolder, run: PlannedRun, study: StudyResults) -> None:
     """Raise LmcError unless the folder is complete, undamaged and that of this run on the machine of the results."""
-    if not folder.is_complete() or folder.config() != member.config:
+    if not folder.is_complete() or folder.config() != run.config:
         raise LmcError(f"{folder.path}: its config is not that of its fingerprint; {FIX}")
-    status, info = folder.status(), dataset_info(member.config.data.dataset)
+    status, info = folder.status(), dataset_info(run.config.data.dataset)
     expected = {
-        "fingerprint": member.fingerprint,
+        "fingerprint": run.fingerprint,
         "data_digest": next(entry.digest for entry in study.datasets if entry.name == info.name),
         "numerics": study.numerics,
         "torch": study.torch,
@@ -156,23 +156,27 @@ def _check_run(folder: RunFolder, member: Member, study: StudyResults) -> None:
     for key, value in expected.items():
         if status.get(key) != value:
             raise LmcError(f"{folder.status_file}: {key}: found {status.get(key)!r}, allowed: {value!r}; {FIX}")
-    marks = member.config.evaluate_at
-    complete = set(status["checkpoints"]) == {mark_text(mark) for mark in marks}
-    if not complete or set(status["files"]) != set(content_names(marks)) or not set(kept_marks(status)) <= set(marks):
+    evaluations = run.config.evaluate_at
+    complete = set(status["checkpoints"]) == {epoch_text(epoch) for epoch in evaluations}
+    if (
+        not complete
+        or set(status["files"]) != set(content_names(evaluations))
+        or not set(kept_epochs(status)) <= set(evaluations)
+    ):
         raise LmcError(f"{folder.status_file}: checkpoints: other epochs than those of its config; {FIX}")
     if damage := folder.damage():
         raise LmcError(damage)
     scores: dict[tuple[float, str], MetricRow] = {(row.epoch, row.split): row for row in folder.metrics()}
-    for mark in marks:
+    for epoch in evaluations:
         for split, n in _sizes(info).items():
-            row = scores.get((mark, split))
+            row = scores.get((epoch, split))
             if row is None or row.n != n or row.wrong is None or not 0 <= row.wrong <= n:
-                where = f"{folder.path / 'metrics.csv'}: epoch {mark_text(mark)}, {split}"
+                where = f"{folder.path / 'metrics.csv'}: epoch {epoch_text(epoch)}, {split}"
                 raise LmcError(f"{where}: no count out of {n}; {FIX}")
-    shapes = build_model(member.config.model, info).shapes
-    for mark in kept_marks(status):
-        if _shapes(folder.checkpoint(mark)) != shapes:
-            raise LmcError(f"{folder.checkpoint(mark)}: no weights of its network; {FIX}")
+    shapes = build_model(run.config.model, info).shapes
+    for epoch in kept_epochs(status):
+        if _shapes(folder.checkpoint(epoch)) != shapes:
+            raise LmcError(f"{folder.checkpoint(epoch)}: no weights of its network; {FIX}")
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]] | None:

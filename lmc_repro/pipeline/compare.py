@@ -20,7 +20,7 @@ from lmc_repro.common.progress import part
 from lmc_repro.config.plan import Cell, Pair
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.pipeline.publish import figure_title, log_cell, log_result, publish_trainings
-from lmc_repro.pipeline.train import members
+from lmc_repro.pipeline.train import planned_runs
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.report.figures import measure_and_draw
 from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
@@ -56,10 +56,10 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     """
     w = workspace
     cells, digests, not_run = w.available()
-    runs = members(w, cells, digests)
-    folders = {member.config: RunFolder(w.runs / member.fingerprint) for member in runs}
-    for member in runs:
-        _require_whole(w, member.cell, folders[member.config])
+    runs = planned_runs(w, cells, digests)
+    folders = {run.config: RunFolder(w.runs / run.fingerprint) for run in runs}
+    for run in runs:
+        _require_whole(w, run.cell, folders[run.config])
     statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
     found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
     jobs = []
@@ -72,7 +72,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
         if tracker is not None:
             # Two cells of a study may need the same run, in a noise and in an init pair: each has it in MLflow.
-            everywhere = [member for cell in cells for member in members(w, [cell], digests)]
+            everywhere = [run for cell in cells for run in planned_runs(w, [cell], digests)]
             publish_trainings(tracker, everywhere, w.runs, w.listener)
 
         def task_of(job: _Job) -> PairTask:

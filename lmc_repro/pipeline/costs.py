@@ -9,7 +9,7 @@ from lmc_repro.config.plan import StudyPlan
 from lmc_repro.engine.costs import PROCESS_BYTES, comparison_cost, estimate, measure_gflops, processes_that_fit
 from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import default_jobs
-from lmc_repro.engine.stacks import Work, plan_stacks
+from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.models.registry import network
 from lmc_repro.report.contents import GFLOPS, Planned
 
@@ -46,7 +46,7 @@ def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterato
     yield f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)"
     pairs, flops, seconds = comparison_cost(plan, gflops)
     yield f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min"
-    work = [Work(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
+    work = [QueuedRun(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
     # Equal runs of two cells are trained once, so a real stack may be smaller than this one, never larger.
     tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
     needs = sorted((task.memory for task in tasks), reverse=True)

@@ -15,7 +15,7 @@ from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
-from lmc_repro.pipeline.runs import Member
+from lmc_repro.pipeline.runs import PlannedRun
 from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.report.figures import path_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
@@ -74,12 +74,12 @@ def _publish(
 ) -> Published:
     folders = _folders(runs)
     everywhere = [
-        Member(cell, config, folders[config].fingerprint)
+        PlannedRun(cell, config, folders[config].fingerprint)
         for cell in plan.cells
         for config in cell.runs
         if config in folders
     ]
-    known = {member.config for member in everywhere}
+    known = {run.config for run in everywhere}
     if not known:
         what = f"{plan.study}, profile {plan.profile}"
         raise LmcError(f"{runs}: no finished run of {what}; run `dvc pull`, `dvc repro` or `lmc run {plan.study}`")
@@ -109,14 +109,14 @@ def _publish(
     return Published(written, len(ids) - written)
 
 
-def publish_trainings(tracker: Tracker, members: Sequence[Member], runs: Path, listener: Listener) -> list[str]:
+def publish_trainings(tracker: Tracker, planned: Sequence[PlannedRun], runs: Path, listener: Listener) -> list[str]:
     """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
     ids = []
-    tracker.begin({member.cell.key: member.cell for member in members}.values())
-    with part(listener, f"publishing {len(members)} runs to MLflow", len(members)):
-        for member in members:
-            ids.append(tracker.sync_train(member.cell, member.config, RunFolder(runs / member.fingerprint)))
-            listener.advance(1, member.cell.key)
+    tracker.begin({run.cell.key: run.cell for run in planned}.values())
+    with part(listener, f"publishing {len(planned)} runs to MLflow", len(planned)):
+        for run in planned:
+            ids.append(tracker.sync_train(run.cell, run.config, RunFolder(runs / run.fingerprint)))
+            listener.advance(1, run.cell.key)
     return ids
 
 
@@ -169,7 +169,7 @@ def _pairs(
     if made != here:
         names = "profile, points, evaluation numerics"
         raise LmcError(f"{results / 'runs.json'}: {names}: found {made}, allowed: {here}; {again}")
-    cells, marks = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
+    cells, evaluations = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
     found: dict[str, list[PairResult]] = {}
     for cell in (cell for cell in plan.cells if cell.key in cells):
         if (path := cells[cell.key].path) != cell.path:
@@ -186,6 +186,6 @@ def _pairs(
                     f"{results / 'cells.json'}: cell {cell.key}, pair {entry.pair}, is of runs "
                     f"{' and '.join(entry.fingerprints)}, which params.yaml does not pair so; {again}"
                 )
-            judged = judged_pair(entry, marks[cell.key, entry.pair], cell.config, statuses)
+            judged = judged_pair(entry, evaluations[cell.key, entry.pair], cell.config, statuses)
             found.setdefault(cell.key, []).append(judged)
     return found

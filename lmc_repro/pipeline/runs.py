@@ -15,7 +15,7 @@ from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 
 
 @dataclass(frozen=True)
-class Member:
+class PlannedRun:
     """A run of a study: its cell and fingerprint."""
 
     cell: Cell
@@ -23,20 +23,20 @@ class Member:
     fingerprint: str
 
 
-def members_of(
+def planned_runs_of(
     cells: Sequence[Cell], digests: Mapping[str, str], numerics: str, torch: str | None = None
-) -> list[Member]:
+) -> list[PlannedRun]:
     """Return the runs of the cells, each once and with the first cell that it belongs to, and their fingerprints.
 
     `numerics` is the tag, `torch` the version (default: the installed one), of the process that trains them.
     """
-    found: dict[str, Member] = {}
+    found: dict[str, PlannedRun] = {}
     for cell in cells:
         name = cell.config["data"]["dataset"]
         data = data_identity(dataset_info(name), digests[name])
         for config in cell.runs:
             fingerprint = run_fingerprint(config, data, numerics, torch)
-            found.setdefault(fingerprint, Member(cell, config, fingerprint))
+            found.setdefault(fingerprint, PlannedRun(cell, config, fingerprint))
     return list(found.values())
 
 

@@ -13,8 +13,8 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.engine.costs import checkpoint_bytes
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.engine.protocol import run_stacks
-from lmc_repro.engine.stacks import Work, plan_stacks
-from lmc_repro.pipeline.runs import Member, members_of
+from lmc_repro.engine.stacks import QueuedRun, plan_stacks
+from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.tracking import Tracker
 from lmc_repro.training.resume import clear_progress, peek_epoch
@@ -34,9 +34,9 @@ class Counts:
         return f"trained {self.trained}, reused {self.reused}, resumed {self.resumed}"
 
 
-def members(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[Member]:
+def planned_runs(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[PlannedRun]:
     """Return the runs of the cells, each once, and their fingerprints in this workspace."""
-    return members_of(cells, digests, workspace.tag)
+    return planned_runs_of(cells, digests, workspace.tag)
 
 
 def train_study(workspace: Workspace) -> Counts:
@@ -49,15 +49,15 @@ def train_study(workspace: Workspace) -> Counts:
     for reason in sorted(set(not_run.values())):
         workspace.listener.line(f"not run: {reason}")
     todo = []
-    runs = members(workspace, cells, digests)
-    for member in runs:
-        if _find_finished(workspace, member.fingerprint):
+    runs = planned_runs(workspace, cells, digests)
+    for run in runs:
+        if _find_finished(workspace, run.fingerprint):
             continue
-        epoch = peek_epoch(RunFolder(workspace.store / member.fingerprint))
-        todo.append(Work(member.fingerprint, member.config, member.cell.loader, epoch))
+        epoch = peek_epoch(RunFolder(workspace.store / run.fingerprint))
+        todo.append(QueuedRun(run.fingerprint, run.config, run.cell.loader, epoch))
     w = workspace
     tasks = plan_stacks(todo, w.jobs, w.store, w.prepared, w.tag, w.device, w.plan.callbacks)
-    publisher = _Publisher(workspace, digests, {member.fingerprint: member for member in runs})
+    publisher = _Publisher(workspace, digests, {run.fingerprint: run for run in runs})
     remaining = sum(work.config.epochs - work.epoch for work in todo)
     workspace.listener.line(_plan_line(len(runs), [work.epoch for work in todo]))
     if todo:
@@ -90,7 +90,7 @@ def _plan_line(runs: int, epochs: list[int]) -> str:
 class _Publisher:
     """Keeps MLflow up to date while stacks train; the comparison publishes later anything that fails now."""
 
-    def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, Member]) -> None:
+    def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, PlannedRun]) -> None:
         self.workspace, self.digests, self.runs = workspace, digests, runs
         self.tracker: Tracker | None = None  # None before it is opened, and after it failed
         self.done: set[str] = set()
@@ -125,13 +125,13 @@ class _Publisher:
         if self.tracker is not None:
             self.tracker.close()
 
-    def _publish(self, member: Member, done: bool) -> None:
-        folder = RunFolder(self.workspace.store / member.fingerprint)
+    def _publish(self, run: PlannedRun, done: bool) -> None:
+        folder = RunFolder(self.workspace.store / run.fingerprint)
         with self._told():
             if self.tracker is not None and done:
-                self.tracker.sync_train(member.cell, member.config, folder)
+                self.tracker.sync_train(run.cell, run.config, folder)
             elif self.tracker is not None:
-                self.tracker.sync_live(member.cell, member.config, folder)
+                self.tracker.sync_live(run.cell, run.config, folder)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -155,7 +155,7 @@ def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None
     half = ", half of them MLflow's" if workspace.tracked else ""
     return (
         f"disk: {free / 1e6:.0f} MB free below {workspace.project.root}, and {needed / 1e6:.0f} MB of checkpoints "
-        f"will be written{half}; free some space, or keep fewer marks (evaluate_at)"
+        f"will be written{half}; free some space, or keep fewer evaluations (evaluate_at)"
     )
 
 
@@ -176,10 +176,10 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
     return False
 
 
-def _export(workspace: Workspace, runs: list[Member]) -> None:
-    workspace.keep_runs(member.fingerprint for member in runs)
-    for member in runs:
-        stored = RunFolder(workspace.store / member.fingerprint)
+def _export(workspace: Workspace, runs: list[PlannedRun]) -> None:
+    workspace.keep_runs(run.fingerprint for run in runs)
+    for run in runs:
+        stored = RunFolder(workspace.store / run.fingerprint)
         if not stored.is_complete():
             raise LmcError(f"{stored.path}: not complete after training; run again to go on")
         stored.export(workspace.runs, workspace.keep)

@@ -95,11 +95,11 @@ def study_lock(project: Project, folder: Path, listener: Listener) -> Iterator[N
     """
     from lmc_repro.common.locks import hold
 
-    told: set[str] = set()
+    named: set[str] = set()
 
     def say_once(holder: str) -> None:
-        if holder not in told:
-            told.add(holder)
+        if holder not in named:
+            named.add(holder)
             listener.line(f"waiting for {holder}, which works on {folder}; what it makes is used")
 
     path = str(folder.resolve())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import network
 from lmc_repro.report import grid
@@ -74,7 +74,7 @@ def summary_table(table: StudyTable, compare: bool = False, key: str = "") -> Ta
                 points(s.line_mean), points(s.normalised_mean),
                 points(statistics.fmean(error for pair in cell.pairs for error in pair.errors[split])),
                 s.verdict or NO_VERDICT, s.verdict_strict or NONE, " ".join(map(grid.letter, s.flags)) or NONE,
-                grid.late_marks(s) or NONE,
+                grid.late_epochs(s) or NONE,
             )  # fmt: skip
             theirs = points(entry.paper[split] if entry.paper else None)
             judged = entry.paper_verdict(split, table.results.threshold) or NONE
@@ -118,7 +118,7 @@ def _ends(cells: tuple[CellRecord, ...]) -> Iterator[tuple[str | Cell, ...]]:
 
 def _status(i: int, pair: PairRecord) -> str:
     own = pair.epochs[i]
-    return pair.status[i] if own is None else f"{pair.status[i]}, epoch {mark_text(own)}"
+    return pair.status[i] if own is None else f"{pair.status[i]}, epoch {epoch_text(own)}"
 
 
 def _configurations(table: StudyTable) -> Table:

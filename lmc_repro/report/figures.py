@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
 from lmc_repro.report.model import Figure
@@ -294,12 +294,12 @@ def path_figure(result: PairResult, title: str) -> dict[str, bytes]:
     the mean of the ends to the maximum is the barrier of Eq. 1 (paper, Section 2). A pair with an endpoint that is
     not trained has curves and no barrier: the figure says so. Equal results and titles give equal bytes.
     """
-    mark = result.final
+    epoch = result.final
     epochs = "epoch {}" if result.epochs == COMMON else "epochs {} and {}"
-    when = epochs.format(*map(mark_text, ends_at(result.epochs, mark.epoch)))
-    note = "" if mark.barriers is not None else f"no barrier: endpoints {' and '.join(mark.status)}"
+    when = epochs.format(*map(epoch_text, ends_at(result.epochs, epoch.epoch)))
+    note = "" if epoch.barriers is not None else f"no barrier: endpoints {' and '.join(epoch.status)}"
     # One kind: hundreds are drawn, and a browser shows this one at any size.
-    images = curves_figure(mark.curves, mark.barriers, f"{title}, {when}\n{note}", ("svg",))
+    images = curves_figure(epoch.curves, epoch.barriers, f"{title}, {when}\n{note}", ("svg",))
     return {f"path.{kind}": content for kind, content in images.items()}
 
 

@@ -39,7 +39,7 @@ PAIRS = {
 FLAGS = {
     "provisional": ("P", "provisional: fewer than 3 trainer seeds"),
     "borderline": ("B", "borderline: a mean that the verdict rests on lies within one sd of the threshold"),
-    "unstable": ("U", "unstable: the verdict changes among the last five marks"),
+    "unstable": ("U", "unstable: the verdict changes among the last five evaluations"),
     "undertrained": ("T", "undertrained: an end has less train accuracy than halfway from chance to 1, or as set"),
     "nothing_to_lose": (
         "C",
@@ -290,10 +290,10 @@ def entry_lines(entry: Entry) -> tuple[str, ...]:
     return (*lines, f"not counted: {reason}") if reason else lines
 
 
-def late_marks(summary: CellSummary) -> str:
+def late_epochs(summary: CellSummary) -> str:
     """Return how the last evaluation epochs judge: `5 connected, 0.20-0.31`."""
-    counts = Counter(mark.verdict or NO_VERDICT for mark in summary.late)
-    values = [mark.mean for mark in summary.late if mark.mean is not None]
+    counts = Counter(epoch.verdict or NO_VERDICT for epoch in summary.late)
+    values = [epoch.mean for epoch in summary.late if epoch.mean is not None]
     found = [f"{count} {word}" for word, count in counts.items()]
     return ", ".join([*found, f"{points(min(values))}-{points(max(values))}"] if values else found)
 

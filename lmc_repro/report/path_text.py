@@ -10,7 +10,7 @@ from typing import Any
 
 from lmc_repro.barriers.barrier import coarse_barrier
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.barriers.results import MarkResult
+from lmc_repro.barriers.results import EpochResult
 from lmc_repro.barriers.verdict import judge_pair, pair_flags
 from lmc_repro.config.study import Judgement
 from lmc_repro.report.grid import FLAGS, NO_VERDICT, NONE, ORDER
@@ -94,7 +94,7 @@ def number(value: float | None) -> str:
 
 
 def split_records(
-    mark: MarkResult, judgement: Judgement, classes: int, splits: Iterable[SplitName] = SPLITS
+    mark: EpochResult, judgement: Judgement, classes: int, splits: Iterable[SplitName] = SPLITS
 ) -> dict[str, Any]:
     """Return curve, barriers, verdict and flags of each split, for JSON.
 

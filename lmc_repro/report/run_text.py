@@ -63,10 +63,12 @@ def _listed(results: StudyResults, cell: CellRecord) -> ListedCell:
     )
 
 
-def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], told: Mapping[str, str]) -> Iterator[str]:
+def listing_lines(
+    cells: Sequence[ListedCell], strangers: Sequence[Stranger], remarks: Mapping[str, str]
+) -> Iterator[str]:
     """Yield a line per cell; all curves have one scale, so that a flat line is a connected cell.
 
-    `told` gives remarks by cell, `strangers` the cells of the store that do not belong to params.yaml and results.
+    `remarks` by cell, `strangers` the cells of the store that do not belong to params.yaml and results.
     """
     width = max([len(cell.cell) for cell in cells] + [4])
     high = max((error for cell in cells for error in cell.curve["test"]), default=0.0)
@@ -85,7 +87,7 @@ def listing_lines(cells: Sequence[ListedCell], strangers: Sequence[Stranger], to
         "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
         f"path: mean test error along it, 0 to {high:.2f} points"
     )
-    yield from (f"{key}: {remark}" for key, remark in told.items())
+    yield from (f"{key}: {remark}" for key, remark in remarks.items())
     for why, group in groupby(sorted(strangers, key=lambda s: s.why), key=lambda s: s.why):
         some = [f"{stranger.cell} {stranger.run_id}" for stranger in group]
         more = f" and {len(some) - SHOWN} more (--json lists all)" if len(some) > SHOWN else ""
@@ -119,14 +121,14 @@ def _training(view: Mapping[str, Any]) -> Iterator[str]:
     columns = [name for name in ("train/error", "train/loss", "test/error", "test/loss") if name in curves]
     epochs = sorted(curves.get("test/error", curves.get("train/error", {})))
     if not epochs:
-        yield "no marks yet"
+        yield "no evaluations yet"
         return
     yield "epoch".rjust(6) + "".join(name.rjust(13) for name in columns)
     for epoch in epochs:
         yield f"{epoch:6d}" + "".join(number(curves[name].get(epoch)).rjust(13) for name in columns)
     for split in SPLITS:
         if errors := values(view["curves"].get(f"{split}/error", [])):
-            yield f"{split:5} error at the marks, 0 to {max(errors):.2f}: {spark(errors, 0.0, max(errors))}"
+            yield f"{split:5} error at the evaluations, 0 to {max(errors):.2f}: {spark(errors, 0.0, max(errors))}"
     yield from map(_pair_line, view.get("pairs", []))
 
 
@@ -141,8 +143,8 @@ def _pair(view: Mapping[str, Any]) -> Iterator[str]:
     yield from path_plots({split: curves.get(f"path/{split}_error", []) for split in SPLITS})
     for name, means in curves.items():
         if name.startswith("path/") and not name.endswith(("_error", "_loss")):
-            told = f"{number(min(means))} to {number(max(means))}: {spark(means, min(means), max(means))}"
-            yield f"{name.removeprefix('path/')} on the path, {told}"
+            spread = f"{number(min(means))} to {number(max(means))}: {spark(means, min(means), max(means))}"
+            yield f"{name.removeprefix('path/')} on the path, {spread}"
     for split in SPLITS:
         if late := view["curves"].get(name := f"barrier_over_training/{split}"):
             highest = max(*curves[name], 0.0)

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.barriers.pair import judge_mark
+from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.report.grid import ORDER, StudyTable, by_seed
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
 
@@ -126,7 +126,7 @@ def _barriers(
         return {}
     curves = {split: results.curves[key] for split, key in keys.items()}
     first, last = (0 if any(curve.loss[end] is None for curve in curves.values()) else None for end in (0, -1))
-    return judge_mark(epoch, curves, (first, last), 1, pair.largest_class).barriers or {}
+    return judge_epoch(epoch, curves, (first, last), 1, pair.largest_class).barriers or {}
 
 
 def epoch_ticks(epochs: Sequence[float]) -> tuple[tuple[float, str], ...]:

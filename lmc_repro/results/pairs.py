@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.pair import judge_mark
+from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.results import DIFFERENT, CellResult, PairResult
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.common.files import sha256_bytes, write_json
@@ -40,7 +40,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _CachedPair(Measured):
-    marks: tuple[_Mark, ...]
+    evaluations: tuple[_Mark, ...]
 
 
 _CACHED = TypeAdapter(_CachedPair)
@@ -49,8 +49,8 @@ _MEASURED = tuple(field.name for field in dataclasses.fields(Measured))
 
 def store_pair(folder: Path, key: str, result: PairResult) -> None:
     """Store measurements, not judgements: curves at every evaluation epoch and the endpoints' distance."""
-    marks = tuple(_Mark(mark.epoch, mark.curves) for mark in result.marks)
-    cached = _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, marks=marks)
+    evaluations = tuple(_Mark(epoch.epoch, epoch.curves) for epoch in result.evaluations)
+    cached = _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, evaluations=evaluations)
     # Through JSON first, so that the checksum equals that of the values read back.
     measured = json.loads(json.dumps(dataclasses.asdict(cached)))
     write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
@@ -65,14 +65,14 @@ def load_pair(
         if stored["sha256"] != _checksum(stored["measured"]):
             return None
         cached = _CACHED.validate_python(stored["measured"])
-        return judged_pair(cached, {mark.epoch: mark.curves for mark in cached.marks}, config, statuses)
+        return judged_pair(cached, {epoch.epoch: epoch.curves for epoch in cached.evaluations}, config, statuses)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def judged_pair(
     measured: Measured,
-    marks: Mapping[float, dict[SplitName, Curve]],
+    evaluations: Mapping[float, dict[SplitName, Curve]],
     config: Mapping[str, Any],
     statuses: Mapping[str, Mapping[str, Any]],
 ) -> PairResult:
@@ -85,7 +85,10 @@ def judged_pair(
     classes, largest_class = dataset_info(config["data"]["dataset"]).classes, measured.largest_class
     return PairResult(
         **{name: getattr(measured, name) for name in _MEASURED},
-        marks=tuple(judge_mark(e, marks[e], diverged, classes, largest_class, measured.epochs) for e in sorted(marks)),
+        evaluations=tuple(
+            judge_epoch(e, evaluations[e], diverged, classes, largest_class, measured.epochs)
+            for e in sorted(evaluations)
+        ),
     )
 
 
@@ -106,9 +109,9 @@ def ends_problem(runs: Path, tag: str, result: PairResult, path: PathConfig = PL
     for end, fingerprint in enumerate(ends):
         folder = RunFolder(runs / fingerprint)
         logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
-        for mark in result.marks:
-            epoch = ends_at(result.epochs, mark.epoch)[end]
-            for split, curve in mark.curves.items():
+        for at_epoch in result.evaluations:
+            epoch = ends_at(result.epochs, at_epoch.epoch)[end]
+            for split, curve in at_epoch.curves.items():
                 found = curve.wrong[-end]
                 said, moved = logged.get((epoch, split)), end == 1 and path.align != "none"
                 if said is None or abs(said - found) > (DIFFERENT if moved else share) * curve.n:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
-from lmc_repro.config.base import parse_mark
+from lmc_repro.config.base import parse_epoch
 from lmc_repro.results.schema import CURVE_COLUMNS, FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
 
 T = TypeVar("T")
@@ -132,17 +132,17 @@ def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
                 if any(line[at] for line in path)
             },
         )
-        told = ", ".join(names)
+        place = ", ".join(names)
         if len(path) != count or any(abs(i - float(line[alpha]) * (count - 1)) > 1e-5 for i, line in enumerate(path)):
-            raise ValueError(f"{told}: {len(path)} of {count} points, or unevenly spaced")
+            raise ValueError(f"{place}: {len(path)} of {count} points, or unevenly spaced")
         if not all(0 <= found <= curve.n for found in curve.wrong) or curve.n < 1:
-            raise ValueError(f"{told}: a count that is not within 0 and {curve.n}")
+            raise ValueError(f"{place}: a count that is not within 0 and {curve.n}")
         if not all(found is None or math.isfinite(found) for found in curve.loss):
-            raise ValueError(f"{told}: a loss that is not finite; such a one is left empty")
+            raise ValueError(f"{place}: a loss that is not finite; such a one is left empty")
         for name, means in curve.columns.items():
             if not all(found is None or math.isfinite(found) for found in means):
-                raise ValueError(f"{told}: {name} that is not finite; such a one is `nan`")
-        curves[names[0], names[1], parse_mark(names[2]), _split(names[3])] = curve
+                raise ValueError(f"{place}: {name} that is not finite; such a one is `nan`")
+        curves[names[0], names[1], parse_epoch(names[2]), _split(names[3])] = curve
     return curves
 
 

@@ -15,7 +15,7 @@ from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.barriers.results import CellResult, CellSummary, PairResult
 from lmc_repro.common.files import json_bytes, write_atomic
 from lmc_repro.common.numerics import torch_version
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.plan import COMMON, Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
@@ -131,10 +131,10 @@ def cell_files(study: str, cell: Cell, result: CellResult) -> dict[str, bytes]:
 def curves_of(pairs: Mapping[str, Sequence[PairResult]]) -> dict[CurveKey, Curve]:
     """Return the curves of the pairs of each cell, by its key, in the order of curves.csv."""
     return {
-        (cell, pair.pair, mark.epoch, split): mark.curves[split]
+        (cell, pair.pair, epoch.epoch, split): epoch.curves[split]
         for cell, measured in pairs.items()
         for pair in measured
-        for mark in pair.marks
+        for epoch in pair.evaluations
         for split in SPLITS
     }
 
@@ -223,7 +223,7 @@ def _curves_csv(study: str, curves: Mapping[CurveKey, Curve]) -> bytes:
         for i, (alpha, wrong, loss) in enumerate(zip(curve.alphas, curve.wrong, curve.loss, strict=True)):
             last = "" if loss is None else repr(loss)
             more = [_mean(curve.columns[name][i]) if name in curve.columns else "" for name in metrics]
-            writer.writerow([study, cell, pair, mark_text(epoch), split, alpha, wrong, curve.n, last, *more])
+            writer.writerow([study, cell, pair, epoch_text(epoch), split, alpha, wrong, curve.n, last, *more])
     return text.getvalue().encode()
 
 

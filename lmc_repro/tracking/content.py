@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.files import sha256_bytes
-from lmc_repro.config.base import canonical_json, mark_text
+from lmc_repro.config.base import canonical_json, epoch_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.config.reported import of_paper
 from lmc_repro.results.pairs import mean_path
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
-    from lmc_repro.barriers.results import CellResult, MarkResult, PairResult
+    from lmc_repro.barriers.results import CellResult, EpochResult, PairResult
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import RunConfig
     from lmc_repro.config.study import ProfileConfig
@@ -90,11 +90,11 @@ def training_tags(status: dict[str, Any] | None) -> dict[str, str]:
     """Return the tags of a complete training."""
     if status is None:
         return {}
-    told = {f"lmc.{name}": status.get(name) for name in _TOLD}
-    told |= {names.TORCH: status["torch"], "lmc.stack": " ".join(map(str, status.get("stack", ()))) or None}
+    tags = {f"lmc.{name}": status.get(name) for name in _TOLD}
+    tags |= {names.TORCH: status["torch"], "lmc.stack": " ".join(map(str, status.get("stack", ()))) or None}
     if "kept" in status:
-        told[names.WEIGHTS] = names.LAST_KEPT if status["kept"] else names.NOT_KEPT
-    return {name: str(value) for name, value in told.items() if value is not None}
+        tags[names.WEIGHTS] = names.LAST_KEPT if status["kept"] else names.NOT_KEPT
+    return {name: str(value) for name, value in tags.items() if value is not None}
 
 
 def pair_points(result: PairResult) -> Iterator[Point]:
@@ -104,7 +104,7 @@ def pair_points(result: PairResult) -> Iterator[Point]:
         barriers = vars(final.barriers[split]) if final.barriers else {}
         named = {SUFFIXES.get(field, f"_{field}"): value for field, value in barriers.items()}
         yield from finite((f"barrier/{split}{suffix}", value, 0) for suffix, value in named.items())
-        over_training = [(m.epoch, m.barriers[split].barrier) for m in result.marks if m.barriers is not None]
+        over_training = [(m.epoch, m.barriers[split].barrier) for m in result.evaluations if m.barriers is not None]
         yield from finite((f"barrier_over_training/{split}", barrier, epoch) for epoch, barrier in over_training)
         yield from finite([(f"pair/disagreement_{split}", 100.0 * result.disagreement[split], 0)])
     yield from finite([("pair/distance", result.distance, 0), ("pair/cosine", result.cosine, 0)])
@@ -113,12 +113,12 @@ def pair_points(result: PairResult) -> Iterator[Point]:
     yield from _alphas(final)
 
 
-def _alphas(mark: MarkResult) -> list[Point]:
-    return finite(("path/alpha", alpha, round(1000 * alpha)) for alpha in mark.curves["test"].alphas)
+def _alphas(epoch: EpochResult) -> list[Point]:
+    return finite(("path/alpha", alpha, round(1000 * alpha)) for alpha in epoch.curves["test"].alphas)
 
 
-def _path(mark: MarkResult, split: SplitName) -> Iterator[Point]:
-    curve = mark.curves[split]
+def _path(epoch: EpochResult, split: SplitName) -> Iterator[Point]:
+    curve = epoch.curves[split]
     points = 100.0 / curve.n
     columns: dict[str, Iterable[float | None]] = {
         "error": (wrong * points for wrong in curve.wrong),
@@ -147,7 +147,7 @@ def pair_note(result: PairResult) -> str:
     for split, b in (final.barriers or {}).items():
         numbers = f"line {number(b.line)}, normalised {number(b.normalised)} %"
         lines.append(f"- {split}: barrier **{number(b.barrier)}** at alpha {b.argmax_alpha:g}, {numbers}")
-    ends = zip(result.fingerprints, map(mark_text, ends_at(result.epochs, final.epoch)), final.status, strict=True)
+    ends = zip(result.fingerprints, map(epoch_text, ends_at(result.epochs, final.epoch)), final.status, strict=True)
     lines += [f"- theta_{i}: run {run}, epoch {epoch}, {status}" for i, (run, epoch, status) in enumerate(ends)]
     return "\n".join(lines)
 
@@ -183,22 +183,22 @@ def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
 def pair_tables(result: PairResult) -> dict[str, bytes]:
     """Return the path and, where an evaluation epoch is fractional and so has no step, all barriers."""
     tables = {TABLE: path_table(result.final)}
-    if any(mark.epoch != int(mark.epoch) for mark in result.marks):
+    if any(epoch.epoch != int(epoch.epoch) for epoch in result.evaluations):
         rows = [
-            [mark.epoch, *(mark.barriers[split].barrier if mark.barriers else None for split in SPLITS)]
-            for mark in result.marks
+            [epoch.epoch, *(epoch.barriers[split].barrier if epoch.barriers else None for split in SPLITS)]
+            for epoch in result.evaluations
         ]
         columns = ["epoch", *(f"{split}_barrier" for split in SPLITS)]
         tables[OVER_TRAINING] = json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
     return tables
 
 
-def path_table(mark: MarkResult) -> bytes:
+def path_table(epoch: EpochResult) -> bytes:
     """Return the path as one of MLflow's tables: alpha, then wrong, n, error (points), loss and metrics per split."""
-    metrics = tuple(mark.curves["test"].columns)
+    metrics = tuple(epoch.curves["test"].columns)
     columns = ["alpha"] + [f"{split}_{name}" for split in SPLITS for name in ("wrong", "n", "error", "loss", *metrics)]
-    rows: list[list[float | None]] = [[alpha] for alpha in mark.curves["test"].alphas]
-    for curve in (mark.curves[split] for split in SPLITS):
+    rows: list[list[float | None]] = [[alpha] for alpha in epoch.curves["test"].alphas]
+    for curve in (epoch.curves[split] for split in SPLITS):
         for i, row in enumerate(rows):
             row += [curve.wrong[i], curve.n, curve.wrong[i] * (100.0 / curve.n), curve.loss[i]]
             row += [curve.columns[name][i] for name in metrics]
@@ -247,11 +247,11 @@ def path_params(cell: Cell) -> dict[str, Any]:
 def provenance_tag(profile: ProfileConfig, cell: Cell) -> str:
     """Return JSON {hyper-parameter: "source: remark"} of a cell's; without remarks if that is too long."""
     sources = {leaf: profile.source(leaf) for leaf in _leaves(profile, cell)}
-    told = {leaf: source for leaf, source in sources.items() if source is not None}
-    tag = json.dumps(told, sort_keys=True)
+    tags = {leaf: source for leaf, source in sources.items() if source is not None}
+    tag = json.dumps(tags, sort_keys=True)
     if len(tag) <= TAG_LIMIT:
         return tag
-    short = json.dumps({leaf: source.partition(":")[0] for leaf, source in told.items()}, sort_keys=True)
+    short = json.dumps({leaf: source.partition(":")[0] for leaf, source in tags.items()}, sort_keys=True)
     return short if len(short) <= TAG_LIMIT else "{}"
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.tracking import artifacts, names
 from lmc_repro.tracking.store import (
     REBUILD,
@@ -35,7 +35,7 @@ from lmc_repro.tracking.store import (
     tracking_uri,
 )
 from lmc_repro.training.checkpoint import Checkpoint, verified
-from lmc_repro.training.run_folder import checkpoint_name, kept_marks
+from lmc_repro.training.run_folder import checkpoint_name, kept_epochs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -276,11 +276,11 @@ class Reader:
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
-        sha256 = run.status["checkpoints"].get(mark_text(epoch))
+        sha256 = run.status["checkpoints"].get(epoch_text(epoch))
         who = f"{self.uri}: run {run.run_id} ({run.fingerprint})"
-        if sha256 is not None and epoch not in kept_marks(run.status):
+        if sha256 is not None and epoch not in kept_epochs(run.status):
             raise LmcError(
-                f"{who} was published without the weights of epoch {mark_text(epoch)}; run it with --keep all and "
+                f"{who} was published without the weights of epoch {epoch_text(epoch)}; run it with --keep all and "
                 "publish it again"
             )
         if sha256 is None or not run.models:
@@ -288,9 +288,9 @@ class Reader:
         with self._weights(run, epoch) as path:
             return verified(path, sha256, REBUILD)
 
-    def stored_checkpoint(self, run: TrackedRun, mark: float) -> tuple[Path, bytes]:
+    def stored_checkpoint(self, run: TrackedRun, epoch: float) -> tuple[Path, bytes]:
         """Return the file of an epoch's weights and its bytes, unchecked."""
-        with self._weights(run, mark) as path:
+        with self._weights(run, epoch) as path:
             return path, _read_bytes(path, str(path))
 
     @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
-from lmc_repro.config.base import parse_mark
+from lmc_repro.config.base import parse_epoch
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.data.status import folder_of
@@ -25,7 +25,7 @@ from lmc_repro.tracking.project_run import link_cells
 from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
 from lmc_repro.tracking.weights import distance, publish_earlier, publish_weights
-from lmc_repro.training.run_folder import kept_marks
+from lmc_repro.training.run_folder import kept_epochs
 
 if TYPE_CHECKING:
     from lmc_repro.barriers.results import CellResult, PairResult
@@ -375,8 +375,8 @@ class Tracker:
         """
         if names.WEIGHTS in run.tags and "kept" not in status:
             return False
-        owner, last = self._owner(run), max(map(parse_mark, status["checkpoints"]))
-        return owner is not None and (last in owner.models or last not in kept_marks(status))
+        owner, last = self._owner(run), max(map(parse_epoch, status["checkpoints"]))
+        return owner is not None and (last in owner.models or last not in kept_epochs(status))
 
     def _log_rows(
         self, cell: Cell, run: StoredRun, config: RunConfig, folder: RunFolder, status: dict[str, Any] | None

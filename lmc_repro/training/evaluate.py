@@ -109,8 +109,8 @@ def _sums(metric: PathMetric, logits: Tensor, labels: Tensor) -> Tensor:
     found = own_code(f"metric {metric.name}", lambda: metric.sums(logits.clone(), labels))
     wanted = f"[{len(logits)}, k]" if metric.finish else f"[{len(logits)}]"
     if not isinstance(found, Tensor) or found.ndim != (2 if metric.finish else 1) or len(found) != len(logits):
-        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise LmcError(f"metric {metric.name}: returned {told}, expected sums {wanted}")
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise LmcError(f"metric {metric.name}: returned {shape}, expected sums {wanted}")
     return found.double()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
-from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
 
@@ -42,7 +42,7 @@ def save_progress(folder: RunFolder, progress: Progress) -> None:
         "diverged_epoch": progress.diverged_epoch,
         "stack": progress.stack,
         "rows": [vars(row) for row in progress.rows],
-        "checkpoints": {mark_text(mark): sha for mark, sha in progress.checkpoints.items()},
+        "checkpoints": {epoch_text(epoch): sha for epoch, sha in progress.checkpoints.items()},
         "state": {"file": state.name, "sha256": sha256},
     }
     write_atomic(folder.path / _FILE, json.dumps(record, allow_nan=False).encode())  # compact: for no reader
@@ -58,9 +58,9 @@ def load_progress(folder: RunFolder) -> Progress | None:
         if record["fingerprint"] != folder.fingerprint:
             return None
         state = record["state"]
-        checkpoints = {parse_mark(mark): str(sha) for mark, sha in record["checkpoints"].items()}
-        for mark, sha in checkpoints.items():
-            read_checkpoint(folder.checkpoint(mark), sha, folder.fix)
+        checkpoints = {parse_epoch(epoch): str(sha) for epoch, sha in record["checkpoints"].items()}
+        for epoch, sha in checkpoints.items():
+            read_checkpoint(folder.checkpoint(epoch), sha, folder.fix)
         return Progress(
             epoch=int(record["epoch"]),
             diverged_epoch=record["diverged_epoch"],

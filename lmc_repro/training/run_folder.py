@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import json_bytes, read_json, sha256_file, write_atomic, write_json
-from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.config.load import validate
 from lmc_repro.config.run import RunConfig
 
@@ -48,20 +48,20 @@ class MetricRow:
         return None if self.wrong is None else self.wrong / self.n
 
 
-def checkpoint_name(mark: float) -> str:
+def checkpoint_name(epoch: float) -> str:
     """Return the file name of an evaluation epoch's weights: `epoch-0005.safetensors`, `epoch-0000.5.safetensors`."""
-    whole, point, part = mark_text(mark).partition(".")
+    whole, point, part = epoch_text(epoch).partition(".")
     return f"epoch-{int(whole):04d}{point}{part}.safetensors"
 
 
-def content_names(marks: Sequence[float]) -> list[str]:
+def content_names(evaluations: Sequence[float]) -> list[str]:
     """Return the file names of a complete run with the weights of these evaluation epochs, but for status.json."""
-    return ["config.json", "metrics.csv", *(f"checkpoints/{checkpoint_name(mark)}" for mark in marks)]
+    return ["config.json", "metrics.csv", *(f"checkpoints/{checkpoint_name(epoch)}" for epoch in evaluations)]
 
 
-def kept_marks(status: Mapping[str, Any]) -> list[float]:
+def kept_epochs(status: Mapping[str, Any]) -> list[float]:
     """Return the evaluation epochs whose weights a complete run still has: all, or `kept` of its status.json."""
-    return sorted(map(parse_mark, status.get("kept", status["checkpoints"])))
+    return sorted(map(parse_epoch, status.get("kept", status["checkpoints"])))
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class RunFolder:
         """The fix for a damaged folder, for errors."""
         return f"delete {self.path} and run again"
 
-    def checkpoint(self, mark: float) -> Path:
-        return self.path / "checkpoints" / checkpoint_name(mark)
+    def checkpoint(self, epoch: float) -> Path:
+        return self.path / "checkpoints" / checkpoint_name(epoch)
 
     def is_complete(self) -> bool:
         """Whether the run is complete."""
@@ -127,10 +127,13 @@ class RunFolder:
         """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""
         try:
             status = self.status()
-            files, marks = status["files"], set(map(parse_mark, status["checkpoints"])) - set(kept_marks(status))
+            files, evaluations = (
+                status["files"],
+                set(map(parse_epoch, status["checkpoints"])) - set(kept_epochs(status)),
+            )
         except (LmcError, KeyError, TypeError, ValueError) as error:
             return str(error) if isinstance(error, LmcError) else f"{self.status_file}: damaged; {self.fix}"
-        left_out = {f"checkpoints/{checkpoint_name(mark)}" for mark in marks}
+        left_out = {f"checkpoints/{checkpoint_name(epoch)}" for epoch in evaluations}
         for name, recorded in files.items():
             if name in left_out:
                 continue
@@ -148,15 +151,15 @@ class RunFolder:
         `keep` says which of its checkpoints go along. The status.json of a copy without all of them lists those that
         do as `kept`; their sha256 stay in it.
         """
-        target, status, marks = RunFolder(parent / self.fingerprint), self.status(), kept_marks(self.status())
+        target, status, evaluations = RunFolder(parent / self.fingerprint), self.status(), kept_epochs(self.status())
         if keep != "all":
-            marks = [mark for mark in marks if keep == "last" and mark == self.config().epochs]
-            status["kept"] = [mark_text(mark) for mark in marks]
+            evaluations = [epoch for epoch in evaluations if keep == "last" and epoch == self.config().epochs]
+            status["kept"] = [epoch_text(epoch) for epoch in evaluations]
         said = json_bytes(status)
         if target.is_complete() and target.status_file.read_bytes() == said and not target.damage():
             return target
         shutil.rmtree(target.path, ignore_errors=True)
-        for name in content_names(marks) + (["status.json"] if keep == "all" else []):
+        for name in content_names(evaluations) + (["status.json"] if keep == "all" else []):
             (target.path / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(self.path / name, target.path / name)
@@ -178,7 +181,7 @@ def parse_metrics(text: str) -> list[MetricRow]:
 
 def _row(values: dict[str, str]) -> MetricRow:
     return MetricRow(
-        epoch=parse_mark(values["epoch"]),
+        epoch=parse_epoch(values["epoch"]),
         split=values["split"],  # type: ignore[arg-type]
         wrong=int(values["wrong"]) if values["wrong"] else None,
         n=int(values["n"]),

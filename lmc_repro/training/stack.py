@@ -35,15 +35,15 @@ class Layout:
             views[name] = buffer[:, start : start + torch.Size(shape).numel()].view(buffer.shape[0], *shape)
         return views
 
-    def stack(self, children: Sequence[dict[str, Tensor]]) -> Tensor:
+    def stack(self, runs: Sequence[dict[str, Tensor]]) -> Tensor:
         """Return a buffer [C, size] with the weights of each run in its row."""
-        buffer = torch.zeros(len(children), self.size)
+        buffer = torch.zeros(len(runs), self.size)
         for name, view in self.views(buffer).items():
-            for row, child in zip(view, children, strict=True):
-                row.copy_(child[name])
+            for row, run in zip(view, runs, strict=True):
+                row.copy_(run[name])
         return buffer
 
-    def child(self, buffer: Tensor, index: int) -> dict[str, Tensor]:
+    def run(self, buffer: Tensor, index: int) -> dict[str, Tensor]:
         """Return a copy of one run's weights by name, contiguous, on the CPU."""
         return {name: view[index].to("cpu", copy=True) for name, view in self.views(buffer).items()}
 

@@ -48,7 +48,7 @@ class TrainStep:
         that Python changes, so that a CUDA graph may hold it.
         """
         logits, losses = self._differentiate(inputs, labels)
-        children, batch, _ = logits.shape
+        runs, batch, _ = logits.shape
         if isinstance(self.optimizer, Ascending):
             with torch.no_grad():
                 self.optimizer.ascend(self.weights, self._gradient)
@@ -59,7 +59,7 @@ class TrainStep:
             if self.clip is not None:  # before the optimizer: weight decay is not clipped
                 clip(self._gradient, self.clip)
             self.optimizer.update(self.weights, self._gradient, *numbers)
-            loss = losses.view(children, batch).mean(1)
+            loss = losses.view(runs, batch).mean(1)
             self.finite &= torch.isfinite(loss) & torch.isfinite(logits.sum((1, 2)))
         return loss
 
@@ -69,7 +69,7 @@ class TrainStep:
             logits = self.model.forward(self._views, inputs).float()
             _, batch, classes = logits.shape
             losses = functional.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
-            # Children share no weight: the gradient of the sum is each child's own.
+            # Runs share no weight: the gradient of the sum is each run's own.
             gradients = torch.autograd.grad(losses.sum().div(batch), tuple(self._views.values()))
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):

@@ -78,16 +78,16 @@ class DeviceSteps:
     ) -> None:
         config, device = configs[0], step.weights.device
         self._step, self._configs, self._dataset, self._graphs = step, configs, dataset, graphs
-        self._n, children = len(dataset.train), len(configs)
+        self._n, runs = len(dataset.train), len(configs)
         self._batch = min(config.batch_size, self._n)
         self.steps_per_epoch = count_steps(self._n, config.batch_size, config.data.drop_last)
         self._rows = dataset.train.images.reshape(self._n, -1)
-        self._order = torch.zeros(children, self._n, dtype=torch.int64, device=device)
+        self._order = torch.zeros(runs, self._n, dtype=torch.int64, device=device)
         self._draws = [torch.zeros_like(drawn, device=device) for drawn in self._drawn(0)]
         self._tables = [torch.zeros_like(table, device=device) for table in self._numbers(0)]
         self._places = torch.arange(self._batch, device=device)
         self._done = torch.zeros(1, dtype=torch.int64, device=device)
-        self._sums = torch.zeros(children, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(runs, dtype=torch.float64, device=device)
 
     def epoch(self, epoch: int) -> Iterator[int]:
         """See `EpochSteps.epoch`."""

@@ -13,7 +13,7 @@ import torch
 
 from lmc_repro.common.files import sha256_file, wait_for_disk, write_json
 from lmc_repro.common.numerics import torch_version
-from lmc_repro.config.base import SplitName, mark_text, marks_within
+from lmc_repro.config.base import SplitName, epoch_text, epochs_within
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.augment import augmentation_sha256
 from lmc_repro.data.dataset import Dataset, Split
@@ -73,7 +73,7 @@ Callback = Callable[[Evaluation], None]
 
 
 @dataclass(frozen=True)
-class Child:
+class StackedRun:
     """One run of a stack: its config and the working folder that it trains in."""
 
     config: RunConfig
@@ -81,7 +81,7 @@ class Child:
 
 
 def train_stack(
-    children: Sequence[Child],
+    runs: Sequence[StackedRun],
     dataset: Dataset,
     prepared_dir: Path,
     loader: LoaderKind,
@@ -96,10 +96,10 @@ def train_stack(
     goes on and is recorded as diverged at the end of the epoch of the first such step, or at an evaluation epoch
     between the two.
     """
-    stacks: dict[int, list[tuple[Child, Progress]]] = {}
-    for child in children:
-        progress = load_progress(child.folder) or Progress()
-        stacks.setdefault(progress.epoch, []).append((child, progress))
+    stacks: dict[int, list[tuple[StackedRun, Progress]]] = {}
+    for run in runs:
+        progress = load_progress(run.folder) or Progress()
+        stacks.setdefault(progress.epoch, []).append((run, progress))
     for stack in stacks.values():
         _Training(stack, dataset, prepared_dir, loader, numerics, device, on_event, callbacks).run()
 
@@ -109,7 +109,7 @@ class _Training:
 
     def __init__(
         self,
-        stack: list[tuple[Child, Progress]],
+        stack: list[tuple[StackedRun, Progress]],
         dataset: Dataset,
         prepared_dir: Path,
         loader: LoaderKind,
@@ -118,16 +118,16 @@ class _Training:
         on_event: Callable[[Event], None],
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.children = [child for child, _ in stack]
+        self.runs = [run for run, _ in stack]
         self.progress = [progress for _, progress in stack]
-        self.configs = [child.config for child in self.children]
+        self.configs = [run.config for run in self.runs]
         self.numerics, self.on_event, self.callbacks = numerics, on_event, (self._record, *callbacks)
         config = self.configs[0]
         if any(stack_key(other) != stack_key(config) for other in self.configs):
-            raise ValueError("children of a stack may differ in seeds, initialisation, rate and schedule only")
+            raise ValueError("runs of a stack may differ in seeds, initialisation, rate and schedule only")
         self.config = config
         self.dataset = dataset = with_label_noise(dataset.to(device), config.data.label_noise)
-        self.fingerprints = tuple(child.folder.fingerprint for child in self.children)
+        self.fingerprints = tuple(run.folder.fingerprint for run in self.runs)
         self.model = build_model(config.model, dataset.info)
         self.layout = Layout(self.model)
         self.epoch = self.progress[0].epoch
@@ -146,15 +146,15 @@ class _Training:
         self.weights, self.optimizer = weights, optimizer
         self.step = TrainStep(self.model, self.layout, weights, optimizer, config.clip, config.precision)
         self.steps = open_steps(self.step, self.configs, dataset, prepared_dir, loader)
-        self.within = marks_within(config.evaluate_at, self.steps.steps_per_epoch)
+        self.within = epochs_within(config.evaluate_at, self.steps.steps_per_epoch)
         self._note_stack()
         self.on_their_way: list[Path] = []  # written, and perhaps not on the disk
         self.save_at = time.monotonic() + SAVE_EVERY_SECONDS
         self.saved_epoch = self.epoch
 
     def run(self) -> None:
-        for child in self.children:
-            child.folder.write_config(child.config)
+        for run in self.runs:
+            run.folder.write_config(run.config)
         if 0 in self.config.evaluate_at and self.epoch == 0:
             self._evaluate(0)
         worth_saving = self.save_at
@@ -168,8 +168,8 @@ class _Training:
         wait = time.monotonic() > worth_saving  # retraining a shorter run takes less time than waiting for its files
         if wait:
             self._wait_for_disk()
-        for child, progress in zip(self.children, self.progress, strict=True):
-            self._finish(child, progress, wait)
+        for run, progress in zip(self.runs, self.progress, strict=True):
+            self._finish(run, progress, wait)
         self.on_event(Event("done", self.fingerprints, self.epoch))
 
     def _tell_epoch(self) -> None:
@@ -196,13 +196,13 @@ class _Training:
     def _note_stack(self) -> None:
         """Record the stack's size, in order: on a GPU a run's bits may depend on how many train together."""
         for progress in self.progress:
-            if self.numerics.startswith("cuda") and progress.stack[-1:] != [len(self.children)]:
-                progress.stack.append(len(self.children))
+            if self.numerics.startswith("cuda") and progress.stack[-1:] != [len(self.runs)]:
+                progress.stack.append(len(self.runs))
 
-    def _note_diverged(self, mark: float) -> None:
+    def _note_diverged(self, epoch: float) -> None:
         for progress, finite in zip(self.progress, self.step.finite.tolist(), strict=True):
             if progress.diverged_epoch is None and not finite:
-                progress.diverged_epoch = mark
+                progress.diverged_epoch = epoch
 
     def _evaluate(self, epoch: float) -> None:
         """Score the weights of every run, and call those that record them."""
@@ -211,7 +211,7 @@ class _Training:
         parts: tuple[tuple[SplitName, Split], ...] = (("train", self.dataset.train), ("test", self.dataset.test))
         network = evaluated(self.model, views, self.dataset.train)
         scores = {split: evaluate(network, views, part, self.dataset.info) for split, part in parts}
-        folders = tuple(child.folder for child in self.children)
+        folders = tuple(run.folder for run in self.runs)
         for callback in self.callbacks:
             callback(Evaluation(epoch, folders, self.model, views, scores))
 
@@ -222,9 +222,9 @@ class _Training:
             for progress, score in zip(self.progress, scores, strict=True):
                 progress.rows.append(MetricRow(epoch, split, score.wrong, score.n, score.loss))
         weights = self.weights.to("cpu")  # for all runs at once: one transfer from a GPU
-        for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
-            path = child.folder.checkpoint(epoch)
-            progress.checkpoints[epoch] = write_checkpoint(path, self.layout.child(weights, i), wait=False)
+        for i, (run, progress) in enumerate(zip(self.runs, self.progress, strict=True)):
+            path = run.folder.checkpoint(epoch)
+            progress.checkpoints[epoch] = write_checkpoint(path, self.layout.run(weights, i), wait=False)
             self.on_their_way.append(path)
 
     def _wait_for_disk(self) -> None:
@@ -238,18 +238,18 @@ class _Training:
         self._wait_for_disk()
         buffers = {"weights": self.weights.detach(), **self.optimizer.state}
         here = {name: buffer.to("cpu") for name, buffer in buffers.items()}
-        for i, (child, progress) in enumerate(zip(self.children, self.progress, strict=True)):
+        for i, (run, progress) in enumerate(zip(self.runs, self.progress, strict=True)):
             progress.tensors = {name: buffer[i].clone() for name, buffer in here.items()}
-            save_progress(child.folder, progress)
-            child.folder.write_metrics(progress.rows)
+            save_progress(run.folder, progress)
+            run.folder.write_metrics(progress.rows)
         self.saved_epoch = self.epoch
         now = time.monotonic()
         self.save_at = now + max(SAVE_EVERY_SECONDS, (now - began) / SAVING_SHARE)
         self.on_event(Event("saved", self.fingerprints, self.epoch))
 
-    def _finish(self, child: Child, progress: Progress, wait: bool) -> None:
+    def _finish(self, run: StackedRun, progress: Progress, wait: bool) -> None:
         """Write status.json, which makes the folder complete, after metrics.csv is on the disk if `wait`."""
-        folder, config = child.folder, child.config
+        folder, config = run.folder, run.config
         folder.write_metrics(progress.rows, wait)
         checkpoints = progress.checkpoints
         status = {
@@ -264,7 +264,7 @@ class _Training:
             **self._augmentation(config),
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
-            "checkpoints": {mark_text(mark): sha for mark, sha in checkpoints.items()},
+            "checkpoints": {epoch_text(epoch): sha for epoch, sha in checkpoints.items()},
             "files": {name: sha256_file(folder.path / name) for name in content_names(list(checkpoints))},
         }
         write_json(folder.status_file, status)

@@ -24,7 +24,7 @@ from lmc_repro.data.status import require_ready
 from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.engine.protocol import run_stacks
-from lmc_repro.engine.stacks import Work, plan_stacks
+from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, git_commit, pair_points, path_table, versions
@@ -212,7 +212,7 @@ def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, lis
         if fingerprint != (was := record.end.fingerprint):
             listener.line(f"fingerprint {fingerprint}, recorded {was}: other conditions than recorded")
         assert not (fresh / fingerprint).exists()
-        work.append(Work(fingerprint, config, "resident"))  # both loaders give the same bits
+        work.append(QueuedRun(fingerprint, config, "resident"))  # both loaders give the same bits
 
     def on_event(event: Event) -> None:
         if event.kind == "epoch":
@@ -268,6 +268,6 @@ def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], resu
     expected = {(point.name, point.step): point.value for point in pair_points(result)}
     for (name, step), there in sorted(logged_points(reader, run, run.metrics).items()):
         here = expected.get((name, step))
-        told = f"metric {name} at step {step} of run {run.run_id}: {here}, recorded {there}"
-        tally.add("numbers in MLflow", None if there == here else told, "path")
+        line = f"metric {name} at step {step} of run {run.run_id}: {here}, recorded {there}"
+        tally.add("numbers in MLflow", None if there == here else line, "path")
     return Comparison(run.run_id, run.tags.get("mlflow.runName", run.run_id), tally.checks, tally.findings)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
-from lmc_repro.config.base import parse_mark
+from lmc_repro.config.base import parse_epoch
 from lmc_repro.notebook.compare_runs import StoredTraining
 from lmc_repro.tracking.content import METRICS, Point, training_points
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD
-from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_marks, parse_metrics
+from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_epochs, parse_metrics
 from lmc_repro.verification.differences import Tally, Where, differences, explain
 
 TAGGED = ("init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
@@ -39,13 +39,13 @@ class RecordedTraining(StoredTraining):
     @property
     def checkpoints(self) -> dict[str, float]:
         """The evaluation epochs by the names of their files, those that were not kept included."""
-        epochs = sorted(map(parse_mark, self.run.status["checkpoints"]))
+        epochs = sorted(map(parse_epoch, self.run.status["checkpoints"]))
         return {f"checkpoints/{checkpoint_name(epoch)}": epoch for epoch in epochs}
 
     @property
     def kept(self) -> list[str]:
         """The names of the files that MLflow should hold, but for status.json."""
-        lost = set(self.checkpoints.values()) - set(kept_marks(self.run.status))
+        lost = set(self.checkpoints.values()) - set(kept_epochs(self.run.status))
         return [name for name in self.run.status["files"] if self.checkpoints.get(name) not in lost]
 
     def file(self, name: str) -> tuple[str, bytes]:
@@ -121,18 +121,18 @@ def compare_training(record: RecordedTraining, again: RunFolder) -> Tally:
     tally.count("metrics.csv", "metrics.csv" not in files)
     files.pop("config.json", None)  # a later version may write more settings, of the same fingerprint
     for name, (there, here) in files.items():
-        metrics, told = name == "metrics.csv", f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
+        metrics, difference = name == "metrics.csv", f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
         if there is None or here is None:
-            told = "not made here" if here is None else "not recorded, made here"
+            difference = "not made here" if here is None else "not recorded, made here"
         elif name in intact:
             contents = record.file(name)[1], (again.path / name).read_bytes()
-            told = explain(name, *contents) if metrics else tensor_difference(*map(load, contents))
+            difference = explain(name, *contents) if metrics else tensor_difference(*map(load, contents))
         if metrics:
-            epoch = float(told.split(",")[0].split()[1]) if told.startswith("epoch ") else None
-            tally.find(f"{name}: {told}", "training", epoch)
+            epoch = float(difference.split(",")[0].split()[1]) if difference.startswith("epoch ") else None
+            tally.find(f"{name}: {difference}", "training", epoch)
         else:
-            epoch = parse_mark(name.removeprefix("checkpoints/epoch-").removesuffix(".safetensors"))
-            tally.find(f"weights at epoch {epoch:g}: {told}", "init" if epoch == 0 else "training", epoch)
+            epoch = parse_epoch(name.removeprefix("checkpoints/epoch-").removesuffix(".safetensors"))
+            tally.find(f"weights at epoch {epoch:g}: {difference}", "init" if epoch == 0 else "training", epoch)
     return tally
 
 

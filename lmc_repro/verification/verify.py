@@ -30,7 +30,7 @@ from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD, NoStore
-from lmc_repro.training.run_folder import RunFolder, kept_marks
+from lmc_repro.training.run_folder import RunFolder, kept_epochs
 from lmc_repro.verification.differences import Check, Tally, explain
 from lmc_repro.verification.training import RecordedTraining, logged_points, points_problem
 
@@ -261,10 +261,10 @@ class _Place:
         place, content = self.reader.artifact(run := self._pair(name), TABLE)
         if content != (expected := path_table(self.made[name].final)):
             try:
-                told = explain(TABLE, content, expected)
+                reason = explain(TABLE, content, expected)
             except (KeyError, TypeError, IndexError, ValueError) as error:
-                told = f"not the table of a path ({error})"
-            return f"{place}: {told} from {self.results / 'curves.csv'}; {REBUILD}"
+                reason = f"not the table of a path ({error})"
+            return f"{place}: {reason} from {self.results / 'curves.csv'}; {REBUILD}"
         return self._points_problem(run, pair_points(self.made[name]))
 
     def _cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:
@@ -309,10 +309,10 @@ class _Place:
 
     def _task(self, name: PairName, prepared: Path) -> PairTask | None:
         """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""
-        (cell, pair), marks = self.pairs[name], sorted(self.curves[name])
+        (cell, pair), evaluations = self.pairs[name], sorted(self.curves[name])
         a, b = (self._training(name[0], fingerprint).end for fingerprint in pair.fingerprints)
-        wanted = zip((a, b), zip(*(ends_at(pair.epochs, mark) for mark in marks), strict=True), strict=True)
-        if not all(set(epochs) <= set(kept_marks(end.status)) for end, epochs in wanted):
+        wanted = zip((a, b), zip(*(ends_at(pair.epochs, epoch) for epoch in evaluations), strict=True), strict=True)
+        if not all(set(epochs) <= set(kept_epochs(end.status)) for end, epochs in wanted):
             return None
         points, path = self.study.points, cell.path
-        return pair_task(pair.pair, (a, b), prepared, points, marks=marks, path=path, epochs=pair.epochs)
+        return pair_task(pair.pair, (a, b), prepared, points, evaluations=evaluations, path=path, epochs=pair.epochs)

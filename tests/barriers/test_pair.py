@@ -59,9 +59,9 @@ def test_ends_have_the_counts_of_training(folders: list[RunFolder]) -> None:
     result = measure_pair(task(folders))
     for end, folder in enumerate(folders):
         logged = {(row.epoch, row.split): row.wrong for row in folder.metrics()}
-        for mark in result.marks:
-            for split, curve in mark.curves.items():
-                assert curve.wrong[-end] == logged[mark.epoch, split]
+        for epoch in result.evaluations:
+            for split, curve in epoch.curves.items():
+                assert curve.wrong[-end] == logged[epoch.epoch, split]
 
 
 def test_the_path_on_train_is_over_the_labels_that_were_trained_on(data: Dataset, tmp_path: Path) -> None:
@@ -88,16 +88,16 @@ def test_distance_and_disagreement_by_hand(folders: list[RunFolder], data: Datas
 
 
 def test_one_initialisation_has_no_distance_at_its_start(folders: list[RunFolder]) -> None:
-    start = measure_pair(task(folders)).marks[0]
+    start = measure_pair(task(folders)).evaluations[0]
     assert start.epoch == 0
     assert [len(set(start.curves[split].wrong)) for split in ("train", "test")] == [1, 1]
     assert start.barriers is None  # flat, which is no connection: nothing is trained yet
 
 
 def test_a_diverged_end_has_no_barriers_from_that_epoch_on(folders: list[RunFolder]) -> None:
-    marks, lost = (measure_pair(task(folders, diverged=(None, epoch))).marks for epoch in (None, 2))
-    assert marks[2].status == ("trained", "trained") and marks[2].barriers is not None
-    assert lost[:2] == marks[:2] and "diverged" not in lost[1].status
+    evaluations, lost = (measure_pair(task(folders, diverged=(None, epoch))).evaluations for epoch in (None, 2))
+    assert evaluations[2].status == ("trained", "trained") and evaluations[2].barriers is not None
+    assert lost[:2] == evaluations[:2] and "diverged" not in lost[1].status
     assert lost[2].status == ("trained", "diverged") and lost[2].barriers is None
 
 
@@ -111,8 +111,8 @@ def test_stored_pair_is_judged_anew(folders: list[RunFolder], tmp_path: Path) ->
     store_pair(tmp_path, "key", measure_pair(task(folders)))
     read = load_pair(tmp_path, "key", CONFIG, {"a": {"diverged_epoch": None}, "b": {"diverged_epoch": 1}})
     assert isinstance(read, PairResult)
-    assert [mark.status[1] for mark in read.marks][1:] == ["diverged", "diverged"]
-    assert [mark.barriers for mark in read.marks][1:] == [None, None]
+    assert [epoch.status[1] for epoch in read.evaluations][1:] == ["diverged", "diverged"]
+    assert [epoch.barriers for epoch in read.evaluations][1:] == [None, None]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
@@ -139,7 +139,7 @@ def test_a_damaged_stored_pair_is_measured_again(folders: list[RunFolder], tmp_p
     store_pair(tmp_path, "key", measure_pair(task(folders)))
     path = tmp_path / "key.json"
     stored = json.loads(path.read_text())
-    stored["measured"]["marks"][-1]["curves"]["test"]["wrong"][5] += 1
+    stored["measured"]["evaluations"][-1]["curves"]["test"]["wrong"][5] += 1
     path.write_text(json.dumps(stored))
     assert load_pair(tmp_path, "key", CONFIG, NOT_DIVERGED) is None
     assert load_pair(tmp_path, "other", CONFIG, NOT_DIVERGED) is None
@@ -170,21 +170,21 @@ def own_epochs(folders: list[RunFolder], epochs: Epochs) -> PairResult:
 def test_one_run_at_one_epoch_is_no_path(folders: list[RunFolder]) -> None:
     result = own_epochs([folders[0], folders[0]], (3, 3))
     assert result.distance == 0.0 and result.disagreement == {"train": 0.0, "test": 0.0}
-    (mark,) = result.marks
-    assert mark.epoch == 3 and mark.barriers is not None
-    assert all(found.barrier == found.line == found.midpoint_excess == 0.0 for found in mark.barriers.values())
+    (epoch,) = result.evaluations
+    assert epoch.epoch == 3 and epoch.barriers is not None
+    assert all(found.barrier == found.line == found.midpoint_excess == 0.0 for found in epoch.barriers.values())
 
 
 @pytest.mark.parametrize("epochs", [(1, 3), (3, 1), (0, 3)])
 def test_the_ends_of_two_snapshots_have_the_runs_own_counts_there(folders: list[RunFolder], epochs: Epochs) -> None:
     logged = {(row.epoch, row.split): row.wrong for row in folders[1].metrics()}
     result = own_epochs([folders[1], folders[1]], epochs)
-    (mark,) = result.marks
-    assert (mark.epoch, result.epochs) == (3, epochs)
-    for split, curve in mark.curves.items():
+    (at_epoch,) = result.evaluations
+    assert (at_epoch.epoch, result.epochs) == (3, epochs)
+    for split, curve in at_epoch.curves.items():
         assert (curve.wrong[0], curve.wrong[-1]) == tuple(logged[epoch, split] for epoch in epochs)
-    assert mark.status == tuple("trained" if epoch == 3 else "collapsed" for epoch in epochs)
-    assert mark.barriers is None
+    assert at_epoch.status == tuple("trained" if epoch == 3 else "collapsed" for epoch in epochs)
+    assert at_epoch.barriers is None
     first, second = (weights_at(folders[1], epoch) for epoch in epochs if epoch is not None)
     squares = sum(((first[name].double() - second[name].double()) ** 2).sum().item() for name in first)
     assert result.distance == pytest.approx(squares**0.5, rel=1e-12)
@@ -195,19 +195,19 @@ def test_the_ends_of_two_snapshots_have_the_runs_own_counts_there(folders: list[
 def test_an_end_may_stay_where_the_other_moves(folders: list[RunFolder]) -> None:
     logged = [{(row.epoch, row.split): row.wrong for row in folder.metrics()} for folder in folders]
     result = own_epochs(folders, (3, None))
-    assert [mark.epoch for mark in result.marks] == [0, 1, 3]
-    for mark in result.marks:
-        for split, curve in mark.curves.items():
-            assert (curve.wrong[0], curve.wrong[-1]) == (logged[0][3, split], logged[1][mark.epoch, split])
+    assert [epoch.epoch for epoch in result.evaluations] == [0, 1, 3]
+    for epoch in result.evaluations:
+        for split, curve in epoch.curves.items():
+            assert (curve.wrong[0], curve.wrong[-1]) == (logged[0][3, split], logged[1][epoch.epoch, split])
 
 
 def test_an_end_is_judged_at_its_own_epoch(folders: list[RunFolder]) -> None:
     for epochs, lost in (((1, 3), (False, True)), ((3, 1), (True, False)), ((1, None), (False, True))):
         ends = map(PairEnd.of, folders)
         first, second = (dataclasses.replace(end, status={**end.status, "diverged_epoch": 2}) for end in ends)
-        mark = measure_pair(pair_task("0", (first, second), Path("unused"), 5, epochs=epochs)).final
-        assert tuple(status == "diverged" for status in mark.status) == lost
-        assert mark.epoch == 3 and mark.barriers is None
+        epoch = measure_pair(pair_task("0", (first, second), Path("unused"), 5, epochs=epochs)).final
+        assert tuple(status == "diverged" for status in epoch.status) == lost
+        assert epoch.epoch == 3 and epoch.barriers is None
 
 
 def test_a_stored_pair_keeps_its_own_epochs(folders: list[RunFolder], tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_task_travels_as_bytes_and_arrives_whole(folders: list[RunFolder]) -> 
     sent = task(folders)
     back = pickle.loads(ForkingPickler.dumps(sent))  # as to a worker
     assert back == sent
-    for mark, pair in back.weights.items():
+    for epoch, pair in back.weights.items():
         for folder, file in zip(folders, pair, strict=True):
-            there, here = weights_at(folder, mark), file.tensors()
+            there, here = weights_at(folder, epoch), file.tensors()
             assert there.keys() == here.keys() and all(torch.equal(there[name], here[name]) for name in here)

@@ -9,7 +9,7 @@ import pytest
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import CellSummary, MarkResult, PairResult
+from lmc_repro.barriers.results import CellSummary, EpochResult, PairResult
 from lmc_repro.barriers.verdict import judge, judge_barrier, judge_cell, judge_strict, pair_flags
 from lmc_repro.barriers.verdict import summarise as summarise_for
 from lmc_repro.config.study import Judgement
@@ -22,40 +22,40 @@ def summarise(pairs: list[PairResult], split: SplitName = "test", classes: int =
     return summarise_for(pairs, split, JUDGEMENT, classes)
 
 
-def path(*errors: float, train: Ends = (0, 0)) -> MarkResult:
-    """Return a mark at epoch 60 with these errors along the test path, in points, and a flat train path."""
+def path(*errors: float, train: Ends = (0, 0)) -> EpochResult:
+    """Return an evaluation at epoch 60 with these errors along the test path, in points, and a flat train path."""
     test = Curve(tuple(round(100 * error) for error in errors), 10_000, (0.0,) * len(errors))
     flat = Curve((train[0], *[max(train)] * (len(errors) - 2), train[1]), 10_000, (0.0,) * len(errors))
     curves: dict[SplitName, Curve] = {"train": flat, "test": test}
-    return MarkResult(60, ("trained", "trained"), curves, {s: barriers(curves, s, 10) for s in curves})
+    return EpochResult(60, ("trained", "trained"), curves, {s: barriers(curves, s, 10) for s in curves})
 
 
-def of_marks(seed: int, *marks: MarkResult, name: str = "") -> PairResult:
-    """Return a pair with these marks."""
+def of_epochs(seed: int, *evaluations: EpochResult, name: str = "") -> PairResult:
+    """Return a pair with these evaluations."""
     ends = (f"a{seed}", f"b{seed}")
-    return PairResult(name or str(seed), seed, ends, 100, marks, 1.0, 0.9, {"train": 0.0, "test": 0.0})
+    return PairResult(name or str(seed), seed, ends, 100, evaluations, 1.0, 0.9, {"train": 0.0, "test": 0.0})
 
 
-def seeds(mark: MarkResult, n: int = 3) -> list[PairResult]:
-    """Return a pair with this mark for each of n trainer seeds."""
-    return [of_marks(seed, mark) for seed in range(n)]
+def seeds(epoch: EpochResult, n: int = 3) -> list[PairResult]:
+    """Return a pair with this epoch for each of n trainer seeds."""
+    return [of_epochs(seed, epoch) for seed in range(n)]
 
 
-def mark(epoch: int, points: float | None, ends: Ends = (0, 0)) -> MarkResult:
-    """Return a mark whose test barrier is `points` and whose train barrier is ten times that; None: not trained."""
+def epoch(epoch: int, points: float | None, ends: Ends = (0, 0)) -> EpochResult:
+    """Return an evaluation whose test barrier is `points` and whose train barrier is ten times that; None: not trained."""
     middle = round(10 * (points or 0)) + sum(ends) // 2
     curves = {
         "train": Curve((ends[0], 10 * middle, ends[1]), 1000, (0.0, 0.0, 0.0)),
         "test": Curve((ends[0], middle, ends[1]), 1000, (0.0, 0.0, 0.0)),
     }
     if points is None:
-        return MarkResult(epoch, ("collapsed", "trained"), curves, None)
-    return MarkResult(epoch, ("trained", "trained"), curves, {s: barriers(curves, s, 10) for s in ("train", "test")})
+        return EpochResult(epoch, ("collapsed", "trained"), curves, None)
+    return EpochResult(epoch, ("trained", "trained"), curves, {s: barriers(curves, s, 10) for s in ("train", "test")})
 
 
 def pair(seed: int, *points: float | None, name: str = "", ends: Ends = (0, 0)) -> PairResult:
-    """Return a pair with one mark for each number."""
-    return of_marks(seed, *(mark(10 * (i + 1), value, ends) for i, value in enumerate(points)), name=name)
+    """Return a pair with one epoch for each number."""
+    return of_epochs(seed, *(epoch(10 * (i + 1), value, ends) for i, value in enumerate(points)), name=name)
 
 
 def test_threshold() -> None:
@@ -114,40 +114,40 @@ SUMMARIES: dict[str, tuple[list[PairResult], dict[str, Any]]] = {
         {"mean": 22.0, "line_mean": 22.0, "verdict": "disconnected", "verdict_strict": "disconnected", "flags": ()},
     ),
     "the means are judged, the strict verdict tells the pairs apart": (
-        [of_marks(0, HILL), of_marks(1, WORSE_END), of_marks(2, WORSE_END)],
+        [of_epochs(0, HILL), of_epochs(1, WORSE_END), of_epochs(2, WORSE_END)],
         {"mean": 14 / 3, "line_mean": 2.0, "verdict": "disconnected", "verdict_strict": "mixed"},
     ),
     "one more worse end": (
-        [of_marks(0, HILL), *(of_marks(seed, WORSE_END) for seed in (1, 2, 3))],
+        [of_epochs(0, HILL), *(of_epochs(seed, WORSE_END) for seed in (1, 2, 3))],
         {"line_mean": 1.5, "verdict": "unequal ends", "verdict_strict": "mixed"},
     ),
     # not 6 / 4
     "line barriers of dependent pairs are averaged within their seed first": (
-        [of_marks(0, HILL), *(of_marks(1, WORSE_END) for _ in range(3))],
+        [of_epochs(0, HILL), *(of_epochs(1, WORSE_END) for _ in range(3))],
         {"line_mean": 3.0, "verdict": "disconnected"},
     ),
     # Eq. 1 is 10 whatever the middle is.
     "a line barrier that decides is borderline too": (
-        [of_marks(seed, path(4.0, 14.0 + line, 24.0)) for seed, line in enumerate((0.0, 2.0, 3.0))],
+        [of_epochs(seed, path(4.0, 14.0 + line, 24.0)) for seed, line in enumerate((0.0, 2.0, 3.0))],
         {"line_mean": 5 / 3, "verdict": "unequal ends", "flags": ("borderline",)},
     ),
     "a line barrier far from the threshold": (
-        [of_marks(seed, path(4.0, 14.0 + line, 24.0)) for seed, line in enumerate((0.0, 0.1, 0.2))],
+        [of_epochs(seed, path(4.0, 14.0 + line, 24.0)) for seed, line in enumerate((0.0, 0.1, 0.2))],
         {"verdict": "unequal ends", "flags": ()},
     ),
     "exactly twice the threshold is something to lose": (seeds(path(86.0, 86.0, 86.0), 1), {"verdict": "connected"}),
     "less is not": (seeds(path(86.0, 86.0, 86.02), 1), {"verdict": None}),  # the mean of the ends, 86.01
     # Ten classes: half the way from chance to 1 is an accuracy of 55 %.
     "trained enough": (
-        [of_marks(seed, path(5.0, 9.0, 5.0, train=(4500 * (seed == 1), 0))) for seed in range(3)],
+        [of_epochs(seed, path(5.0, 9.0, 5.0, train=(4500 * (seed == 1), 0))) for seed in range(3)],
         {"mean": 4.0, "verdict": "disconnected", "flags": ()},
     ),
     "an undertrained end is a flag and no reason to be silent": (
-        [of_marks(seed, path(5.0, 9.0, 5.0, train=(4501 * (seed == 1), 0))) for seed in range(3)],
+        [of_epochs(seed, path(5.0, 9.0, 5.0, train=(4501 * (seed == 1), 0))) for seed in range(3)],
         {"mean": 4.0, "verdict": "disconnected", "flags": ("undertrained",)},
     ),
     "an undertrained other end": (
-        [of_marks(seed, path(5.0, 9.0, 5.0, train=(0, 4501 * (seed == 1)))) for seed in range(3)],
+        [of_epochs(seed, path(5.0, 9.0, 5.0, train=(0, 4501 * (seed == 1)))) for seed in range(3)],
         {"mean": 4.0, "verdict": "disconnected", "flags": ("undertrained",)},
     ),
     # 5 points of an accuracy of 0.5
@@ -188,13 +188,13 @@ def test_the_splits_have_their_own_to_lose() -> None:
 
 
 def test_what_is_undertrained_is_the_judgements() -> None:
-    mark = path(5.0, 9.0, 5.0, train=(4501, 0))
-    assert pair_flags(mark, "test", JUDGEMENT, 10) == ("undertrained",)
-    assert pair_flags(mark, "test", Judgement(threshold=2.0, min_train_accuracy=0.5), 10) == ()
+    epoch = path(5.0, 9.0, 5.0, train=(4501, 0))
+    assert pair_flags(epoch, "test", JUDGEMENT, 10) == ("undertrained",)
+    assert pair_flags(epoch, "test", Judgement(threshold=2.0, min_train_accuracy=0.5), 10) == ()
 
 
 def test_verdict_that_changes_among_the_last_five_marks_is_unstable() -> None:
-    # The first of six marks is not among the last five.
+    # The first of six evaluations is not among the last five.
     steady = summarise([pair(seed, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0) for seed in range(3)])
     assert steady.flags == () and [late.epoch for late in steady.late] == [20, 30, 40, 50, 60]
     moving = summarise([pair(seed, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0) for seed in range(3)])
@@ -202,8 +202,8 @@ def test_verdict_that_changes_among_the_last_five_marks_is_unstable() -> None:
     assert [late.verdict for late in moving.late] == ["disconnected", *["connected"] * 4]
 
 
-def at(epoch: float, mark: MarkResult) -> MarkResult:
-    return dataclasses.replace(mark, epoch=epoch)
+def at(epoch: float, at_epoch: EpochResult) -> EpochResult:
+    return dataclasses.replace(at_epoch, epoch=epoch)
 
 
 def test_marks_at_which_the_ends_are_not_trained_yet_say_nothing_of_stability() -> None:
@@ -212,11 +212,11 @@ def test_marks_at_which_the_ends_are_not_trained_yet_say_nothing_of_stability() 
     guess = path(80.0, 80.0, 80.0)  # a first guess that is far above chance
     hill = path(3.0, 30.0, 3.0)
     for first in (lost, guess, path(90.0, 90.0, 90.0)):
-        assert summarise([of_marks(s, at(0, first), at(10, hill)) for s in range(3)]).flags == ()
+        assert summarise([of_epochs(s, at(0, first), at(10, hill)) for s in range(3)]).flags == ()
     for epoch in (0.5, 5):
-        assert summarise([of_marks(s, at(epoch, lost), at(10, still)) for s in range(3)]).flags == ()
-        assert summarise([of_marks(s, at(epoch, hill), at(10, still)) for s in range(3)]).flags == ("unstable",)
+        assert summarise([of_epochs(s, at(epoch, lost), at(10, still)) for s in range(3)]).flags == ()
+        assert summarise([of_epochs(s, at(epoch, hill), at(10, still)) for s in range(3)]).flags == ("unstable",)
     ends = path(3.0, 3.0, 13.0)
-    moving = summarise([of_marks(s, at(5, hill), at(10, ends)) for s in range(3)])
+    moving = summarise([of_epochs(s, at(5, hill), at(10, ends)) for s in range(3)])
     assert moving.verdict == "unequal ends" and moving.flags == ("unstable",)
     assert [(late.mean, late.line_mean) for late in moving.late] == [(27.0, 27.0), (5.0, 0.0)]

@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 COMMANDS = (
-    "check --mark mark.txt --plans plans",
+    "check --mark epoch.txt --plans plans",
     "list one",
     "ui",
     f"compare {RUN} {'b' * 32}",

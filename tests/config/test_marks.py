@@ -1,4 +1,4 @@
-"""A mark as files write it: whole epochs as ever, fractions with a point, and back to the same number."""
+"""An epoch as files write it: whole epochs as ever, fractions with a point, and back to the same number."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.config.base import mark_text, parse_mark
+from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.training.run_folder import METRIC_COLUMNS, MetricRow, RunFolder, checkpoint_name
 
 TEXTS = [(0, "0"), (2, "2"), (2.0, "2"), (200, "200"), (0.5, "0.5"), (10.25, "10.25"), (1e-5, "0.00001")]
 
 
-@pytest.mark.parametrize(("mark", "text"), TEXTS)
-def test_text_of_a_mark_and_back(mark: float, text: str) -> None:
-    assert mark_text(mark) == text
-    back = parse_mark(text)
-    assert back == mark and type(back) is (int if mark == int(mark) else float)
+@pytest.mark.parametrize(("epoch", "text"), TEXTS)
+def test_text_of_a_mark_and_back(epoch: float, text: str) -> None:
+    assert epoch_text(epoch) == text
+    back = parse_epoch(text)
+    assert back == epoch and type(back) is (int if epoch == int(epoch) else float)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "half", "0.5.1"])
 def test_what_is_no_mark(text: str) -> None:
     with pytest.raises(ValueError):
-        parse_mark(text)
+        parse_epoch(text)
 
 
 def test_names_of_checkpoints_sort_by_mark() -> None:
-    marks = [0, 0.5, 1, 2.25, 5, 10, 10.5, 1000]
-    names = [checkpoint_name(mark) for mark in marks]
+    evaluations = [0, 0.5, 1, 2.25, 5, 10, 10.5, 1000]
+    names = [checkpoint_name(epoch) for epoch in evaluations]
     assert names[:2] == ["epoch-0000.safetensors", "epoch-0000.5.safetensors"]
     assert names[4:6] == ["epoch-0005.safetensors", "epoch-0010.safetensors"]
     stems = [name.removesuffix(".safetensors") for name in names]

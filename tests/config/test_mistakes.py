@@ -63,7 +63,7 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "data set of another profile": (
         "replace_dataset: digits", "replace_dataset: mnist", [CELL, "'mnist'", "['digits']"],
     ),
-    "marks do not increase": (
+    "evaluations do not increase": (
         "56, 58, 60]", "56, 58, 58]", ["profiles.digits.settings.evaluate_at", "58, 58]", "increase strictly"],
     ),
     "last epoch not evaluated": (

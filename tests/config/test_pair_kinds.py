@@ -55,7 +55,7 @@ def test_every_kind_shares_the_seeds_that_it_says() -> None:
     for kind, wanted in expected.items():
         found = cell({**FLIP, "pair": kind})
         assert found.pair_kind == kind and [seeds(pair) for pair in found.pairs] == wanted
-        assert all(pair.epochs == COMMON and pair.marks == pair.runs[0].evaluate_at for pair in found.pairs)
+        assert all(pair.epochs == COMMON and pair.evaluations == pair.runs[0].evaluate_at for pair in found.pairs)
         assert [pair.trainer_seed for pair in found.pairs] == [pair[0][0] for pair in wanted]
 
 
@@ -80,13 +80,13 @@ def test_spawn_is_a_noise_pair_at_0_and_one_trajectory_at_the_last_epoch() -> No
 
 
 def test_a_snapshots_pair_is_one_run_at_two_epochs() -> None:
-    marks = {"evaluate_at": [0, 0.5, 20, 60]}
-    found = cell({**marks, "pair": "snapshots", "snapshot_epochs": [0.5, 60]})
-    assert [(pair.runs[0] is pair.runs[1], pair.epochs, pair.marks) for pair in found.pairs] == [
+    evaluations = {"evaluate_at": [0, 0.5, 20, 60]}
+    found = cell({**evaluations, "pair": "snapshots", "snapshot_epochs": [0.5, 60]})
+    assert [(pair.runs[0] is pair.runs[1], pair.epochs, pair.evaluations) for pair in found.pairs] == [
         (True, (0.5, 60), (60,))
     ] * 2
-    assert list(found.runs) == [pair.runs[0] for pair in cell(marks).pairs]  # theta_0 of the noise pairs
-    assert cell({**marks, "pair": "snapshots", "snapshot_epochs": [20, 0]}).pairs[0].marks == (20,)
+    assert list(found.runs) == [pair.runs[0] for pair in cell(evaluations).pairs]  # theta_0 of the noise pairs
+    assert cell({**evaluations, "pair": "snapshots", "snapshot_epochs": [20, 0]}).pairs[0].evaluations == (20,)
 
 
 def test_what_a_kind_refuses() -> None:
@@ -142,7 +142,7 @@ def test_a_kind_from_outside_is_pinned_checked_and_named(tmp_path: Path, monkeyp
     found = cell({"pair": "kinds.py:one"})
     assert found.pair_kind.partition("#")[0] == "kinds.py:one" and len(found.pair_kind) == len("kinds.py:one#") + 16
     (pair,) = found.pairs
-    assert seeds(pair) == ((5, 6, None), (7, 8, None)) and pair.marks == pair.runs[0].evaluate_at
+    assert seeds(pair) == ((5, 6, None), (7, 8, None)) and pair.evaluations == pair.runs[0].evaluate_at
     for name, told in {
         "twice": "names: found all, all, allowed: distinct",
         "named": "names: found a@b, allowed: distinct",

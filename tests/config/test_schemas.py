@@ -32,10 +32,10 @@ def test_models_that_cannot_be(values: dict[str, Any], why: str) -> None:
         MlpConfig.model_validate({"kind": "mlp", **values})
 
 
-@pytest.mark.parametrize("marks", [[], [0, 3, 1], [1, 1, 3], [-1, 3], [0, 2], [0, 3, 4]])
-def test_marks_that_cannot_be(marks: list[int]) -> None:
+@pytest.mark.parametrize("evaluations", [[], [0, 3, 1], [1, 1, 3], [-1, 3], [0, 2], [0, 3, 4]])
+def test_marks_that_cannot_be(evaluations: list[int]) -> None:
     with pytest.raises(ValidationError):
-        run_config(evaluate_at=marks)
+        run_config(evaluate_at=evaluations)
 
 
 def test_seeds_are_three_and_augmentation_is_null_by_default() -> None:

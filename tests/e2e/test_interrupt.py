@@ -47,7 +47,7 @@ def project(undisturbed: TinyProject, tmp_path: Path) -> TinyProject:
 
 
 def start_and_wait_for_progress(project: TinyProject) -> subprocess.Popen[str]:
-    """Start a training in a process group of its own and return when a run has passed its first marks."""
+    """Start a training in a process group of its own and return when a run has passed its first evaluations."""
     process = project.start("lmc", "train", "table1")
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:

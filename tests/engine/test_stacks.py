@@ -11,7 +11,7 @@ from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params
 from lmc_repro.engine.costs import child_bytes
-from lmc_repro.engine.stacks import CPU_STACK_BYTES, CPU_STACK_CHILDREN, Work, plan_stacks
+from lmc_repro.engine.stacks import CPU_STACK_BYTES, CPU_STACK_CHILDREN, QueuedRun, plan_stacks
 from lmc_repro.engine.task import StackTask
 
 HERE = Path("unused")
@@ -19,15 +19,15 @@ DEEP = {"depth": 8, "width": 128, "slope": 0.0}
 WIDE = {"depth": 4, "width": 1024, "slope": 0.0}
 
 
-def work(count: int, name: str = "a", epoch: int = 0, loader: str = "resident", **changes: object) -> list[Work]:
+def work(count: int, name: str = "a", epoch: int = 0, loader: str = "resident", **changes: object) -> list[QueuedRun]:
     base = {"data": {"dataset": "digits"}, **changes}
     return [
-        Work(f"{name}{i}", run_config(**base, seeds={"trainer": i, "loader": i}), loader, epoch)  # type: ignore[arg-type]
+        QueuedRun(f"{name}{i}", run_config(**base, seeds={"trainer": i, "loader": i}), loader, epoch)  # type: ignore[arg-type]
         for i in range(count)
     ]
 
 
-def plan(items: list[Work], jobs: int, device: str = "cpu") -> list[StackTask]:
+def plan(items: list[QueuedRun], jobs: int, device: str = "cpu") -> list[StackTask]:
     return plan_stacks(items, jobs, HERE, HERE, "portable", device)
 
 
@@ -60,7 +60,7 @@ ALIKE = work(1, "a") + work(1, "b", optimizer={**SGD, "lr": 0.2}) + work(1, "c",
         (work(4, model=WIDE), 1, "cpu", [1, 1, 1, 1]),
     ],
 )
-def test_sizes_of_stacks(items: list[Work], jobs: int, device: str, expected: list[int]) -> None:
+def test_sizes_of_stacks(items: list[QueuedRun], jobs: int, device: str, expected: list[int]) -> None:
     assert sorted(sizes(plan(items, jobs, device))) == expected
 
 
@@ -77,7 +77,7 @@ def test_the_longest_stack_goes_first_and_ffcv_compiles_before_it_begins() -> No
 def test_cells_that_differ_in_rate_or_warm_up_train_together() -> None:
     """Four cells of a table, as `params.yaml` has them, are two stacks: one per kind of optimizer."""
     study = plan_study(load_params(PARAMS), "table2", Choice(profile="digits", pairs=1))
-    items = [Work(f"{cell.key} {i}", run, cell.loader) for cell in study.cells for i, run in enumerate(cell.runs)]
+    items = [QueuedRun(f"{cell.key} {i}", run, cell.loader) for cell in study.cells for i, run in enumerate(cell.runs)]
     tasks = plan(items, 1, "cuda")
     cells = [sorted({fingerprint.split()[0] for fingerprint in task.fingerprints}) for task in tasks]
     assert sizes(tasks) == [8, 8]

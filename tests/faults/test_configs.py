@@ -26,7 +26,7 @@ from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine.devices import require_precision
 from lmc_repro.training.resume import Progress
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.training.trainer import Child, _Training
+from lmc_repro.training.trainer import StackedRun, _Training
 
 CONFIGS = 1000 if LONG else 60
 COUNT: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def first_step(configs: list[RunConfig], dataset: Dataset, root: Path) -> None:
     """Train the configs, which may share a stack, for one step: an epoch of batches of one would take too long."""
     require_precision(configs, "cpu")
     tag, cpu = numerics_tag(), torch.device("cpu")
-    stack = [(Child(config, RunFolder(root / str(i))), Progress()) for i, config in enumerate(configs)]
+    stack = [(StackedRun(config, RunFolder(root / str(i))), Progress()) for i, config in enumerate(configs)]
     training = _Training(stack, dataset, root, "resident", tag, cpu, lambda event: None)
     assert next(iter(training.steps.epoch(0))) == 1
 

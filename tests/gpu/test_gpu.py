@@ -23,7 +23,7 @@ from lmc_repro.training import trainer
 from lmc_repro.training.checkpoint import read_checkpoint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.steps import DeviceSteps
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
 DEVICE = torch.device(os.environ.get("LMC_TEST_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -53,7 +53,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def train_here(configs: list[RunConfig], root: Path, on_event: Any = lambda event: None) -> list[RunFolder]:
     """Train one stack on the device and return its folders."""
     dataset = tiny_dataset()
-    children = [Child(config, folder_for(config, dataset, root)) for config in configs]
+    children = [StackedRun(config, folder_for(config, dataset, root)) for config in configs]
     train_stack(children, dataset, root, "resident", TAG, DEVICE, on_event)
     return [child.folder for child in children]
 
@@ -104,7 +104,7 @@ def test_the_device_trains_what_a_cpu_trains(change: dict[str, Any], tmp_path: P
     (config,) = stack_of(1, **change)
     (here,) = train_here([config], tmp_path / "here")
     dataset = tiny_dataset()
-    child = Child(config, folder_for(config, dataset, tmp_path / "cpu"))
+    child = StackedRun(config, folder_for(config, dataset, tmp_path / "cpu"))
     train_stack([child], dataset, tmp_path, "resident", numerics_tag("cpu"), torch.device("cpu"))
     for name, weight in final(child.folder).items():
         assert torch.allclose(final(here)[name], weight, atol=1e-3), name

@@ -39,7 +39,7 @@ def ours(configs: list[RunConfig]) -> list[dict[str, Tensor]]:
     for k, (inputs, labels) in enumerate(batches()):
         rates = torch.from_numpy(learning_rates(configs, k, STEPS_PER_EPOCH)).float().unsqueeze(1)
         step(inputs, labels, rates, k)
-    return [layout.child(weights, i) for i in range(CHILDREN)]
+    return [layout.run(weights, i) for i in range(CHILDREN)]
 
 
 def theirs(config: RunConfig, child: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.engine.costs import run_flops
-from lmc_repro.engine.stacks import Work, plan_stacks
+from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.models.base import Model
 from lmc_repro.models.registry import build_model, network
 
@@ -168,7 +168,7 @@ def config(**options: Any) -> RunConfig:
 def test_costs_and_stacks_of_one() -> None:
     info, runs = dataset_info("digits"), [config(width=9), config(width=9).model_copy(update={"epochs": 2})]
     assert run_flops(runs[0], info) == info.n_train * 3 * 3 * 2 * (64 * 9 + 9 * 10)  # 3 epochs, 3 passes
-    work = [Work(str(i), run, "resident") for i, run in enumerate([runs[0]] * 3)]
+    work = [QueuedRun(str(i), run, "resident") for i, run in enumerate([runs[0]] * 3)]
     for device in ("cpu", "cuda"):
         tasks = plan_stacks(work, 1, Path(), Path(), "", device)
         assert [len(task.runs) for task in tasks] == [1, 1, 1]

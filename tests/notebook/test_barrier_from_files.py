@@ -39,13 +39,13 @@ def own(module: type[nn.Module]) -> OwnModule:
 
 @pytest.mark.parametrize("network", [read_network(MODEL), own(Net)], ids=["registry", "module"])
 def test_everything_between_the_ends_is_wrong(ends: tuple[Path, Path], images: Samples, network: Any) -> None:
-    mark = measure_files(ends, network, images)
-    assert mark.status == ("trained", "trained") and mark.barriers is not None
+    epoch = measure_files(ends, network, images)
+    assert epoch.status == ("trained", "trained") and epoch.barriers is not None
     for split, n in (("train", 30), ("test", 4)):
-        curve = mark.curves[split]  # type: ignore[index]
+        curve = epoch.curves[split]  # type: ignore[index]
         assert curve.n == n and curve.wrong == tuple(n * wrong for wrong in CURVE)
         assert curve.loss == pytest.approx(LOSS, rel=1e-5)
-        found = mark.barriers[split]  # type: ignore[index]
+        found = epoch.barriers[split]  # type: ignore[index]
         assert (found.barrier, found.floor, found.line, found.midpoint_excess, found.argmax_alpha) == (
             100,
             0,
@@ -61,23 +61,23 @@ def test_an_end_that_is_all_wrong_has_no_barrier(tmp_path: Path, images: Samples
     paths = tmp_path / "A.safetensors", tmp_path / "B.safetensors"
     save_file(weights(1.0), paths[0])
     save_file(weights(0.2), paths[1])  # s = 1 - 0.8 alpha: right where s^2 > 1/2, alpha 0 to 0.3, and B all wrong
-    mark = measure_files(paths, read_network(MODEL), images)
-    assert mark.curves["test"].wrong == (0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4)
-    assert mark.status == ("trained", "collapsed") and mark.barriers is None  # no barrier, though Eq. 1 gives 50
+    epoch = measure_files(paths, read_network(MODEL), images)
+    assert epoch.curves["test"].wrong == (0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4)
+    assert epoch.status == ("trained", "collapsed") and epoch.barriers is None  # no barrier, though Eq. 1 gives 50
 
 
 @pytest.mark.parametrize("network", [read_network(MODEL), own(Net)], ids=["registry", "module"])
 def test_logits_that_are_not_finite_are_a_diverged_end(ends: tuple[Path, Path], images: Samples, network: Any) -> None:
     save_file({name: 1e30 * tensor for name, tensor in weights(-1.0).items()}, ends[1])
-    mark = measure_files(ends, network, images)
-    assert mark.status == ("trained", "diverged") and mark.barriers is None
-    assert mark.curves["test"].wrong[-1] == 4 and mark.curves["test"].loss[-1] is None
+    epoch = measure_files(ends, network, images)
+    assert epoch.status == ("trained", "diverged") and epoch.barriers is None
+    assert epoch.curves["test"].wrong[-1] == 4 and epoch.curves["test"].loss[-1] is None
 
 
 def test_one_split_alone(ends: tuple[Path, Path], images: Samples) -> None:
-    mark = measure_files(ends, own(Net), images, points=5, split="test")
-    assert mark.curves["test"].wrong == (0, 4, 4, 4, 0)
-    assert mark.curves["train"].wrong == (0, 0) and mark.status == ("trained", "trained")  # judged by its ends
+    epoch = measure_files(ends, own(Net), images, points=5, split="test")
+    assert epoch.curves["test"].wrong == (0, 4, 4, 4, 0)
+    assert epoch.curves["train"].wrong == (0, 0) and epoch.status == ("trained", "trained")  # judged by its ends
 
 
 def test_files_of_runs_have_the_path_of_the_runs(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_files_of_runs_have_the_path_of_the_runs(tmp_path: Path) -> None:
     a, b = train_runs(configs, digits, tmp_path)
     folders = [tmp_path / run.fingerprint for run in (a, b)]
     first, second = (next(iter((folder / "checkpoints").glob("*2*.safetensors"))) for folder in folders)
-    mark = measure_files((first, second), read_network(str(folders[0] / "config.json")), of_dataset(digits))
+    epoch = measure_files((first, second), read_network(str(folders[0] / "config.json")), of_dataset(digits))
     final = measure_pair(a, b, digits).final
-    assert (mark.curves, mark.status, mark.barriers) == (final.curves, final.status, final.barriers)
+    assert (epoch.curves, epoch.status, epoch.barriers) == (final.curves, final.status, final.barriers)
 
 
 class Normed(nn.Module):
@@ -115,10 +115,12 @@ def test_running_statistics_are_those_of_the_training_images(tmp_path: Path, ima
         net = Normed()
         net.norm.running_mean = torch.tensor([mean])
         save_file(net.state_dict(), path)
-    marks = [measure_files(paths, own(Normed), images, batch_size=size) for size in (4, 29)]  # 29: a last one of 1
-    for mark in marks:
-        assert mark.curves["test"].wrong == (0,) * 11 and mark.barriers is not None
-    assert marks[0].curves["test"].loss == pytest.approx(marks[1].curves["test"].loss, rel=1e-5)
+    evaluations = [
+        measure_files(paths, own(Normed), images, batch_size=size) for size in (4, 29)
+    ]  # 29: a last one of 1
+    for epoch in evaluations:
+        assert epoch.curves["test"].wrong == (0,) * 11 and epoch.barriers is not None
+    assert evaluations[0].curves["test"].loss == pytest.approx(evaluations[1].curves["test"].loss, rel=1e-5)
 
 
 class Tied(nn.Module):
@@ -239,8 +241,8 @@ def test_a_function_in_a_file(tmp_path: Path, ends: tuple[Path, Path], images: S
     monkeypatch.setattr("sys.path", list(__import__("sys").path))
     monkeypatch.chdir(tmp_path)
     for text in ("mine_in_a_file.py:build", "mine_in_a_file:build", "folder.nets_of_mine:build"):
-        mark = measure_files(ends, read_network(text), images)
-        assert mark.curves["test"].wrong == tuple(4 * wrong for wrong in CURVE), text
+        epoch = measure_files(ends, read_network(text), images)
+        assert epoch.curves["test"].wrong == tuple(4 * wrong for wrong in CURVE), text
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_read_against_a_plain_file(tmp_path: Path, network: Any, bring: Any, wor
     a, b = write_ends(tmp_path)
     notes: list[str] = []
     brought = bring(a)
-    mark = measure_files((brought, b), network, read_unlisted(write_images(tmp_path / "i.npz")), note=notes.append)
-    assert mark.curves["test"].wrong == tuple(4 * wrong for wrong in CURVE)  # these weights are exact in float16
+    epoch = measure_files((brought, b), network, read_unlisted(write_images(tmp_path / "i.npz")), note=notes.append)
+    assert epoch.curves["test"].wrong == tuple(4 * wrong for wrong in CURVE)  # these weights are exact in float16
     assert len(notes) == len(words)
     for note, word in zip(notes, words, strict=True):
         assert note.startswith(f"{brought}: ") and word in note.split()

@@ -14,7 +14,7 @@ from whole_report import report_of
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import MarkResult, PairResult
+from lmc_repro.barriers.results import EpochResult, PairResult
 from lmc_repro.report import figures
 from lmc_repro.report.figures import OWN_SCALE, QUIET, path_figure, paths_figure
 from lmc_repro.report.grid import study_table
@@ -163,8 +163,8 @@ def pair(middle: int, status: str = "trained", title: str = "8-Layer, pair 0") -
         "test": Curve((5, 5 + middle, 5), 100, (0.1, 0.2, 0.1)),
     }
     found = {split: barriers(curves, split, 10) for split in curves} if status == "trained" else None
-    mark = MarkResult(60, ("trained", status), curves, found)
-    result = PairResult("0", 0, ("a", "b"), 10, (mark,), 1.0, 0.9, {"train": 0.0, "test": 0.0})
+    epoch = EpochResult(60, ("trained", status), curves, found)
+    result = PairResult("0", 0, ("a", "b"), 10, (epoch,), 1.0, 0.9, {"train": 0.0, "test": 0.0})
     return path_figure(result, title)["path.svg"].decode()
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.pair import judge_mark
+from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.config.study import Judgement
 from lmc_repro.report.path_text import BLOCKS, PLAIN, path_lines, plot, ramp, spark, split_records
 
@@ -29,8 +29,8 @@ def test_verdicts_and_what_is_said_beside_them(
 ) -> None:
     wrong: dict[SplitName, tuple[int, ...]] = {"train": (0, 0, end), "test": test}
     curves = {split: Curve(counts, 1000, (0.0,) * 3) for split, counts in wrong.items()}
-    mark = judge_mark(60, curves, (None, None), 10, 100)
-    records = split_records(mark, Judgement(threshold=2.0), 10, ("test",))
+    epoch = judge_epoch(60, curves, (None, None), 10, 100)
+    records = split_records(epoch, Judgement(threshold=2.0), 10, ("test",))
     assert (records["test"]["verdict"], records["test"]["flags"]) == (verdict, flags)
     assert said in "\n".join(path_lines(records, 2.0))
     assert (records["test"]["barrier"] is None) == (end == 853)  # 147 right of 1000: 4.95 standard deviations

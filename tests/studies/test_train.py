@@ -16,7 +16,7 @@ def test_a_disk_without_room_for_the_checkpoints_is_told_before_hours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace: Any = SimpleNamespace(tracked=True, project=Project(tmp_path))
-    # digits, one layer: 64 x 10 weights and 10 biases of 4 bytes, at two marks, of a hundred runs, and MLflow's copies.
+    # digits, one layer: 64 x 10 weights and 10 biases of 4 bytes, at two epochs, of a hundred runs, and MLflow's.
     needed = 650 * 4 * 2 * 100 * 2
     config = run_config(data={"dataset": "digits"}, model={"depth": 1}, evaluate_at=[0, 3])
     asked = []

@@ -11,32 +11,32 @@ from small_study import fingerprint, make_plan, open_tracker, write_run
 
 from lmc_repro.barriers.barrier import barriers
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import CellResult, CellSummary, Late, MarkResult, PairResult
+from lmc_repro.barriers.results import CellResult, CellSummary, EpochResult, Late, PairResult
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking import Tracker
 
 
-def make_mark(epoch: float, shift: int, trained: bool = True) -> MarkResult:
+def make_epoch(epoch: float, shift: int, trained: bool = True) -> EpochResult:
     """A path of three points: errors 10, 40 and 20 per cent, higher by `shift` images; the last loss not finite."""
     curves: dict[SplitName, Curve] = {
         "train": Curve((10 + shift, 40 + shift, 20 + shift), 100, (0.5, 1.5, None)),
         "test": Curve((20, 100, 40 + shift), 200, (0.25, 0.75, 0.5)),
     }
     if not trained:
-        return MarkResult(epoch, ("trained", "diverged"), curves, None)
-    return MarkResult(epoch, ("trained", "trained"), curves, {s: barriers(curves, s, classes=10) for s in curves})
+        return EpochResult(epoch, ("trained", "diverged"), curves, None)
+    return EpochResult(epoch, ("trained", "trained"), curves, {s: barriers(curves, s, classes=10) for s in curves})
 
 
 def make_pair(pair: Pair, trained: bool = True, middle: float = 2) -> PairResult:
-    marks = (make_mark(0, 3), make_mark(middle, 1), make_mark(4, 0, trained))
+    evaluations = (make_epoch(0, 3), make_epoch(middle, 1), make_epoch(4, 0, trained))
     return PairResult(
         pair=pair.name,
         trainer_seed=pair.trainer_seed,
         fingerprints=(fingerprint(pair.runs[0]), fingerprint(pair.runs[1])),
         largest_class=10,
-        marks=marks,
+        evaluations=evaluations,
         distance=3.5,
         cosine=None,
         disagreement={"train": 0.25, "test": 0.5},

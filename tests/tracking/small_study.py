@@ -11,7 +11,7 @@ import torch
 
 from lmc_repro.common.files import sha256_file, write_json
 from lmc_repro.common.project import Project
-from lmc_repro.config.base import mark_text
+from lmc_repro.config.base import epoch_text
 from lmc_repro.config.expand import plan_study
 from lmc_repro.config.params import Params
 from lmc_repro.config.plan import Cell, StudyPlan
@@ -66,9 +66,9 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def make_plan(study: str = "one", marks: tuple[float, ...] = (0, 2, 4)) -> StudyPlan:
+def make_plan(study: str = "one", evaluations: tuple[float, ...] = (0, 2, 4)) -> StudyPlan:
     params = copy.deepcopy(PARAMS)
-    params["profiles"]["tiny"]["settings"]["evaluate_at"] = list(marks)
+    params["profiles"]["tiny"]["settings"]["evaluate_at"] = list(evaluations)
     return plan_study(Params.model_validate(params), study)
 
 
@@ -79,7 +79,7 @@ def fingerprint(config: RunConfig) -> str:
 def make_rows(config: RunConfig, last: int) -> list[MetricRow]:
     """Metrics up to epoch `last`, of numbers that tell runs, epochs and splits apart."""
     rows = []
-    for epoch in sorted({*range(last + 1), *(mark for mark in config.evaluate_at if mark <= last)}):
+    for epoch in sorted({*range(last + 1), *(at_epoch for at_epoch in config.evaluate_at if at_epoch <= last)}):
         if epoch and epoch == int(epoch):
             rows.append(MetricRow(epoch, "batch", None, 899, 2.0 / epoch + config.seeds.loader))
         if epoch in config.evaluate_at:
@@ -98,8 +98,8 @@ def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFo
     folder = RunFolder(parent / fingerprint(config))
     folder.write_config(config)
     end = config.epochs if last is None else last
-    marks = [epoch for epoch in config.evaluate_at if epoch <= end]
-    shas = {epoch: write_checkpoint(folder.checkpoint(epoch), weights(config, epoch)) for epoch in marks}
+    evaluations = [epoch for epoch in config.evaluate_at if epoch <= end]
+    shas = {epoch: write_checkpoint(folder.checkpoint(epoch), weights(config, epoch)) for epoch in evaluations}
     folder.write_metrics(make_rows(config, end))
     if last is None:
         status = {
@@ -112,8 +112,8 @@ def write_run(parent: Path, config: RunConfig, last: int | None = None) -> RunFo
             "order_sha256": f"{config.seeds.loader:064x}",
             "init_sha256": shas[0],
             "final_sha256": shas[config.epochs],
-            "checkpoints": {mark_text(epoch): sha for epoch, sha in shas.items()},
-            "files": {name: sha256_file(folder.path / name) for name in content_names(marks)},
+            "checkpoints": {epoch_text(epoch): sha for epoch, sha in shas.items()},
+            "files": {name: sha256_file(folder.path / name) for name in content_names(evaluations)},
         }
         write_json(folder.status_file, status)
     return folder

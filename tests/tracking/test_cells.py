@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from small_results import Small, make_cell, make_mark
+from small_results import Small, make_cell, make_epoch
 
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.tracking import cell_identity
@@ -99,7 +99,7 @@ def test_the_files_of_a_cell_are_put_with_each_new_summary(small: Small) -> None
     assert sorted(file.path for file in small.client.list_artifacts(run_id)) == ["cells.json", "path.svg"]
     assert small.open().finish_cell(small.cell, result, none) == run_id
     first, *others = result.pairs
-    moved = replace(first, marks=(*first.marks[:-1], make_mark(4, 1)))  # the path alone differs
+    moved = replace(first, evaluations=(*first.evaluations[:-1], make_epoch(4, 1)))  # the path alone differs
     small.tracker.finish_cell(small.cell, replace(result, pairs=(moved, *others)), lambda: {"curves.csv": b"a"})
     assert "curves.csv" in [file.path for file in small.client.list_artifacts(run_id)]
 

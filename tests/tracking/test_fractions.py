@@ -1,4 +1,4 @@
-"""Marks within an epoch in the store, whose steps are whole: found again by what they are, never as another epoch."""
+"""Evaluations within an epoch in the store, whose steps are whole: found again as they are, never as another epoch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.results.read import read_study
 from lmc_repro.results.write import write_results
 
-MARKS = (0, 0.5, 0.75, 1, 4)
+EVALUATION_EPOCHS = (0, 0.5, 0.75, 1, 4)
 
 
 @pytest.fixture
 def plan() -> StudyPlan:
-    return make_plan(marks=MARKS)
+    return make_plan(evaluations=EVALUATION_EPOCHS)
 
 
 def test_a_training_has_whole_steps_and_every_mark_once(small: Small) -> None:
@@ -29,15 +29,15 @@ def test_a_training_has_whole_steps_and_every_mark_once(small: Small) -> None:
     assert [step for step, _ in small.points(run_id, "test/error")] == [0, 1, 4]
     assert small.points(run_id, "test/error")[0][1] == 801 * (100.0 / 898)  # not that of 0.5
     files = {file.path for file in client.list_artifacts(run_id, "checkpoints")}
-    assert files == {f"checkpoints/epoch-{mark}.safetensors" for mark in ("0000", "0000.5", "0000.75", "0001")}
+    assert files == {f"checkpoints/epoch-{epoch}.safetensors" for epoch in ("0000", "0000.5", "0000.75", "0001")}
     other = small.open()
     assert small.sync(other) == run_id
     assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
     for reader in (small.tracker, other):
         run = reader.runs(small.cell, [fingerprint(config)])[fingerprint(config)]
         assert sorted(run.models) == [4]
-        for mark in MARKS:
-            back, expected = reader.checkpoint(run, mark).tensors(), weights(config, mark)
+        for epoch in EVALUATION_EPOCHS:
+            back, expected = reader.checkpoint(run, epoch).tensors(), weights(config, epoch)
             assert all(torch.equal(back[name], expected[name]) for name in expected)
 
 

@@ -145,7 +145,7 @@ def test_runs_without_results_are_published(files: Project, plan: StudyPlan) -> 
 
 def test_runs_of_other_settings_are_told_of(files: Project, cell: Cell) -> None:
     told = Told()
-    narrow = make_plan(marks=(0, 4))
+    narrow = make_plan(evaluations=(0, 4))
     with pytest.raises(LmcError, match=r"no finished run of one, profile tiny; run `dvc pull`"):
         publish(files, narrow, told)
     write_run(files.runs / "one", cell.runs[0].model_copy(update={"batch_size": 65}))

@@ -15,7 +15,7 @@ def models_everywhere(tracker: Tracker) -> int:
 
 def last_weights_are_there(small: Small, tracker: Tracker, cell: Cell, run_id: str) -> bool:
     run = tracker.runs(cell, [fingerprint(small.config)])[fingerprint(small.config)]
-    back = [tracker.checkpoint(run, mark).tensors()["weight"] for mark in (2, 4)]
+    back = [tracker.checkpoint(run, epoch).tensors()["weight"] for epoch in (2, 4)]
     return run.run_id == run_id and all(map(torch.equal, back, (weights(small.config, m)["weight"] for m in (2, 4))))
 
 

@@ -79,7 +79,7 @@ def test_everything_over_http(
 
 def test_publishing_over_http(server: tuple[str, Path], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     address, _ = server
-    plan = dataclasses.replace(make_plan(marks=(0, 4)), study="three")  # other runs than those of the test above
+    plan = dataclasses.replace(make_plan(evaluations=(0, 4)), study="three")  # other runs than those of the test above
     cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     for config in cell.runs:

@@ -67,9 +67,9 @@ def test_a_store_that_is_no_database_or_damaged(harm: Callable[[Path], object], 
     assert "\n" not in str(error.value)
 
 
-def weights_at(small: Small, tracker: Tracker, mark: float) -> list[float]:
+def weights_at(small: Small, tracker: Tracker, epoch: float) -> list[float]:
     run = tracker.runs(small.cell, [fingerprint(small.config)])[fingerprint(small.config)]
-    back: list[float] = tracker.checkpoint(run, mark).tensors()["bias"].tolist()
+    back: list[float] = tracker.checkpoint(run, epoch).tensors()["bias"].tolist()
     return back
 
 

@@ -162,14 +162,14 @@ def test_live_syncs_are_far_between(small: Small) -> None:
         assert counts(small.tracker)["runs"] == runs
 
 
-@pytest.mark.parametrize("marks", [(0, 2, 4), (0, 0.5, 4)])
+@pytest.mark.parametrize("evaluations", [(0, 2, 4), (0, 0.5, 4)])
 @pytest.mark.parametrize(
     "call", ["create_logged_model", "finalize_logged_model", "log_outputs", "log_inputs", "set_terminated"]
 )
 def test_a_publication_cut_short_is_completed(
-    call: str, marks: tuple[float, ...], small: Small, monkeypatch: pytest.MonkeyPatch
+    call: str, evaluations: tuple[float, ...], small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small.plan = make_plan(marks=marks)
+    small.plan = make_plan(evaluations=evaluations)
     small.cell = next(cell for cell in small.plan.cells if cell.key == "deep--fast")
 
     def break_down(self: MlflowClient, *args: object, **kwargs: object) -> object:
@@ -179,12 +179,12 @@ def test_a_publication_cut_short_is_completed(
         patch.setattr(MlflowClient, call, break_down)
         small.sync(small.open())
     assert small.run(small.sync()).info.status == "FINISHED"
-    points = 17 if 2 in marks else 13  # steps are whole
+    points = 17 if 2 in evaluations else 13  # steps are whole
     assert counts(small.tracker) == {"runs": 2, "models": 1, "points": points, "outputs": 1, "inputs": 1}
     run = tracked(small)
-    for mark in marks:
-        back = small.tracker.checkpoint(run, mark).tensors()
-        assert torch.equal(back["weight"], weights(small.config, mark)["weight"])
+    for epoch in evaluations:
+        back = small.tracker.checkpoint(run, epoch).tensors()
+        assert torch.equal(back["weight"], weights(small.config, epoch)["weight"])
 
 
 def test_a_diverged_run_says_so(small: Small) -> None:

@@ -77,7 +77,9 @@ def test_killed_at_any_event(
     assert not any(folder.is_complete() for folder in folders)
     saved = [1, 1, 2, 2, 3, 3, 4, 4, 4][events - 1]
     assert [peek_epoch(folder) for folder in folders] == [saved] * 3  # it does go on, not start again
-    assert {row.epoch for row in folders[0].metrics()} == {mark for mark in [0, 0.5, 1, 2, 2.5, 3, 4] if mark <= saved}
+    assert {row.epoch for row in folders[0].metrics()} == {
+        epoch for epoch in [0, 0.5, 1, 2, 2.5, 3, 4] if epoch <= saved
+    }
     assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
 
 
@@ -161,7 +163,7 @@ def test_what_took_long_is_on_the_disk_before_it_counts_as_complete(
     if waited is not None:
         assert set(told) == waited
     else:
-        kept = [checkpoint_name(mark) for mark in CONFIGS[0].evaluate_at]
+        kept = [checkpoint_name(epoch) for epoch in CONFIGS[0].evaluate_at]
         assert {*kept, "metrics.csv"} <= set(told) and told[-1] == "status.json" and told[-2] == "metrics.csv"
 
 
@@ -202,7 +204,7 @@ def test_killed_between_a_mark_within_an_epoch_and_its_end(
     def counted(*arguments: Any) -> Any:
         nonlocal steps
         steps += 1
-        if steps == 17:  # of 6 an epoch: mark 2.5 was made after 15
+        if steps == 17:  # of 6 an epoch: epoch 2.5 was made after 15
             raise Killed
         return call(*arguments)
 
@@ -216,7 +218,7 @@ def test_killed_between_a_mark_within_an_epoch_and_its_end(
     assert steps == 17 + 3 * 6  # it went on from epoch 2
     assert [contents(folder) for folder in found] == undisturbed
     rows = [(row.epoch, row.split) for row in found[1].metrics()]
-    assert len(rows) == len(set(rows)) == 2 * 5 + 5  # nothing twice: five marks, five epochs of batches
+    assert len(rows) == len(set(rows)) == 2 * 5 + 5  # nothing twice: five evaluations, five epochs of batches
 
 
 @pytest.mark.parametrize("damage", ["progress.json", "state", "checkpoints/epoch-0002.safetensors", "missing state"])

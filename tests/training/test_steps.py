@@ -28,7 +28,7 @@ from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep, products
 from lmc_repro.training.steps import DeviceSteps
-from lmc_repro.training.trainer import Child, Event, train_stack
+from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def stack(optimizer: dict[str, Any], **changes: Any) -> list[RunConfig]:
-    """Three children of other seeds, rates, warm-ups and schedules; marks within epochs; a last batch of three."""
+    """Three runs of other seeds, rates, warm-ups and schedules; evaluations within epochs; a last batch of three."""
     configs = []
     for i, kind in enumerate(("constant", "cosine", "cosine")):
         values = {
@@ -161,9 +161,9 @@ def test_the_sizes_of_a_gpu_runs_stacks_are_recorded(static: None, tmp_path: Pat
     """Three train together until a kill, then one of them alone; on a CPU nothing is recorded."""
     tag, dataset = "cuda:A Fake GPU", tiny_dataset()
     configs = [run_config(seeds={"loader": loader}) for loader in range(3)]
-    children = [Child(config, RunFolder(tmp_path / f"run{i}")) for i, config in enumerate(configs)]
+    children = [StackedRun(config, RunFolder(tmp_path / f"run{i}")) for i, config in enumerate(configs)]
 
-    def together(some: Sequence[Child], on_event: Any = lambda event: None) -> None:
+    def together(some: Sequence[StackedRun], on_event: Any = lambda event: None) -> None:
         train_stack(some, dataset, tmp_path, "resident", tag, torch.device("cpu"), on_event)
 
     def stop(event: Event) -> None:

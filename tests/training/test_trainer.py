@@ -17,7 +17,7 @@ from lmc_repro.barriers.status import endpoint_status
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_file
 from lmc_repro.common.numerics import numerics_tag
-from lmc_repro.config.base import marks_within
+from lmc_repro.config.base import epochs_within
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.augment import augment, augmentation_sha256, epoch_draws
 from lmc_repro.data.beton import write_beton
@@ -33,7 +33,7 @@ from lmc_repro.training.optimizer import build_optimizer
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.stack import Layout
 from lmc_repro.training.step import TrainStep
-from lmc_repro.training.trainer import Child, Evaluation, order_sha256, train_stack
+from lmc_repro.training.trainer import Evaluation, StackedRun, order_sha256, train_stack
 
 SEEDS = [{"trainer": 0, "loader": 0}, {"trainer": 0, "loader": 1}, {"trainer": 1, "loader": 0}]
 
@@ -97,7 +97,7 @@ def augmented(loader: int = 0, augmentation: int | None = 0, early: Any = None, 
 
 
 def checkpoints(folder: RunFolder) -> list[str]:
-    """Return the sha256 of the weights at every mark."""
+    """Return the sha256 of the weights at every epoch."""
     return list(folder.status()["checkpoints"].values())
 
 
@@ -111,7 +111,7 @@ def test_ffcv_and_resident_give_the_same_run(tmp_path: Path) -> None:
     write_status(folder, {"state": "ready", "digest": dataset.digest, "files": files})
     early = {"until": 2, "loader": 90, "augmentation": 91}
     runs = [augmented(51, 71, early, label_noise=0.2), augmented(52, 72, label_noise=0.2)]
-    streamed = [Child(run, folder_for(run, dataset, tmp_path / "ffcv")) for run in runs]
+    streamed = [StackedRun(run, folder_for(run, dataset, tmp_path / "ffcv")) for run in runs]
     train_stack(streamed, dataset, tmp_path / "prepared", "ffcv", numerics_tag(), torch.device("cpu"))
     for child, other in zip(streamed, train(runs, dataset, tmp_path / "resident"), strict=True):
         assert contents(child.folder) == contents(other)
@@ -240,7 +240,7 @@ CONFIG = run_config(evaluate_at=[0, 0.5, 1, 1.25, 3], optimizer=ADAM)  # 53 imag
 
 
 @pytest.mark.parametrize(
-    ("marks", "steps", "expected"),
+    ("evaluations", "steps", "expected"),
     [
         ([0, 1, 3], 6, {}),
         ([0.5], 6, {0: {3: 0.5}}),
@@ -251,18 +251,18 @@ CONFIG = run_config(evaluate_at=[0, 0.5, 1, 1.25, 3], optimizer=ADAM)  # 53 imag
         ([3.5], 2, {3: {1: 3.5}}),
     ],
 )
-def test_steps_by_hand(marks: list[float], steps: int, expected: dict[int, dict[int, float]]) -> None:
-    assert marks_within(marks, steps) == expected
+def test_steps_by_hand(evaluations: list[float], steps: int, expected: dict[int, dict[int, float]]) -> None:
+    assert epochs_within(evaluations, steps) == expected
 
 
 def test_marks_without_a_step_of_their_own(tmp_path: Path) -> None:
-    assert marks_within([0, 1, 2], 1) == {}
-    for marks, per_epoch, told in (
-        ([0, 0.5, 1], 1, "mark 0.5: an epoch is one step"),
+    assert epochs_within([0, 1, 2], 1) == {}
+    for evaluations, per_epoch, told in (
+        ([0, 0.5, 1], 1, "0.5: an epoch is one step"),
         ([1.5, 1.6], 4, "both fall on step 2 of 4"),
     ):
         with pytest.raises(LmcError) as caught:
-            marks_within(marks, per_epoch)
+            epochs_within(evaluations, per_epoch)
         assert str(caught.value).startswith("evaluate_at: ") and told in str(caught.value)
     with pytest.raises(LmcError, match="both fall on step 3 of 6"):
         train([run_config(evaluate_at=[0.5, 0.51, 3])], tiny_dataset(), tmp_path)
@@ -282,11 +282,11 @@ def test_weights_and_scores_are_those_after_so_many_steps(tmp_path: Path) -> Non
         for images, labels, _ in loader.epoch(epoch):
             step(normalise(images, dataset.info), labels, torch.tensor([[ADAM["lr"]]]), done)
             done += 1
-            if (mark := {3: 0.5, 6: 1, 8: 1.25}.get(done)) is not None:  # 1.25 x 6 = 7.5
-                stored, expected = weights_at(folder, mark), layout.child(weights, 0)
-                assert all(torch.equal(stored[name], expected[name]) for name in expected), mark
+            if (at_epoch := {3: 0.5, 6: 1, 8: 1.25}.get(done)) is not None:  # 1.25 x 6 = 7.5
+                stored, expected = weights_at(folder, at_epoch), layout.run(weights, 0)
+                assert all(torch.equal(stored[name], expected[name]) for name in expected), at_epoch
     rows = [(row.epoch, row.split) for row in folder.metrics()]
-    both = [[(mark, "train"), (mark, "test")] for mark in CONFIG.evaluate_at]
+    both = [[(at_epoch, "train"), (at_epoch, "test")] for at_epoch in CONFIG.evaluate_at]
     batch = [(epoch, "batch") for epoch in (1, 2, 3)]
     assert rows == [*both[0], *both[1], batch[0], *both[2], *both[3], batch[1], batch[2], *both[4]]
     assert {"checkpoints/epoch-0000.5.safetensors", "checkpoints/epoch-0001.25.safetensors"} < contents(folder).keys()
@@ -306,18 +306,18 @@ def test_a_run_does_not_notice_them(tmp_path: Path) -> None:
     assert whole == plain.metrics()
 
 
-@pytest.mark.parametrize(("marks", "recorded"), [([0, 0.5, 3], 1), ([0, 0.5, 0.8, 3], 0.8), ([0, 0.9, 3], 0.9)])
+@pytest.mark.parametrize(("evaluations", "recorded"), [([0, 0.5, 3], 1), ([0, 0.5, 0.8, 3], 0.8), ([0, 0.9, 3], 0.9)])
 def test_divergence_is_recorded_by_the_mark_after_it(
-    marks: list[float], recorded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluations: list[float], recorded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = steps.learning_rates
-    # Step 3 (the fourth) throws the weights away, step 4 meets a loss that is not finite: after mark 0.5, before 0.8.
+    # Step 3 (the fourth) throws the weights away, step 4 meets a loss that is not finite: after epoch 0.5, before 0.8.
     monkeypatch.setattr(steps, "learning_rates", lambda c, step, per: rates(c, step, per) * (1e38 if step == 3 else 1))
-    (folder,) = train([run_config(evaluate_at=marks)], tiny_dataset(), tmp_path)
+    (folder,) = train([run_config(evaluate_at=evaluations)], tiny_dataset(), tmp_path)
     diverged = folder.status()["diverged_epoch"]
     assert diverged == recorded
-    status = {mark: endpoint_status(mark, diverged, 0, 100, 25) for mark in marks}
-    assert status == {mark: "trained" if mark < 0.75 else "diverged" for mark in marks}
+    status = {epoch: endpoint_status(epoch, diverged, 0, 100, 25) for epoch in evaluations}
+    assert status == {epoch: "trained" if epoch < 0.75 else "diverged" for epoch in evaluations}
 
 
 def test_a_callback_from_outside_sees_each_evaluation_and_moves_no_bit(tmp_path: Path) -> None:

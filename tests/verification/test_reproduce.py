@@ -98,11 +98,11 @@ def test_a_training_reused_from_another_study(finished: Finished) -> None:
     assert (code, found["trained"], found["trainings"][0]["run_id"]) == (0, 1, run_id)
 
 
-@pytest.mark.parametrize("mark", [2, 4])  # a file of the run, and a logged model
-def test_a_flipped_bit_of_a_stored_weight_fails_and_names_the_file(finished: Finished, mark: int) -> None:
+@pytest.mark.parametrize("epoch", [2, 4])  # a file of the run, and a logged model
+def test_a_flipped_bit_of_a_stored_weight_fails_and_names_the_file(finished: Finished, epoch: int) -> None:
     reader = Reader.open(finished.project.root)
     run = reader.tracked(reader.run(finished.trainings()[0]))
-    file, _ = reader.stored_checkpoint(run, mark)
+    file, _ = reader.stored_checkpoint(run, epoch)
     with changed(file, flipped(file)):
         code, found = reproduced(run.run_id)
         assert (code, found["identical"], found["first"]["where"]) == (1, False, "stored")
