@@ -42,7 +42,7 @@ def seeds(epoch: EpochResult, n: int = 3) -> list[PairResult]:
 
 
 def epoch(epoch: int, points: float | None, ends: Ends = (0, 0)) -> EpochResult:
-    """Return an evaluation whose test barrier is `points` and whose train barrier is ten times that; None: not trained."""
+    """Return an evaluation of test barrier `points`, ten times that on train; None: untrained."""
     middle = round(10 * (points or 0)) + sum(ends) // 2
     curves = {
         "train": Curve((ends[0], 10 * middle, ends[1]), 1000, (0.0, 0.0, 0.0)),

@@ -116,7 +116,7 @@ def test_a_mate_that_diverges(limit: dict[str, float] | None, tmp_path: Path) ->
     assert [contents(folder) for folder in together] == [contents(folder) for folder in alone]
 
 
-@pytest.mark.parametrize("batch_size", [*(pytest.param(size, evaluations=slow) for size in (1, 26, 52)), 7])
+@pytest.mark.parametrize("batch_size", [*(pytest.param(size, marks=slow) for size in (1, 26, 52)), 7])
 def test_odd_and_partial_batches(batch_size: int, tmp_path: Path) -> None:
     model, stacks = {"depth": 4, "width": 11, "slope": 0.0}, [[3], [5, 3], [3, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
     dataset = tiny_dataset(shape=(3, 5, 3))
