@@ -13,11 +13,11 @@ from lmc_repro.config.params import Params
 from lmc_repro.engine.costs import (
     PROCESS_BYTES,
     SHARE,
-    run_bytes,
     comparison_cost,
     estimate,
     path_cost,
     processes_that_fit,
+    run_bytes,
     run_cost,
     run_flops,
     stack_bytes,
