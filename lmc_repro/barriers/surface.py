@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.path import as_curve, path_curves
 from lmc_repro.barriers.plane import NoPlane, PlaneTask
 from lmc_repro.barriers.results import Place, Plane
+from lmc_repro.config.path import PlaneConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
 from lmc_repro.models.base import evaluated
@@ -57,11 +59,13 @@ class Frame:
         return (self.origin + x * self.u + y * self.v).float()
 
 
-def side(places: list[float], points: int, margin: float) -> tuple[float, ...]:
-    """Return the evenly spaced coordinates of a side: from the least place to the largest, the margin around both."""
-    low, high = min(places), max(places)
-    low, high = low - margin * (high - low), high + margin * (high - low)
-    return tuple(low + (high - low) * (i / (points - 1)) for i in range(points))
+def sides(corners: Sequence[Place], grid: PlaneConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the evenly spaced coordinates xs and ys: all corners, and around them a margin of the longer side."""
+    ends = [(min(places), max(places)) for places in zip(*corners, strict=True)]
+    around = grid.margin * max(high - low for low, high in ends)
+    steps = [i / (grid.points - 1) for i in range(grid.points)]
+    xs, ys = (tuple(low - around + (high - low + 2 * around) * step for step in steps) for low, high in ends)
+    return xs, ys
 
 
 @torch.no_grad()
@@ -79,7 +83,7 @@ def plane_on(dataset: Dataset, task: PlaneTask) -> Plane:
     layout = Layout(model)
     weights = layout.stack([file.tensors() for file in task.weights])
     frame = Frame.through(weights)
-    xs, ys = (side([place[i] for place in frame.corners], task.grid.points, task.grid.margin) for i in (0, 1))
+    xs, ys = sides(frame.corners, task.grid)
     views = layout.views(weights.to(device))
     network = evaluated(model, views, dataset.train)
     parts: dict[SplitName, Curve] = {

@@ -34,7 +34,7 @@ class LayersConfig(Strict):
 
 
 class PlaneConfig(Strict):
-    """A grid on the plane through three runs: `points` per side, `margin` around the runs as a share of a side."""
+    """A grid on the plane through three runs: `points` per side, `margin` around the runs, of their longer side."""
 
     points: int = Field(default=21, ge=2, le=bounds.PLANE_POINTS)
     margin: float = Field(default=0.2, ge=0.0, le=10.0)

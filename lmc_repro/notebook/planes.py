@@ -25,7 +25,7 @@ def measure_plane(a: Run, b: Run, c: Run, dataset: Dataset, points: int = 21, ma
         c: The run above it.
         dataset: The data that all saw.
         points: The number of grid points per side.
-        margin: The room around the runs, as a share of each side.
+        margin: The room around the runs, as a share of the longer side of their box.
 
     Returns:
         `runs` has the counts and losses of the three runs themselves, `rows` a curve along `xs` for each of `ys`, both

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 from lmc_repro.barriers.results import Plane
@@ -18,6 +20,8 @@ TICKS = 8
 """Of the colour bar, at most: more would touch one another in a column."""
 COLOURS = "cividis_r"
 """Its lightness falls from the first colour to the last, so that it reads in grey, and by the colour-blind."""
+TALLEST = 2.0
+"""Of a panel, its height by its width: taller ones become narrower."""
 RUN: dict[str, Any] = {"marker": "o", "linestyle": "", "color": "#ffffff", "markeredgecolor": "#000000"}
 
 
@@ -51,21 +55,27 @@ def plane_figure(
     ends = {split: (min(map(min, rows)), max(map(max, rows))) for split, rows in errors.items()}
     levels = levels_within(min(low for low, _ in ends.values()), max(high for _, high in ends.values()))
     tall = (plane.ys[-1] - plane.ys[0]) / (plane.xs[-1] - plane.xs[0])
-    column = width <= COLUMN
+    column, panel = width <= COLUMN, 36 * (width - 0.7)  # a panel's width in points
+    scale = panel / (plane.xs[-1] - plane.xs[0]) * min(1.0, TALLEST / tall)
+    close = scale * min(math.dist(a, b) for a, b in combinations(plane.corners, 2)) < 12.0
+    offsets = ((-7.0, 0.0), (7.0, 0.0), (0.0, 7.0)) if close else ((0.0, 0.0),) * 3  # numbers would cover one another
     with drawing_style(small=8.0 if column else 7.0):
-        height = min(2.0, tall) * (width - 0.7) / 2 + (1.75 if column else 1.45)
+        height = min(TALLEST, tall) * panel / 72 + (1.75 if column else 1.45)
         drawing, grid = make_panels(1, len(ORDER), width, height, shared=True)
         for split, axes in zip(ORDER, grid.flat, strict=True):
             drawn = axes.contourf(
                 plane.xs, plane.ys, errors[split], levels, cmap=COLOURS, norm=BoundaryNorm(levels, 256)
             )
             axes.contour(plane.xs, plane.ys, errors[split], levels, colors="#000000", linewidths=0.3)
-            for number, place in enumerate(plane.corners, 1):
-                axes.plot(*place, markersize=9.0, markeredgewidth=0.6, clip_on=False, zorder=3, **RUN)
-                axes.text(*place, str(number), ha="center", va="center_baseline", fontsize=7.0, zorder=4)
+            for number, (place, offset) in enumerate(zip(plane.corners, offsets, strict=True), 1):
+                axes.plot(*place, markersize=3.0, markeredgewidth=0.6, clip_on=False, zorder=3, **RUN)
+                axes.annotate(
+                    str(number), place, offset, textcoords="offset points", ha="center", va="center_baseline",
+                    fontsize=7.0, bbox={"boxstyle": "circle,pad=0.2", "facecolor": "#ffffff", "linewidth": 0.6},
+                )  # fmt: skip
             axes.set_title(split)
             axes.set_aspect("equal")
-            axes.locator_params("x", nbins=3 if column else 5)
+            axes.locator_params("x", nbins=max(1, round((3 if column else 5) * min(1.0, TALLEST / tall))))
             if tall > 0.15:
                 axes.locator_params("y", nbins=max(1, round(5 * min(1.0, tall))))
             else:  # two numbers would touch

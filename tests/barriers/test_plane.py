@@ -55,7 +55,7 @@ def test_the_plane_of_a_logistic_network_worked_out_by_hand() -> None:
     config = run_config(model={"kind": "mlp", "depth": 1})
     plane = plane_on(dataset, task_of([zero, across, up], config, points=5, margin=0.5))
     assert plane.corners == ((0.0, 0.0), (4.0, 0.0), (0.0, 3.0))
-    assert (plane.xs, plane.ys) == ((-2.0, 0.0, 2.0, 4.0, 6.0), (-1.5, 0.0, 1.5, 3.0, 4.5))
+    assert (plane.xs, plane.ys) == ((-2.0, 0.0, 2.0, 4.0, 6.0), (-2.0, -0.25, 1.5, 3.25, 5.0))
     for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
         p, labels = normalise(part.images, dataset.info).flatten().double().numpy(), part.labels.numpy()
 

@@ -130,12 +130,13 @@ def test_no_text_of_a_pair_or_of_batches_overlaps_another(drawn: list[Boxes]) ->
 
 @pytest.mark.parametrize("width", [figures.COLUMN, 6.0])
 def test_no_text_of_a_plane_overlaps_another(drawn: list[Boxes], width: float) -> None:
-    """Small and large weights, wide and tall triangles, all levels and one, long names of runs and of cells."""
-    for size, floor, tall in ((30.0, 3.0, 0.87), (0.004, 0.0, 0.3), (12345.0, 90.0, 1.9), (2.5, 0.2, 0.05)):
-        plane_figure(a_plane(size, floor, 11, tall), RUNS, "8-Layer", "name", width)
+    """Small and large weights, wide and tall triangles, near runs, all levels and one, long names of runs and cells."""
+    for shape in ((30.0, 3.0, 0.87), (0.004, 0.0, 0.3), (12345.0, 90.0, 1.9), (2.5, 0.2, 0.05), (6.0, 3.0, 3.4, 0.02)):
+        plane = a_plane(shape[0], shape[1], 11, *shape[2:])
+        plane_figure(plane, RUNS, "8-Layer", "name", width)
         long = [f"seeds {100 + i}-{200 + i}-{300 + i}" for i in range(3)]
-        plane_figure(a_plane(size, floor, 11, tall), long, "weights of the other network " * 4, "name", width)
-    assert len(drawn) == 8 and all(len(boxes) > 12 for boxes in drawn) and faults(drawn) == []
+        plane_figure(plane, long, "weights of the other network " * 4, "name", width)
+    assert len(drawn) == 10 and all(len(boxes) > 12 for boxes in drawn) and faults(drawn) == []
 
 
 def luminance(colour: str) -> float:

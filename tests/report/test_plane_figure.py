@@ -22,9 +22,9 @@ RUNS = ("seeds 0-0", "seeds 0-1", "seeds 1-2")
 N = 1000
 
 
-def a_plane(size: float = 30.0, floor: float = 3.0, points: int = 21, tall: float = 0.8) -> Plane:
-    """Return a plane with a well of `floor` percent around each run, and 90 percent far away."""
-    corners = ((0.0, 0.0), (size, 0.0), (0.45 * size, tall * size))
+def a_plane(size: float = 30.0, floor: float = 3.0, points: int = 21, tall: float = 0.8, second: float = 1.0) -> Plane:
+    """Return a plane with a well of `floor` percent around each run, of which the second may be nearer."""
+    corners = ((0.0, 0.0), (second * size, 0.0), (0.45 * size, tall * size))
     xs = tuple(size * (-0.2 + 1.4 * i / (points - 1)) for i in range(points))
     ys = tuple(tall * size * (-0.2 + 1.4 * i / (points - 1)) for i in range(points))
 
