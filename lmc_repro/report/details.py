@@ -28,7 +28,7 @@ CONFIGURATIONS = (
 
 PLANES = (
     "Error in percent on the plane through the weights of a cell's first three runs, which are marked. Axes are "
-    "distances between weights, true to scale; contours lie close together where the error is small."
+    "distances between weights, true to scale; levels are closer together where the error is small."
 )
 NO_PLANE = "no plane; its first three runs lie on one line, or one diverged."
 
