@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.models.base import Axes, Model, Place, Weights
+from lmc_repro.models.base import Axes, Model, Weights
 
 
 class Alignment(Protocol):
@@ -35,8 +35,7 @@ def none(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, see
 
 def units(axes: Axes, name: str) -> int:
     """Return the number of units of a group."""
-    place = axes[name][0]
-    return place.shape[place.side]
+    return axes[name][0].units
 
 
 def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,22 +49,9 @@ def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -
     result = {name: tensor.clone() for name, tensor in weights.items()}
     for name, order in permutations.items():
         for place in axes[name]:
-            target = part_of(result[place.weight], place)
-            target.copy_(target.index_select(free_side(place), order))
+            target = place.part(result[place.weight])
+            target.copy_(target.index_select(place.free_side, order))
     return result
-
-
-def part_of(weight: Tensor, place: Place) -> Tensor:
-    """Return a view of the part of a weight that a place means: `place.shape` without its fixed sides."""
-    index: list[int | slice] = [slice(None)] * len(place.shape)
-    for side, at in place.at:
-        index[side] = at
-    return weight.view(place.shape)[tuple(index)]
-
-
-def free_side(place: Place) -> int:
-    """Return the side of `part_of` that counts the units."""
-    return place.side - sum(fixed < place.side for fixed, _ in place.at)
 
 
 def is_permutation(order: Tensor) -> bool:

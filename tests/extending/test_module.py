@@ -70,8 +70,6 @@ def test_mistakes_are_one_line_before_any_work(root: Path) -> None:
     assert "small_resnet.py: cannot be read" in refused("check")
     (root / "small_resnet.py").write_text("build = 3\n")
     assert "model.module: small_resnet.py:build is no function" in refused("check")
-    write_project(root, align="small_resnet.py:build")
-    assert "align: found 'small_resnet.py:build', allowed with model: module: 'none'" in refused("check")
 
 
 class Killed(BaseException):
