@@ -38,7 +38,13 @@ def units(axes: Axes, name: str) -> int:
     return axes[name][0].units
 
 
-def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+class Permuted(dict[str, Tensor]):
+    """Weights by name, and the permutations that made them."""
+
+    permutations: Mapping[str, Tensor]
+
+
+def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -> Permuted:
     """Return weights with the units of groups rearranged: the same function, another point.
 
     Args:
@@ -46,12 +52,30 @@ def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -
         axes: The network's groups.
         permutations: For each group to rearrange, int64 [units]: which old unit stands at each new place.
     """
-    result = {name: tensor.clone() for name, tensor in weights.items()}
+    result = Permuted((name, tensor.clone()) for name, tensor in weights.items())
+    result.permutations = permutations
     for name, order in permutations.items():
         for place in axes[name]:
             target = place.part(result[place.weight])
             target.copy_(target.index_select(place.free_side, order))
     return result
+
+
+def recorded(model: Model, theta_1: Weights, aligned: Weights) -> dict[str, str] | None:
+    """Return for each group the units of theta_1 at each place, "2 0 1", None where no permutation made these weights.
+
+    Args:
+        model: The network of both.
+        theta_1: Weights before the alignment, by name.
+        aligned: What the alignment returned.
+    """
+    orders = getattr(aligned, "permutations", {})
+    if not orders or not all(is_permutation(order) for order in orders.values()):
+        return None
+    again = permuted(theta_1, model.axes(), orders)
+    if not all(torch.equal(weight, aligned[name]) for name, weight in again.items()):
+        return None  # it has gone on from there
+    return {name: " ".join(map(str, order.tolist())) for name, order in orders.items()}
 
 
 def is_permutation(order: Tensor) -> bool:

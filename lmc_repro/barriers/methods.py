@@ -53,7 +53,7 @@ class PathMethods:
             raise LmcError(f"{self.align_name}: this kind of network names no units to align (axes)")
         layout = Layout(model)
         stack = layout.stack([dict(theta_0), dict(theta_1)])
-        moved = own_code(
+        moved: Weights = own_code(
             self.align_name, lambda: self.align(model, layout.run(stack, 0), layout.run(stack, 1), dataset, seed)
         )
         _check_weights(self.align_name, model, moved)
@@ -65,7 +65,7 @@ class PathMethods:
                     f"{self.align_name}: {changed} of {len(part)} {split} images are predicted differently after it; "
                     "an alignment must keep the network's function"
                 )
-        return dict(moved)
+        return moved
 
     def repaired(
         self, model: Model, ends: tuple[Weights, Weights], dataset: Dataset
