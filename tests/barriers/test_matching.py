@@ -12,6 +12,7 @@ from helpers import run_config, tiny_dataset
 from torch import Tensor
 
 from lmc_repro.barriers.alignment import Alignment, is_permutation, permuted, units
+from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.matching import (
     Orders,
     activation_matching,
@@ -19,6 +20,7 @@ from lmc_repro.barriers.matching import (
     match_weights,
     weight_matching,
 )
+from lmc_repro.barriers.path import path_curves
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
@@ -82,6 +84,24 @@ def test_a_networks_own_permutation_is_undone_to_the_bit(align: Alignment, confi
     assert not all(torch.equal(moved[name], theta[name]) for name in theta)
     found = align(model, theta, moved, dataset, seed)
     assert all(torch.equal(found[name], theta[name]) for name in theta)
+    curve = path_curves(model, theta, dict(found), dataset, 3)["train"]
+    assert len(set(curve.wrong)) == 1 and curve_barriers(curve).barrier == 0.0
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("align", [weight_matching, activation_matching])
+def test_the_function_stays_and_the_second_time_has_the_same_bits(align: Alignment, config: dict[str, Any]) -> None:
+    model, dataset = network(config)
+    theta_0, theta_1 = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    found, again = (align(model, theta_0, theta_1, dataset, seed) for seed in (0, 1))
+    assert any(not torch.equal(found[name], theta_1[name]) for name in theta_1)
+    assert all(torch.equal(found[name], again[name]) for name in theta_1)
+    inputs = normalise(dataset.train.images, dataset.info).unsqueeze(0)
+    before, after = (model.forward({n: w.unsqueeze(0) for n, w in t.items()}, inputs)[0] for t in (theta_1, found))
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+    curves = [path_curves(model, dict(theta), dict(theta), dataset, 3) for theta in (theta_1, found)]
+    for split in ("train", "test"):
+        assert curves[0][split].wrong == curves[1][split].wrong
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)

@@ -60,6 +60,9 @@ def test_from_params_to_a_reproduced_run(root: Path) -> None:
     assert lmc("verify", "one").code == 0
     view = next(entry for entry in json.loads(lmc("list", "one", "--json").out)["cells"])
     (tracked,) = lmc("show", view["run_id"], "--json").json["pairs"]
+    ends = [end["run_id"] for end in lmc("show", tracked["run_id"], "--json").json["ends"]]
+    again = lmc("compare", *ends, "--align", "activations", "--points", 3, "--json").json
+    assert again["distance"] == pair["distance"] and again["align"] == "activations"
     proof = lmc("reproduce", tracked["run_id"], "--json").json
     assert proof["identical"] is True
     assert {"name": "permutations", "equal": 1, "total": 1} in proof["path"]["checks"]
