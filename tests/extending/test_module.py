@@ -77,6 +77,11 @@ def test_mistakes_are_one_line_before_any_work(root: Path) -> None:
     assert "small_resnet.py: cannot be read" in refused("check")
     (root / "small_resnet.py").write_text("build = 3\n")
     assert "model.module: small_resnet.py:build is no function" in refused("check")
+    write_project(root, align="weights")
+    (root / "small_resnet.py").write_text(EXAMPLE.read_text().replace("return x + ", "return x.cumsum(1) + "))
+    code, _, err = lmc("run", "one", "--no-tracking")
+    assert code == 2 and "small_resnet.py:build: units cannot be followed through cumsum in 1 (Block)" in err
+    assert not list(root.rglob("checkpoints"))
 
 
 class Killed(BaseException):
