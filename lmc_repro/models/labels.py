@@ -11,7 +11,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -93,41 +92,39 @@ def _named_layers(net: nn.Module, trace: Trace) -> Iterator[None]:
             handle.remove()
 
 
-@dataclass
 class Trace(TorchDispatchMode):
-    """Follows labels through a forward pass: 0 is no unit, a number that is the same whatever the order of units."""
+    """Follows labels through a forward pass: 0 is no unit, a number that is the same whatever the order of units.
 
-    net: nn.Module
-    inputs: Tensor
-    name: str
-    layers: list[str] = field(default_factory=list)
-    outputs: list[tuple[str, Tensor, Tensor | None]] = field(default_factory=list)
+    Attributes:
+        outputs: Name, output and first input of each layer that owns parameters.
+        shapes: Of each parameter and each running statistic.
+        held: By parameter and role, the label of each of its numbers behind a first 0: of a layer's inputs, of its
+            outputs, or of what it meets number by number.
+        marks: By label, the operations that see the unit, and how often.
+        inside: By label of a head, the sets of units that it is made of, or reads.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, net: nn.Module, inputs: Tensor, name: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.parent = [0]
+        self.net, self.name = net, name
+        self.layers: list[str] = []  # that are being called
+        self.outputs: list[tuple[str, Tensor, Tensor | None]] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.held: dict[tuple[str, str], Tensor] = {}
+        self.marks: dict[int, list[tuple[object, int]]] = defaultdict(list)
+        self.inside: dict[int, set[object]] = defaultdict(set)
+        self.parent, self.operations = [0], 0
         self.alive: list[Tensor] = []  # so that no id is used twice
         self.labels: dict[int, Tensor] = {}
-        self.parts: dict[int, tuple[str, Tensor]] = {}  # parameters, statistics, views: where each number lies, from 1
-        self.held: dict[tuple[str, str], Tensor] = {}  # by parameter and role: the unit of each number
-        self.marks: dict[int, list[tuple[object, int]]] = defaultdict(list)
-        self.inside: dict[int, set[object]] = defaultdict(set)  # of a head: the cells that it is made of, or reads
-        self.operations = 0
-        self.shapes = {}
-        statistics = [(layer, norm.named_buffers()) for layer, norm in running_norms(self.net).items()]
-        kept = [
-            (statistic(layer, key), buffer) for layer, buffers in statistics for key, buffer in buffers if buffer.ndim
-        ]
-        for key, x in [*self.net.named_parameters(), *kept]:
+        self.parts: dict[int, tuple[str, Tensor]] = {}  # of a parameter or a view of it: where each number lies, from 1
+        norms = running_norms(net).items()
+        statistics = {statistic(layer, key): x for layer, norm in norms for key, x in norm.named_buffers() if x.ndim}
+        for key, x in {**dict(net.named_parameters()), **statistics}.items():
             self.shapes[key] = tuple(x.shape)
             self._keep(x, self.parts, (key, torch.arange(1, x.numel() + 1).view(x.shape)))
-        one = self.inputs[:1]
-        labels = self.new(one.numel()).view(one.shape).expand(self.inputs.shape)
-        self._keep(self.inputs, self.labels, labels)
+        labels = self.new(inputs[0].numel()).view(inputs[:1].shape).expand(inputs.shape)
+        self._keep(inputs, self.labels, labels)
         self.freeze(labels)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -256,8 +253,8 @@ class Trace(TorchDispatchMode):
         labels = self.tied(self.labels_of(x), [side for side in range(x.ndim) if side != 1])
         depthwise = groups == x.shape[1] == weight.shape[0]
         if id(weight) not in self.parts or transposed or (groups > 1 and not depthwise):
-            kind = "a transposed" if transposed else "a grouped" if groups > 1 else "one with a computed weight"
-            raise self.refused(f"{kind} convolution" if transposed or groups > 1 else f"convolution, {kind}")
+            kind = "transposed" if transposed else "grouped" if groups > 1 else "computed"
+            raise self.refused(f"the {kind} weights of a convolution")
         self.mark(self.operations, labels)
         if groups == 1:
             self._hold(weight, "in", labels.expand(1, *weight.shape[1:2], *[1] * (x.ndim - 2)).expand(weight.shape))

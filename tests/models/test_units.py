@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision import models
 
 from lmc_repro.barriers.alignment import permuted
 from lmc_repro.common.errors import LmcError
@@ -174,6 +175,29 @@ def test_units_change_places_and_the_function_stays(build: Callable[[], nn.Modul
             assert torch.allclose(after, before, rtol=1e-4, atol=1e-5) is whole, name
 
 
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "ConvNeXt": lambda: models.convnext.ConvNeXt(
+        [models.convnext.CNBlockConfig(8, 16, 1), models.convnext.CNBlockConfig(16, None, 1)], num_classes=4
+    ),
+    "DenseNet": lambda: models.DenseNet(4, (2, 2), 8, num_classes=4),
+    "ViT": lambda: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=4),
+}
+
+
+@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+def test_all_units_of_torchvisions_networks_change_places(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    net, inputs = drawn(build()), torch.randn(3, 3, 32, 32)
+    units = units_of(net, inputs[:2], "net")
+    axes = {name: places + units.statistics[name] for name, places in units.axes.items()}
+    moved = permuted(net.state_dict(), axes, {name: torch.randperm(p[0].units) for name, p in axes.items()})
+    with torch.no_grad():
+        before, after = net(inputs), torch.func.functional_call(net, moved, (inputs,))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    placed = {place.weight for places in units.axes.values() for place in places}
+    assert [name for name, _ in net.named_parameters() if name not in placed] == [list(net.state_dict())[-1]]
+
+
 def test_outputs_of_a_group_are_those_behind_its_norm_and_of_each_layer_that_adds_to_it() -> None:
     net, inputs = drawn(CASES["shortcut"][0]()), torch.randn(5, *IMAGE)
     units = units_of(net, inputs[:2], "net")
@@ -188,9 +212,9 @@ def test_outputs_of_a_group_are_those_behind_its_norm_and_of_each_layer_that_add
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "grouped": (
         lambda: nn.Sequential(conv(3, 4, 3), nn.Sequential(conv(4, 6, 3, groups=2))),
-        r"a grouped convolution in 1\.0 \(Conv2d\)",
+        r"grouped weights of a convolution in 1\.0 \(Conv2d\)",
     ),
-    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"a transposed convolution in 0 \(Conv"),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"transposed weights of a convolution in 0 \(Conv"),
     "unknown": (lambda: nn.Sequential(nn.Flatten(), Net(lambda n, x: x.cumsum(1))), r"cumsum in 1 \(Net\)"),
     "fixed matrix": (lambda: Net(lambda n, x: x.flatten(1) @ torch.ones(192, 4)), r"no parameter in the module \("),
     "computed weight": (
