@@ -120,7 +120,7 @@ def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
     return 2.0 * size**3 * products / (time.perf_counter() - begun) / 1e9
 
 
-def child_bytes(config: RunConfig, info: DatasetInfo) -> int:
+def run_bytes(config: RunConfig, info: DatasetInfo) -> int:
     """Return the bytes that one run of a stack holds: weights, gradients, optimizer state, one batch's activations."""
     model = build_model(config.model, info)
     state = len(build_optimizer(config.optimizer, torch.empty(1, 1)).state)
@@ -130,7 +130,7 @@ def child_bytes(config: RunConfig, info: DatasetInfo) -> int:
 
 def stack_bytes(config: RunConfig, info: DatasetInfo, runs: int) -> int:
     """Return the bytes of a stack of `runs` runs and of the data set, images as bytes and labels of 8."""
-    return (info.n_train + info.n_test) * (info.features + 8) + runs * child_bytes(config, info)
+    return (info.n_train + info.n_test) * (info.features + 8) + runs * run_bytes(config, info)
 
 
 def processes_that_fit(stacks: Sequence[int], jobs: int) -> int:

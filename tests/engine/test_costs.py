@@ -13,11 +13,11 @@ from lmc_repro.config.params import Params
 from lmc_repro.engine.costs import (
     PROCESS_BYTES,
     SHARE,
-    child_bytes,
     comparison_cost,
     estimate,
     path_cost,
     processes_that_fit,
+    run_bytes,
     run_cost,
     run_flops,
     stack_bytes,
@@ -75,7 +75,7 @@ def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:
 )
 def test_bytes_of_a_run(changes: dict[str, object], expected: int) -> None:
     config = run_config(**DIGITS, **changes)
-    assert child_bytes(config, INFO) == expected
+    assert run_bytes(config, INFO) == expected
     assert stack_bytes(config, INFO, 3) == 3 * expected + 1797 * (64 + 8)
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_matrix_product_costs_time_and_memory_too() -> None:
     mlp = {"depth": 2, "width": 1024, "slope": 0.0}
     first, second = (run_config(**DIGITS, batch_size=100, model=model) for model in (attention, mlp))
     assert run_cost(first, INFO) > run_cost(second, INFO)
-    assert child_bytes(first, INFO) > child_bytes(second, INFO)
+    assert run_bytes(first, INFO) > run_bytes(second, INFO)
 
 
 def test_fewer_processes_where_the_largest_do_not_fit_side_by_side() -> None:
