@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Sequential(conv(3, 4, 3), nn.Sequential(conv(4, 6, 3, groups=2))),
         r"grouped weights of a convolution in 1\.0 \(Conv2d\)",
     ),
-    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"transposed weights of a convolution in 0 \(Conv"),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"transposed weights of .* in 0 \(Conv"),
     "unknown": (lambda: nn.Sequential(nn.Flatten(), Net(lambda n, x: x.cumsum(1))), r"cumsum in 1 \(Net\)"),
     "fixed matrix": (lambda: Net(lambda n, x: x.flatten(1) @ torch.ones(192, 4)), r"no parameter in the module \("),
     "computed weight": (
