@@ -50,6 +50,8 @@ def repair(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Cal
     if getattr(model, "renormalised", False):
         return none(model, ends, dataset)
     producers, of_ends = _producers(model), moments(model, ends, dataset)
+    if missing := producers.keys() - of_ends.keys():
+        raise LmcError(f"repair: no layer puts out the units of {min(missing)}; use repair: none")
     first, second = (_flat(end, model) for end in ends)
     line = second - first
     layers: dict[str, list[str]] = {}

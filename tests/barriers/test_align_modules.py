@@ -121,6 +121,17 @@ class Written(nn.Module):
         return logits
 
 
+class Attended(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+        nn.init.normal_(self.attention.in_proj_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.attention(x, x, x)[0]
+        return x + y
+
+
 @pytest.mark.parametrize("by", ["weights", "activations"])
 def test_units_that_a_module_names(by: str) -> None:
     torch.manual_seed(0)
@@ -137,6 +148,18 @@ def test_units_that_a_module_names(by: str) -> None:
         del each.axes
     with pytest.raises(LmcError, match=r"^align: units cannot be followed through cummax in the module \(Written\)"):
         align_modules(net, moved, LOADER, by)
+
+
+def test_attention_of_torchs_own_is_matched_by_its_weights() -> None:
+    """Its projections are no layers with outputs of their own, so there are no activations of its heads."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 12), Attended(), nn.Flatten(), nn.Linear(36, 4)).eval()
+    found = align_modules(net, shuffled(net), LOADER)
+    assert all(torch.equal(x, y) for x, y in zip(net.parameters(), found.parameters(), strict=True))
+    with pytest.raises(
+        LmcError, match=r"^activations: no layer puts out the units of 2\.attention\[0\]; match by weights"
+    ):
+        align_modules(net, net, LOADER, "activations")
 
 
 def test_wrong_axes_are_seen() -> None:
