@@ -76,7 +76,7 @@ def units_of(net: nn.Module, inputs: Tensor, name: str) -> Units:
         sites.append(Site(layer, 1 if isinstance(module, _ConvNd | _BatchNorm) else -1, here))
         if layer in running_norms(net):
             for group in here:
-                like = next(place for place in axes[group] if place.weight == statistic(layer, "weight"))
+                like = next(place for place in axes[group] if place.weight.rpartition(".")[0] == layer)
                 of_layer = (replace(like, weight=statistic(layer, key)) for key in ("running_mean", "running_var"))
                 statistics[group] += tuple(of_layer)
     return Units(axes, statistics, tuple(sites))
@@ -225,32 +225,25 @@ class _Groups:
             if root and not self.found[root].slots:
                 kinds[self.found[root].kind].append(root)
         for heads in kinds.values():
-            inner = [
-                [n for n, roots in self.groups.items() if cells[h] & self.found[roots[0]].marks.keys()] for h in heads
-            ]
+            marks = {name: self.found[roots[0]].marks.keys() for name, roots in self.groups.items()}
+            inner = [[name for name in self.groups if cells[head] & marks[name]] for head in heads]
             if len(heads) > 1 and inner[0] and len({len(names) for names in inner}) == 1:
-                outer: list[Place] = []
-                made: dict[str, list[Place]] = defaultdict(list)
-                for names in zip(*inner, strict=True):
-                    for places in zip(*(axes[name] for name in names), strict=True):
-                        first, size = places[0], places[0].units
-                        starts = [place.span[0] if place.span else 0 for place in places]
-                        n = first.shape[first.side]
-                        if first.at or n % size or starts != [starts[0] + i * size for i in range(len(heads))]:
-                            break
-                        view = (*first.shape[: first.side], n // size, size, *first.shape[first.side + 1 :])
-                        span = _span(starts[0] // size, len(heads), n // size)
-                        outer.append(Place(first.weight, view, first.side, (), span))
-                        for name, start in zip(names, starts, strict=True):
-                            made[name].append(Place(first.weight, view, first.side + 1, ((first.side, start // size),)))
-                    else:
-                        continue
-                    break
-                else:
-                    name = f"{inner[0][0].partition('[')[0]}.groups"
-                    lifted = {key: tuple(made.get(key, places)) for key, places in axes.items()}
-                    before = list(axes).index(inner[0][0])
-                    axes = dict([*list(lifted.items())[:before], (name, tuple(outer)), *list(lifted.items())[before:]])
+                found = [
+                    _lifted(places)
+                    for names in zip(*inner, strict=True)
+                    for places in zip(*(axes[name] for name in names), strict=True)
+                ]
+                outer = [whole for whole, _ in found if whole is not None]
+                if len(outer) < len(found):
+                    continue  # not laid out alike: they stay where they are
+                held: dict[str, list[Place]] = defaultdict(list)
+                pairs = [names for names in zip(*inner, strict=True) for _ in axes[names[0]]]
+                for names, (_, parts) in zip(pairs, found, strict=True):
+                    for name, part in zip(names, parts, strict=True):
+                        held[name].append(part)
+                whole_name, before = f"{inner[0][0].partition('[')[0]}.groups", list(axes).index(inner[0][0])
+                entries = [(name, tuple(held.get(name, places))) for name, places in axes.items()]
+                axes = dict([*entries[:before], (whole_name, tuple(outer)), *entries[before:]])
         return axes
 
     def _sites(self) -> tuple[Site, ...]:
@@ -278,6 +271,21 @@ class _Groups:
                     by_output[id(output)] = layer
                 break
         return tuple(sites.values())
+
+
+def _lifted(places: Sequence[Place]) -> tuple[Place | None, list[Place]]:
+    """Return the place of heads, whose own places in one weight these are, and each of these as a part of it.
+
+    None where they do not lie one behind the other, in blocks of their size.
+    """
+    first, size = places[0], places[0].units
+    starts = [place.span[0] if place.span else 0 for place in places]
+    n, side = first.shape[first.side], first.side
+    if first.at or n % size or starts[0] % size or starts != [starts[0] + i * size for i in range(len(places))]:
+        return None, []
+    view = (*first.shape[:side], n // size, size, *first.shape[side + 1 :])
+    whole = Place(first.weight, view, side, (), _span(starts[0] // size, len(places), n // size))
+    return whole, [Place(first.weight, view, side + 1, ((side, start // size),)) for start in starts]
 
 
 def _span(start: int, units: int, side: int) -> tuple[int, int] | None:
