@@ -91,8 +91,10 @@ def collected(net: nn.Module, units: Units) -> Iterator[dict[str, Tensor]]:
 
         def see(module: nn.Module, args: Any, output: Tensor, site: Site = site) -> None:
             rows = output.movedim(site.side, -1).flatten(0, -2)
+            most = max(columns.shape[1] for columns in site.columns.values())  # as many samples of each group
             for group, columns in site.columns.items():
-                found.setdefault(group, []).extend(rows[:, at] for at in columns.to(rows.device).T)
+                places = columns.to(rows.device).T
+                found.setdefault(group, []).extend(rows[:, places[i % len(places)]] for i in range(most))
 
         handles.append(net.get_submodule(site.layer).register_forward_hook(see))
     joined: dict[str, Tensor] = {}

@@ -20,7 +20,9 @@ from lmc_repro.barriers.matching import (
     match_weights,
     weight_matching,
 )
+from lmc_repro.barriers.methods import path_methods
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.config.path import PathConfig
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
@@ -178,6 +180,18 @@ def test_a_unit_that_is_constant_disturbs_nothing() -> None:
     moved = permuted(theta, model.axes(), {"layers.0": torch.arange(12).roll(1)})
     found = activation_matching(model, theta, moved, dataset, 0)
     assert all(torch.equal(found[name], theta[name]) for name in theta)
+
+
+@pytest.mark.parametrize("name", ["ResNet-20, BatchNorm", "VGG-11", "ViT"])
+def test_metrics_of_layers_see_the_units_of_modules(name: str) -> None:
+    """At an end the features of the interpolation are the interpolated features, and between the ends they are not."""
+    model, dataset = network(MODELS[name])
+    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    methods = path_methods(PathConfig(metrics=("variance_ratio", "llfc")))
+    columns = path_curves(model, ends[0], ends[1], dataset, 3, methods=methods)["train"].columns
+    layers = {name.removeprefix("llfc_") for name in columns if name.startswith("llfc_")}
+    assert len(layers) >= 5 and all(columns[f"llfc_{layer}"][::2] == pytest.approx((1.0, 1.0)) for layer in layers)
+    assert any(abs(columns[f"llfc_{layer}"][1] - 1.0) > 0.1 for layer in layers)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
