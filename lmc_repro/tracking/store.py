@@ -11,9 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
@@ -204,25 +203,15 @@ def connect(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     with one_line_errors(uri):
-        client = cast("MlflowClient", _Client(MlflowClient(tracking_uri=uri)))
+        client = MlflowClient(tracking_uri=uri)
         if uri.startswith("http"):
             with _impatience():
                 client.search_logged_models(["0"], max_results=1)  # which servers before version 3 do not have
     return client
 
 
-class _Client:
-    """MLflow's client; repeats a request that failed as another client inserted the same row (a data set, a tag)."""
-
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-        return partial(_insist, call) if callable(call) else call
-
-
-def _insist(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def insist(call: Callable[..., None], *arguments: Any, **named: Any) -> None:
+    """Repeat a request that failed as another client inserted the same row (a data set, a view's tag) just now."""
     from mlflow.exceptions import MlflowException
 
     for _ in range(4):
