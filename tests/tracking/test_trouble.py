@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -123,6 +124,21 @@ def test_a_run_asks_the_server_once_before_its_first_line(
     code, _, err = lmc("run", "one", "--set", "precision=bf16")  # which a CPU refuses after that line
     assert code == 2 and [line.split(":")[0] for line in err.splitlines()][:2] == ["one, profile tiny", "error"]
     assert _Answer.asked == ["/api/2.0/mlflow/logged-models/search"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown", "words"),
+    [
+        ("mysql+pymysql://me:secret@127.0.0.1:1/x", "mysql+pymysql://me:***@127.0.0.1:1/x: ", "pip install pymysql"),
+        ("mysql+nothing://127.0.0.1/x", "mysql+nothing://127.0.0.1/x: ", "correct MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_a_database_without_its_driver(
+    uri: str, shown: str, words: str, in_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    one_line_each(in_project, shown, words, [*WRITE, *READ])
 
 
 def test_a_database_of_another_mlflow(in_project: Project) -> None:
