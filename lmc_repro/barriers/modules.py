@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -42,9 +43,13 @@ def path_between(
     have the modules' own. Buffers are not, and must be equal; but BatchNorm's running statistics, which fit neither
     network between the ends, are estimated anew at every alpha, ends included (Jordan et al. 2023, arXiv 2211.08403):
     those of one batch of all samples of `recalibrate`, which is gone through once per layer. Inputs go to the
-    parameters' device. Both modules are left as they were. LmcError, naming the first key, where the two do not fit
-    together, or a model or loader raises something.
+    parameters' device. Half precision (float16, bfloat16) is cast to float32, a module's with a warning. Both modules
+    are left as they were. LmcError, naming the first key, where the two do not fit together, or a model or loader
+    raises something.
     """
+    for name, model in (("model_a", model_a), ("model_b", model_b)):
+        if isinstance(model, nn.Module) and (found := half_types(model)):
+            warnings.warn(f"{name}: {found} cast to float32", stacklevel=2)
     where = "models, loader and recalibrate do not fit together"
     return cast(Curve, own_code(where, lambda: measured(model_a, model_b, loader, points, recalibrate)))
 
@@ -130,6 +135,7 @@ def measured(
             raise LmcError(f"{name}: can be gone through once only; give a DataLoader, or a list of batches")
     for model, name in ((model_a, "the first model"), (model_b, "the second model")):
         check_sized(model, name)
+    model_a, model_b = (copy.deepcopy(each).float() if half_types(each) else each for each in (model_a, model_b))
     norms = running_norms(model_a)
     theta_0, theta_1, buffers = _fitting(model_a, model_b, norms)
     if norms and recalibrate is None:
@@ -150,6 +156,16 @@ def measured(
     if len({score.n for score in scores}) > 1:
         raise LmcError(f"loader: gave {scores[0].n} samples at first and {scores[-1].n} later; it must repeat itself")
     return as_curve(scores)
+
+
+def half_types(model: nn.Module) -> str:
+    """Return the types of a module's tensors that have less than float32's precision; empty where there are none."""
+    tensors = (*model.parameters(), *model.buffers())
+    return ", ".join(sorted({str(each.dtype).removeprefix("torch.") for each in tensors if _is_half(each)}))
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.itemsize < torch.float32.itemsize
 
 
 def _between(theta_0: Tensors, theta_1: Tensors, alpha: float) -> dict[str, Tensor]:
@@ -187,7 +203,8 @@ def _outputs(model: nn.Module, tensors: Tensors, loader: Loader, name: str) -> I
         if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
             found = f"{type(inputs).__name__} and {type(labels).__name__}"
             raise LmcError(f"{name}: gave pairs of {found}, expected tensors")
-        logits = functional_call(model, dict(tensors), (inputs.to(device),))
+        inputs = inputs.to(device, torch.float32 if _is_half(inputs) else inputs.dtype)
+        logits = functional_call(model, dict(tensors), (inputs,))
         if not isinstance(logits, Tensor):
             raise LmcError(f"the models return a {type(logits).__name__}, expected logits [b, classes]: wrap them")
         yield logits, labels.to(device)

@@ -11,7 +11,7 @@ import torch
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import path_methods
-from lmc_repro.barriers.modules import align_modules, measured
+from lmc_repro.barriers.modules import align_modules, half_types, measured
 from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import EpochResult
@@ -66,7 +66,7 @@ def measure_files(
         batch_size: Samples per batch of a module, `BATCH` by default.
         device: cpu or cuda.
         path: What the path is made with, for a registry network.
-        note: Told, a line each, what was done to a file's weights: cast to float32, read without a prefix.
+        note: Told, a line each, what was done to weights and module: cast to float32, read without a prefix.
 
     Returns:
         Barriers are None where an end is collapsed, or has a loss that is not finite.
@@ -168,6 +168,9 @@ def _of_module(
     note: Note,
 ) -> dict[SplitName, Curve]:
     first = network.make()
+    if found := half_types(first):
+        note(f"--model {network.name}: {found} cast to float32")
+        first.float()
     ends = first, own_code(f"--model {network.name}", lambda: copy.deepcopy(first))  # tensors that are random: once
     weights = fitting_ends(paths, weights, first.state_dict(), note)
     for module, tensors, path in zip(ends, weights, paths, strict=True):
