@@ -165,7 +165,7 @@ def dvc_stage(study: str, jobs: int | None) -> Iterator[Workspace]:
 
 
 def on_cluster(workspace: Workspace, cluster: Cluster | None, jobs: int | None) -> Workspace:
-    """Return the workspace on a cluster's machines, at most `jobs` tasks at once; as it is where no cluster is chosen."""
+    """Return the workspace on a cluster's machines, at most `jobs` tasks at once, if one is chosen."""
     if cluster is None:
         return workspace
     from lmc_repro.engine.ray import RayEngine

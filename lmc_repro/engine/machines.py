@@ -74,6 +74,8 @@ class Machines:
         for name, answer in asked.items():
             try:
                 answers[name] = ray.get(answer, timeout=0)
+            except ray.exceptions.TaskUnschedulableError:
+                continue  # it went away meanwhile
             except Exception as error:  # whatever it is, that machine cannot be used
                 answers[name] = line(error)
         return answers

@@ -92,7 +92,14 @@ class RayEngine:
 
     def poll(self, timeout: float) -> Iterator[Event | Ended]:
         """See `Engine.poll`."""
-        yield from self._begin_queued()
+        try:
+            yield from self._begin_queued()
+            yield from self._news(timeout)
+        finally:
+            if self._stopped:
+                self._release()
+
+    def _news(self, timeout: float) -> Iterator[Event | Ended]:
         refs = list(self._running)
         if refs:
             ray.wait(refs, timeout=timeout)
@@ -106,11 +113,9 @@ class RayEngine:
             running = self._running.pop(ref)
             running.locks.close()
             yield Ended(running.task, _failure(ref))
-        if self._stopped:
-            self._release()
-            return
         waiting = [_bytes(running.task.memory) for running in self._running.values() if not running.begun]
-        self.machines.wait_for(waiting, self.say)
+        if not self._stopped:
+            self.machines.wait_for(waiting, self.say)
 
     def _release(self) -> None:
         """Forget what was stopped: its machines, or this process, may be used again."""
