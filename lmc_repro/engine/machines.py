@@ -26,6 +26,10 @@ LOOK_SECONDS = 1.0
 """How often the cluster is asked for its machines."""
 
 
+Answer = tuple[Identity, bool] | str
+"""A machine's identity and whether it asks for a token; or why it says nothing."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """A machine of the cluster that computes; `memory` in bytes."""
@@ -61,8 +65,8 @@ class Machines:
             self._looked = time.monotonic()
         return self._found
 
-    def identities(self) -> dict[str, tuple[Identity, bool] | str]:
-        """Return each machine's identity and whether it asks for a token, by name; or why it says nothing."""
+    def identities(self) -> dict[str, Answer]:
+        """Return each machine's answer by name."""
         asked = {}
         for machine in self.alive():
             there = NodeAffinitySchedulingStrategy(machine.id, soft=False)
@@ -70,7 +74,7 @@ class Machines:
             asked[machine.name] = submitted(remote.probe, **some, scheduling_strategy=there).remote(self.device)
         if asked:
             ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
-        answers: dict[str, tuple[Identity, bool] | str] = {}
+        answers: dict[str, Answer] = {}
         for name, answer in asked.items():
             try:
                 answers[name] = ray.get(answer, timeout=0)
@@ -81,16 +85,19 @@ class Machines:
         return answers
 
     def require_same(self) -> None:
-        """Raise LmcError for a machine that does not answer, asks for no token, or may have other bits."""
+        """Raise LmcError for the first machine that `require_one` refuses."""
         for name, answer in self.identities().items():
-            if isinstance(answer, str):
-                raise LmcError(f"{name}: does not answer ({answer}); is this version of lmc_repro installed there?")
-            found, token = answer
-            if not token and not self.cluster.insecure:
-                raise LmcError(
-                    f"{name}: asks for no token; start Ray there with RAY_AUTH_MODE=token, or give --insecure"
-                )
-            remote.require_same(name, found, self.needed)
+            self.require_one(name, answer)
+
+    def require_one(self, name: str, answer: Answer) -> Identity:
+        """Return a machine's identity; LmcError if it does not answer, asks for no token, or may have other bits."""
+        if isinstance(answer, str):
+            raise LmcError(f"{name}: does not answer ({answer}); is this version of lmc_repro installed there?")
+        found, token = answer
+        if not token and not self.cluster.insecure:
+            raise LmcError(f"{name}: asks for no token; start Ray there with RAY_AUTH_MODE=token, or give --insecure")
+        remote.require_same(name, found, self.needed)
+        return found
 
     def wait_for(self, needs: Iterable[float], say: Callable[[str], None]) -> None:
         """Say once that no machine can take what waits (bytes of memory); LmcError after the cluster's minutes."""
