@@ -95,7 +95,10 @@ def path_cost(config: RunConfig, info: DatasetInfo, points: int, gflops: float =
 
 
 def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
-    """Return the number of pairs of a study, and their paths' cost at all epochs; equal networks at 0 are free."""
+    """Return the number of pairs of a study, and their paths' cost at all epochs; equal networks at 0 are free.
+
+    A plane costs a path for each row of its grid.
+    """
     pairs, flops, seconds = 0, 0.0, 0.0
     for cell in plan.cells:
         config = cell.runs[0]
@@ -105,6 +108,10 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
         pairs += len(cell.pairs)
         flops += len(cell.pairs) * measured * cost[0]
         seconds += len(cell.pairs) * measured * cost[1]
+        if cell.plane:
+            cost = path_cost(config, dataset_info(config.data.dataset), cell.plane.points, gflops)
+            flops += cell.plane.points * cost[0]
+            seconds += cell.plane.points * cost[1]
     return pairs, flops, seconds
 
 

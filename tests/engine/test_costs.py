@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import psutil
 import pytest
 from helpers import ADAM, run_config
@@ -50,6 +52,14 @@ def test_pairs_are_compared_at_every_evaluation_epoch_but_the_one_where_they_are
         expected += len(cell.pairs) * (len(cell.runs[0].evaluate_at) - 1) * one
     pairs, flops, _ = comparison_cost(study, 100.0)
     assert (pairs, flops) == (sum(len(cell.pairs) for cell in study.cells), expected)
+
+
+def test_a_plane_costs_a_path_per_row() -> None:
+    made = json.loads(json.dumps(SMALL))
+    made["studies"]["one"]["base"]["plane"] = {"points": 9}
+    study, plain = (plan_study(Params.model_validate(params), "one") for params in (made, SMALL))
+    rows = sum(9 * path_cost(cell.runs[0], INFO, 9, 100.0)[0] for cell in study.cells)
+    assert comparison_cost(study, 100.0)[1] == pytest.approx(comparison_cost(plain, 100.0)[1] + rows)
 
 
 def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:

@@ -29,6 +29,7 @@ from lmc_repro.engine.local import LocalEngine
 from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.remote import Letter
 from lmc_repro.engine.task import StackTask
+from lmc_repro.maintenance.doctor import check_cluster
 from lmc_repro.report.figures import measure_and_draw
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
@@ -286,3 +287,15 @@ def test_other_tasks_too_and_an_error_of_one_is_raised(nodes: TwoNodes) -> None:
     assert list(engine.map(abs, [])) == []
     with pytest.raises(TypeError):
         list(engine.map(abs, ["not a number"]))
+
+
+def test_doctor_lists_token_and_machines(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes.engine()
+    monkeypatch.setenv("LMC_ENGINE", "ray")
+    monkeypatch.setenv("LMC_RAY_ADDRESS", nodes.address)
+    token, place, *machines = check_cluster(None)
+    assert (token.name, place.name) == ("token", "place")
+    assert [finding.state for finding in (token, place)] == ["ok", "ok"]
+    assert len(machines) >= 2
+    assert all(numerics_tag() in finding.detail for finding in machines if finding.state == "ok")
+    assert sum(finding.state == "ok" for finding in machines) == 2
