@@ -109,6 +109,11 @@ class _Publisher:
         if event.kind == "waiting":
             self._say_once(event.note)
             return
+        if event.kind == "given up":
+            for fingerprint in event.fingerprints:
+                cell = self.runs[fingerprint].cell.key
+                self.workspace.listener.line(f"given up: run {fingerprint} of cell {cell}: {event.note}")
+            return
         if event.kind == "done":
             self.done.update(event.fingerprints)
         for fingerprint in event.fingerprints:
