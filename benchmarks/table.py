@@ -13,7 +13,7 @@ def markdown(found: dict[str, Any]) -> str:
     networks = [name for name in NETWORKS if name in found]
     if networks:
         lines += [
-            "An epoch of two children, native numerics, no evaluation; seconds as median (least to most). Targets of",
+            "An epoch of two runs, native numerics, no evaluation; seconds as median (least to most). Targets of",
             "the minimal network: at least 9 times DataLoader, 1.5 times FFCV, 75 % of sgemm on both cores.",
             "",
             "| network | images | DataLoader | FFCV | ours | ours, streamed "
@@ -36,7 +36,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 SINGLE = (
     ("curve_ratio", "a curve of 11 alphas, of eleven plain evaluations", "{:.2f}", "at most 0.30"),
-    ("stack_ratio", "32 digits children (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
+    ("stack_ratio", "32 digits runs (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
     ("tracking_share", "MLflow and checkpoints, of a run at MNIST size", "{:.1%}", "at most 2 %"),
     ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
     ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),

@@ -1,4 +1,4 @@
-"""Measurement of one pair, from stored weights alone."""
+"""Measurement of one pair, or of one plane, from stored weights alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.pair import PairTask, judge_epoch
 from lmc_repro.barriers.path import path_curves
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.plane import NoPlane, PlaneTask
+from lmc_repro.barriers.results import PairResult, Plane
+from lmc_repro.barriers.surface import plane_on
 from lmc_repro.common.numerics import use_one_thread
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.label_noise import with_label_noise
@@ -28,6 +30,20 @@ def measure_pair(task: PairTask) -> PairResult:
     """Return curves and barriers at every evaluation epoch, and the endpoints' distance at the last."""
     use_one_thread()
     return measure_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
+
+
+def measure_plane(task: PlaneTask) -> Plane:
+    """Return error and loss on the plane through three runs; NoPlane if they span none."""
+    use_one_thread()
+    return plane_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
+
+
+def plane_or_reason(task: PlaneTask) -> Plane | str:
+    """Return the plane, or in one line why there is none: the planes of other cells go on."""
+    try:
+        return measure_plane(task)
+    except NoPlane as error:
+        return str(error)
 
 
 @torch.no_grad()

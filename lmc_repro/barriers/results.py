@@ -90,9 +90,30 @@ class CellSummary:
     late: tuple[Late, ...]
 
 
+Place = tuple[float, float]
+"""Coordinates on a plane, in units of distance between weights."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Wrong predictions and losses on the plane through three runs after their last epoch.
+
+    `corners` are the places of the runs: the first is the origin, the second lies on the x axis, the third above it.
+    `runs` holds the three networks themselves (in place of alphas), `rows` a curve along all of `xs` for each of `ys`.
+    """
+
+    fingerprints: tuple[str, str, str]
+    corners: tuple[Place, Place, Place]
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    runs: dict[SplitName, Curve]
+    rows: dict[SplitName, tuple[Curve, ...]]
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """A cell: its pairs and the summary of each split."""
+    """A cell: its pairs, the summary of each split, and the plane if it was asked for and there is one."""
 
     pairs: tuple[PairResult, ...]
     summary: dict[SplitName, CellSummary]
+    plane: Plane | None = None

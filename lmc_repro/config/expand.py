@@ -17,7 +17,7 @@ from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import is_own, own_object, pinned
 from lmc_repro.config.pairs import PairSource, make_pairs
 from lmc_repro.config.params import Params
-from lmc_repro.config.path import PathConfig
+from lmc_repro.config.path import PathConfig, PlaneConfig
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
 from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.reported import reported_barrier
@@ -161,7 +161,8 @@ def _cell(
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
         uses=_uses(study, config, profile, row, column, choice),
-        path=_path(settings, where),
+        path=(path := _path(settings, where)),
+        plane=_plane(settings, path, pairs, where),
     )
 
 
@@ -186,6 +187,19 @@ def _path(settings: Settings, where: str) -> PathConfig:
         return PathConfig(**given).pinned()
     except LmcError as error:
         raise LmcError(f"{where}: {error}") from None
+
+
+def _plane(settings: Settings, path: PathConfig, pairs: Sequence[Pair], where: str) -> PlaneConfig | None:
+    """Return the grid of a cell's plane; LmcError that begins with `where` where its paths or runs allow none."""
+    if settings.plane is None:
+        return None
+    if moved := ", ".join(sorted(path.given().keys() - {"metrics"})):
+        raise LmcError(
+            f"{where}: plane: goes through the runs' own weights, which {moved} would move; give one of them"
+        )
+    if (found := len({run for pair in pairs for run in pair.runs})) < 3:
+        raise LmcError(f"{where}: plane: found {found} runs, allowed: 3 or more; give more pairs, or no plane")
+    return settings.plane
 
 
 def _uses(

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.config.base import canonical_json, epoch_text
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.config.reported import of_paper
 from lmc_repro.results.pairs import mean_path
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
-    from lmc_repro.barriers.results import CellResult, EpochResult, PairResult
+    from lmc_repro.barriers.results import CellResult, EpochResult, PairResult, Plane
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import RunConfig
     from lmc_repro.config.study import ProfileConfig
@@ -221,6 +223,19 @@ def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterat
             path = zip(curve.alphas, curve.errors, strict=True)
             yield from finite((f"path/{split}_error", 100.0 * error, round(1000 * alpha)) for alpha, error in path)
         yield from _alphas(result.pairs[0].final)
+    if result.plane:
+        yield from _plane(result.plane)
+
+
+def _plane(plane: Plane) -> Iterator[Point]:
+    """Yield the extreme errors on a plane, and the distances of its runs, which it shows true to scale."""
+    for split in SPLITS[::-1]:
+        wrong = [count for row in plane.rows[split] for count in row.wrong]
+        ends = {"lowest": min(wrong), "highest": max(wrong)}
+        shares = ((f"plane/{split}_{name}", 100.0 * count / plane.runs[split].n, 0) for name, count in ends.items())
+        yield from finite(shares)
+    pairs = combinations(enumerate(plane.corners, 1), 2)
+    yield from finite((f"plane/distance_{i}_{j}", math.dist(a, b), 0) for (i, a), (j, b) in pairs)
 
 
 def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]:
@@ -235,8 +250,9 @@ def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:
-    """Return the paper's numbers of a cell, and the settings of its paths where they are not plain."""
-    return {f"paper.{split}": points for split, points in (cell.paper or {}).items()} | path_params(cell)
+    """Return the paper's numbers of a cell, the settings of its paths where they are not plain, its plane's grid."""
+    paper = {f"paper.{split}": points for split, points in (cell.paper or {}).items()}
+    return paper | path_params(cell) | {f"plane.{name}": value for name, value in plane_given(cell.plane).items()}
 
 
 def path_params(cell: Cell) -> dict[str, Any]:

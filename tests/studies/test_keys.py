@@ -111,8 +111,8 @@ IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {
 }
 """Settings of paths and their ends: another value is another pair of the same trainings."""
 
-IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {})}
-"""Settings that move no bit."""
+IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {}), "plane": ({"points": 5}, {})}
+"""Settings that move no bit of a training or a pair; planes have a key of their own, see barriers/test_plane.py."""
 
 PROFILE: dict[str, tuple[str, Any]] = {
     "title": ("neither", "another"),
