@@ -19,7 +19,6 @@ from lmc_repro.config.pairs import PairSource, make_pairs
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PathConfig, PlaneConfig
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
-from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.reported import reported_barrier
 from lmc_repro.config.resolve import run_template
 from lmc_repro.config.study import ProfileConfig, Settings, StudyConfig
@@ -177,11 +176,6 @@ def _pairs(kind: str, source: PairSource, where: str) -> tuple[str, tuple[Pair, 
 
 def _path(settings: Settings, where: str) -> PathConfig:
     """Return the path settings of a cell, with every name resolved; LmcError that begins with `where`."""
-    kind = settings.model.get("kind", "mlp")
-    if (settings.align or "none") != "none" and not getattr(settings_class(MODELS, kind), "has_axes", True):
-        raise LmcError(
-            f"{where}: align: found {settings.align!r}, allowed with model: {kind}: 'none'; it names no units"
-        )
     given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
     try:
         return PathConfig(**given).pinned()

@@ -31,11 +31,10 @@ class ModelSettings(Strict):
     """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
-    A kind that is not `stacks` computes networks one after another; one that has no axes names no units to align.
+    A kind that is not `stacks` computes networks one after another.
     """
 
     stacks: ClassVar[bool] = True
-    has_axes: ClassVar[bool] = True
     init: InitKind = "torch-default"
     gain: GainKind | None = None
     kind: str
@@ -126,7 +125,6 @@ class ModuleConfig(ModelSettings):
     """
 
     stacks: ClassVar[bool] = False
-    has_axes: ClassVar[bool] = False
     kind: Literal["module"]
     init: Literal["torch-default"] = "torch-default"
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
