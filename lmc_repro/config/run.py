@@ -185,6 +185,17 @@ class AdamWConfig(_AdamFields):
     kind: Literal["adamw"]
 
 
+class MuonConfig(_AdamFields):
+    """Muon: `lr` and `momentum` are those of hidden weight matrices; all else is AdamW's, at `lr` times `adam_share`.
+
+    `weight_decay` is AdamW's for all weights. torch.optim.Muon has a momentum of 0.95.
+    """
+
+    kind: Literal["muon"]
+    momentum: float = Field(ge=0.0, lt=1.0)
+    adam_share: Positive
+
+
 class OwnOptimizer(OptimizerSettings, extra="allow"):
     """The settings of an optimizer of one's own, as its `Config` has checked them."""
 
