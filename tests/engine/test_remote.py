@@ -12,10 +12,13 @@ import torch
 from helpers import contents, run_config
 from trained_store import write_prepared
 
+from lmc_repro.barriers.pair import PairTask
+from lmc_repro.barriers.plane import PlaneTask
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
+from lmc_repro.config.path import PlaneConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine import remote
 from lmc_repro.engine.cluster import Cluster, chosen_cluster
@@ -218,6 +221,24 @@ def test_a_machine_with_other_bits_is_refused_before_anything_is_fetched(task: S
         with pytest.raises(LmcError, match=f"{key}: found"):
             remote.train(attempt, home.push)
         assert (home.letters, home.fetched) == ([], 0)
+
+
+def prepared_of(task: PairTask | PlaneTask) -> Path:
+    return task.prepared
+
+
+def test_pairs_and_planes_are_measured_on_the_data_sets_of_the_other_machine(task: StackTask) -> None:
+    home, config = Home(task), CONFIGS[NAMES[0]]
+    data, model = config.data, config.model
+    pair = PairTask("0", 0, ("a", "b"), (None, None), {}, model, data, task.prepared, 5)
+    plane = PlaneTask(("a", "b", "c"), ((), (), ()), model, data, task.prepared, PlaneConfig())  # type: ignore[arg-type]
+    sent = home.attempt()
+    for one in (pair, plane):
+        assert remote.measured_in(one) is one and remote.measured_in((one, "a title")) is one
+        moved = remote.measure(prepared_of, one, sent.data, sent.needed)
+        assert moved.is_relative_to(remote.cache_folder()) and (moved / "digits" / "status.json").is_file()
+    assert home.fetched == 1
+    assert remote.measured_in(-3) is None and remote.measure(abs, -3, None, sent.needed) == 3
 
 
 @pytest.mark.parametrize(
