@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmc_repro.barriers.barrier import Barriers, curve_barriers
     from lmc_repro.barriers.curve import Curve
-    from lmc_repro.barriers.modules import path_between
+    from lmc_repro.barriers.modules import align_modules, path_between
     from lmc_repro.common.errors import LmcError
     from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
     from lmc_repro.notebook.planes import measure_plane, plot_plane
@@ -26,6 +26,7 @@ _PLACES = {
     "Picture": "notebook.paths",
     "Run": "notebook.runs",
     "Study": "notebook.study",
+    "align_modules": "barriers.modules",
     "curve_barriers": "barriers.barrier",
     "load_dataset": "notebook.runs",
     "measure_pair": "notebook.paths",
@@ -45,6 +46,7 @@ __all__ = [
     "Picture",
     "Run",
     "Study",
+    "align_modules",
     "curve_barriers",
     "load_dataset",
     "measure_pair",

@@ -74,7 +74,8 @@ def picture_table(browser: Browser, link: str, path: Path) -> None:
     chosen = next((i for i, name in enumerate(cells) if name.startswith("adam-high 8-layer")), len(cells) - 1)
     row = page.locator(f".ag-row[row-index='{chosen}']", has=page.locator("a[href*='/runs/']"))
     row.locator("button").first.click()
-    page.get_by_text(f"pair 0 {cells[chosen]}").wait_for()
+    while names_of_rows(page) == cells:
+        page.wait_for_timeout(500)
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)
     page.screenshot(path=path)

@@ -108,6 +108,7 @@ main() {
         [ ${#missing[@]} -eq 0 ] || die "still missing after the installation: ${missing[*]} (for $python)"
     fi
     make_venv "$python"
+    .venv/bin/lmc schema >params.schema.json  # for editors: params.yaml names it
     key "$python" >"$STAMP"
     say "done: .venv with $("$python" -V)"
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lmc_repro.barriers.alignment import recorded
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
@@ -61,8 +62,9 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
     evaluations = []
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
-        theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
-        theta_1 = partial_end(model, theta_0, theta_1, methods.layers)
+        aligned = methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed)
+        permutations = recorded(model, theta_1, aligned)
+        theta_1 = partial_end(model, theta_0, aligned, methods.layers)
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
         evaluations.append(judge_epoch(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last evaluation epoch
@@ -74,7 +76,7 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
         predictions = predict(network, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
     who = (task.pair, task.trainer_seed, task.fingerprints)
-    return PairResult(*who, largest_class, tuple(evaluations), *apart, disagreement, task.epochs)
+    return PairResult(*who, largest_class, tuple(evaluations), *apart, disagreement, task.epochs, permutations)
 
 
 def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:

@@ -36,7 +36,8 @@ class PairResult:
     `largest_class` is the number of training images with the most common label, of those that the runs were trained
     on. `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
     images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
-    `epochs` are the ends' own; a pair of two such ends has one evaluation epoch, the later of them.
+    `epochs` are the ends' own; a pair of two such ends has one evaluation epoch, the later of them. `permutations` are
+    those of theta_1's units at the last epoch, see `alignment.recorded`; None where nothing was aligned.
     """
 
     pair: str
@@ -48,6 +49,7 @@ class PairResult:
     cosine: float | None
     disagreement: dict[SplitName, float]
     epochs: Epochs = COMMON
+    permutations: dict[str, str] | None = None
 
     @property
     def final(self) -> EpochResult:

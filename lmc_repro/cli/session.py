@@ -185,13 +185,24 @@ def make_workspace(
     notify: Listener,
     tracked: bool = True,
     keep: Keep = "all",
+    first_line: str = "",
 ) -> Workspace:
-    """Return a study's workspace, its device resolved, while another process imports what workers need."""
+    """Return a study's workspace, its device resolved, while another process imports what workers need.
+
+    LmcError, before `first_line` and any work, for a store that cannot be used and a loader that is not installed.
+    """
+    device = device or plan.profile_config.device
+    if tracked:
+        from lmc_repro.tracking.store import require_store
+
+        require_store(project)
+        if device == "cpu":
+            _require_loader(plan)
+    if first_line:
+        notify.line(first_line)
     from lmc_repro.engine.devices import require_precision
     from lmc_repro.engine.local import default_jobs, worker_context
 
-    device = device or plan.profile_config.device
-    require_ready(project, plan, device, tracked)
     worker_context()
     resolved = resolve_device(device)
     require_precision(plan.runs, resolved)
@@ -215,17 +226,6 @@ def make_workspace(
         tracked=tracked,
         keep=keep,
     )
-
-
-def require_ready(project: Project, plan: StudyPlan, device: str, tracked: bool) -> None:
-    """Raise LmcError, before any work, for a store that cannot be used and a loader that is not installed."""
-    if not tracked:
-        return
-    from lmc_repro.tracking.store import require_store
-
-    require_store(project)
-    if device == "cpu":
-        _require_loader(plan)
 
 
 def _require_loader(plan: StudyPlan) -> None:

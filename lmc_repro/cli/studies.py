@@ -241,7 +241,6 @@ def run(
         open_project,
         parse_settings,
         prepare_dataset,
-        require_ready,
         show_report,
     )
     from lmc_repro.common.errors import LmcError, choices
@@ -270,16 +269,16 @@ def run(
     begun = time.monotonic()
     folder = out or project.out / plan.profile / study
     results = folder / "results" / study
-    require_ready(project, plan, device or plan.profile_config.device, not no_tracking)
-    notify.line(f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ...")
+    line = f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ..."
     from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
 
     with suppress(LmcError):  # a cell that was not chosen may not go together with the options
         plan = with_earlier(plan, plan_study(params, study, whole), results)
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
+    tracked, kept_as = not no_tracking, cast("Keep", keep)
     workspace = make_workspace(
-        project, plan, folder / "runs", results, prepared, jobs, device, notify, not no_tracking, cast("Keep", keep)
+        project, plan, folder / "runs", results, prepared, jobs, device, notify, tracked, kept_as, line
     )
     workspace = on_cluster(workspace, cluster, jobs)
     for name in names:

@@ -91,8 +91,8 @@ def epochs_within(evaluations: Sequence[float], steps_per_epoch: int) -> dict[in
         epoch = int(at_epoch)
         if steps_per_epoch < 2:
             raise LmcError(
-                f"evaluate_at: {epoch_text(at_epoch)}: an epoch is one step here, there is nothing within it; give "
-                "whole epochs"
+                f"evaluate_at and batch: found {epoch_text(at_epoch)}, but an epoch is one step, with nothing within "
+                "it; give whole epochs"
             )
         # Decimal: 0.145 x 100 is 14.5, though not in floating point
         exact = (Decimal(repr(at_epoch)) - epoch) * steps_per_epoch
@@ -100,8 +100,8 @@ def epochs_within(evaluations: Sequence[float], steps_per_epoch: int) -> dict[in
         there = found.setdefault(epoch, {})
         if step in there:
             raise LmcError(
-                f"evaluate_at: {epoch_text(there[step])} and {epoch_text(at_epoch)} both fall on step {step} of "
-                f"{steps_per_epoch} in epoch {epoch + 1}; leave one out"
+                f"evaluate_at and batch: found {epoch_text(there[step])} and {epoch_text(at_epoch)}, both at step "
+                f"{step} of {steps_per_epoch} in epoch {epoch + 1}; leave one out"
             )
         there[step] = at_epoch
     return found

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import partial, reduce
 from math import ceil, floor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError, choices, every
 from lmc_repro.config.base import epochs_within
-from lmc_repro.config.catalog import DatasetInfo, dataset_info
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import is_own, own_object, pinned
 from lmc_repro.config.pairs import PairSource, make_pairs
 from lmc_repro.config.params import Params
 from lmc_repro.config.path import PathConfig, PlaneConfig
 from lmc_repro.config.plan import Cell, Pair, StudyPlan
-from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.reported import reported_barrier
 from lmc_repro.config.resolve import run_template
-from lmc_repro.config.study import ProfileConfig, Settings, StudyConfig
+from lmc_repro.config.study import GROUPS, ProfileConfig, Settings, StudyConfig
 
 V = TypeVar("V")
+Layer = tuple[str, Settings]
+"""Settings, and where in the profile they are written, with {} for a setting's path; empty if elsewhere."""
 NOTHING = Settings()
 
 
@@ -75,7 +76,7 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     places = _places(study, config, profile, choice)
     if choice.dataset is not None:
         dataset_info(choice.dataset, "--dataset")
-        own = {place: _settings(study, config, profile, *place, choice).data.get("dataset") for place in places}
+        own = {place: _merged(_layers(study, config, profile, *place, choice)).data.get("dataset") for place in places}
         on_it = [place for place in places if own[place] == choice.dataset]
         if on_it:
             places = on_it
@@ -115,7 +116,7 @@ def _require_fits(
     replicas = choice.replicas or profile.replicas
     runs = pairs = checkpoints = 0
     for place in places:
-        settings = _settings(study, config, profile, *place, choice)
+        settings = _merged(_layers(study, config, profile, *place, choice))
         trainers = len(_trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile))
         runs += trainers * replicas
         pairs += trainers * replicas * (replicas - 1) // 2
@@ -135,20 +136,31 @@ def _require_fits(
 def _cell(
     study: str, config: StudyConfig, profile_key: str, profile: ProfileConfig, row: str, column: str, choice: Choice
 ) -> Cell:
-    where = f"params.yaml: studies.{study}, row {row}, column {column}, profile {profile_key}"
-    settings = _settings(study, config, profile, row, column, choice)
-    if (dataset := settings.data.get("dataset")) is None:
-        raise LmcError(f"{where}: data.dataset: is missing; set it in the study's base")
-    info = dataset_info(dataset, f"{where}: data.dataset")
-    if info.name not in profile.datasets:
-        raise LmcError(
-            f"{where}: data set {info.name!r} is not in profiles.{profile_key}.datasets {list(profile.datasets)}"
-        )
-    template = run_template(settings, profile, info, where)
-    _check_epochs(template, info, where)
-    seeds = _trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile)
-    source = PairSource(template, tuple(seeds), choice.replicas or profile.replicas, settings, info.n_train)
-    kind, pairs = _pairs(settings.pair or config.pair, source, where)
+    layers = _layers(study, config, profile, row, column, choice)
+    settings = _merged(layers)
+    try:
+        if (dataset := settings.data.get("dataset")) is None:
+            raise LmcError("data.dataset: is missing; set it in the study's base")
+        info = dataset_info(dataset, "data.dataset")
+        if info.name not in profile.datasets:
+            found = choices(info.name, profile.datasets, f"profiles.{profile_key}.datasets")
+            raise LmcError(f"data.dataset: {found}")
+        template = run_template(settings, profile, info)
+        batches = Fraction(info.n_train, template["batch_size"])
+        epochs_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
+        seeds = _trainer_seeds(settings if settings.pairs or settings.trainer_seeds else profile)
+        source = PairSource(template, tuple(seeds), choice.replicas or profile.replicas, settings, info.n_train)
+        kind = settings.pair or config.pair
+        kind = pinned(kind) if is_own(kind) else kind
+        pairs = make_pairs(kind, source)
+        path = _path(settings)
+        plane = _plane(settings, path, pairs)
+    except LmcError as error:
+        cell = f"studies.{study}, row {row}, column {column}, profile {profile_key}"
+        lines = (_in_profile(line, layers, profile_key) or f"{cell}: {line}" for line in error.lines)
+        raise LmcError(*(f"params.yaml: {line}" for line in lines)) from None
+    used = {*_places_in_profile(layers).values(), f"batches.{settings.batch}"}
+    optimizer = f"optimizers.{settings.optimizer.get('use')}."
     return Cell(
         key=f"{row}--{column}",
         row=row,
@@ -160,66 +172,43 @@ def _cell(
         pairs=pairs,
         loader=settings.loader or profile.loader,
         paper=reported_table(config)[row, column],
-        uses=_uses(study, config, profile, row, column, choice),
-        path=(path := _path(settings, where)),
-        plane=_plane(settings, path, pairs, where),
+        uses=tuple(leaf for leaf in profile.hyper_parameters() if leaf in used or leaf.startswith(optimizer)),
+        path=path,
+        plane=plane,
     )
 
 
-def _pairs(kind: str, source: PairSource, where: str) -> tuple[str, tuple[Pair, ...]]:
-    """Return the kind of a cell's pairs, pinned if one's own, and the pairs; LmcError that begins with `where`."""
-    try:
-        kind = pinned(kind) if is_own(kind) else kind
-        return kind, make_pairs(kind, source)
-    except LmcError as error:
-        raise LmcError(f"{where}: {error}") from None
+def _in_profile(line: str, layers: Iterable[Layer], profile: str) -> str | None:
+    """Return a cell's mistake with its place in the profile; None unless all settings that it names first are there."""
+    head, _, found = line.partition(": ")
+    group = f"{head}." if head in GROUPS else ""
+    if group:
+        head, _, found = found.partition(": ")
+    known = _places_in_profile(layers)
+    places = [known[name] for part in head.split(" and ") if (name := group + part) in known]
+    return f"profiles.{profile}.{' and '.join(places)}: {found}" if places and all(places) else None
 
 
-def _path(settings: Settings, where: str) -> PathConfig:
-    """Return the path settings of a cell, with every name resolved; LmcError that begins with `where`."""
-    kind = settings.model.get("kind", "mlp")
-    if (settings.align or "none") != "none" and not getattr(settings_class(MODELS, kind), "has_axes", True):
-        raise LmcError(
-            f"{where}: align: found {settings.align!r}, allowed with model: {kind}: 'none'; it names no units"
-        )
+def _places_in_profile(layers: Iterable[Layer]) -> dict[str, str]:
+    """Return where in the profile a cell's settings are written; empty for one that has its value from elsewhere."""
+    return {name: place.format(name) for place, layer in layers for name in layer.given()}
+
+
+def _path(settings: Settings) -> PathConfig:
+    """Return the path settings of a cell, with every name resolved."""
     given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
-    try:
-        return PathConfig(**given).pinned()
-    except LmcError as error:
-        raise LmcError(f"{where}: {error}") from None
+    return PathConfig(**given).pinned()
 
 
-def _plane(settings: Settings, path: PathConfig, pairs: Sequence[Pair], where: str) -> PlaneConfig | None:
-    """Return the grid of a cell's plane; LmcError that begins with `where` where its paths or runs allow none."""
+def _plane(settings: Settings, path: PathConfig, pairs: Sequence[Pair]) -> PlaneConfig | None:
+    """Return the grid of a cell's plane; LmcError where its paths or runs allow none."""
     if settings.plane is None:
         return None
     if moved := ", ".join(sorted(path.given().keys() - {"metrics"})):
-        raise LmcError(
-            f"{where}: plane: goes through the runs' own weights, which {moved} would move; give one of them"
-        )
+        raise LmcError(f"plane: goes through the runs' own weights, which {moved} would move; give one of them")
     if (found := len({run for pair in pairs for run in pair.runs})) < 3:
-        raise LmcError(f"{where}: plane: found {found} runs, allowed: 3 or more; give more pairs, or no plane")
+        raise LmcError(f"plane: found {found} runs, allowed: 3 or more; give more pairs, or no plane")
     return settings.plane
-
-
-def _uses(
-    study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
-) -> tuple[str, ...]:
-    """Return the dotted paths of the profile's hyper-parameters that the cell resolves to."""
-    settings = _settings(study, config, profile, row, column, choice)
-    own = _settings(study, config, profile.model_copy(update={"settings": NOTHING}), row, column, choice).given()
-    kept = {f"settings.{name}" for name in profile.settings.given() if name not in own} | {f"batches.{settings.batch}"}
-    optimizer = f"optimizers.{settings.optimizer.get('use')}."
-    return tuple(leaf for leaf in profile.hyper_parameters() if leaf in kept or leaf.startswith(optimizer))
-
-
-def _check_epochs(template: dict[str, Any], info: DatasetInfo, where: str) -> None:
-    """Raise LmcError if an evaluation epoch within an epoch has no step of its own."""
-    batches = Fraction(info.n_train, template["batch_size"])
-    try:
-        epochs_within(template["evaluate_at"], floor(batches) if template["data"]["drop_last"] else ceil(batches))
-    except LmcError as error:
-        raise LmcError(f"{where}: {error}") from None
 
 
 def _label(profile: ProfileConfig, study: str, label: str, **place: str) -> str:
@@ -239,25 +228,34 @@ def reported_table(config: StudyConfig) -> dict[tuple[str, str], dict[str, float
     }
 
 
-def _settings(
+def _layers(
     study: str, config: StudyConfig, profile: ProfileConfig, row: str, column: str, choice: Choice
-) -> Settings:
-    settings = config.base.over(profile.settings)
-    settings = config.columns[column].over(config.rows[row].over(settings))
-    for override in profile.overrides:
+) -> list[Layer]:
+    """Return the settings that a cell is given; of each, the last layer that has it wins."""
+    layers = [
+        ("settings.{}", profile.settings),
+        ("", config.base),
+        ("", config.rows[row]),
+        ("", config.columns[column]),
+    ]
+    for i, override in enumerate(profile.overrides):
         if override.covers(study, row, column):
-            settings = override.set.over(settings)
+            layers.append((f"overrides.{i}.set.{{}}", override.set))
     if dataset := choice.move_to or profile.replace_dataset:
-        settings = Settings(data={"dataset": dataset}).over(settings)
-    settings = choice.settings.over(settings)
+        layers.append(("" if choice.move_to else "replace_dataset", Settings(data={"dataset": dataset})))
+    layers.append(("", choice.settings))
     if choice.width is not None:
-        settings = Settings(model={"width": choice.width}).over(settings)
+        layers.append(("", Settings(model={"width": choice.width})))
     if choice.pairs is not None:
-        settings = Settings(pairs=choice.pairs).over(settings)
+        layers.append(("", Settings(pairs=choice.pairs)))
     if choice.epochs is not None:
-        evaluations = [epoch for epoch in settings.evaluate_at or () if epoch < choice.epochs]
-        settings = Settings(epochs=choice.epochs, evaluate_at=(*evaluations, choice.epochs)).over(settings)
-    return settings
+        evaluations = [epoch for epoch in _merged(layers).evaluate_at or () if epoch < choice.epochs]
+        layers.append(("", Settings(epochs=choice.epochs, evaluate_at=(*evaluations, choice.epochs))))
+    return layers
+
+
+def _merged(layers: Iterable[Layer]) -> Settings:
+    return reduce(lambda lower, layer: layer.over(lower), (layer for _, layer in layers), NOTHING)
 
 
 def _trainer_seeds(given: Settings | ProfileConfig) -> Sequence[int]:

@@ -127,13 +127,13 @@ def parse_yaml(text: str, name: str) -> Any:
         raise LmcError(f"{name}: a value that YAML cannot hold ({' '.join(str(error).split())})") from None
 
 
-def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
+def validate(model: type[M], value: Any, name: str = "", stored: bool = False) -> M:
     """Return `value` as a `model`.
 
     Args:
         model: Its class.
         value: Plain values.
-        name: The file that the error line begins with.
+        name: The file that the error line begins with; none where the caller names it.
         stored: Whether a run stored the values: names of one's own are pinned then, and no file of theirs is imported.
 
     Raises:
@@ -147,7 +147,8 @@ def validate(model: type[M], value: Any, name: str, stored: bool = False) -> M:
         spelled = {_spelled(model, value, e["loc"]) for e in errors if e["type"] == "extra_forbidden"}
         lines = [_line(model, value, e) for e in errors if e["type"] != "missing" or e["loc"] not in spelled]
         first = {line.partition(": ")[0]: line for line in reversed(lines)}  # a union has an error per branch
-        raise LmcError(*(" ".join(f"{name}: {line}".split()) for line in reversed(first.values()))) from None
+        place = f"{name}: " if name else ""
+        raise LmcError(*(" ".join(f"{place}{line}".split()) for line in reversed(first.values()))) from None
 
 
 def _spelled(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -175,8 +175,8 @@ def _other_batches(cell: PairSource) -> None:
     """Raise LmcError where every order gives the same batches."""
     if cell.template["batch_size"] >= cell.n_train:
         raise LmcError(
-            f"batch size {cell.template['batch_size']} holds all {cell.n_train} training images of "
-            f"{cell.template['data']['dataset']}: no SGD noise: same batches; choose a smaller batch"
+            f"batch and data.dataset: found a batch of {cell.template['batch_size']}, which holds all {cell.n_train} "
+            f"training images of {cell.template['data']['dataset']}: no SGD noise: same batches; choose a smaller batch"
         )
 
 

@@ -17,21 +17,19 @@ _SIDES = {"local": "kernel", "conv": "kernel", "attention": "patch"}
 """By kind of network: the setting for the side of patches that must fill an image."""
 
 
-def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, where: str) -> dict[str, Any]:
-    """Return RunConfig's fields without seeds, as plain JSON values; LmcError that begins with `where`."""
+def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo) -> dict[str, Any]:
+    """Return RunConfig's fields without seeds, as plain JSON values; LmcError that begins with a setting."""
     given = settings.given()
     for name in ("batch", "epochs", "evaluate_at", *(() if "optimizer.kind" in given else ("optimizer.use",))):
         if name not in given:
-            raise LmcError(
-                f"{where}: {name} is missing; set it in the study's base, a row, a column or the profile's settings"
-            )
+            raise LmcError(f"{name}: missing; set it in the study's base, a row, a column or the profile's settings")
     batch = profile.batches.get(settings.batch) if isinstance(settings.batch, str) else settings.batch
     if batch is None:
-        raise LmcError(f"{where}: batch: found {settings.batch!r}, allowed: a number or {', '.join(profile.batches)}")
+        raise LmcError(f"batch: found {settings.batch!r}, allowed: a number or {', '.join(profile.batches)}")
     values = {
         "data": settings.data | {"dataset": info.name},
-        "model": _model(settings, info, where),
-        "optimizer": _optimizer(settings, profile, where),
+        "model": _model(settings, info),
+        "optimizer": _optimizer(settings, profile),
         "clip": settings.clip,
         "schedule": settings.schedule,
         "batch_size": batch,
@@ -40,20 +38,17 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo, 
         "precision": settings.precision or "float32",
         "seeds": {"trainer": 0, "loader": 0, "augmentation": None if settings.data.get("augment") is None else 0},
     }
-    template = validate(RunConfig, values, where).without_seeds()
+    template = validate(RunConfig, values).without_seeds()
     model: dict[str, Any] = template["model"]
-    try:
-        if (side := _SIDES.get(model["kind"])) is not None:
-            patch_count(info, model[side], side)
-    except LmcError as error:
-        raise LmcError(f"{where}: {error}") from None
+    if (side := _SIDES.get(model["kind"])) is not None:
+        patch_count(info, model[side], side)
     if (found := 4 * weight_count(model, info)) > bounds.NUMBERS:
         raise LmcError(
-            f"{where}: model: found {found:,} numbers that training one network holds (four per weight), allowed: "
+            f"model: found {found:,} numbers that training one network holds (four per weight), allowed: "
             f"{bounds.NUMBERS:,}; give a smaller network"
         )
     if (divisor := given.get("optimizer.lr_divisor")) is not None:
-        template["optimizer"]["lr"] /= _positions(settings, info, where)[0] if divisor == "positions" else divisor
+        template["optimizer"]["lr"] /= _positions(settings, info)[0] if divisor == "positions" else divisor
     return template
 
 
@@ -74,17 +69,14 @@ def weight_count(model: dict[str, Any], info: DatasetInfo) -> int:
     return 0
 
 
-def _positions(settings: Settings, info: DatasetInfo, where: str) -> tuple[int, PatchShape]:
+def _positions(settings: Settings, info: DatasetInfo) -> tuple[int, PatchShape]:
     """Return the number of positions of the settings' locally connected layer on an image, and its shape."""
     given = {name: settings.model[name] for name in PatchShape.model_fields if name in settings.model}
-    shape = validate(PatchShape, given, f"{where}: positions of a locally connected layer")
-    try:
-        return patch_count(info, shape.kernel, "kernel"), shape
-    except LmcError as error:
-        raise LmcError(f"{where}: {error}") from None
+    shape = validate(PatchShape, given, "positions of a locally connected layer")
+    return patch_count(info, shape.kernel, "kernel"), shape
 
 
-def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
+def _model(settings: Settings, info: DatasetInfo) -> dict[str, Any]:
     """Return the settings for a network of their kind, without sizes of other kinds."""
     given: dict[str, Any] = {"kind": "mlp"} | settings.model
     fields = settings_class(MODELS, given["kind"]).model_fields
@@ -97,7 +89,7 @@ def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
     if given["kind"] == "mlp":
         start = given.get("start") == "local"
         if start or made.get("width") == "positions":
-            count, shape = _positions(settings, info, where)
+            count, shape = _positions(settings, info)
             units = count * shape.filters
         if start:
             made["start_from_local"] = shape
@@ -107,20 +99,20 @@ def _model(settings: Settings, info: DatasetInfo, where: str) -> dict[str, Any]:
             made["width"] = units
         if start and made.get("width") != units:
             raise LmcError(
-                f"{where}: model.width: found {made.get('width')}, allowed with start: local: {units}, positions x "
+                f"model.width: found {made.get('width')}, allowed with start: local: {units}, positions x "
                 f"filters on {info.name}"
             )
     return made
 
 
-def _optimizer(settings: Settings, profile: ProfileConfig, where: str) -> dict[str, Any]:
+def _optimizer(settings: Settings, profile: ProfileConfig) -> dict[str, Any]:
     """Return the profile's optimizer, updated by the settings."""
     given = {name: value for name, value in settings.optimizer.items() if name not in ("use", "lr_divisor")}
     use = settings.optimizer.get("use")
     if use is None:
         return given
     if use not in profile.optimizers:
-        raise LmcError(f"{where}: optimizer.use: {choices(use, profile.optimizers)}")
+        raise LmcError(f"optimizer.use: {choices(use, profile.optimizers)}")
     named = profile.optimizers[use].model_dump()
     if "beta1" in named and "momentum" in given and "momentum" not in named:
         given["beta1"] = given.pop("momentum")

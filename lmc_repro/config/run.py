@@ -31,11 +31,10 @@ class ModelSettings(Strict):
     """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
-    A kind that is not `stacks` computes networks one after another; one that has no axes names no units to align.
+    A kind that is not `stacks` computes networks one after another.
     """
 
     stacks: ClassVar[bool] = True
-    has_axes: ClassVar[bool] = True
     init: InitKind = "torch-default"
     gain: GainKind | None = None
     kind: str
@@ -43,7 +42,7 @@ class ModelSettings(Strict):
     @model_validator(mode="after")
     def _gain_fits(self) -> ModelSettings:
         if (self.gain is not None) != (self.init == "kaiming-normal"):
-            raise ValueError("gain (slope or sqrt2) goes with init: kaiming-normal, and only with it")
+            raise ValueError("gain and init: gain (slope or sqrt2) goes with kaiming-normal, and only with it")
         return self
 
 
@@ -126,7 +125,6 @@ class ModuleConfig(ModelSettings):
     """
 
     stacks: ClassVar[bool] = False
-    has_axes: ClassVar[bool] = False
     kind: Literal["module"]
     init: Literal["torch-default"] = "torch-default"
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
@@ -347,11 +345,13 @@ class RunConfig(Strict):
     def _fits_together(self) -> RunConfig:
         if self.evaluate_at[-1] != self.epochs:
             raise ValueError(
-                f"evaluate_at must end with the last epoch, {self.epochs}, but ends with {self.evaluate_at[-1]}"
+                f"evaluate_at and epochs: found evaluations up to {self.evaluate_at[-1]} in {self.epochs} epochs, "
+                f"allowed: the last one at {self.epochs}"
             )
         if self.schedule.warmup_epochs > self.epochs:
             raise ValueError(
-                f"a warm-up of {self.schedule.warmup_epochs} epochs is longer than the run of {self.epochs}"
+                f"schedule.warmup_epochs and epochs: found a warm-up of {self.schedule.warmup_epochs} epochs, allowed: "
+                f"up to {self.epochs}, the length of the run"
             )
         if (self.data.augment is None) != (self.seeds.augmentation is None):
             raise ValueError("seeds.augmentation: give it where data.augment is given, and only there")

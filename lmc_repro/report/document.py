@@ -16,7 +16,7 @@ from lmc_repro.report.model import Block, Cell, Curves, Figure, Items, Line, Par
 from lmc_repro.report.strip import strip_figure
 from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import ValuePlot, value_plot
-from lmc_repro.results.schema import CellRecord, StudyResults
+from lmc_repro.results.schema import NOT_CONVERGED, CellRecord, StudyResults
 
 INTRODUCTION = (
     "Two networks are trained from the same initialisation with different SGD noise. On the straight line between "
@@ -58,10 +58,10 @@ def report_document(report: Report) -> Section:
         blocks.append(provenance_section([table.results for table in tables]))
     if report.not_run:
         blocks.append(_not_run(report.not_run))
-    words = {word: text for word, text in GLOSSARY.items() if report.of_paper or word not in (PAPER, "statement")}
-    blocks.append(
-        Section("How to read it", (Section("Words and flags", (Items(tuple(words.items())),), folded=True),), "words")
-    )
+    used = {grid.letter(flag) for table in tables for flag in _flags(table)}
+    of_the_paper = set() if report.of_paper else {PAPER, "statement", grid.letter(NOT_CONVERGED)} - used
+    words = tuple((word, text) for word, text in GLOSSARY.items() if word not in of_the_paper)
+    blocks.append(Section("How to read it", (Section("Words and flags", (Items(words),), folded=True),), "words"))
     return Section(title, tuple(blocks))
 
 
@@ -141,8 +141,7 @@ def study_section(
     blocks.append(grid_table(table if only is None else table.narrowed(only), key if drawn else ""))
     if drawn:
         blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=True))
-    used = {flag for e in table.entries if e.cell for s in e.cell.summary.values() for flag in s.flags}
-    if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in used):
+    if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in _flags(table)):
         blocks.append(Section("Flags", (Items(meanings),), media=("terminal",)))
     if claim := part.asked.claim:
         blocks += statement_blocks(claim, part.findings)
@@ -150,6 +149,10 @@ def study_section(
     if drawn:
         blocks += details(table, key)
     return Section(title, tuple(blocks), key)
+
+
+def _flags(table: StudyTable) -> set[str]:
+    return {flag for e in table.entries if e.cell for summary in e.cell.summary.values() for flag in summary.flags}
 
 
 def grid_table(table: StudyTable, links: str = "") -> Table:

@@ -119,13 +119,14 @@ class Measured:
     cosine: float | None
     disagreement: dict[SplitName, float]
     epochs: Epochs = field(default=COMMON, kw_only=True)
+    permutations: dict[str, str] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
 class PairRecord(Measured):
     """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not.
 
-    `epochs` is absent from the file where both ends are taken at `epoch`.
+    `epochs` is absent from the file where both ends are taken at `epoch`, `permutations` where nothing was aligned.
     """
 
     status: tuple[EndpointStatus, EndpointStatus]

@@ -184,6 +184,7 @@ def pair_record(pair: PairResult) -> PairRecord:
         cosine=pair.cosine,
         disagreement=pair.disagreement,
         epochs=pair.epochs,
+        permutations=pair.permutations,
         status=final.status,
         epoch=final.epoch,
         barriers=found,
@@ -210,6 +211,8 @@ def _pair(pair: PairRecord) -> dict[str, Any]:
     del plain["barriers"], plain["errors"]
     if pair.epochs == COMMON:
         del plain["epochs"]
+    if pair.permutations is None:
+        del plain["permutations"]
     nothing = dict.fromkeys(field.name for field in dataclasses.fields(Barriers))
     for split in SPLITS:
         found, (first, second) = pair.barriers[split], pair.errors[split]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.files import json_bytes, sha256_bytes
 from lmc_repro.config.base import canonical_json, epoch_text
 from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import COMMON, ends_at
@@ -37,6 +37,7 @@ METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_
 DISTANCE = "weights/distance_from_init"
 TAG_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 TABLE = "path.json"
+PERMUTATIONS = "permutations.json"
 OVER_TRAINING = "over_training.json"
 SUFFIXES = {
     "barrier": "",
@@ -183,8 +184,10 @@ def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
 
 
 def pair_tables(result: PairResult) -> dict[str, bytes]:
-    """Return the path and, where an evaluation epoch is fractional and so has no step, all barriers."""
+    """Return the path, permutations of an aligned one, and all barriers where a fractional epoch has no step."""
     tables = {TABLE: path_table(result.final)}
+    if result.permutations is not None:
+        tables[PERMUTATIONS] = json_bytes(result.permutations)
     if any(epoch.epoch != int(epoch.epoch) for epoch in result.evaluations):
         rows = [
             [epoch.epoch, *(epoch.barriers[split].barrier if epoch.barriers else None for split in SPLITS)]

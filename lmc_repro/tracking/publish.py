@@ -18,11 +18,11 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.data.status import folder_of
 from lmc_repro.tracking import artifacts, content, names
-from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
+from lmc_repro.tracking.content import DISTANCE, METRICS, TABLE, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 from lmc_repro.tracking.known import KnownRuns
 from lmc_repro.tracking.project_run import link_cells
-from lmc_repro.tracking.store import Store, one_line_errors, open_store, take_project_run
+from lmc_repro.tracking.store import Store, insist, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
 from lmc_repro.tracking.weights import distance, publish_earlier, publish_weights
 from lmc_repro.training.run_folder import kept_epochs
@@ -165,7 +165,7 @@ class Tracker:
         from mlflow.entities import LoggedModelInput
 
         points, tables = list(content.pair_points(result)), content.pair_tables(result)
-        more = {"over_training": tables[OVER_TRAINING].decode()} if OVER_TRAINING in tables else {}  # no points say it
+        more = {name.removesuffix(".json"): table.decode() for name, table in tables.items() if name != TABLE}
         with self.store.locked():
             models = self._endpoints(cell, result)
             tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}
@@ -424,7 +424,7 @@ class Tracker:
         source = json.dumps({"uri": folder_of(self.project.prepared, name).as_uri()})
         data = Dataset(name=short_name(name), digest=self._digest(cell)[:36], source_type="local", source=source)
         used = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
-        client.log_inputs(run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
+        insist(client.log_inputs, run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
 
     def _endpoints(self, cell: Cell, result: PairResult, again: bool = False) -> list[str]:
         """Return the logged models of the two networks at the ends of the path, as far as the store has their weights.

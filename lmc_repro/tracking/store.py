@@ -11,9 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
@@ -104,6 +103,7 @@ _FIXES = (
         ("error code 401", "error code 403"),
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
+    (("Can't load plugin",), "correct MLFLOW_TRACKING_URI"),
     (("error code 404", "valid JSON"), "no MLflow server of version 3 answers there; correct MLFLOW_TRACKING_URI"),
 )
 """Words of an error, and what to do about it."""
@@ -131,12 +131,15 @@ def check_database(path: Path) -> None:
 def one_line_errors(uri: str) -> Iterator[None]:
     """Turn errors of a broken, unreachable or full store into an LmcError with the address and the fix."""
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
+    address = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
     fix = REBUILD if uri.startswith("sqlite:") else "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
     try:
         yield
-    except (MlflowException, DBAPIError) as error:
+    except ImportError as error:
+        raise LmcError(f"{address}: its driver is not installed ({error}); pip install {error.name}") from None
+    except (MlflowException, SQLAlchemyError) as error:
         if isinstance(error, MlflowException) and error.error_code in _ANSWERS:
             raise
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -145,7 +148,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
             failed = re.search(r"too many (\d+) error responses", line)
             line = f"answers with error {failed[1]} only" if failed else "does not answer"
         fix = next((known for words, known in _FIXES if any(word in str(error) for word in words)), fix)
-        raise LmcError(f"{uri}: {line[:300]}; {fix}") from error
+        raise LmcError(f"{address}: {line[:300]}; {fix}") from error
     except OSError as error:
         if error.filename is None:
             raise
@@ -204,25 +207,19 @@ def connect(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     with one_line_errors(uri):
-        client = cast("MlflowClient", _Client(MlflowClient(tracking_uri=uri)))
+        if not uri.startswith("http") and database_path(uri) is None:
+            from sqlalchemy import NullPool, create_engine
+
+            create_engine(uri, poolclass=NullPool).connect().close()  # MLflow itself would try for minutes, in silence
+        client = MlflowClient(tracking_uri=uri)
         if uri.startswith("http"):
             with _impatience():
                 client.search_logged_models(["0"], max_results=1)  # which servers before version 3 do not have
     return client
 
 
-class _Client:
-    """MLflow's client; repeats a request that failed as another client inserted the same row (a data set, a tag)."""
-
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-        return partial(_insist, call) if callable(call) else call
-
-
-def _insist(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def insist(call: Callable[..., None], *arguments: Any, **named: Any) -> None:
+    """Repeat a request that failed as another client inserted the same row (a data set, a view's tag) just now."""
     from mlflow.exceptions import MlflowException
 
     for _ in range(4):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from lmc_repro.tracking import names
+from lmc_repro.tracking.store import insist
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +49,7 @@ def publish_view(client: MlflowClient, experiment: Experiment) -> None:
         tag = experiment.tags.get(key)
         if tag is None or read_view(tag) != state:
             new = view_tag(name, state, experiment.creation_time or 0)
-            client.set_experiment_tag(experiment.experiment_id, key, new)
+            insist(client.set_experiment_tag, experiment.experiment_id, key, new)
 
 
 def view_tag(name: str, state: dict[str, Any], created: int) -> str:

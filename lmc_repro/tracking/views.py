@@ -311,7 +311,7 @@ def find_shown(
         LmcError: There is no store, or it holds nothing of that name.
     """
     uri = tracking_uri(project.home)
-    first = f"run `dvc repro` or `lmc run {study or 'table1'}` first"
+    first = f"run `dvc repro` or `lmc run {study or 'STUDY'}` first"
     if (database := database_path(uri)) is not None:
         if not database.is_file():
             raise LmcError(f"{database}: no MLflow store here yet; {first}")

@@ -29,7 +29,7 @@ from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PLANES, CellRecord, StudyResults
 from lmc_repro.results.write import curves_of, pair_record, results_files, run_record
 from lmc_repro.tracking import names
-from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
+from lmc_repro.tracking.content import Point, cell_points, pair_points, pair_tables
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD, NoStore
 from lmc_repro.training.run_folder import RunFolder, kept_epochs
@@ -267,13 +267,15 @@ class _Place:
 
     def _pair_problem(self, name: PairName) -> str | None:
         """Return one line if MLflow holds another path than curves.csv, or shows other numbers than follow from it."""
-        place, content = self.reader.artifact(run := self._pair(name), TABLE)
-        if content != (expected := path_table(self.made[name].final)):
-            try:
-                reason = explain(TABLE, content, expected)
-            except (KeyError, TypeError, IndexError, ValueError) as error:
-                reason = f"not the table of a path ({error})"
-            return f"{place}: {reason} from {self.results / 'curves.csv'}; {REBUILD}"
+        run = self._pair(name)
+        for table, expected in pair_tables(self.made[name]).items():
+            place, content = self.reader.artifact(run, table)
+            if content != expected:
+                try:
+                    reason = explain(table, content, expected)
+                except (KeyError, TypeError, IndexError, ValueError) as error:
+                    reason = f"not the table of a path ({error})"
+                return f"{place}: {reason} from {self.results}; {REBUILD}"
         return self._points_problem(run, pair_points(self.made[name]))
 
     def _cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:

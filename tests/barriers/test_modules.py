@@ -223,6 +223,27 @@ def test_buffers_are_not_interpolated() -> None:
             path_between(Buffered(1.0, step=first), Buffered(2.0, step=second), POSITIVE)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("inputs", [torch.float32, torch.float16])
+def test_half_precision_is_measured_as_the_module_cast_by_hand(half: torch.dtype, inputs: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, labels = torch.randn(40, 3, generator=generator).to(inputs), torch.arange(40) % 4
+    loader = [(x[:24], labels[:24]), (x[24:], labels[24:])]
+    by_hand = [(batch.float(), label) for batch, label in loader]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ends = [nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4)).to(half) for _ in "ab"]
+    cast = [copy.deepcopy(end).float() for end in ends]
+    expected = path_between(cast[0], cast[1], by_hand, points=5, recalibrate=by_hand)
+    name = str(half).removeprefix("torch.")
+    with pytest.warns(UserWarning) as said:
+        assert path_between(ends[0], ends[1], loader, points=5, recalibrate=loader) == expected
+    assert [str(each.message) for each in said] == [f"model_{end}: {name} cast to float32" for end in "ab"]
+    assert all(tensor.dtype == half for end in ends for tensor in end.parameters())
+    with pytest.warns(UserWarning, match=f"^model_b: {name} cast to float32$"):
+        assert path_between(cast[0], ends[1], loader, points=5, recalibrate=loader) == expected
+
+
 class Counter(Buffered):
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
@@ -318,7 +339,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "ignored labels": (of_linear(*TWO, -100, 1), "loader: found labels from -100 to 1, expected 0 to 1"),
     "labels that are floats": (of_linear(*TWO, 0.0, 1.0), r"labels torch\.float32 \[2\], expected"),
     "inputs": (of_linear(nn.Linear(4, 2), nn.Linear(4, 2)), r"RuntimeError: mat1 and mat2 .*linear\.py, line"),
-    "half": (of_linear(nn.Linear(3, 2).half(), nn.Linear(3, 2).half()), "RuntimeError: .* same dtype"),
     "a loader that fails": (lambda: path_between(*TWO, Failing([])), "OSError: no network .*test_modules.py, line"),
     "no modules": (lambda: path_between(*TWO[0].state_dict(), LINEAR), "AttributeError"),  # type: ignore[arg-type]
     "lazy": (of_linear(nn.Sequential(nn.LazyLinear(2)), TWO[0]), r"the first model: 0 \(LazyLinear\) has no shape"),

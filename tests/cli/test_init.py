@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import lmc, refused
+from helpers import PARAMS
 
 from lmc_repro.config.load import read_yaml
 from lmc_repro.config.schema import params_schema
@@ -25,7 +26,7 @@ def test_a_new_project_is_valid_and_names_its_schema(tmp_path: Path, monkeypatch
     root = tmp_path / "my project"
     assert {path.name for path in root.iterdir()} == FILES
     first = (root / "params.yaml").read_text().splitlines()[0]
-    assert first == "# yaml-language-server: $schema=params.schema.json"
+    assert first == "# yaml-language-server: $schema=params.schema.json" == PARAMS.read_text().splitlines()[0]
     assert read_yaml(root / "MLproject")["name"] == "my-project"
     assert len((root / "README.md").read_text().splitlines()) == 10
     schema = (root / "params.schema.json").read_text()

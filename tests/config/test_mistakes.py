@@ -12,7 +12,7 @@ from helpers import EXAMPLE, PARAMS
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import validate_all
-from lmc_repro.config.load import load_params, validate
+from lmc_repro.config.load import check_params, load_params, read_yaml, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.registry import MODELS, settings_class
 from lmc_repro.config.resolve import weight_count
@@ -58,18 +58,23 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "open bracket": ("datasets: [digits]", "datasets: [digits", ["line", "not valid YAML"]),
     "unknown profile": ("profile: digits\n", "profile: digit\n", ["profile", "'digit'", "digits, paper"]),
     "unknown data set": (
-        "replace_dataset: digits", "replace_dataset: digit", [CELL, "data.dataset", "'digit'", "digits, mnist"],
+        "replace_dataset: digits", "replace_dataset: digit",
+        ["profiles.digits.replace_dataset: found 'digit'", "digits, mnist"],
     ),
     "data set of another profile": (
-        "replace_dataset: digits", "replace_dataset: mnist", [CELL, "'mnist'", "['digits']"],
+        "replace_dataset: digits", "replace_dataset: mnist",
+        ["profiles.digits.replace_dataset: found 'mnist'", "profiles.digits.datasets"],
     ),
     "evaluations do not increase": (
         "56, 58, 60]", "56, 58, 58]", ["profiles.digits.settings.evaluate_at", "58, 58]", "increase strictly"],
     ),
     "last epoch not evaluated": (
-        "56, 58, 60]", "56, 58, 59]", [CELL, "evaluate_at must end with the last epoch, 60", "59"],
+        "56, 58, 60]", "56, 58, 59]", ["profiles.digits.settings.evaluate_at and settings.epochs:", "up to 59 in 60"],
     ),
-    "warm-up too long": ("warmup_epochs: 0", "warmup_epochs: 61", [CELL, "warm-up of 61 epochs", "run of 60"]),
+    "warm-up too long": (
+        "warmup_epochs: 0", "warmup_epochs: 61",
+        ["profiles.digits.settings.schedule.warmup_epochs and settings.epochs:", "61 epochs", "up to 60"],
+    ),
     "number without a source": (
         '      settings.epochs: "paper: Section 2, trained for 200 epochs"\n', "",
         ["profiles.paper", "provenance", "settings.epochs", "author-code"],
@@ -83,16 +88,23 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
         ["profiles.digits", "settings.data.dropout", "no hyper-parameter"],
     ),
     "batch is the data set": (
-        "1K: 64", "1K: 899", ["row 1-layer-bs1024", "batch size 899", "no SGD noise: same batches"],
+        "1K: 64", "1K: 899", ["row 1-layer-bs1024", "batch of 899", "no SGD noise: same batches"],
     ),
     "unknown batch": ("batch: 30K", "batch: 40K", [CELL, "batch", "'40K'", "1K, 30K"]),
     "init": (
         "init: torch-default", "init: xavier", ["profiles.digits.settings.model.init", "'xavier'", "'kaiming-normal'"],
     ),
-    "kaiming without gain": ("init: torch-default", "init: kaiming-normal", [CELL, "model", "gain (slope or sqrt2)"]),
+    "kaiming without gain": (
+        "init: torch-default", "init: kaiming-normal",
+        ["profiles.digits.settings.model.init: ", "gain (slope or sqrt2)"],
+    ),
+    "kaiming of a row without gain": (
+        "model: {depth: 2}, batch: 30K", "model: {depth: 2, init: kaiming-normal}, batch: 30K",
+        ["studies.table1, row 2-layer-bs30k, column sgd-high, profile digits: model: gain and init: "],
+    ),
     "gain without kaiming": (
         "init: torch-default", "init: torch-default\n        gain: slope",
-        [CELL, "model", "gain (slope or sqrt2)", "only with it"],
+        ["profiles.digits.settings.model.gain and settings.model.init: ", "only with it"],
     ),
     "slope": ("slope: 1.0}", "slope: 2.0}", ["studies.table1.base.model.slope", "2.0", "less than or equal to 1"]),
     "depth in words": (
@@ -313,6 +325,45 @@ def test_file_that_is_no_params_file(content: bytes, tmp_path: Path) -> None:
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     assert "restore it" in complaint(tmp_path / "params.yaml")
+
+
+CHOSEN = {"batch": "1K", "optimizer": "sgd-high"}
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"evaluate_at": [0, 59]}, "evaluate_at and settings.epochs"),
+        ({"batch": "40K"}, "batch"),
+        ({"optimizer": "lion"}, "optimizer.use"),
+        ({"spawn_at": 3}, "spawn_at"),
+        ({"schedule": {"warmup_epochs": 61}}, "schedule.warmup_epochs and settings.epochs"),
+    ],
+)
+def test_a_mistake_in_what_studies_share_is_named_once(given: dict[str, Any], place: str) -> None:
+    values = read_yaml(EXAMPLE)
+    profile, study = values["profiles"]["digits"], values["studies"]["table1"]
+    profile["settings"] |= given
+    profile["overrides"] = []
+    base = {**study["base"], **{name: of for name, of in CHOSEN.items() if name not in given}}
+    axes = {"rows": {"a": {"label": "A", "model": {"depth": 2}}}, "columns": {"b": {"label": "B"}}}
+    values["studies"] = {name: {"base": {**base}, **axes} for name in ("one", "two", "three")}
+    with pytest.raises(LmcError) as caught:
+        validate_all(check_params(values, "params.yaml"))
+    (line,) = caught.value.lines
+    assert line.startswith(f"params.yaml: profiles.digits.settings.{place}: ")
+    values["studies"]["two"]["base"] |= given
+    with pytest.raises(LmcError) as caught:
+        validate_all(check_params(values, "params.yaml"))
+    assert caught.value.lines[0] == line
+    assert [each.split(",")[0] for each in caught.value.lines[1:]] == ["params.yaml: studies.two"]
+
+
+def test_a_mistake_in_an_override_is_named_there(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(EXAMPLE.read_text().replace("set: {loader: ffcv}", "set: {epochs: 7, evaluate_at: [0, 6]}"))
+    place = "overrides.0.set.evaluate_at and overrides.0.set.epochs"
+    assert complaint(path).startswith(f"params.yaml: profiles.digits.{place}: ")
 
 
 def test_further_mistakes_are_counted(tmp_path: Path) -> None:

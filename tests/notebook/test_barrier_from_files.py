@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def images(tmp_path: Path) -> Samples:
     return read_unlisted(write_images(tmp_path / "images.npz"))
 
 
-def own(module: type[nn.Module]) -> OwnModule:
+def own(module: Callable[[], nn.Module]) -> OwnModule:
     return OwnModule("mine.py:build", module)
 
 
@@ -211,15 +212,25 @@ def test_a_module_of_other_keys_or_types(ends: tuple[Path, Path], images: Sample
     with pytest.raises(LmcError, match=r"A.safetensors: has no norm.weight, which mine.py:build has; fix --model"):
         measure_files(ends, own(Normed), images)
 
-    class Half(Net):
+    class Whole(Net):
         def __init__(self) -> None:
             super().__init__()
-            self.half()
+            self.layers[0].weight = nn.Parameter(torch.zeros(2, 2, dtype=torch.int64), requires_grad=False)
 
-    with pytest.raises(LmcError, match=r"is torch.float32, of mine.py:build torch.float16; make the model"):
-        measure_files(ends, own(Half), images)
+    with pytest.raises(LmcError, match=r"0.weight is torch.float32, of mine.py:build torch.int64; make the model"):
+        measure_files(ends, own(Whole), images)
     with pytest.raises(LmcError, match=r"mine.py:build: layers.0 \(LazyLinear\) has no shape before its first batch"):
-        own(lambda: nn.ModuleDict({"layers": nn.ModuleList([nn.LazyLinear(2)])})).make()  # type: ignore[arg-type]
+        own(lambda: nn.ModuleDict({"layers": nn.ModuleList([nn.LazyLinear(2)])})).make()
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_a_module_of_half_precision_is_measured_in_float32(
+    half: torch.dtype, ends: tuple[Path, Path], images: Samples
+) -> None:
+    said: list[str] = []
+    found = measure_files(ends, own(lambda: Net().to(half)), images, note=said.append)
+    assert found == measure_files(ends, own(Net), images)
+    assert said == [f"--model mine.py:build: {str(half).removeprefix('torch.')} cast to float32"]
 
 
 def test_what_a_module_raises_is_one_line_with_its_place(ends: tuple[Path, Path], images: Samples) -> None:

@@ -119,6 +119,23 @@ def test_a_study_of_ones_own_is_all_that_its_report_speaks_of(write_study) -> No
     assert read_report(folder.parent, {"table1": Asked("of the paper")}).of_paper
 
 
+@pytest.mark.parametrize(
+    ("profile", "own", "listed"), [("digits", True, False), ("paper", True, True), ("digits", False, True)]
+)
+def test_a_flag_of_the_papers_cases_is_listed_where_it_occurs(
+    write_study, profile: str, own: bool, listed: bool
+) -> None:
+    """MNIST, where ReLU under SGD is held to the paper's train errors, is that of profile `paper`."""
+    folder = write_study(profile, study="mine" if own else "table1", slope=0.0)
+    if own:
+        keys = [cell["cell"] for cell in json.loads((folder / "cells.json").read_text())]
+        change_cells(folder, **{key: {"paper": None} for key in keys})
+    report = report_of(folder)
+    assert report.of_paper != own
+    words = items(section(report_document(report), "words"))
+    assert {"P", "B", "U", "T", "C"} < words.keys() and ("N" in words) == listed
+
+
 def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
     grid = grid_table(report_of(write_study()).tables[0])
     columns = ("SGD high", "ADAM high", "ADAM medium")

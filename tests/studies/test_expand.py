@@ -180,13 +180,15 @@ def test_init_pairs_may_share_batches_and_noise_pairs_may_not() -> None:
 
 def test_marks_within_an_epoch_need_steps_of_their_own() -> None:
     rows = {"whole": {"label": "W", "model": {"depth": 1}, "batch": 899, "evaluate_at": [0, 0.5, 60]}}
-    with pytest.raises(LmcError, match=r"row whole, column sgd-high.*: evaluate_at: 0\.5: an epoch is one step"):
+    with pytest.raises(
+        LmcError, match=r"row whole, column sgd-high.*: evaluate_at and batch: found 0\.5, but an epoch is one step"
+    ):
         plan_study(changed(rows=rows, pair="init"), "table1")
     rows["whole"] |= {"batch": 600}  # two steps, and one where the rest is dropped
     config = plan_study(changed(rows=rows), "table1").cells[0].config
     assert config["evaluate_at"] == [0, 0.5, 60]
     rows["whole"] |= {"data": {"drop_last": True}}
-    with pytest.raises(LmcError, match=r"evaluate_at: 0\.5: an epoch is one step"):
+    with pytest.raises(LmcError, match=r"evaluate_at and batch: found 0\.5, but an epoch is one step"):
         plan_study(changed(rows=rows), "table1")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from commands import lmc, refused
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from small_results import make_pair
 from small_study import DIGESTS, NUMERICS, fingerprint, make_plan, open_tracker, write_run
 from trained_store import write_params
@@ -184,3 +186,27 @@ def test_the_command(files: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lmc("publish", "one", "--tracking-uri", uri)[:2] == (0, "published 7, there 0\n")
     assert refused("publish", "two").startswith(f"{files.root / 'out/tiny/two/runs'}: ")
     assert json.loads((files.results / "one/runs.json").read_text())["study"] == "one"
+
+
+@pytest.mark.parametrize("call", ["log_inputs", "set_experiment_tag"])
+@pytest.mark.parametrize(("words", "tries"), [("(sqlite3.IntegrityError) UNIQUE constraint failed", 3), ("other", 1)])
+def test_a_row_that_another_client_inserted_just_now_is_found(
+    call: str, words: str, tries: int, files: Project, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left, tried = getattr(MlflowClient, call), [words] * 2, 0
+
+    def refuse(*arguments: object, **named: object) -> None:
+        nonlocal tried
+        tried += 1
+        if left:
+            raise MlflowException(left.pop(), BAD_REQUEST)
+        real(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, call, refuse)
+    if words == "other":
+        with pytest.raises(LmcError):
+            publish(files, plan)
+        assert tried == tries
+        return
+    assert publish(files, plan) == Published(ALL, 0)
+    assert tried >= tries and not left

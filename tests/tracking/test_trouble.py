@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from commands import lmc, refused
@@ -59,15 +61,18 @@ def test_an_address_of_no_store(uri: str, in_project: Project, monkeypatch: pyte
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """Answers every request with the code that its port stands for, and no JSON."""
+    """Answers every request with the code that its port stands for, by default with no JSON."""
 
     code = 200
+    asked: ClassVar[list[str]] = []
+    content = b"<html>\nnot JSON</html>"
 
     def do_POST(self) -> None:
+        self.asked.append(self.path)
         self.rfile.read(int(self.headers.get("content-length") or 0))
         self.send_response(self.code)
         self.end_headers()
-        self.wfile.write(b"<html>\nnot JSON</html>")
+        self.wfile.write(self.content)
 
     do_GET = do_POST
 
@@ -77,8 +82,9 @@ class _Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a server that answers with the code of the parameter; of none, for None."""
-    answer = type("Answer", (_Answer,), {"code": request.param})
+    """The address of a server that answers with the code of the parameter; of none, for None; "3": as MLflow 3 does."""
+    answer = type("Answer", (_Answer,), {"code": request.param} if request.param != "3" else {"content": b"{}"})
+    _Answer.asked.clear()
     with HTTPServer(("127.0.0.1", 0), answer) as listening:
         address = f"http://127.0.0.1:{listening.server_port}"
         if request.param is None:
@@ -108,6 +114,31 @@ def test_a_server_that_is_of_no_use(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     one_line_each(in_project, server, words, [*WRITE, *READ])
+
+
+@pytest.mark.parametrize("server", ["3"], indirect=True)
+def test_a_run_asks_the_server_once_before_its_first_line(
+    server: str, in_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    code, _, err = lmc("run", "one", "--set", "precision=bf16")  # which a CPU refuses after that line
+    assert code == 2 and [line.split(":")[0] for line in err.splitlines()][:2] == ["one, profile tiny", "error"]
+    assert _Answer.asked == ["/api/2.0/mlflow/logged-models/search"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown", "words"),
+    [
+        ("mysql+pymysql://me:secret@127.0.0.1:1/x", "mysql+pymysql://me:***@127.0.0.1:1/x: ", "pip install pymysql"),
+        ("mysql+nothing://127.0.0.1/x", "mysql+nothing://127.0.0.1/x: ", "correct MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_a_database_without_its_driver(
+    uri: str, shown: str, words: str, in_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    one_line_each(in_project, shown, words, [*WRITE, *READ])
 
 
 def test_a_database_of_another_mlflow(in_project: Project) -> None:

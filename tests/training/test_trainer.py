@@ -258,13 +258,13 @@ def test_steps_by_hand(evaluations: list[float], steps: int, expected: dict[int,
 def test_marks_without_a_step_of_their_own(tmp_path: Path) -> None:
     assert epochs_within([0, 1, 2], 1) == {}
     for evaluations, per_epoch, told in (
-        ([0, 0.5, 1], 1, "0.5: an epoch is one step"),
-        ([1.5, 1.6], 4, "both fall on step 2 of 4"),
+        ([0, 0.5, 1], 1, "0.5, but an epoch is one step"),
+        ([1.5, 1.6], 4, "both at step 2 of 4"),
     ):
         with pytest.raises(LmcError) as caught:
             epochs_within(evaluations, per_epoch)
-        assert str(caught.value).startswith("evaluate_at: ") and told in str(caught.value)
-    with pytest.raises(LmcError, match="both fall on step 3 of 6"):
+        assert str(caught.value).startswith("evaluate_at and batch: ") and told in str(caught.value)
+    with pytest.raises(LmcError, match="both at step 3 of 6"):
         train([run_config(evaluate_at=[0.5, 0.51, 3])], tiny_dataset(), tmp_path)
     assert not any(tmp_path.iterdir())  # refused before it begins
 
