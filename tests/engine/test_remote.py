@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from helpers import contents, run_config
 from trained_store import write_prepared
 
@@ -288,3 +289,8 @@ def test_without_a_token_nothing_is_connected(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(LmcError, match="RAY_AUTH_MODE"):
         Cluster("a:1").require_token()
+
+
+def test_lmc_run_refuses_a_mistake_in_one_line() -> None:
+    assert "--engine" in refused("run", "table1", "--engine", "dask")
+    assert "--insecure" in refused("run", "table1", "--insecure")
