@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 FAST := not slow and not browser and not server
 PYTEST := .venv/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup repro test test-all faults lint types check format docs bench readme screenshots clean
+.PHONY: help setup repro lab test test-all faults lint types check format docs bench readme screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,10 @@ setup: ## Install what is missing: system packages (apt-get), .venv, the package
 repro: setup ## Re-make every study on the embedded data set: `dvc repro`, only what changed
 	.venv/bin/dvc repro $(ARGS)
 	@echo 'The results: report/index.html. `dvc push` is for a remote of your own; none is needed.'
+
+lab: setup ## Make every study of examples/lab on the embedded data set: `dvc repro` in that folder, only what changed
+	cd examples/lab && dvc repro $(ARGS)
+	@echo 'The results: examples/lab/report/index.html; docs/beyond.md speaks of them.'
 
 test: setup ## Run the fast tests, on all cores: known answers, units, the main job once from end to end
 	$(PYTEST) -m '$(FAST)' $(ARGS)

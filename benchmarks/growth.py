@@ -60,7 +60,7 @@ def epoch(dataset: str, width: int, children: int, samples: int | None) -> Calla
 
 
 PANELS = (
-    ("children in one stack", {"children_minimal": "784-512-10, 2,048 images", "children_digits": "64-128-10, digits"}),
+    ("runs in one stack", {"children_minimal": "784-512-10, 2,048 images", "children_digits": "64-128-10, digits"}),
     ("width of the hidden layer", {"width": "784-width-10, 2,048 images"}),
     ("images", {"samples": "784-512-10"}),
 )
@@ -90,7 +90,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes.set_xticks(xs[::2], [f"{x:,}" for x in xs[::2]])
             axes.yaxis.set_major_formatter("{x:g}")
             axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))  # above the lines
-        row[0].set_ylabel("CPU seconds of an epoch, all children")
+        row[0].set_ylabel("CPU seconds of an epoch, all runs")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(render(figure, 150, ("png",))["png"])
 

@@ -14,14 +14,14 @@ HEADLINE = "2-layer"
 
 def measure(options: Options) -> dict[str, Any]:
     """Return `stack_ratio`, of 2 layers, and under `stacks` ratio and CPU seconds by depth; one process, one thread."""
-    from lmc_repro.engine.stacks import CPU_STACK_CHILDREN
+    from lmc_repro.engine.stacks import CPU_STACK_RUNS
 
     stacks = {}
     for depth in (2,) if options.quick else (1, 2, 4, 8):
         given = {"depth": depth, "children": 4 if options.quick else CHILDREN}
         ways = {
             "one_by_one": [Task("benchmarks.stacks:epochs", {**given, "size": 1})],
-            "stacked": [Task("benchmarks.stacks:epochs", {**given, "size": CPU_STACK_CHILDREN})],
+            "stacked": [Task("benchmarks.stacks:epochs", {**given, "size": CPU_STACK_RUNS})],
         }
         # One thread: on a quiet machine these are the clock's seconds, on a shared one they still compare.
         seconds = {way: found["cpu_seconds"] for way, found in take_turns(ways, options.repeats).items()}

@@ -13,7 +13,7 @@ def markdown(found: dict[str, Any]) -> str:
     networks = [name for name in NETWORKS if name in found]
     if networks:
         lines += [
-            "An epoch of two children, native numerics, no evaluation; seconds as median (least to most). Targets of",
+            "An epoch of two runs, native numerics, no evaluation; seconds as median (least to most). Targets of",
             "the minimal network: at least 9 times DataLoader, 1.5 times FFCV, 75 % of sgemm on both cores.",
             "",
             "| network | images | DataLoader | FFCV | ours | ours, streamed "
@@ -36,8 +36,15 @@ def markdown(found: dict[str, Any]) -> str:
 
 SINGLE = (
     ("curve_ratio", "a curve of 11 alphas, of eleven plain evaluations", "{:.2f}", "at most 0.30"),
-    ("stack_ratio", "32 digits children (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
+    ("stack_ratio", "32 digits runs (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
     ("tracking_share", "MLflow and checkpoints, of a run at MNIST size", "{:.1%}", "at most 2 %"),
+    ("matching_seconds", "weight matching of two 784-512-512-512-10, CPU", "{} s", "at most 0.4 s"),
+    ("matching_distance", "their distance, of untrained networks", "{before:.2f} to {after:.2f}", "at most 30.33"),
+    ("matching_rebasin_seconds", "the same by rebasin from PyPI, CPU", "{} s", ""),
+    ("matching_rebasin_distance", "their distance by rebasin", "{before:.2f} to {after:.2f}", ""),
+    ("matching_resnet_seconds", "weight matching of two ResNet-20, CPU", "{} s", "at most 5 s"),
+    ("matching_activations_seconds", "activation matching of the MLPs on 10,000 images, CPU", "{} s", "at most 5 s"),
+    ("aligned_ratio", "comparison of an aligned pair on digits, of a plain one", "{:.2f}", "at most 1.5"),
     ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
     ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),
 )
@@ -79,7 +86,11 @@ def _single(found: dict[str, Any], key: str, what: str, form: str, target: str) 
     if found.get(key) is None:
         return None
     value = found[key]
-    return f"| {what} | {form.format(show(value) if isinstance(value, dict) else value)} | {target} |"
+    if isinstance(value, dict):
+        shown = form.format(show(value)) if "median" in value else form.format(**value)
+    else:
+        shown = form.format(value)
+    return f"| {what} | {shown} | {target} |"
 
 
 def show(seconds: dict[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmc_repro.barriers.barrier import Barriers, curve_barriers
     from lmc_repro.barriers.curve import Curve
-    from lmc_repro.barriers.modules import path_between
+    from lmc_repro.barriers.modules import align_modules, path_between
     from lmc_repro.common.errors import LmcError
     from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
+    from lmc_repro.notebook.planes import measure_plane, plot_plane
     from lmc_repro.notebook.runs import Run, load_dataset, run_config, train
     from lmc_repro.notebook.study import Study, study
 
@@ -25,11 +26,14 @@ _PLACES = {
     "Picture": "notebook.paths",
     "Run": "notebook.runs",
     "Study": "notebook.study",
+    "align_modules": "barriers.modules",
     "curve_barriers": "barriers.barrier",
     "load_dataset": "notebook.runs",
     "measure_pair": "notebook.paths",
+    "measure_plane": "notebook.planes",
     "path_between": "barriers.modules",
     "plot_path": "notebook.paths",
+    "plot_plane": "notebook.planes",
     "run_config": "notebook.runs",
     "study": "notebook.study",
     "train": "notebook.runs",
@@ -42,11 +46,14 @@ __all__ = [
     "Picture",
     "Run",
     "Study",
+    "align_modules",
     "curve_barriers",
     "load_dataset",
     "measure_pair",
+    "measure_plane",
     "path_between",
     "plot_path",
+    "plot_plane",
     "run_config",
     "study",
     "train",

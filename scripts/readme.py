@@ -1,7 +1,8 @@
 """Write the tables of results in README.md and docs/ from results, so that they cannot drift.
 
 Fills every block between `<!-- results: NAME -->` and `<!-- end -->`; tests/test_readme.py holds them to the files.
-`digits` and `definitions` come from results/table1 (`make repro`), the others from the results kept below docs/.
+`digits` and `definitions` come from results/table1 (`make repro`), `lab-...` from examples/lab/results (`make lab`),
+the others from the results kept below docs/.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
 from lmc_repro.cli.views import kept_studies
@@ -22,7 +25,11 @@ from lmc_repro.report.text import markdown_table
 from lmc_repro.results.read import read_study
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/barriers.md", "docs/definitions.md", "docs/method.md")
+PAGES = ("README.md", "docs/barriers.md", "docs/beyond.md", "docs/definitions.md", "docs/method.md")
+LAB = ROOT / "examples/lab/results"
+BOTH = (("error", "ends"), ("error", "middle"))
+PLACES = {"first end": (0.0,), "middle": (0.5,), "second end": (1.0,), "ends": (0.0, 1.0)}
+"""Alphas that a column of a table of metrics is the mean of."""
 ONE_PAIR = ("4-layer-bs1024--adam-high", "1")
 """Cell and pair of Table 1 on digits whose ends differ and whose path has no hill."""
 
@@ -73,10 +80,51 @@ def definitions() -> str:
     return f"{path}\n{markdown_table(found, [list(map(points, found.values()))])}"
 
 
+def metrics(folder: Path, *columns: tuple[str, str]) -> str:
+    """Return a study's errors and path metrics on test: mean and range over its pairs, per layer the means.
+
+    Args:
+        folder: Its results.
+        columns: Columns of curves.csv and where each is read, a key of PLACES. Errors are in percent; the start of a
+            name stands for a column per layer.
+    """
+    study, lines = read_study(folder), []
+    for cell in study.cells:
+        line = [f"{cell.row_label}; {cell.column_label}"]
+        for name, where in columns:
+            paths: dict[str, list[float]] = {}
+            for pair in cell.pairs:
+                curve = study.curves[cell.key, pair.pair, pair.epoch, "test"]
+                percent = {"error": curve.errors, "ensemble_error": curve.columns.get("ensemble_error", ())}
+                for key, path in (dict(curve.columns) | percent).items():
+                    if key.startswith(name) and path:
+                        at = fmean(path[round(alpha * (len(path) - 1))] for alpha in PLACES[where])
+                        paths.setdefault(key, []).append(at * (100 if key in percent else 1))
+            means = " ".join(f"{fmean(values):.2f}" for values in paths.values())
+            spread = [f" ({min(values):.2f}-{max(values):.2f})" for values in paths.values()]
+            line.append(means + spread[0] if len(paths) == 1 else means)
+        lines.append(line)
+    return markdown_table(["test", *(f"{name}, {where}" for name, where in columns)], lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "digits": lambda: grid(ROOT / "results/table1"),
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
     "reproduction": reproduction,
+    **{
+        f"lab-{key}": partial(grid, LAB / key)
+        for key in ("spawn", "noise", "permutation", "collapse", "optimizers", "architectures")
+    },
+    "lab-layers": lambda: metrics(LAB / "layers", ("error", "first end"), ("error", "middle"), ("error", "second end")),
+    "lab-variances": lambda: metrics(LAB / "collapse", *BOTH, ("variance_ratio", "middle")),
+    "lab-features": lambda: metrics(LAB / "features", *BOTH, ("llfc", "middle")),
+    "lab-ensemble": lambda: metrics(
+        LAB / "ensemble",
+        *BOTH,
+        ("ensemble_error", "middle"),
+        ("calibrated_loss", "ends"),
+        ("calibrated_loss", "middle"),
+    ),
     "definitions": definitions,
 }
 
@@ -92,10 +140,11 @@ def filled(text: str, blocks: dict[str, Callable[[], str]] = BLOCKS) -> str:
 
 
 def main() -> None:
-    """Fill the blocks of all pages."""
+    """Fill the blocks of all pages; those of the lab where `make lab` has run."""
+    blocks = {name: block for name, block in BLOCKS.items() if LAB.is_dir() or not name.startswith("lab-")}
     for name in PAGES:
         page = ROOT / name
-        page.write_text(filled(page.read_text()))
+        page.write_text(filled(page.read_text(), blocks))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ EXAMPLE = Path(__file__).parent / "example_params.yaml"
 SGD: dict[str, Any] = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
 ADAM: dict[str, Any] = {"kind": "adam", "lr": 0.005, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 ADAMW: dict[str, Any] = {**ADAM, "kind": "adamw", "weight_decay": 0.03}
+MUON: dict[str, Any] = {**ADAMW, "kind": "muon", "lr": 0.02, "momentum": 0.95, "adam_share": 0.2}
 SAM: dict[str, Any] = {"kind": "sam", "lr": 0.01, "rho": 0.05, "momentum": 0.9, "weight_decay": 0.01}
 
 

@@ -33,7 +33,7 @@ ORDER = (
     "cli",
 )
 
-TRACKED, STREAMED, VERSIONED = {"mlflow"}, {"ffcv"}, {"dvc"}
+TRACKED, STREAMED, VERSIONED, CLUSTERED = {"mlflow"}, {"ffcv"}, {"dvc"}, {"ray"}
 BARE = ("common", "config", "data", "models", "training", "barriers", "results")
 """Packages that a GPU machine needs; of these only what streams imports ffcv, inside its functions."""
 STREAMS = {"data.beton"}
@@ -107,6 +107,12 @@ def users(packages: set[str]) -> set[str]:
     return {module for module, names in MODULES.items() if packages & {name.split(".")[0] for name in names}}
 
 
+def at_the_top(module: str) -> set[str]:
+    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+    found = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return set(imported(ast.Module(found, [])))
+
+
 def test_only_tracking_imports_mlflow() -> None:
     found = users(TRACKED)
     assert found and {module.split(".")[0] for module in found} == {"tracking"}
@@ -115,13 +121,20 @@ def test_only_tracking_imports_mlflow() -> None:
 def test_only_what_streams_imports_ffcv_and_only_inside_functions() -> None:
     assert users(STREAMED) == STREAMS
     for module in STREAMS:
-        tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
-        at_the_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert not [name for name in imported(ast.Module(at_the_top, [])) if name.split(".")[0] in STREAMED]
+        assert not [name for name in at_the_top(module) if name.split(".")[0] in STREAMED]
 
 
 def test_nothing_imports_dvc() -> None:
     assert users(VERSIONED) == set()
+
+
+def test_ray_is_imported_by_its_engine_alone_and_that_only_inside_functions() -> None:
+    engine = {"engine.ray", "engine.machines"}
+    assert users(CLUSTERED) == engine
+    importers = {module for module, targets in GRAPH.items() if targets & engine} - engine
+    assert importers
+    for module in importers:
+        assert not {ours(name) for name in at_the_top(module)} & engine
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.models.base import Axes, Model, Place, Weights
+from lmc_repro.models.base import Axes, Model, Weights
 
 
 class Alignment(Protocol):
@@ -35,11 +35,16 @@ def none(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, see
 
 def units(axes: Axes, name: str) -> int:
     """Return the number of units of a group."""
-    place = axes[name][0]
-    return place.shape[place.side]
+    return axes[name][0].units
 
 
-def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+class Permuted(dict[str, Tensor]):
+    """Weights by name, and the permutations that made them."""
+
+    permutations: Mapping[str, Tensor]
+
+
+def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -> Permuted:
     """Return weights with the units of groups rearranged: the same function, another point.
 
     Args:
@@ -47,25 +52,30 @@ def permuted(weights: Weights, axes: Axes, permutations: Mapping[str, Tensor]) -
         axes: The network's groups.
         permutations: For each group to rearrange, int64 [units]: which old unit stands at each new place.
     """
-    result = {name: tensor.clone() for name, tensor in weights.items()}
+    result = Permuted((name, tensor.clone()) for name, tensor in weights.items())
+    result.permutations = permutations
     for name, order in permutations.items():
         for place in axes[name]:
-            target = part_of(result[place.weight], place)
-            target.copy_(target.index_select(free_side(place), order))
+            target = place.part(result[place.weight])
+            target.copy_(target.index_select(place.free_side, order))
     return result
 
 
-def part_of(weight: Tensor, place: Place) -> Tensor:
-    """Return a view of the part of a weight that a place means: `place.shape` without its fixed sides."""
-    index: list[int | slice] = [slice(None)] * len(place.shape)
-    for side, at in place.at:
-        index[side] = at
-    return weight.view(place.shape)[tuple(index)]
+def recorded(model: Model, theta_1: Weights, aligned: Weights) -> dict[str, str] | None:
+    """Return for each group the units of theta_1 at each place, "2 0 1", None where no permutation made these weights.
 
-
-def free_side(place: Place) -> int:
-    """Return the side of `part_of` that counts the units."""
-    return place.side - sum(fixed < place.side for fixed, _ in place.at)
+    Args:
+        model: The network of both.
+        theta_1: Weights before the alignment, by name.
+        aligned: What the alignment returned.
+    """
+    orders = getattr(aligned, "permutations", {})
+    if not orders or not all(is_permutation(order) for order in orders.values()):
+        return None
+    again = permuted(theta_1, model.axes(), orders)
+    if not all(torch.equal(weight, aligned[name]) for name, weight in again.items()):
+        return None  # it has gone on from there
+    return {name: " ".join(map(str, order.tolist())) for name, order in orders.items()}
 
 
 def is_permutation(order: Tensor) -> bool:

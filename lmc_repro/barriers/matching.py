@@ -8,7 +8,7 @@ permutations on every machine of one numerics tag.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.barriers.activations import hidden_outputs
-from lmc_repro.barriers.alignment import free_side, part_of, permuted, units
+from lmc_repro.barriers.alignment import permuted, units
+from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Axes, Model, Place, Weights
 from lmc_repro.models.products import matmul
@@ -55,19 +56,32 @@ def activation_matching(model: Model, theta_0: Weights, theta_1: Weights, datase
     return permuted(theta_1, model.axes(), match_activations(model, theta_0, theta_1, dataset))
 
 
-@torch.no_grad()
 def match_activations(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset) -> Orders:
+    """Return `match_hidden` of `Model.hidden`, before the nonlinearity, on the images of `hidden_outputs`."""
+    return match_hidden(model.axes(), hidden_outputs(model, (theta_0, theta_1), dataset))
+
+
+@torch.no_grad()
+def match_hidden(axes: Axes, batches: Iterable[Mapping[str, Tensor]]) -> Orders:
     """Return the permutations that maximise the sum of the correlations of matched units.
 
-    Activations are those of `Model.hidden`, before the nonlinearity, on the images of `hidden_outputs`. A unit that
-    is constant on them correlates with none.
+    A unit that is constant correlates with none.
+
+    Args:
+        axes: The groups of units.
+        batches: Outputs of both networks, [2, samples, units] per group; groups that hold others are left out.
+
+    Raises:
+        LmcError: There are no outputs of a group.
     """
-    axes, blocks = model.axes(), _blocks(model.axes())
+    blocks = _blocks(axes)
     orders = {name: torch.arange(units(axes, name)) for name in axes}
     pairs = {(block.name, block.name) for block in blocks if not block.inner}
     pairs |= {(a, b) for block in blocks for x in block.inner for y in block.inner for a, b in zip(x, y, strict=True)}
     sums: dict[tuple[str, str], NDArray[np.float64]] = {}
-    for hidden in hidden_outputs(model, (theta_0, theta_1), dataset):
+    for hidden in batches:
+        if missing := {name for pair in pairs for name in pair} - hidden.keys():
+            raise LmcError(f"activations: no layer puts out the units of {min(missing)}; match by weights")
         for here, there in pairs:
             # A column of ones beside the units: products with it are the sums.
             a, b = (functional.pad(hidden[name][i], (0, 1), value=1.0) for i, name in enumerate((here, there)))
@@ -220,18 +234,25 @@ def _assign(score: NDArray[np.float64], now: Tensor, least: float = 0.0) -> Tens
 
 def _rows(weight: Tensor, place: Place) -> Tensor:
     """Return [units, values]: the part of a weight that belongs to each unit of a place."""
-    return part_of(weight, place).movedim(free_side(place), 0).reshape(place.shape[place.side], -1)
+    return place.part(weight).movedim(place.free_side, 0).reshape(place.units, -1)
 
 
 def _inside(inner: Place, outer: Place) -> bool:
     """Return whether a place lies within one unit of another."""
-    return inner.weight == outer.weight and inner.shape == outer.shape and outer.side in dict(inner.at)
+    return inner.weight == outer.weight and inner.shape == outer.shape and _unit(inner, outer) in range(outer.units)
+
+
+def _unit(inner: Place, outer: Place) -> int:
+    """Return the unit of a place within which another lies, -1 if there is none."""
+    return dict(inner.at).get(outer.side, -1) - (outer.span[0] if outer.span else 0)
 
 
 def _apart(a: Place, b: Place) -> bool:
     """Return whether two places of one weight share no number."""
     if a.shape != b.shape:
         return False
+    if a.side == b.side and a.span and b.span and (a.span[1] <= b.span[0] or b.span[1] <= a.span[0]):
+        return True
     fixed = dict(b.at)
     return any(side in fixed and fixed[side] != at for side, at in a.at)
 
@@ -242,7 +263,7 @@ def _blocks(axes: Axes) -> list[_Block]:
     for name, places in axes.items():
         for outer, others in axes.items():
             if name != outer and all(any(_inside(p, o) for o in others) for p in places):
-                inside[name] = outer, dict(places[0].at)[next(o for o in others if _inside(places[0], o)).side]
+                inside[name] = outer, _unit(places[0], next(o for o in others if _inside(places[0], o)))
     blocks = [_Block(name) for name in axes if name not in inside]
     for block in blocks:
         names = [[n for n, at in inside.items() if at == (block.name, unit)] for unit in range(units(axes, block.name))]

@@ -1,4 +1,4 @@
-"""Measurement of one pair, from stored weights alone."""
+"""Measurement of one pair, or of one plane, from stored weights alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lmc_repro.barriers.alignment import recorded
 from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.pair import PairTask, judge_epoch
 from lmc_repro.barriers.path import path_curves
-from lmc_repro.barriers.results import PairResult
+from lmc_repro.barriers.plane import NoPlane, PlaneTask
+from lmc_repro.barriers.results import PairResult, Plane
+from lmc_repro.barriers.surface import plane_on
 from lmc_repro.common.numerics import use_one_thread
 from lmc_repro.data.dataset import Dataset, load_dataset
 from lmc_repro.data.label_noise import with_label_noise
@@ -28,6 +31,20 @@ def measure_pair(task: PairTask) -> PairResult:
     """Return curves and barriers at every evaluation epoch, and the endpoints' distance at the last."""
     use_one_thread()
     return measure_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
+
+
+def measure_plane(task: PlaneTask) -> Plane:
+    """Return error and loss on the plane through three runs; NoPlane if they span none."""
+    use_one_thread()
+    return plane_on(_dataset(task.prepared, task.data.dataset, torch.device(task.device)), task)
+
+
+def plane_or_reason(task: PlaneTask) -> Plane | str:
+    """Return the plane, or in one line why there is none: the planes of other cells go on."""
+    try:
+        return measure_plane(task)
+    except NoPlane as error:
+        return str(error)
 
 
 @torch.no_grad()
@@ -45,8 +62,9 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
     evaluations = []
     for epoch, files in sorted(task.weights.items()):
         theta_0, theta_1 = (file.tensors() for file in files)
-        theta_1 = dict(methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed))
-        theta_1 = partial_end(model, theta_0, theta_1, methods.layers)
+        aligned = methods.aligned(model, theta_0, theta_1, dataset, task.trainer_seed)
+        permutations = recorded(model, theta_1, aligned)
+        theta_1 = partial_end(model, theta_0, aligned, methods.layers)
         curves = path_curves(model, theta_0, theta_1, dataset, task.points, device, methods)
         evaluations.append(judge_epoch(epoch, curves, task.diverged, dataset.info.classes, largest_class, task.epochs))
     ends = Layout(model).stack([theta_0, theta_1])  # of the last evaluation epoch
@@ -58,7 +76,7 @@ def measure_on(dataset: Dataset, task: PairTask, methods: PathMethods | None = N
         predictions = predict(network, views, part, dataset.info)
         disagreement[split] = (predictions[0] != predictions[1]).sum().item() / len(part)
     who = (task.pair, task.trainer_seed, task.fingerprints)
-    return PairResult(*who, largest_class, tuple(evaluations), *apart, disagreement, task.epochs)
+    return PairResult(*who, largest_class, tuple(evaluations), *apart, disagreement, task.epochs, permutations)
 
 
 def _distance(theta_0: Tensor, theta_1: Tensor) -> tuple[float | None, float | None]:

@@ -49,11 +49,10 @@ class PathMethods:
         """
         if self.align is as_it_is:
             return theta_1
-        if not hasattr(model, "axes"):
-            raise LmcError(f"{self.align_name}: this kind of network names no units to align (axes)")
+        _require_axes(self.align_name, model)
         layout = Layout(model)
         stack = layout.stack([dict(theta_0), dict(theta_1)])
-        moved = own_code(
+        moved: Weights = own_code(
             self.align_name, lambda: self.align(model, layout.run(stack, 0), layout.run(stack, 1), dataset, seed)
         )
         _check_weights(self.align_name, model, moved)
@@ -65,7 +64,7 @@ class PathMethods:
                     f"{self.align_name}: {changed} of {len(part)} {split} images are predicted differently after it; "
                     "an alignment must keep the network's function"
                 )
-        return dict(moved)
+        return moved
 
     def repaired(
         self, model: Model, ends: tuple[Weights, Weights], dataset: Dataset
@@ -107,6 +106,19 @@ def path_methods(config: PathConfig) -> PathMethods:
             )
         metrics[metric.name] = metric
     return PathMethods(align, repair, tuple(metrics.values()), *names, config.layers)
+
+
+def require_units(config: PathConfig, model: Model) -> None:
+    """Raise LmcError for an alignment or a repair of a network whose units are not known: before any training."""
+    for name, given in (("align", config.align), ("repair", config.repair)):
+        if given in ALIGNMENTS.keys() - {"none"} | REPAIRS.keys() - {"none"}:
+            _require_axes(f"{name} {given}", model)
+
+
+def _require_axes(name: str, model: Model) -> None:
+    if not hasattr(model, "axes"):
+        raise LmcError(f"{name}: this kind of network names no units to align (axes)")
+    model.axes()
 
 
 def _check_weights(name: str, model: Model, weights: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -16,11 +16,16 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from lmc_repro.barriers.activations import IMAGES
+from lmc_repro.barriers.alignment import permuted
 from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.matching import match_hidden, match_weights
 from lmc_repro.barriers.path import as_curve
+from lmc_repro.barriers.results import DIFFERENT
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.models.batchnorm import estimated, running_norms, statistic
 from lmc_repro.models.module import check_sized, first_drawing, shown_layer
+from lmc_repro.models.units import Units, collected, units_of
 from lmc_repro.training.evaluate import Score, predicted
 
 Loader = Iterable[Any]
@@ -47,6 +52,75 @@ def path_between(
             warnings.warn(f"{name}: {found} cast to float32", stacklevel=2)
     where = "models, loader and recalibrate do not fit together"
     return cast(Curve, own_code(where, lambda: measured(model_a, model_b, loader, points, recalibrate)))
+
+
+def align_modules(model_a: nn.Module, model_b: nn.Module, loader: Loader, by: str = "weights") -> nn.Module:
+    """Return a copy of `model_b`, the same function, with its hidden units in the order that is nearest to `model_a`'s.
+
+    Args:
+        model_a: The module that stays.
+        model_b: A module of the same architecture, which is left as it was.
+        loader: Yields (inputs, labels), see `path_between`; activations are those of its first 10,000 samples.
+        by: weights (Ainsworth et al. 2023, arXiv 2209.04836) or activations (Li et al. 2015, arXiv 1511.07543).
+
+    Raises:
+        LmcError: The two do not fit together, their units cannot be found (see `units_of`), or more than one sample in
+            1000 is predicted differently afterwards.
+    """
+    return cast(
+        nn.Module, own_code("models and loader do not fit together", lambda: _aligned(model_a, model_b, loader, by))
+    )
+
+
+@torch.no_grad()
+def _aligned(model_a: nn.Module, model_b: nn.Module, loader: Loader, by: str) -> nn.Module:
+    if by not in ("weights", "activations"):
+        raise LmcError(f"align: found {by!r}, allowed: 'weights', 'activations'")
+    theta_0, theta_1, _ = _fitting(model_a, model_b, running_norms(model_a))
+    result, device = copy.deepcopy(model_b), next(iter(theta_0.values())).device
+    with _evaluating(model_a):
+        inputs = next((batch[0] for batch in loader), None)
+        if inputs is None:
+            raise LmcError("loader: gave no samples")
+        units = units_of(model_a, inputs[:2].to(device), "align")
+        if by == "weights":
+            on_cpu = ({name: tensor.cpu() for name, tensor in theta.items()} for theta in (theta_0, theta_1))
+            orders = match_weights(units.axes, *on_cpu)
+        else:
+            ends = ({**theta, **model.state_dict()} for theta, model in ((theta_0, model_a), (theta_1, model_b)))
+            orders = match_hidden(units.axes, _hidden(model_a, tuple(ends), units, loader))
+        places = {group: (*units.axes[group], *units.statistics[group]) for group in units.axes}
+        before = {name: tensor.cpu() for name, tensor in model_b.state_dict().items()}
+        after = permuted(before, places, orders)
+        changed = n = 0
+        for batch in loader:
+            tensors = ({name: x.to(device, copy=True) for name, x in state.items()} for state in (before, after))
+            first, second = (next(_outputs(model_a, each, [batch], "loader")) for each in tensors)
+            changed, n = changed + int((predicted(first[0]) != predicted(second[0])).sum()), n + len(first[1])
+    if changed > DIFFERENT * n:
+        raise LmcError(
+            f"align: {changed} of {n} samples are predicted differently after it; correct `axes` of the module"
+        )
+    result.load_state_dict(after)
+    return result
+
+
+def _hidden(model: nn.Module, ends: Sequence[Tensors], units: Units, loader: Loader) -> Iterator[dict[str, Tensor]]:
+    """Yield outputs with the tensors of both ends, [2, samples, units] per group, BatchNorm as in training."""
+    seen = 0
+    for norm in running_norms(model).values():
+        norm.train()
+    for batch in loader:
+        found = []
+        for end in ends:
+            with collected(model, units) as outputs:
+                tensors = {name: tensor.clone() for name, tensor in end.items()}
+                seen += len(next(_outputs(model, tensors, [batch], "loader"))[1])
+            found.append(outputs)
+        yield {group: torch.stack([outputs[group] for outputs in found]) for group in found[0]}
+        if seen >= 2 * IMAGES:
+            break
+    model.eval()
 
 
 @torch.no_grad()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lmc_repro.barriers.activations import moments
-from lmc_repro.barriers.alignment import free_side, part_of
 from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Place, Weights
@@ -43,12 +41,17 @@ def repair(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Cal
     REPAIR (Jordan et al. 2023, arXiv 2211.08403): a unit's output before the nonlinearity, z, becomes
     s_t (z - m) / s + m_t, where m and s are its mean and deviation on the images of `hidden_outputs`, and m_t and
     s_t lie as far between those of the ends as the point does. Scale and shift are folded into weights and bias. Layer
-    follows layer, each measured behind those that are repaired already; a constant unit is shifted alone.
+    follows layer, each measured behind those that are repaired already; a constant unit is shifted alone. Where
+    BatchNorm puts out every unit, its statistics, estimated at each point, have done so, and points stay as they are.
 
     Raises:
         LmcError: If a hidden unit has no bias, or is normalised: there is nothing to fold into.
     """
+    if getattr(model, "renormalised", False):
+        return none(model, ends, dataset)
     producers, of_ends = _producers(model), moments(model, ends, dataset)
+    if missing := producers.keys() - of_ends.keys():
+        raise LmcError(f"repair: no layer puts out the units of {min(missing)}; use repair: none")
     first, second = (_flat(end, model) for end in ends)
     line = second - first
     layers: dict[str, list[str]] = {}
@@ -68,9 +71,9 @@ def repair(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Cal
                 new_mean, new_deviation = torch.lerp(of_ends[name][:, 0], of_ends[name][:, 1], alpha)
                 weight, bias = producers[name]
                 scale = torch.where(deviation > 1e-6, new_deviation / deviation, 1.0)
-                rows = part_of(point[weight.weight], weight)
-                rows *= scale.float().view([-1 if side == free_side(weight) else 1 for side in range(rows.ndim)])
-                shift = part_of(point[bias.weight], bias)
+                rows = weight.part(point[weight.weight])
+                rows *= scale.float().view([-1 if side == weight.free_side else 1 for side in range(rows.ndim)])
+                shift = bias.part(point[bias.weight])
                 shift.copy_((shift.double() - mean) * scale + new_mean)
         return point
 
@@ -87,19 +90,11 @@ def _producers(model: Model) -> dict[str, tuple[Place, Place]]:
     found = {}
     for name, places in model.axes().items():
         biases = [place for place in places if place.weight.endswith("bias")]
-        others = [p for p in places if p not in biases and not _reads(p, model.shapes[p.weight])]
-        if len(others) != 1 or len(biases) != 1:
+        weights = [p for p in places if biases and p.weight == f"{biases[0].weight.removesuffix('bias')}weight"]
+        if len(weights) != 1 or len(biases) != 1:
             raise LmcError(
                 f"repair: {name}: has no weights and bias alone to fold scale and shift into (normalised, or without "
                 "bias); use repair: none"
             )
-        found[name] = others[0], biases[0]
+        found[name] = weights[0], biases[0]
     return found
-
-
-def _reads(place: Place, shape: tuple[int, ...]) -> bool:
-    """Return whether a place is the inputs of a linear map: the last dimension of its weight."""
-    side = len(place.shape) - 1
-    while prod(place.shape[side:]) < shape[-1]:
-        side -= 1
-    return place.side >= side

@@ -36,7 +36,8 @@ class PairResult:
     `largest_class` is the number of training images with the most common label, of those that the runs were trained
     on. `distance` is |theta_0 - theta_1|, `cosine` that of theta_0 and theta_1, `disagreement` the share of a split's
     images on which the two endpoints predict differently, all at the last epoch; None where weights are not finite.
-    `epochs` are the ends' own; a pair of two such ends has one evaluation epoch, the later of them.
+    `epochs` are the ends' own; a pair of two such ends has one evaluation epoch, the later of them. `permutations` are
+    those of theta_1's units at the last epoch, see `alignment.recorded`; None where nothing was aligned.
     """
 
     pair: str
@@ -48,6 +49,7 @@ class PairResult:
     cosine: float | None
     disagreement: dict[SplitName, float]
     epochs: Epochs = COMMON
+    permutations: dict[str, str] | None = None
 
     @property
     def final(self) -> EpochResult:
@@ -90,9 +92,30 @@ class CellSummary:
     late: tuple[Late, ...]
 
 
+Place = tuple[float, float]
+"""Coordinates on a plane, in units of distance between weights."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Wrong predictions and losses on the plane through three runs after their last epoch.
+
+    `corners` are the places of the runs: the first is the origin, the second lies on the x axis, the third above it.
+    `runs` holds the three networks themselves (in place of alphas), `rows` a curve along all of `xs` for each of `ys`.
+    """
+
+    fingerprints: tuple[str, str, str]
+    corners: tuple[Place, Place, Place]
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    runs: dict[SplitName, Curve]
+    rows: dict[SplitName, tuple[Curve, ...]]
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """A cell: its pairs and the summary of each split."""
+    """A cell: its pairs, the summary of each split, and the plane if it was asked for and there is one."""
 
     pairs: tuple[PairResult, ...]
     summary: dict[SplitName, CellSummary]
+    plane: Plane | None = None

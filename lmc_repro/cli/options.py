@@ -57,6 +57,18 @@ Jobs = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, max=bounds.JOBS, help="Single-threaded worker processes; default: one per core."),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="ENGINE", help="local, or ray: a cluster's machines train (LMC_ENGINE)."),
+]
+Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster's address (LMC_RAY_ADDRESS).")]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Use a Ray cluster that asks for no token (LMC_RAY_INSECURE=1).")
+]
+Wait = Annotated[
+    float | None,
+    typer.Option(metavar="MINUTES", min=0, help="Minutes to wait when no machine is left (LMC_RAY_WAIT; default 30)."),
+]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu or cuda in place of the profile's.")]
 TrackingUri = Annotated[
     str | None, typer.Option(metavar="URI", help="An MLflow store in place of MLFLOW_TRACKING_URI's.")

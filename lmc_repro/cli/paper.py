@@ -13,6 +13,7 @@ from lmc_repro.cli import options as opt
 
 if TYPE_CHECKING:
     from lmc_repro.report.grid import StudyTable
+    from lmc_repro.report.model import Figure
 
 
 def export(
@@ -50,12 +51,14 @@ def plot(
     column: opt.Column = None,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="test or train; default: both.")] = None,
     zoom: Annotated[bool, typer.Option("--zoom", help="Give flat panels a scale of their own, shaded.")] = False,
+    plane: Annotated[bool, typer.Option("--plane", help="The plane through three runs of one cell.")] = False,
     profile: opt.Profile = None,
 ) -> None:
     """Draw the paths of a study's cells for a paper.
 
     Reads results/STUDY, or what `lmc run STUDY` wrote. 3.25 inches wide, all panels on one scale; an upright line
     is the barrier of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
+    --plane draws the error on the plane of a cell whose settings ask for one.
     """
     from lmc_repro.barriers.curve import SPLITS
     from lmc_repro.common.errors import LmcError
@@ -69,8 +72,28 @@ def plot(
     if split is not None and split not in SPLITS:
         raise LmcError(f"--split: found {split!r}, allowed: {', '.join(ORDER)}")
     table = _study(study, profile, row or (), column or ())
+    if plane:
+        if split is not None or zoom:
+            raise LmcError("--plane: shows both splits; leave --split and --zoom out")
+        write_atomic(out, _plane(table, study, kind).files[kind])
+        return
     splits = [name for name in ORDER if split in (None, name)]
     write_atomic(out, column_figure(table, splits, (kind,), zoom).files[kind])
+
+
+def _plane(table: StudyTable, study: str, kind: str) -> Figure:
+    """Return the figure of the one plane of a table's cells, in a column of a paper; LmcError if there are others."""
+    from lmc_repro.common.errors import LmcError
+    from lmc_repro.report.figures import COLUMN
+    from lmc_repro.report.plane_figure import planes_of
+
+    chosen = {entry.cell.key for entry in table.entries if entry.cell}
+    there = [cell for cell in table.results.cells if cell.key in table.results.planes and cell.key in chosen]
+    if len(there) != 1:
+        found = ", ".join(cell.key for cell in there) or "none"
+        raise LmcError(f"--plane: found {found}, allowed: one cell of {study} with a plane; give --row and --column")
+    (figure,) = planes_of(dataclasses.replace(table.results, cells=tuple(there)), COLUMN, (kind,))
+    return figure
 
 
 def _study(study: str, profile: str | None, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> StudyTable:

@@ -14,6 +14,7 @@ from lmc_repro.config.expand import plan_study
 from lmc_repro.config.load import read_yaml
 from lmc_repro.config.own_code import own_files, pinned
 from lmc_repro.config.params import Params
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import COMMON, StudyPlan
 from lmc_repro.exhibits.batches import shown_dataset
 
@@ -60,6 +61,8 @@ def _study(plan: StudyPlan) -> dict[str, Any]:
         del cell["uses"]  # `provenance` has their values
         if path := cell.pop("path").given():
             cell["path"] = path
+        if grid := plane_given(cell.pop("plane")):
+            cell["plane"] = grid
         for pair in cell["pairs"]:
             pair["trainer_seed"] = pair["runs"][0].seeds.trainer
             if pair["epochs"] == COMMON:

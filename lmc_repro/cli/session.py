@@ -33,6 +33,7 @@ from lmc_repro.pipeline.workspace import (
 from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
+    from lmc_repro.engine.cluster import Cluster
     from lmc_repro.report.contents import Asked
     from lmc_repro.tracking.find import Reader
 
@@ -154,10 +155,23 @@ def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None
 
 @contextmanager
 def dvc_stage(study: str, jobs: int | None) -> Iterator[Workspace]:
-    """Hold the lock of a study's folders, and yield the workspace of its DVC stage."""
+    """Hold the lock of a study's folders, and yield the workspace of its DVC stage, on the engine of LMC_ENGINE."""
+    from lmc_repro.engine.cluster import chosen_cluster
+
+    cluster = chosen_cluster()
     workspace = dvc_workspace(*open_project(), study, jobs)
     with study_lock(workspace.project, workspace.runs, workspace.listener):
-        yield workspace
+        yield on_cluster(workspace, cluster, jobs)
+
+
+def on_cluster(workspace: Workspace, cluster: Cluster | None, jobs: int | None) -> Workspace:
+    """Return the workspace on a cluster's machines, at most `jobs` tasks at once, if one is chosen."""
+    if cluster is None:
+        return workspace
+    from lmc_repro.engine.ray import RayEngine
+
+    engine = RayEngine(cluster, workspace.device, workspace.listener.line, jobs)
+    return dataclasses.replace(workspace, engine=engine, jobs=engine.jobs)
 
 
 def make_workspace(

@@ -204,6 +204,10 @@ def run(
     set_: opt.Set = None,
     jobs: opt.Jobs = None,
     device: opt.Device = None,
+    engine: opt.EngineName = None,
+    address: opt.Address = None,
+    insecure: opt.Insecure = False,
+    wait: opt.Wait = None,
     dry_run: opt.DryRun = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder in place of out/PROFILE/STUDY.")] = None,
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Use neither MLflow nor the report.")] = False,
@@ -221,6 +225,8 @@ def run(
     ones from their last checkpoint. --set takes what a study's base, rows and columns may hold, written as
     in params.yaml: --set optimizer.lr=0.1 --set 'data.augment={flip: true}'.
 
+    With --engine ray the machines of a cluster train and measure; results are the same.
+
     With --no-tracking on a machine without MLflow: carry the folder here, and `lmc publish FOLDER` fills the store.
     """
     import dataclasses
@@ -231,6 +237,7 @@ def run(
     from lmc_repro.cli.session import (
         begin,
         make_workspace,
+        on_cluster,
         open_project,
         parse_settings,
         prepare_dataset,
@@ -238,6 +245,7 @@ def run(
     )
     from lmc_repro.common.errors import LmcError, choices
     from lmc_repro.config.expand import Choice, plan_study
+    from lmc_repro.engine.cluster import chosen_cluster
     from lmc_repro.pipeline.workspace import prepared_dir, study_lock
     from lmc_repro.training.run_folder import Keep
 
@@ -245,6 +253,7 @@ def run(
         raise LmcError(f"--keep: {choices(keep, get_args(Keep))}")
     if not no_tracking and keep != "all":
         raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
+    cluster = chosen_cluster(engine, address, insecure, wait)
     given, narrowed = parse_settings(set_ or (), trainer_seeds), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)
     project, params = open_project()
@@ -271,6 +280,7 @@ def run(
     workspace = make_workspace(
         project, plan, folder / "runs", results, prepared, jobs, device, notify, tracked, kept_as, line
     )
+    workspace = on_cluster(workspace, cluster, jobs)
     for name in names:
         if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images
             prepare_dataset(project, params, name, prepared, notify)

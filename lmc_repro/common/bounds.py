@@ -12,6 +12,8 @@ EPOCHS = 1_000_000
 EVALUATION_EPOCHS = 2_000
 BATCH = 2**24
 POINTS = 10_001
+PLANE_POINTS = 201
+"""Per side of a plane: forty thousand networks."""
 SIZE = 2**20
 """Of any dimension of a network; the paper's largest is 8192."""
 NUMBERS = 2 * 10**9

@@ -51,6 +51,11 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
     return wanted, remark
 
 
+def mode_variables() -> dict[str, str]:
+    """Return the environment variables of this process's mode, for processes that it does not start itself."""
+    return {name: os.environ[name] for name in (_CHOSEN, *PORTABLE, *NATIVE) if name in os.environ}
+
+
 def numerics_tag(device: str = "cpu") -> str:
     """Return the tag of everything in this process that decides bits, for fingerprints.
 

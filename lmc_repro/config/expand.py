@@ -17,9 +17,8 @@ from lmc_repro.config.load import check_groups, group_classes
 from lmc_repro.config.own_code import is_own, own_object, pinned
 from lmc_repro.config.pairs import PairSource, make_pairs
 from lmc_repro.config.params import Params
-from lmc_repro.config.path import PathConfig
-from lmc_repro.config.plan import Cell, StudyPlan
-from lmc_repro.config.registry import MODELS, settings_class
+from lmc_repro.config.path import PathConfig, PlaneConfig
+from lmc_repro.config.plan import Cell, Pair, StudyPlan
 from lmc_repro.config.reported import reported_barrier
 from lmc_repro.config.resolve import run_template
 from lmc_repro.config.study import GROUPS, ProfileConfig, Settings, StudyConfig
@@ -155,6 +154,7 @@ def _cell(
         kind = pinned(kind) if is_own(kind) else kind
         pairs = make_pairs(kind, source)
         path = _path(settings)
+        plane = _plane(settings, path, pairs)
     except LmcError as error:
         cell = f"studies.{study}, row {row}, column {column}, profile {profile_key}"
         lines = (_in_profile(line, layers, profile_key) or f"{cell}: {line}" for line in error.lines)
@@ -174,6 +174,7 @@ def _cell(
         paper=reported_table(config)[row, column],
         uses=tuple(leaf for leaf in profile.hyper_parameters() if leaf in used or leaf.startswith(optimizer)),
         path=path,
+        plane=plane,
     )
 
 
@@ -195,11 +196,19 @@ def _places_in_profile(layers: Iterable[Layer]) -> dict[str, str]:
 
 def _path(settings: Settings) -> PathConfig:
     """Return the path settings of a cell, with every name resolved."""
-    kind = settings.model.get("kind", "mlp")
-    if (settings.align or "none") != "none" and not getattr(settings_class(MODELS, kind), "has_axes", True):
-        raise LmcError(f"align: found {settings.align!r}, allowed with model: {kind}: 'none'; it names no units")
     given = {name: value for name in PathConfig.model_fields if (value := getattr(settings, name)) is not None}
     return PathConfig(**given).pinned()
+
+
+def _plane(settings: Settings, path: PathConfig, pairs: Sequence[Pair]) -> PlaneConfig | None:
+    """Return the grid of a cell's plane; LmcError where its paths or runs allow none."""
+    if settings.plane is None:
+        return None
+    if moved := ", ".join(sorted(path.given().keys() - {"metrics"})):
+        raise LmcError(f"plane: goes through the runs' own weights, which {moved} would move; give one of them")
+    if (found := len({run for pair in pairs for run in pair.runs})) < 3:
+        raise LmcError(f"plane: found {found} runs, allowed: 3 or more; give more pairs, or no plane")
+    return settings.plane
 
 
 def _label(profile: ProfileConfig, study: str, label: str, **place: str) -> str:

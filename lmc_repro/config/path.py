@@ -1,4 +1,4 @@
-"""Path settings: alignment, repair, and metrics beside error and loss."""
+"""Path settings: alignment, repair, and metrics beside error and loss; planes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lmc_repro.common import bounds
 from lmc_repro.config.base import Size, Strict
 from lmc_repro.config.own_code import pinned
 from lmc_repro.config.registry import ALIGNMENTS, PAIR_KINDS, PATH_METRICS, REPAIRS, named
@@ -32,6 +33,13 @@ class LayersConfig(Strict):
         return self
 
 
+class PlaneConfig(Strict):
+    """A grid on the plane through three runs: `points` per side, `margin` around the runs, of their longer side."""
+
+    points: int = Field(default=21, ge=2, le=bounds.PLANE_POINTS)
+    margin: float = Field(default=0.2, ge=0.0, le=10.0)
+
+
 class PathConfig(Strict):
     """Names of a pair's alignment, repair and metrics; objects of one's own are pinned, `FILE.py:NAME#<sha256>`.
 
@@ -55,3 +63,8 @@ class PathConfig(Strict):
 
 
 PLAIN_PATH = PathConfig()
+
+
+def plane_given(plane: PlaneConfig | None) -> dict[str, Any]:
+    """Return a grid as plain JSON values, nothing for no plane: part of a cell's identity, of cells.json and MLflow."""
+    return plane.model_dump(mode="json") if plane else {}

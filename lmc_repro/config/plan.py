@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.path import PLAIN_PATH, PathConfig, PlaneConfig
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.config.study import ProfileConfig, StudyConfig
 
@@ -54,7 +54,8 @@ class Cell:
     `paper` holds the printed barriers {"test": points, "train": points}, or None where nothing is printed.
     `config` is what its runs share: RunConfig without seeds, as plain JSON values. `uses` names the profile's
     hyper-parameters that it resolves to: settings that nothing above them replaces, an optimizer, a batch size.
-    `path` says how the paths of its pairs are made; there and in `pair_kind` objects of one's own are pinned.
+    `path` says how the paths of its pairs are made; there and in `pair_kind` objects of one's own are pinned. `plane`
+    is the grid on the plane through its first three runs, if there is to be one.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Cell:
     paper: dict[str, float] | None
     uses: tuple[str, ...] = ()
     path: PathConfig = PLAIN_PATH
+    plane: PlaneConfig | None = None
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:

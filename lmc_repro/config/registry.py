@@ -43,6 +43,7 @@ OPTIMIZERS: dict[str, Kind] = {  # build(config, like) -> training.optimizer.Sta
     "sgd": Kind(_RUN + "SgdConfig", "lmc_repro.training.optimizer:Sgd"),
     "adam": Kind(_RUN + "AdamConfig", "lmc_repro.training.optimizer:Adam"),
     "adamw": Kind(_RUN + "AdamWConfig", "lmc_repro.training.optimizer:AdamW"),
+    "muon": Kind(_RUN + "MuonConfig", "lmc_repro.training.optimizer:Muon"),
     "sam": Kind(_RUN + "SamConfig", "lmc_repro.training.optimizer:Sam"),
 }
 SCHEDULES: dict[str, str] = {  # (steps done since the warm-up, steps that there are after it) -> share of the rate

@@ -31,11 +31,10 @@ class ModelSettings(Strict):
     """The fields of every kind of network: its name, and how its linear maps are initialised.
 
     `gain` belongs to kaiming-normal: of the slope, sqrt(2 / (1 + slope^2)), or the square root of 2 whatever the slope.
-    A kind that is not `stacks` computes networks one after another; one that has no axes names no units to align.
+    A kind that is not `stacks` computes networks one after another.
     """
 
     stacks: ClassVar[bool] = True
-    has_axes: ClassVar[bool] = True
     init: InitKind = "torch-default"
     gain: GainKind | None = None
     kind: str
@@ -126,7 +125,6 @@ class ModuleConfig(ModelSettings):
     """
 
     stacks: ClassVar[bool] = False
-    has_axes: ClassVar[bool] = False
     kind: Literal["module"]
     init: Literal["torch-default"] = "torch-default"
     module: Annotated[str, AfterValidator(named({})), AfterValidator(pin), AfterValidator(_function)]
@@ -185,6 +183,17 @@ class AdamWConfig(_AdamFields):
     """AdamW, as in torch.optim.AdamW: a step first shrinks the weights by the rate times `weight_decay`."""
 
     kind: Literal["adamw"]
+
+
+class MuonConfig(_AdamFields):
+    """Muon: `lr` and `momentum` are those of hidden weight matrices; all else is AdamW's, at `lr` times `adam_share`.
+
+    `weight_decay` is AdamW's for all weights. torch.optim.Muon has a momentum of 0.95.
+    """
+
+    kind: Literal["muon"]
+    momentum: float = Field(ge=0.0, lt=1.0)
+    adam_share: Positive
 
 
 class OwnOptimizer(OptimizerSettings, extra="allow"):

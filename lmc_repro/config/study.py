@@ -19,7 +19,15 @@ from lmc_repro.config.base import (
     Positive,
     Strict,
 )
-from lmc_repro.config.path import AlignmentName, LayersConfig, MetricNames, OwnNames, PairKindName, RepairName
+from lmc_repro.config.path import (
+    AlignmentName,
+    LayersConfig,
+    MetricNames,
+    OwnNames,
+    PairKindName,
+    PlaneConfig,
+    RepairName,
+)
 from lmc_repro.config.run import ClipConfig, LoaderKind, ModelKind, OptimizerConfig, OptimizerKind, Precision
 
 SOURCES = ("paper", "author-code", "cited", "inferred", "ours")
@@ -84,7 +92,8 @@ class Settings(Strict):
     network of the cell's kind does not have is left out. `batch` is a name that the profile gives a meaning to, or a
     number. `share_noise_until` gives the runs of a pair one trajectory for so many epochs. `precision` is that of the
     matrix products of training on a GPU. `pair` says which pairs a cell has, `pairs` how many or `trainer_seeds` of
-    which seeds; `metrics`, `align`, `repair` and `layers` say how their paths are made, see PathConfig.
+    which seeds; `metrics`, `align`, `repair` and `layers` say how their paths are made, see PathConfig;
+    `plane` asks for the plane through the first three runs of a cell.
     """
 
     model: Group = Field(default_factory=dict)
@@ -107,6 +116,7 @@ class Settings(Strict):
     align: AlignmentName | None = None
     repair: RepairName | None = None
     layers: LayersConfig | None = None
+    plane: PlaneConfig | None = None
 
     @model_validator(mode="after")
     def _counts_or_names(self) -> Settings:

@@ -95,7 +95,10 @@ def path_cost(config: RunConfig, info: DatasetInfo, points: int, gflops: float =
 
 
 def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
-    """Return the number of pairs of a study, and their paths' cost at all epochs; equal networks at 0 are free."""
+    """Return the number of pairs of a study, and their paths' cost at all epochs; equal networks at 0 are free.
+
+    A plane costs a path for each row of its grid.
+    """
     pairs, flops, seconds = 0, 0.0, 0.0
     for cell in plan.cells:
         config = cell.runs[0]
@@ -105,6 +108,10 @@ def comparison_cost(plan: StudyPlan, gflops: float) -> tuple[int, float, float]:
         pairs += len(cell.pairs)
         flops += len(cell.pairs) * measured * cost[0]
         seconds += len(cell.pairs) * measured * cost[1]
+        if cell.plane:
+            cost = path_cost(config, dataset_info(config.data.dataset), cell.plane.points, gflops)
+            flops += cell.plane.points * cost[0]
+            seconds += cell.plane.points * cost[1]
     return pairs, flops, seconds
 
 
@@ -120,7 +127,7 @@ def measure_gflops(size: int = 1024, seconds: float = 0.2) -> float:
     return 2.0 * size**3 * products / (time.perf_counter() - begun) / 1e9
 
 
-def child_bytes(config: RunConfig, info: DatasetInfo) -> int:
+def run_bytes(config: RunConfig, info: DatasetInfo) -> int:
     """Return the bytes that one run of a stack holds: weights, gradients, optimizer state, one batch's activations."""
     model = build_model(config.model, info)
     state = len(build_optimizer(config.optimizer, torch.empty(1, 1)).state)
@@ -130,7 +137,7 @@ def child_bytes(config: RunConfig, info: DatasetInfo) -> int:
 
 def stack_bytes(config: RunConfig, info: DatasetInfo, runs: int) -> int:
     """Return the bytes of a stack of `runs` runs and of the data set, images as bytes and labels of 8."""
-    return (info.n_train + info.n_test) * (info.features + 8) + runs * child_bytes(config, info)
+    return (info.n_train + info.n_test) * (info.features + 8) + runs * run_bytes(config, info)
 
 
 def processes_that_fit(stacks: Sequence[int], jobs: int) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.run import LoaderKind, RunConfig
-from lmc_repro.engine.costs import child_bytes, run_cost, stack_bytes
+from lmc_repro.engine.costs import run_bytes, run_cost, stack_bytes
 from lmc_repro.engine.task import StackTask
 from lmc_repro.training.stack import stack_key
 
 # On a CPU a stack saves Python time, not arithmetic, and a larger one does not fit into the caches.
 CPU_STACK_BYTES = 64 * 2**20
-CPU_STACK_CHILDREN = 16
+CPU_STACK_RUNS = 16
 START_SECONDS: dict[LoaderKind, float] = {"ffcv": 2.0}  # before the first batch: ffcv compiles
 
 
@@ -58,7 +58,7 @@ def plan_stacks(
         elif device == "cpu":
             own = sum(costs[item.fingerprint] for item in group) / len(group)  # 0: only the end is to be written
             share = max(1, ceil(fair / own - 1e-9)) if own > 0 else len(group)
-            size = min(size, share, max(1, CPU_STACK_BYTES // child_bytes(config, info)), CPU_STACK_CHILDREN)
+            size = min(size, share, max(1, CPU_STACK_BYTES // run_bytes(config, info)), CPU_STACK_RUNS)
         parts = -(-len(group) // size)
         size = -(-len(group) // parts)  # equal parts rather than a full one and a rest
         for start in range(0, len(group), size):

@@ -67,6 +67,7 @@ def examine(fix_runs: bool = False) -> list[Finding]:
         free = shutil.disk_usage(project.root).free
         about.append(Finding("project", "disk", "warning" if free < LOW_DISK else "ok", f"{free / 1e9:.1f} GB free"))
         about += _guarded("data", check_data, project, params, profile.datasets if profile else ())
+    about += _guarded("cluster", check_cluster, params)
     about += _guarded("store", check_store, project.home if project else Path.cwd(), fix_runs)
     of_torch, of_ffcv = probe.answer(torch), probe.answer(ffcv)
     installed += _guarded("python", check_torch, of_torch, root)
@@ -336,6 +337,40 @@ def _sources(project: Project, mirror: Path | None, info: DatasetInfo) -> list[s
         if info.archive and fits(root / info.archive.name, info.archive.size):
             found.append(f"{title}: {root / info.archive.name}")
     return ["an installed package holds it"] if info.embedded else found
+
+
+def check_cluster(params: Params | None) -> Iterator[Finding]:
+    """Yield the token and the machines of the cluster that LMC_ENGINE=ray chooses; nothing where it does not."""
+    from lmc_repro.engine.cluster import chosen_cluster, has_token
+
+    finding = partial(Finding, "cluster")
+    try:
+        if (cluster := chosen_cluster()) is None:
+            return
+        if has_token():
+            yield finding("token", "ok", "set")
+        else:
+            fix = "start Ray, and commands, with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            yield finding("token", "warning", "not set: whoever reaches the cluster runs code on it", fix)
+        from lmc_repro.common.numerics import choose_mode
+        from lmc_repro.engine.machines import Machines
+
+        choose_mode(params.profiles[params.profile].numerics if params else "portable")
+        machines = Machines(cluster, "cpu")
+        answers = machines.identities()
+    except LmcError as error:
+        line, _, fix = str(error).rpartition("; ")
+        yield finding("place", "warning", line or str(error), fix)
+        return
+    yield finding("place", "ok", f"{cluster.address}: {len(answers)} machines")
+    for name, answer in answers.items():
+        try:
+            said = machines.require_one(name, answer)
+        except LmcError as error:
+            line, _, fix = str(error).removeprefix(f"{name}: ").partition("; ")
+            yield finding(name, "warning", line, fix)
+            continue
+        yield finding(name, "ok", ", ".join(f"{key} {value}" for key, value in said.items()))
 
 
 def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:

@@ -27,12 +27,32 @@ class Place:
         shape: The weight viewed with a side of its own for the units.
         side: Which side of `shape` counts the units.
         at: Indices that are fixed, by side; the others are whole.
+        span: The part of `side` that the units take, its first index and the one after its last; None for all.
     """
 
     weight: str
     shape: tuple[int, ...]
     side: int
     at: tuple[tuple[int, int], ...] = ()
+    span: tuple[int, int] | None = None
+
+    @property
+    def units(self) -> int:
+        """The number of units."""
+        return self.span[1] - self.span[0] if self.span else self.shape[self.side]
+
+    def part(self, weight: Tensor) -> Tensor:
+        """Return a view of the part of the weight that is meant: `shape` without its fixed sides."""
+        index: list[int | slice] = [slice(None)] * len(self.shape)
+        index[self.side] = slice(*self.span) if self.span else slice(None)
+        for side, at in self.at:
+            index[side] = at
+        return weight.view(self.shape)[tuple(index)]
+
+    @property
+    def free_side(self) -> int:
+        """The side of `part` that counts the units."""
+        return self.side - sum(fixed < self.side for fixed, _ in self.at)
 
 
 Axes: TypeAlias = Mapping[str, tuple[Place, ...]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,9 +23,10 @@ from lmc_repro.config.catalog import DatasetInfo
 from lmc_repro.config.own_code import STORED, own_object, short_name
 from lmc_repro.config.run import ModuleConfig
 from lmc_repro.data.dataset import Split, normalise
-from lmc_repro.models.base import Forward, Weights
+from lmc_repro.models.base import Axes, Forward, Weights
 from lmc_repro.models.batchnorm import estimated, running_norms, statistic
 from lmc_repro.models.portable import portable_products
+from lmc_repro.models.units import Units, collected, units_of
 
 BATCH = 250
 """Images per batch when estimating statistics, if all together are too many."""
@@ -86,6 +88,29 @@ class Module:
 
                 found |= estimated(norms, batches, forward)
         return _Calibrated(self, statistics)
+
+    def axes(self) -> Axes:
+        """Return the groups of units that the module names in its own `axes`, or that are derived from its layers."""
+        return self._units.axes
+
+    def hidden(self, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the layers that make each group, behind a norm where one follows, as in training."""
+        found: list[dict[str, Tensor]] = []
+        for i, batch in enumerate(inputs):
+            with torch.no_grad(), collected(self._net, self._units) as outputs:
+                self._trained(_of(weights, i), batch)
+            found.append(outputs)
+        return {group: torch.stack([outputs[group] for outputs in found]) for group in found[0]}
+
+    @property
+    def renormalised(self) -> bool:
+        """Whether a norm with statistics puts out every unit: their estimation at each point is a repair."""
+        layers = [self._net.get_submodule(site.layer) for site in self._units.sites]
+        return bool(layers) and all(isinstance(layer, _BatchNorm) for layer in layers)
+
+    @cached_property
+    def _units(self) -> Units:
+        return _units(canonical_json(self.config.model_dump(mode="json")), self.info)
 
     def forward_flops(self) -> tuple[int, int]:
         """Return 0 (no layer is known to be the first) and the FLOPs of a forward pass, as torch counts them."""
@@ -200,7 +225,7 @@ def _facts(config_json: str, info: DatasetInfo) -> _Facts:
     for key, parameter in parameters.items():
         if parameter.dtype != torch.float32:
             raise LmcError(f"{name}: {key} is {parameter.dtype}, expected torch.float32")
-    inputs = torch.linspace(-1.0, 1.0, _TRIED * info.features).view(_TRIED, *info.shape)
+    inputs = _probe(info)
     cpu, sizes, counter = torch.device("cpu"), _Sizes(), FlopCounterMode(display=False)
     with torch.no_grad(), portable_products(cpu):
         _check_state(name, net, inputs)
@@ -212,6 +237,17 @@ def _facts(config_json: str, info: DatasetInfo) -> _Facts:
         raise LmcError(f"{name}: returns {found}, expected logits torch.float32 [b, {info.classes}]")
     shapes = {key: tuple(parameter.shape) for key, parameter in parameters.items()}
     return _Facts(shapes, counter.get_total_flops() // _TRIED, sizes.total // _TRIED, sizes.widest // _TRIED)
+
+
+@cache
+def _units(config_json: str, info: DatasetInfo) -> Units:
+    config = ModuleConfig.model_validate_json(config_json, context=STORED)
+    net = _built(config, info, Generator().manual_seed(0)).eval()
+    return units_of(net, _probe(info), f"model.module {short_name(config.module)}")
+
+
+def _probe(info: DatasetInfo) -> Tensor:
+    return torch.linspace(-1.0, 1.0, _TRIED * info.features).view(_TRIED, *info.shape)
 
 
 def _check_state(name: str, net: nn.Module, inputs: Tensor) -> None:

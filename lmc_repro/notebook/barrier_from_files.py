@@ -11,14 +11,14 @@ import torch
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import path_methods
-from lmc_repro.barriers.modules import half_types, measured
+from lmc_repro.barriers.modules import align_modules, half_types, measured
 from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import EpochResult
 from lmc_repro.common.errors import LmcError, own_code
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
-from lmc_repro.config.registry import MODELS
+from lmc_repro.config.registry import ALIGNMENTS
 from lmc_repro.config.run import ModelSettings
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.custom_dataset import Batches, Samples
@@ -77,10 +77,10 @@ def measure_files(
     weights = read_weights(paths[0], note), read_weights(paths[1], note)
     wanted = {each: points if split in (None, each) else 2 for each in SPLITS}
     if isinstance(network, OwnModule):
-        if path.given():
-            allowed = f"allowed: a network of kind {', '.join(kind for kind in MODELS if kind != 'module')}"
-            raise LmcError(f"--align: module {network.name} names no units to align; {allowed}")
-        curves = _of_module(paths, weights, network, samples, wanted, batch_size or BATCH, torch.device(device), note)
+        if path.align not in ALIGNMENTS:
+            raise LmcError(f"--align: found {short_name(path.align)!r}, allowed with a module: {', '.join(ALIGNMENTS)}")
+        size, place = batch_size or BATCH, torch.device(device)
+        curves = _of_module(paths, weights, network, samples, wanted, size, place, path.align, note)
     else:
         if batch_size is not None:
             raise LmcError(
@@ -164,6 +164,7 @@ def _of_module(
     points: dict[SplitName, int],
     batch_size: int,
     device: torch.device,
+    align: str,
     note: Note,
 ) -> dict[SplitName, Curve]:
     first = network.make()
@@ -178,6 +179,8 @@ def _of_module(
     parts = {"train": samples.train, "test": samples.test}
     loaders = {name: Batches(part, samples.info, batch_size) for name, part in parts.items()}
     where = f"--model {network.name} on {samples.name}"
+    if align != "none":
+        ends = first, own_code(where, lambda: align_modules(*ends, loaders["train"], align))
     curves: dict[SplitName, Curve] = {}
     for name in SPLITS:
         measure = partial(measured, *ends, loaders[name], points[name], recalibrate=loaders["train"])

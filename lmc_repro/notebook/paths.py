@@ -21,7 +21,7 @@ from lmc_repro.barriers.results import EpochResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import write_atomic
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.notebook.compare_runs import check_pair, last_pair
+from lmc_repro.notebook.compare_runs import Ends, check_pair, last_pair
 from lmc_repro.notebook.runs import Run, one_thread
 from lmc_repro.report.figures import curves_figure
 from lmc_repro.training.checkpoint import Checkpoint, encode
@@ -79,12 +79,7 @@ def measure_pair(
         LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
             alignment changed the function.
     """
-    ends = _end(a), _end(b)
-    check_pair(ends, len(dataset.train), f"runs {a.fingerprint} and {b.fingerprint}")
-    if (seen := a.status["data_digest"]) != dataset.digest:
-        digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
-        raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
-    task = last_pair(ends, Path(), points)
+    task = last_pair(ends_of(a, b, dataset), Path(), points)
     with one_thread():
         return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
 
@@ -108,6 +103,16 @@ def picture_of(epoch: EpochResult, title: str, splits: Sequence[SplitName] = SPL
     note = "" if epoch.barriers else f"no barrier: endpoints {' and '.join(epoch.status)}"
     curves = {split: epoch.curves[split] for split in splits}
     return Picture(**curves_figure(curves, epoch.barriers, f"{title}\n{note}"))
+
+
+def ends_of(a: Run, b: Run, dataset: Dataset) -> Ends:
+    """Return two runs in memory as the ends of a path; LmcError unless they make a pair that saw this data."""
+    ends = _end(a), _end(b)
+    check_pair(ends, len(dataset.train), f"runs {a.fingerprint} and {b.fingerprint}")
+    if (seen := a.status["data_digest"]) != dataset.digest:
+        digests = f"digest {dataset.digest[:12]}, but the runs saw {str(seen)[:12]}"
+        raise LmcError(f"{dataset.info.name}: {digests}; give the data that they saw")
+    return ends
 
 
 def _end(run: Run) -> PairEnd:

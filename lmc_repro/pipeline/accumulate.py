@@ -9,6 +9,7 @@ from typing import Any
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.pipeline.runs import planned_runs_of
 from lmc_repro.pipeline.workspace import Workspace
@@ -53,8 +54,9 @@ def _is_finished(workspace: Workspace, fingerprint: str) -> bool:
 
 
 def _of_record(entry: dict[str, Any]) -> Any:
-    return entry["config"], [pair["pair"] for pair in entry["pairs"]], entry.get("path", {})
+    return entry["config"], [pair["pair"] for pair in entry["pairs"]], entry.get("path", {}), entry.get("plane", {})
 
 
 def _of_cell(cell: Cell) -> Any:
-    return json.loads(json.dumps(cell.config)), [pair.name for pair in cell.pairs], cell.path.given()
+    names = [pair.name for pair in cell.pairs]
+    return json.loads(json.dumps(cell.config)), names, cell.path.given(), plane_given(cell.plane)

@@ -21,8 +21,9 @@ from lmc_repro.data.status import folder_of, read_status
 from lmc_repro.models.registry import build_model
 from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
 from lmc_repro.results.pairs import ends_problem
+from lmc_repro.results.planes import runs_problem
 from lmc_repro.results.read import read_study
-from lmc_repro.results.schema import FILES, StudyResults
+from lmc_repro.results.schema import FILES, PLANES, StudyResults
 from lmc_repro.results.write import pair_record, run_record
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names, kept_epochs
@@ -33,7 +34,7 @@ _RUNS = re.compile(
     r"runs(/[0-9a-f]{16}(/(config\.json|metrics\.csv|status\.json|checkpoints(/epoch-[0-9]{4,}(\.[0-9]+)?"
     r"\.safetensors)?))?)?"
 )
-_RESULTS = re.compile(rf"results(/[^/]+(/({'|'.join(map(re.escape, FILES))}))?)?")
+_RESULTS = re.compile(rf"results(/[^/]+(/({'|'.join(map(re.escape, (*FILES, PLANES)))}))?)?")
 
 
 def carried_study(folder: Path) -> StudyResults:
@@ -107,6 +108,9 @@ def check_carried(project: Project, plan: StudyPlan, folder: Path, study: StudyR
                 f"{run.path}: {own.path} is the same run with other weights (trained in another stack); "
                 "delete that folder and mlflow.db to take this one"
             )
+    for key, plane in study.planes.items():
+        if problem := runs_problem(folder / "runs", study.numerics, plane):
+            raise LmcError(f"{runs_file.with_name(PLANES)}: cell {key}: {problem}; {FIX}")
     known = {(cell.key, pair.name) for cell in plan.cells for pair in cell.pairs}
     for cell in study.cells:
         for pair in cell.pairs:

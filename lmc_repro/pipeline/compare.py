@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,9 @@ from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
 from lmc_repro.config.plan import Cell, Pair
+from lmc_repro.config.run import RunConfig
 from lmc_repro.engine.local import LocalEngine
+from lmc_repro.pipeline.planes import measure_planes
 from lmc_repro.pipeline.publish import figure_title, log_cell, log_result, publish_trainings
 from lmc_repro.pipeline.train import planned_runs
 from lmc_repro.pipeline.workspace import Workspace
@@ -75,11 +77,15 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
             everywhere = [run for cell in cells for run in planned_runs(w, [cell], digests)]
             publish_trainings(tracker, everywhere, w.runs, w.listener)
 
+        def runs_of(cell: Cell, configs: Sequence[RunConfig]) -> list[PairEnd]:
+            found = [(folders[config].fingerprint, config) for config in configs]
+            return _tracked_runs(tracker, cell, found, statuses) if tracker else _stored_runs(w, found)
+
         def task_of(job: _Job) -> PairTask:
-            ends = _tracked_ends(tracker, job, statuses) if tracker is not None else _stored_ends(w, job)
+            a, b = runs_of(job.cell, job.pair.runs)
             points = w.plan.profile_config.points
             path, epochs = job.cell.path, job.pair.epochs
-            return pair_task(job.pair.name, ends, w.prepared, points, device=w.device, path=path, epochs=epochs)
+            return pair_task(job.pair.name, (a, b), w.prepared, points, device=w.device, path=path, epochs=epochs)
 
         with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
             for job, result, images in _measure(w, jobs, task_of, statuses):
@@ -87,8 +93,9 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
                     log_result(tracker, job.cell, job.key, result, images)
                 found[job.cell.key].append(result)
                 w.listener.advance(1, job.cell.key)
+        planes = measure_planes(w, cells, {m.config: m.fingerprint for m in runs}, runs_of)
         judgement = w.plan.profile_config.judgement
-        results = {cell.key: judged_cell(cell.config, judgement, found[cell.key]) for cell in cells}
+        results = {c.key: judged_cell(c.config, judgement, found[c.key], planes.get(c.key)) for c in cells}
         if tracker is not None:
             for cell in cells:
                 log_cell(tracker, cell, results[cell.key])
@@ -154,24 +161,25 @@ def _measure(
         yield job, result, images.pop((job.cell.key, job.pair.name), None)
 
 
-def _tracked_ends(tracker: Tracker, job: _Job, statuses: Mapping[str, Mapping[str, Any]]) -> tuple[PairEnd, PairEnd]:
-    """Return a pair's runs with the weights that MLflow holds."""
-    tracked = tracker.runs(job.cell, job.fingerprints)
+def _tracked_runs(
+    tracker: Tracker, cell: Cell, wanted: Sequence[tuple[str, RunConfig]], statuses: Mapping[str, Mapping[str, Any]]
+) -> list[PairEnd]:
+    """Return a cell's runs, by fingerprint and config, with the weights that MLflow holds."""
+    tracked = tracker.runs(cell, [fingerprint for fingerprint, _ in wanted])
     ends = []
-    for fingerprint, config in zip(job.fingerprints, job.pair.runs, strict=True):
+    for fingerprint, config in wanted:
         if (run := tracked.get(fingerprint)) is None:
             raise LmcError(
-                f"MLflow holds no finished run {fingerprint} of cell {job.cell.key}; delete mlflow.db and compare again"
+                f"MLflow holds no finished run {fingerprint} of cell {cell.key}; delete mlflow.db and compare again"
             )
 
         def weights(epoch: float, run: TrackedRun = run) -> Checkpoint:
             return tracker.checkpoint(run, epoch)
 
         ends.append(PairEnd(fingerprint, config, statuses[fingerprint], weights))
-    return ends[0], ends[1]
+    return ends
 
 
-def _stored_ends(workspace: Workspace, job: _Job) -> tuple[PairEnd, PairEnd]:
-    """Return a pair's runs with the weights of the working store, which keeps all of them."""
-    first, second = (PairEnd.of(RunFolder(workspace.store / name)) for name in job.fingerprints)
-    return first, second
+def _stored_runs(workspace: Workspace, wanted: Sequence[tuple[str, RunConfig]]) -> list[PairEnd]:
+    """Return runs with the weights of the working store, which keeps all of them."""
+    return [PairEnd.of(RunFolder(workspace.store / fingerprint)) for fingerprint, _ in wanted]

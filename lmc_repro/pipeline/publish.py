@@ -12,17 +12,20 @@ from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
 from lmc_repro.common.project import Project
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
 from lmc_repro.pipeline.runs import PlannedRun
 from lmc_repro.pipeline.workspace import Listener
 from lmc_repro.report.figures import path_figure
+from lmc_repro.report.plane_figure import plane_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import StudyResults
 from lmc_repro.results.write import cell_files
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.names import seeds_name
 from lmc_repro.training.run_folder import RunFolder
 
 
@@ -103,7 +106,8 @@ def _publish(
                     key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path, result.epochs)
                     ids.append(log_result(tracker, cell, key, result))
                     listener.advance(1, cell.key)
-                judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key])
+                plane = study.planes.get(cell.key) if study else None
+                judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key], plane)
                 ids.append(log_cell(tracker, cell, judged))
         written = sum(tracker.wrote(run_id) for run_id in ids)
     return Published(written, len(ids) - written)
@@ -132,8 +136,17 @@ def log_result(
 
 
 def log_cell(tracker: Tracker, cell: Cell, result: CellResult) -> str:
-    """Log a cell's summary with its part of the results files, and return its id in the store."""
-    return tracker.finish_cell(cell, result, lambda: cell_files(tracker.plan.study, cell, result))
+    """Log a cell's summary with its part of the results files and its plane's figure; return its id in the store."""
+
+    def files() -> dict[str, bytes]:
+        found = cell_files(tracker.plan.study, cell, result)
+        if result.plane:
+            runs = [seeds_name(run.seeds) for run in cell.runs[:3]]
+            figure = plane_figure(result.plane, runs, f"{cell.row_label}, {cell.column_label}", "plane", 6.0, ("svg",))
+            found |= {f"plane.{kind}": content for kind, content in figure.files.items()}
+        return found
+
+    return tracker.finish_cell(cell, result, files)
 
 
 def figure_title(cell: Cell, pair: str) -> str:
@@ -172,11 +185,11 @@ def _pairs(
     cells, evaluations = {cell.key: cell for cell in study.cells}, study.curves_by_pair()
     found: dict[str, list[PairResult]] = {}
     for cell in (cell for cell in plan.cells if cell.key in cells):
-        if (path := cells[cell.key].path) != cell.path:
-            raise LmcError(
-                f"{results / 'cells.json'}: cell {cell.key}: path: found {path.given()}, allowed: {cell.path.given()}; "
-                f"{again}"
-            )
+        recorded, asked = ({"path": c.path.given(), "plane": plane_given(c.plane)} for c in (cells[cell.key], cell))
+        for key, there in recorded.items():
+            if there != asked[key]:
+                where = f"{results / 'cells.json'}: cell {cell.key}: {key}"
+                raise LmcError(f"{where}: found {there}, allowed: {asked[key]}; {again}")
         planned = {pair.name: pair for pair in cell.pairs}
         for entry in cells[cell.key].pairs:
             pair = planned.get(entry.pair)

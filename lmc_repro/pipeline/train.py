@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lmc_repro.barriers.methods import require_units
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.plan import Cell
 from lmc_repro.config.run import RunConfig
 from lmc_repro.engine.costs import checkpoint_bytes
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.stacks import QueuedRun, plan_stacks
+from lmc_repro.models.registry import build_model
 from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.tracking import Tracker
@@ -61,6 +64,9 @@ def train_study(workspace: Workspace) -> Counts:
     remaining = sum(work.config.epochs - work.epoch for work in todo)
     workspace.listener.line(_plan_line(len(runs), [work.epoch for work in todo]))
     if todo:
+        for cell in cells:
+            config = cell.runs[0]
+            require_units(cell.path, build_model(config.model, dataset_info(config.data.dataset)))
         if short := _short_of_disk(workspace, [work.config for work in todo]):
             workspace.listener.line(short)
         publisher.open(cells)
@@ -102,6 +108,11 @@ class _Publisher:
             return
         if event.kind == "waiting":
             self._say_once(event.note)
+            return
+        if event.kind == "given up":
+            for fingerprint in event.fingerprints:
+                cell = self.runs[fingerprint].cell.key
+                self.workspace.listener.line(f"given up: run {fingerprint} of cell {cell}: {event.note}")
             return
         if event.kind == "done":
             self.done.update(event.fingerprints)

@@ -14,6 +14,7 @@ from lmc_repro.models.registry import network
 from lmc_repro.report import grid
 from lmc_repro.report.grid import NO_VERDICT, NONE, ORDER, StudyTable, points
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table, Value
+from lmc_repro.report.plane_figure import planes_of
 from lmc_repro.results.schema import CellRecord, PairRecord
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
 
@@ -24,6 +25,12 @@ CONFIGURATIONS = (
     "The settings in which the cells differ, and the filter that finds a cell's runs in MLflow (the link works while "
     "`mlflow ui` runs on this machine). A fingerprint of the table of pairs finds a single run."
 )
+
+PLANES = (
+    "Error in percent on the plane through the weights of a cell's first three runs, which are marked. Axes are "
+    "distances between weights, true to scale; levels are closer together where the error is small."
+)
+NO_PLANE = "no plane; its first three runs lie on one line, or one diverged."
 
 SUMMARY = (
     "cell", "split", "n", "values", "mean", "median", "range", "sd", "floor", "line", "normalised %",
@@ -47,10 +54,13 @@ def details(table: StudyTable, key: str) -> list[Block]:
     pairs = Table("Pairs at the last epoch (points; loss in nats)", PAIR, tuple(_pairs(cells)), name=f"{study}-pairs")
     header = ("cell", "pair", "trainer seed", "status of θ₀", "of θ₁", "fingerprints of θ₀ and θ₁")
     ends = Table("Ends of the pairs", header, tuple(_ends(cells)), name=f"{study}-ends")
+    planes: list[Block] = list(planes_of(table.results))
+    planes += [Paragraph(f"{_label(c)}: {NO_PLANE}") for c in cells if c.plane and c.key not in table.results.planes]
     shown = (Paragraph(CONFIGURATIONS), Items(places), _configurations(table))
     return [
         Section("Cells and splits", (summary_table(table, table.with_paper, key),), folded=True, media=WRITTEN),
         Section("Pairs", (pairs, ends), folded=True, media=PAGE),
+        *([Section("Planes", (Paragraph(PLANES), *planes), folded=True, media=PAGE)] if planes else []),
         Section("Configurations, runs in MLflow", shown, folded=True, media=PAGE),
     ]
 

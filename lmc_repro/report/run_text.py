@@ -159,6 +159,7 @@ def _cell(view: Mapping[str, Any]) -> Iterator[str]:
         verdict = view["tags"].get(f"lmc.verdict.{split}", "not compared yet")
         flags = view["tags"].get(f"lmc.flags.{split}", "none")
         yield f"{split}: {verdict}" + (f" ({flags})" if flags != "none" else "")
+    yield from _plane(view["numbers"])
     high = max((error for pair in view["pairs"] for error in pair["test_error"]), default=0.0)
     for pair in view["pairs"]:
         yield f"{_pair_line(pair)}  {spark(pair['test_error'], 0.0, high)}"
@@ -166,6 +167,14 @@ def _cell(view: Mapping[str, Any]) -> Iterator[str]:
         yield f"curves: test error on the path, 0 to {high:.2f} points"
     for end in view["trainings"]:
         yield f"training {end['name']}: {end['status']}, test error {number(end['test_error'])}, run {end['run_id']}"
+
+
+def _plane(numbers: Mapping[str, float]) -> Iterator[str]:
+    """Yield a line on a cell's plane, if it has one."""
+    if "plane/distance_1_2" in numbers:
+        ends = (f"{s} {number(numbers[f'plane/{s}_lowest'])} to {number(numbers[f'plane/{s}_highest'])}" for s in ORDER)
+        apart = ", ".join(f"{a} and {b} {numbers[f'plane/distance_{a}_{b}']:.3g}" for a, b in ("12", "13", "23"))
+        yield f"plane through three runs: error on {', '.join(ends)} points; distances of runs {apart}; see plane.svg"
 
 
 def _numbers(view: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Measured pairs: judged from their curves, and cached by pair key, so that a comparison can be resumed."""
+"""Measured pairs, judged from their curves; the cache of pairs and planes, so that a comparison can be resumed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.pair import judge_epoch
-from lmc_repro.barriers.results import DIFFERENT, CellResult, PairResult
+from lmc_repro.barriers.results import DIFFERENT, CellResult, PairResult, Plane
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.common.files import sha256_bytes, write_json
 from lmc_repro.config.base import canonical_json
@@ -24,6 +24,11 @@ from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
 from lmc_repro.results.schema import Measured
 from lmc_repro.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 
 def mean_path(curves: Sequence[Curve]) -> Curve:
@@ -50,9 +55,15 @@ _MEASURED = tuple(field.name for field in dataclasses.fields(Measured))
 def store_pair(folder: Path, key: str, result: PairResult) -> None:
     """Store measurements, not judgements: curves at every evaluation epoch and the endpoints' distance."""
     evaluations = tuple(_Mark(epoch.epoch, epoch.curves) for epoch in result.evaluations)
-    cached = _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, evaluations=evaluations)
+    store_measured(
+        folder, key, _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, evaluations=evaluations)
+    )
+
+
+def store_measured(folder: Path, key: str, found: DataclassInstance) -> None:
+    """Store a dataclass with its checksum; `lmc gc` reads its `fingerprints`."""
     # Through JSON first, so that the checksum equals that of the values read back.
-    measured = json.loads(json.dumps(dataclasses.asdict(cached)))
+    measured = json.loads(json.dumps(dataclasses.asdict(found)))
     write_json(folder / f"{key}.json", {"measured": measured, "sha256": _checksum(measured)})
 
 
@@ -60,12 +71,19 @@ def load_pair(
     folder: Path, key: str, config: Mapping[str, Any], statuses: Mapping[str, Mapping[str, Any]]
 ) -> PairResult | None:
     """Return a stored pair of a cell with this config, judged anew; None if there is none or its file is damaged."""
+    if (cached := load_measured(folder, key, _CACHED)) is None:
+        return None
+    try:
+        return judged_pair(cached, {epoch.epoch: epoch.curves for epoch in cached.evaluations}, config, statuses)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def load_measured(folder: Path, key: str, form: TypeAdapter[T]) -> T | None:
+    """Return what `store_measured` stored; None if there is none or its file is damaged."""
     try:
         stored = json.loads((folder / f"{key}.json").read_bytes())
-        if stored["sha256"] != _checksum(stored["measured"]):
-            return None
-        cached = _CACHED.validate_python(stored["measured"])
-        return judged_pair(cached, {epoch.epoch: epoch.curves for epoch in cached.evaluations}, config, statuses)
+        return form.validate_python(stored["measured"]) if stored["sha256"] == _checksum(stored["measured"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -92,9 +110,12 @@ def judged_pair(
     )
 
 
-def judged_cell(config: Mapping[str, Any], judgement: Judgement, pairs: Sequence[PairResult]) -> CellResult:
-    """Return the result of a cell with this config from its pairs."""
-    return judge_cell(pairs, judgement, dataset_info(config["data"]["dataset"]).classes)
+def judged_cell(
+    config: Mapping[str, Any], judgement: Judgement, pairs: Sequence[PairResult], plane: Plane | None = None
+) -> CellResult:
+    """Return the result of a cell with this config from its pairs, with its plane if it has one."""
+    judged = judge_cell(pairs, judgement, dataset_info(config["data"]["dataset"]).classes)
+    return dataclasses.replace(judged, plane=plane)
 
 
 def ends_problem(runs: Path, tag: str, result: PairResult, path: PathConfig = PLAIN_PATH) -> str | None:

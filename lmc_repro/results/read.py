@@ -12,10 +12,22 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.results import Plane
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.config.base import parse_epoch
-from lmc_repro.results.schema import CURVE_COLUMNS, FILES, NOT_CONVERGED, VERSION, CurveKey, StudyResults, not_converged
+from lmc_repro.results.planes import read_planes
+from lmc_repro.results.schema import (
+    CURVE_COLUMNS,
+    FILES,
+    NOT_CONVERGED,
+    PLANES,
+    VERSION,
+    CellRecord,
+    CurveKey,
+    StudyResults,
+    not_converged,
+)
 
 T = TypeVar("T")
 
@@ -58,12 +70,12 @@ def read_study(folder: Path) -> StudyResults:
         key = ".".join(str(part) for part in place if part not in _NOT_IN_THE_FILE)
         found = "missing" if first["type"] == "missing" else f"found {first['input']!r:.60}, {first['msg']}"
         raise LmcError(f"{path}: {key}: {found}; {fix}") from None
-    try:
-        with open(curves_file, newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise LmcError(f"{curves_file}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
+    lines = _lines(curves_file, fix)
     curves = _built(curves_file, fix, lambda: _curves(lines, study.points))
+    planes: dict[str, Plane] = {}
+    if any(cell.plane for cell in study.cells):
+        rows = _lines(folder / PLANES, fix)
+        planes = _built(folder / PLANES, fix, lambda: _planes(rows, study.cells))
     for cell in study.cells:
         for pair in cell.pairs:
             for split in SPLITS:
@@ -78,9 +90,17 @@ def read_study(folder: Path) -> StudyResults:
             else c
             for c in study.cells
         ]
-        return replace(study, cells=tuple(marked), curves=curves)
+        return replace(study, cells=tuple(marked), curves=curves, planes=planes)
 
     return _built(cells_file, fix, flagged)
+
+
+def _lines(path: Path, fix: str) -> list[list[str]]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise LmcError(f"{path}: cannot be read ({' '.join(str(error).split())}); {fix}") from None
 
 
 def _built(path: Path, fix: str, build: Callable[[], T]) -> T:
@@ -135,15 +155,33 @@ def _curves(lines: list[list[str]], count: int) -> dict[CurveKey, Curve]:
         place = ", ".join(names)
         if len(path) != count or any(abs(i - float(line[alpha]) * (count - 1)) > 1e-5 for i, line in enumerate(path)):
             raise ValueError(f"{place}: {len(path)} of {count} points, or unevenly spaced")
-        if not all(0 <= found <= curve.n for found in curve.wrong) or curve.n < 1:
-            raise ValueError(f"{place}: a count that is not within 0 and {curve.n}")
-        if not all(found is None or math.isfinite(found) for found in curve.loss):
-            raise ValueError(f"{place}: a loss that is not finite; such a one is left empty")
+        _check(place, curve)
         for name, means in curve.columns.items():
             if not all(found is None or math.isfinite(found) for found in means):
                 raise ValueError(f"{place}: {name} that is not finite; such a one is `nan`")
         curves[names[0], names[1], parse_epoch(names[2]), _split(names[3])] = curve
     return curves
+
+
+def _planes(lines: list[list[str]], cells: Iterable[CellRecord]) -> dict[str, Plane]:
+    """Return the planes by cell: of the cells that ask for one, their runs and grids."""
+    planes, asked = read_planes(lines), {cell.key: cell for cell in cells if cell.plane}
+    for key, plane in planes.items():
+        cell = asked[key]
+        grid = cell.plane.points if cell.plane else 0
+        if plane.fingerprints != cell.plane_runs or (len(plane.xs), len(plane.ys)) != (grid, grid):
+            raise ValueError(f"{key}: other runs or another grid than in cells.json")
+        for split in SPLITS:
+            for curve in (plane.runs[split], *plane.rows[split]):
+                _check(f"{key}, {split}", curve)
+    return planes
+
+
+def _check(place: str, curve: Curve) -> None:
+    if not all(0 <= found <= curve.n for found in curve.wrong) or curve.n < 1:
+        raise ValueError(f"{place}: a count that is not within 0 and {curve.n}")
+    if not all(found is None or math.isfinite(found) for found in curve.loss):
+        raise ValueError(f"{place}: a loss that is not finite; such a one is left empty")
 
 
 def _split(name: str) -> SplitName:

@@ -1,4 +1,4 @@
-"""Schema of results/<study>/: the contents of runs.json, cells.json and curves.csv, as dataclasses.
+"""Schema of results/<study>/: the contents of runs.json, cells.json, curves.csv and planes.csv, as dataclasses.
 
 Fields have the names of the files' keys, with these exceptions: `cell` is `key` here, and a cell's or a pair's numbers
 under `train` and `test` are dictionaries by split here. The files hold no run ids, dates or durations.
@@ -12,15 +12,17 @@ from typing import Any
 
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import Curve, SplitName
-from lmc_repro.barriers.results import CellSummary
+from lmc_repro.barriers.results import CellSummary, Plane
 from lmc_repro.barriers.status import EndpointStatus
-from lmc_repro.config.path import PLAIN_PATH, PathConfig
+from lmc_repro.config.path import PLAIN_PATH, PathConfig, PlaneConfig
 from lmc_repro.config.plan import COMMON, Epochs
 
 VERSION = 2
 """`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""
 
 FILES = ("runs.json", "cells.json", "curves.csv")
+PLANES = "planes.csv"
+"""A fourth file, where a cell asks for a plane."""
 CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
 """After them stand the means of path metrics: empty where a cell has no such metric, `nan` where one is not finite."""
 
@@ -117,13 +119,14 @@ class Measured:
     cosine: float | None
     disagreement: dict[SplitName, float]
     epochs: Epochs = field(default=COMMON, kw_only=True)
+    permutations: dict[str, str] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
 class PairRecord(Measured):
     """A pair at its last epoch. Barriers are None where an endpoint is not trained; `errors` (points) are not.
 
-    `epochs` is absent from the file where both ends are taken at `epoch`.
+    `epochs` is absent from the file where both ends are taken at `epoch`, `permutations` where nothing was aligned.
     """
 
     status: tuple[EndpointStatus, EndpointStatus]
@@ -136,7 +139,7 @@ class PairRecord(Measured):
 class CellRecord:
     """A cell: config without seeds, its pairs, the summary of each split, and the paper's number.
 
-    `path` is absent from the file where its paths are plain.
+    `path` is absent from the file where its paths are plain, `plane` where no plane was asked for.
     """
 
     key: str
@@ -153,6 +156,12 @@ class CellRecord:
     pairs: tuple[PairRecord, ...]
     summary: dict[SplitName, CellSummary]
     path: PathConfig = PLAIN_PATH
+    plane: PlaneConfig | None = None
+
+    @property
+    def plane_runs(self) -> tuple[str, ...]:
+        """The runs of its plane: the first three of its pairs, in their order, each once."""
+        return tuple(dict.fromkeys(name for pair in self.pairs for name in pair.fingerprints))[:3]
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -165,7 +174,7 @@ class StudyResults:
     """All of a study under one profile.
 
     Threshold in points; `provenance` holds (key, value, source); `dataset` is the one that the study itself names,
-    before a profile replaces it (or an axis does); `not_run` the reason by cell key.
+    before a profile replaces it (or an axis does); `not_run` the reason by cell key, `planes` the planes by it.
     """
 
     study: str
@@ -192,6 +201,7 @@ class StudyResults:
     show: Show | None = None
     left_out: tuple[LeftOut, ...] = ()
     not_run: dict[str, str] = field(default_factory=dict)
+    planes: dict[str, Plane] = field(default_factory=dict)
 
     @property
     def sources(self) -> list[tuple[str, Any, str]]:

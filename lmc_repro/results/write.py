@@ -17,14 +17,17 @@ from lmc_repro.common.files import json_bytes, write_atomic
 from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import epoch_text
 from lmc_repro.config.catalog import dataset_info
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import COMMON, Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import AxisEntry, StudyConfig
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.registry import build_model
+from lmc_repro.results.planes import planes_csv
 from lmc_repro.results.schema import (
     CURVE_COLUMNS,
     NOT_CONVERGED,
+    PLANES,
     VERSION,
     Axis,
     CellRecord,
@@ -66,7 +69,7 @@ def write_results(
     numerics: str,
     device: str,
 ) -> None:
-    """Write the three files; `results` by cell key, `not_run` the reason of each cell without one."""
+    """Write the files; `results` by cell key, `not_run` the reason of each cell without one."""
     study, profile = plan.study_config, plan.profile_config
     cells = [cell for cell in plan.cells if cell.key in results]
     settings = [
@@ -101,15 +104,19 @@ def write_results(
         runs=tuple(runs),
         cells=tuple(cell_record(cell, results[cell.key]) for cell in cells),
         curves=curves_of({cell.key: results[cell.key].pairs for cell in cells}),
+        planes={cell.key: plane for cell in cells if (plane := results[cell.key].plane)},
     )
-    for name, content in results_files(record).items():
+    files = results_files(record)
+    for name, content in files.items():
         write_atomic(folder / name, content)
+    if PLANES not in files:
+        (folder / PLANES).unlink(missing_ok=True)
 
 
 def results_files(study: StudyResults) -> dict[str, bytes]:
-    """Return the contents of the three files by name; results that were read give back the files that were read."""
+    """Return the contents of the files by name; results that were read give back the files that were read."""
     runs: dict[str, Any] = {**vars(study), "version": VERSION}
-    del runs["cells"], runs["curves"]
+    del runs["cells"], runs["curves"], runs["planes"]
     for key in ("datasets", "rows", "columns", "left_out"):
         runs[key] = [dataclasses.asdict(entry) for entry in runs[key]]
     runs["show"] = study.show and dataclasses.asdict(study.show)
@@ -119,13 +126,15 @@ def results_files(study: StudyResults) -> dict[str, bytes]:
         "runs.json": json_bytes(runs),
         "cells.json": json_bytes([_cell(cell) for cell in study.cells]),
         "curves.csv": _curves_csv(study.study, study.curves),
+        **({PLANES: planes_csv(study.study, study.planes)} if any(cell.plane for cell in study.cells) else {}),
     }
 
 
 def cell_files(study: str, cell: Cell, result: CellResult) -> dict[str, bytes]:
-    """Return the contents of cells.json and curves.csv of one cell alone, by name."""
+    """Return the contents of cells.json, curves.csv and planes.csv of one cell alone, by name."""
     curves = curves_of({cell.key: result.pairs})
-    return {"cells.json": json_bytes([_cell(cell_record(cell, result))]), "curves.csv": _curves_csv(study, curves)}
+    files = {"cells.json": json_bytes([_cell(cell_record(cell, result))]), "curves.csv": _curves_csv(study, curves)}
+    return files | ({PLANES: planes_csv(study, {cell.key: result.plane})} if result.plane else {})
 
 
 def curves_of(pairs: Mapping[str, Sequence[PairResult]]) -> dict[CurveKey, Curve]:
@@ -157,6 +166,7 @@ def cell_record(cell: Cell, result: CellResult) -> CellRecord:
         pairs=tuple(map(pair_record, result.pairs)),
         summary=result.summary,
         path=cell.path,
+        plane=cell.plane,
     )
 
 
@@ -174,6 +184,7 @@ def pair_record(pair: PairResult) -> PairRecord:
         cosine=pair.cosine,
         disagreement=pair.disagreement,
         epochs=pair.epochs,
+        permutations=pair.permutations,
         status=final.status,
         epoch=final.epoch,
         barriers=found,
@@ -187,9 +198,11 @@ def pair_record(pair: PairResult) -> PairRecord:
 def _cell(cell: CellRecord) -> dict[str, Any]:
     """Return a cell as cells.json has it."""
     plain = {**vars(cell), "cell": cell.key, "pairs": [_pair(pair) for pair in cell.pairs]}
-    del plain["key"], plain["summary"], plain["path"]
+    del plain["key"], plain["summary"], plain["path"], plain["plane"]
     if given := cell.path.given():
         plain["path"] = given
+    if grid := plane_given(cell.plane):
+        plain["plane"] = grid
     return plain | {split: _summary(cell.summary[split]) for split in SPLITS}
 
 
@@ -198,6 +211,8 @@ def _pair(pair: PairRecord) -> dict[str, Any]:
     del plain["barriers"], plain["errors"]
     if pair.epochs == COMMON:
         del plain["epochs"]
+    if pair.permutations is None:
+        del plain["permutations"]
     nothing = dict.fromkeys(field.name for field in dataclasses.fields(Barriers))
     for split in SPLITS:
         found, (first, second) = pair.barriers[split], pair.errors[split]

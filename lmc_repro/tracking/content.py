@@ -11,21 +11,23 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.barrier import excess
 from lmc_repro.barriers.curve import SPLITS, SplitName
-from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.files import json_bytes, sha256_bytes
 from lmc_repro.config.base import canonical_json, epoch_text
+from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.config.reported import of_paper
 from lmc_repro.results.pairs import mean_path
 from lmc_repro.tracking import names
 
 if TYPE_CHECKING:
-    from lmc_repro.barriers.results import CellResult, EpochResult, PairResult
+    from lmc_repro.barriers.results import CellResult, EpochResult, PairResult, Plane
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import RunConfig
     from lmc_repro.config.study import ProfileConfig
@@ -35,6 +37,7 @@ METRICS = ("train/error", "train/loss", "test/error", "test/loss", "train/batch_
 DISTANCE = "weights/distance_from_init"
 TAG_LIMIT = 8000  # characters; MLflow cuts a longer tag and only warns
 TABLE = "path.json"
+PERMUTATIONS = "permutations.json"
 OVER_TRAINING = "over_training.json"
 SUFFIXES = {
     "barrier": "",
@@ -181,8 +184,10 @@ def pair_params(cell: Cell, result: PairResult) -> dict[str, Any]:
 
 
 def pair_tables(result: PairResult) -> dict[str, bytes]:
-    """Return the path and, where an evaluation epoch is fractional and so has no step, all barriers."""
+    """Return the path, permutations of an aligned one, and all barriers where a fractional epoch has no step."""
     tables = {TABLE: path_table(result.final)}
+    if result.permutations is not None:
+        tables[PERMUTATIONS] = json_bytes(result.permutations)
     if any(epoch.epoch != int(epoch.epoch) for epoch in result.evaluations):
         rows = [
             [epoch.epoch, *(epoch.barriers[split].barrier if epoch.barriers else None for split in SPLITS)]
@@ -221,6 +226,19 @@ def cell_points(result: CellResult, paper: Mapping[str, float] | None) -> Iterat
             path = zip(curve.alphas, curve.errors, strict=True)
             yield from finite((f"path/{split}_error", 100.0 * error, round(1000 * alpha)) for alpha, error in path)
         yield from _alphas(result.pairs[0].final)
+    if result.plane:
+        yield from _plane(result.plane)
+
+
+def _plane(plane: Plane) -> Iterator[Point]:
+    """Yield the extreme errors on a plane, and the distances of its runs, which it shows true to scale."""
+    for split in SPLITS[::-1]:
+        wrong = [count for row in plane.rows[split] for count in row.wrong]
+        ends = {"lowest": min(wrong), "highest": max(wrong)}
+        shares = ((f"plane/{split}_{name}", 100.0 * count / plane.runs[split].n, 0) for name, count in ends.items())
+        yield from finite(shares)
+    pairs = combinations(enumerate(plane.corners, 1), 2)
+    yield from finite((f"plane/distance_{i}_{j}", math.dist(a, b), 0) for (i, a), (j, b) in pairs)
 
 
 def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]:
@@ -235,8 +253,9 @@ def cell_tags(plan: StudyPlan, cell: Cell, result: CellResult) -> dict[str, str]
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:
-    """Return the paper's numbers of a cell, and the settings of its paths where they are not plain."""
-    return {f"paper.{split}": points for split, points in (cell.paper or {}).items()} | path_params(cell)
+    """Return the paper's numbers of a cell, the settings of its paths where they are not plain, its plane's grid."""
+    paper = {f"paper.{split}": points for split, points in (cell.paper or {}).items()}
+    return paper | path_params(cell) | {f"plane.{name}": value for name, value in plane_given(cell.plane).items()}
 
 
 def path_params(cell: Cell) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import Seeds
+    from lmc_repro.results.schema import RunRecord
 
 Kind = Literal["cell", "train", "pair"]
 T = TypeVar("T")
@@ -93,10 +94,14 @@ def cell_name(cell: Cell) -> str:
     return f"{cell.column} {cell.row}"
 
 
-def train_name(cell: Cell, seeds: Seeds) -> str:
-    """Return the seeds (trainer, loader and, where there is one, augmentation) and the cell's name."""
+def seeds_name(seeds: Seeds | RunRecord) -> str:
+    """Return the seeds: trainer, loader and, where there is one, augmentation."""
     numbers = [seeds.trainer, seeds.loader] + ([] if seeds.augmentation is None else [seeds.augmentation])
-    return f"seeds {'-'.join(str(number) for number in numbers)} {cell_name(cell)}"
+    return f"seeds {'-'.join(str(number) for number in numbers)}"
+
+
+def train_name(cell: Cell, seeds: Seeds) -> str:
+    return f"{seeds_name(seeds)} {cell_name(cell)}"
 
 
 def pair_name(cell: Cell, pair: str) -> str:
@@ -115,12 +120,13 @@ def cell_colour(plan: StudyPlan, cell: Cell) -> str:
 def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
 
-    The settings of the cell's paths are in it where they are not plain. The number of pairs is not: more pairs of a
-    cell are added to the same run.
+    The settings of the cell's paths are in it where they are not plain, those of its plane where it asks for one. The
+    number of pairs is not: more pairs of a cell are added to the same run.
     """
     from lmc_repro.common.files import sha256_bytes
     from lmc_repro.common.numerics import torch_version
     from lmc_repro.config.base import canonical_json
+    from lmc_repro.config.path import plane_given
     from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 
     identity = {
@@ -131,5 +137,6 @@ def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None
         "torch": torch or torch_version(),
         "training_numerics": TRAINING_NUMERICS,
         **({"path": given} if (given := cell.path.given()) else {}),
+        **({"plane": grid} if (grid := plane_given(cell.plane)) else {}),
     }
     return sha256_bytes(canonical_json(identity).encode())[:16]

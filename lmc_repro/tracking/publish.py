@@ -18,7 +18,7 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.data.status import folder_of
 from lmc_repro.tracking import artifacts, content, names
-from lmc_repro.tracking.content import DISTANCE, METRICS, OVER_TRAINING, Point
+from lmc_repro.tracking.content import DISTANCE, METRICS, TABLE, Point
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 from lmc_repro.tracking.known import KnownRuns
 from lmc_repro.tracking.project_run import link_cells
@@ -165,7 +165,7 @@ class Tracker:
         from mlflow.entities import LoggedModelInput
 
         points, tables = list(content.pair_points(result)), content.pair_tables(result)
-        more = {"over_training": tables[OVER_TRAINING].decode()} if OVER_TRAINING in tables else {}  # no points say it
+        more = {name.removesuffix(".json"): table.decode() for name, table in tables.items() if name != TABLE}
         with self.store.locked():
             models = self._endpoints(cell, result)
             tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}

@@ -1,4 +1,4 @@
-"""SGD with momentum, SAM, ADAM and AdamW on the whole stack at once, with a learning rate per run.
+"""SGD with momentum, SAM, ADAM, AdamW and Muon on the whole stack at once, with a learning rate per run.
 
 Every operation rounds once (no fused multiply-add), so that vector and scalar code give the same bits wherever a
 run's row lies in the buffer. Definitions as in torch.optim.
@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.registry import OPTIMIZERS, build
-from lmc_repro.config.run import AdamConfig, AdamWConfig, ClipConfig, OptimizerConfig, SamConfig, SgdConfig
+from lmc_repro.config.run import AdamConfig, AdamWConfig, ClipConfig, MuonConfig, OptimizerConfig, SamConfig, SgdConfig
+from lmc_repro.models.products import matmul
+from lmc_repro.training.stack import Layout
 
 Number = Tensor | float
 
@@ -43,6 +46,19 @@ class Ascending(Protocol):
 
     def descend(self, weights: Tensor) -> None:
         """Move the weights back, to the bit."""
+        ...
+
+
+@runtime_checkable
+class LaidOut(Protocol):
+    """Optional interface of an optimizer that treats some weights unlike others."""
+
+    def lay_out(self, layout: Layout) -> None:
+        """Note where each weight lies in a row; called once, before the first step.
+
+        Raises:
+            LmcError: The network has no weight of the kind that the optimizer is for.
+        """
         ...
 
 
@@ -131,7 +147,7 @@ class Sam(Sgd):
 class Adam:
     """Bias-corrected ADAM (Kingma and Ba 2015, arXiv 1412.6980)."""
 
-    def __init__(self, config: AdamConfig | AdamWConfig, like: Tensor) -> None:
+    def __init__(self, config: AdamConfig | AdamWConfig | MuonConfig, like: Tensor) -> None:
         self.config = config
         self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
         self._scratch = torch.empty_like(like)
@@ -172,6 +188,71 @@ class AdamW(Adam):
         rates, correction2, shrink = numbers
         weights.mul_(shrink)
         self._descend(weights, gradient, rates, correction2)
+
+
+class Muon(AdamW):
+    """Momentum, orthogonalised, for the weight matrices of hidden layers; AdamW for all other weights.
+
+    Keller Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), on matrices as torch.optim.Muon in float32,
+    which itself orthogonalises in bfloat16. Matrices are the weights of linear maps and, flattened to [out, in x height
+    x width], of convolutions, but for the network's first and last: those, embeddings, biases and norms are AdamW's.
+    """
+
+    def __init__(self, config: MuonConfig, like: Tensor) -> None:
+        super().__init__(config, like)
+        self._momentum, self._share = config.momentum, config.adam_share
+        self.state["momentum"] = torch.zeros_like(like)
+        self._hidden = torch.zeros(like.shape[1], dtype=torch.bool, device=like.device)
+
+    def lay_out(self, layout: Layout) -> None:
+        """See `LaidOut`."""
+        maps = [name for name, shape in layout.shapes.items() if name.endswith("weight") and len(shape) in (2, 4)]
+        if not (hidden := maps[1:-1]):
+            raise LmcError(
+                "optimizer.kind: found 'muon', which needs a weight matrix between a network's first and last layer, "
+                f"allowed: a deeper model, 'adamw'; its matrices: {', '.join(maps) or 'none'}"
+            )
+        self._layout = layout
+        self._groups: dict[tuple[int, ...], list[str]] = {}  # matrices of one shape share their products
+        for name in hidden:
+            self._groups.setdefault(layout.shapes[name], []).append(name)
+            layout.views(self._hidden.unsqueeze(0))[name].fill_(True)
+
+    def numbers(self, rates: Tensor, step: int) -> tuple[Number, ...]:
+        """Return AdamW's at its share of the rates; the rates, and the factors of the matrices."""
+        *adamw, shrink = super().numbers(rates * self._share, step)
+        return *adamw, shrink, rates, super().numbers(rates, step)[2]
+
+    def update(self, weights: Tensor, gradient: Tensor, *numbers: Number) -> None:
+        """Take one step in place."""
+        adam_rates, correction2, shrink, rates, shrink_hidden = numbers
+        weights.mul_(torch.where(self._hidden, shrink_hidden, shrink))
+        momentum, scratch = self.state["momentum"], self._scratch
+        momentum.mul_(self._momentum).add_(torch.mul(gradient, 1.0 - self._momentum, out=scratch))
+        ahead = torch.mul(momentum, self._momentum).add_(scratch)  # Nesterov's
+        gradient.masked_fill_(self._hidden, 0.0)  # AdamW moves no matrix
+        matrices, here = self._layout.views(ahead), self._layout.views(weights)
+        for (rows, *sides), names in self._groups.items():
+            steps = orthogonal(torch.cat([matrices[name].flatten(2) for name in names]))
+            steps.mul_(math.sqrt(max(1.0, rows / math.prod(sides))))
+            for name, step in zip(names, steps.reshape(len(names), len(weights), -1) * rates, strict=True):
+                here[name].sub_(step.view_as(here[name]))
+        self._descend(weights, gradient, adam_rates, correction2)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Return about U V' of each matrix U S V' of [N, m, n], by five Newton-Schulz steps; 0 of a zero matrix.
+
+    Singular values come to lie between 0.7 and 1.2: Keller Jordan's quintic polynomial is steep at 0, not exact at 1.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / row_norms(matrices.flatten(1)).clamp_(min=1e-7).to(x.dtype).view(-1, 1, 1)
+    for _ in range(5):
+        gram = matmul(x, x.mT)
+        polynomial = matmul(gram, gram).mul_(c).add_(gram.mul_(b))
+        x = matmul(polynomial, x).add_(x.mul_(a))
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 def build_optimizer(config: OptimizerConfig, like: Tensor) -> StackOptimizer:

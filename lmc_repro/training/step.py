@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lmc_repro.config.run import ClipConfig, Precision
 from lmc_repro.models.base import Model
-from lmc_repro.training.optimizer import Ascending, Number, StackOptimizer, clip
+from lmc_repro.training.optimizer import Ascending, LaidOut, Number, StackOptimizer, clip
 from lmc_repro.training.stack import Layout
 
 
@@ -28,6 +28,8 @@ class TrainStep:
         precision: Precision = "float32",
     ) -> None:
         self.model, self.layout, self.weights, self.optimizer = model, layout, weights, optimizer
+        if isinstance(optimizer, LaidOut):
+            optimizer.lay_out(layout)
         self.clip, self.precision = clip_config, precision
         self._gradient = torch.zeros_like(weights)
         self._views = layout.views(weights)

@@ -40,10 +40,11 @@ SAVING_SHARE = 0.05
 class Event:
     """A report of a stack in training: an epoch is over, it was saved, its runs are complete.
 
-    Before that it may be `waiting` for the process that `note` names, which trains the run.
+    Before that it may be `waiting` for the process that `note` names, which trains the run. At last an engine may have
+    `given up` a run for the reason in `note`.
     """
 
-    kind: Literal["epoch", "saved", "done", "waiting"]
+    kind: Literal["epoch", "saved", "done", "waiting", "given up"]
     fingerprints: tuple[str, ...]
     epoch: int
     note: str = ""

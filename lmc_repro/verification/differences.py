@@ -15,8 +15,8 @@ K = TypeVar("K")
 Where = Literal["stored", "data", "init", "order", "augmentation", "training", "path"]
 """Where a difference lies, causes before effects; `stored`: a stored copy is damaged."""
 
-CSV_KEYS = ("cell", "pair", "epoch", "split", "alpha")
-"""Columns of metrics.csv and curves.csv that name a row."""
+CSV_KEYS = ("cell", "pair", "epoch", "run", "x", "y", "split", "alpha")
+"""Columns of metrics.csv, curves.csv and planes.csv that name a row."""
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.tracking import names
-from lmc_repro.tracking.content import TABLE, git_commit, pair_points, path_table, versions
+from lmc_repro.tracking.content import PERMUTATIONS, TABLE, git_commit, pair_points, pair_tables, path_table, versions
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
-from lmc_repro.verification.differences import Check, Finding, Tally, Where, differences, values
+from lmc_repro.verification.differences import Check, Finding, Tally, Where, differences, explain, values
 from lmc_repro.verification.training import RecordedTraining, compare_training, logged_points
 
 Identity = Mapping[str, str | None]
@@ -265,6 +265,10 @@ def _compare_path(reader: Reader, run: StoredRun, recorded: dict[str, Any], resu
         if kind is not None:
             there = recorded.get(key)
             tally.add(kind, None if there == here else f"{key}: {here}, recorded {there}", "path")
+    if (made := pair_tables(result).get(PERMUTATIONS)) is not None:
+        place, content = reader.artifact(run, PERMUTATIONS)
+        problem = None if content == made else f"{place}: {explain(PERMUTATIONS, content, made)}"
+        tally.add("permutations", problem, "path")
     expected = {(point.name, point.step): point.value for point in pair_points(result)}
     for (name, step), there in sorted(logged_points(reader, run, run.metrics).items()):
         here = expected.get((name, step))

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmc_repro.barriers.measure import measure_pair
+from lmc_repro.barriers.measure import measure_pair, plane_or_reason
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, PairTask, pair_key, pair_task
-from lmc_repro.barriers.results import CellResult, PairResult
+from lmc_repro.barriers.plane import PlaneTask, plane_task
+from lmc_repro.barriers.results import CellResult, PairResult, Plane
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, torch_version
 from lmc_repro.common.progress import Listener, part
@@ -23,11 +24,12 @@ from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
+from lmc_repro.results.planes import runs_problem
 from lmc_repro.results.read import has_results, read_study
-from lmc_repro.results.schema import CellRecord, StudyResults
+from lmc_repro.results.schema import PLANES, CellRecord, StudyResults
 from lmc_repro.results.write import curves_of, pair_record, results_files, run_record
 from lmc_repro.tracking import names
-from lmc_repro.tracking.content import TABLE, Point, cell_points, pair_points, path_table
+from lmc_repro.tracking.content import Point, cell_points, pair_points, pair_tables
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD, NoStore
 from lmc_repro.training.run_folder import RunFolder, kept_epochs
@@ -143,6 +145,10 @@ class _Place:
             if intact.issuperset(pair.fingerprints):
                 problem = ends_problem(self.runs, self.study.numerics, pair, self.pairs[name][0].path)
                 self.tally.add("ends of paths", problem and f"{self.results / 'curves.csv'}: cell {name[0]}: {problem}")
+        for key, plane in self.study.planes.items():
+            if intact.issuperset(plane.fingerprints):
+                problem = runs_problem(self.runs, self.study.numerics, plane)
+                self.tally.add("runs on planes", problem and f"{self.results / PLANES}: cell {key}: {problem}")
         cells = self._judge(self.made)
         if reader is None:
             self.left_out.append("MLflow and the paths between its weights: there is no store that can be read")
@@ -176,6 +182,8 @@ class _Place:
         of_cell = {cell.key: [again[cell.key, pair.pair] for pair in cell.pairs] for cell in self.study.cells}
         self._same("curves.csv", replace(self.study, curves=curves_of(of_cell)))
         self._judge(again)
+        if any(cell.plane for cell in self.study.cells):
+            self._same(PLANES, replace(self.study, planes=self._measure_planes(prepared)))
 
     def _same(self, name: str, study: StudyResults) -> None:
         """Compare a file with its bytes made from `study`; name the first key that differs."""
@@ -207,7 +215,8 @@ class _Place:
         cells, made = [], {}
         for cell in self.study.cells:
             own = [pairs[cell.key, pair.pair] for pair in cell.pairs]
-            made[cell.key] = result = judged_cell(cell.config, self.judgement, own)
+            plane = self.study.planes.get(cell.key)
+            made[cell.key] = result = judged_cell(cell.config, self.judgement, own, plane)
             cells.append(replace(cell, pairs=tuple(map(pair_record, result.pairs)), summary=result.summary))
         self._same("cells.json", replace(self.study, cells=tuple(cells)))
         return made
@@ -258,13 +267,15 @@ class _Place:
 
     def _pair_problem(self, name: PairName) -> str | None:
         """Return one line if MLflow holds another path than curves.csv, or shows other numbers than follow from it."""
-        place, content = self.reader.artifact(run := self._pair(name), TABLE)
-        if content != (expected := path_table(self.made[name].final)):
-            try:
-                reason = explain(TABLE, content, expected)
-            except (KeyError, TypeError, IndexError, ValueError) as error:
-                reason = f"not the table of a path ({error})"
-            return f"{place}: {reason} from {self.results / 'curves.csv'}; {REBUILD}"
+        run = self._pair(name)
+        for table, expected in pair_tables(self.made[name]).items():
+            place, content = self.reader.artifact(run, table)
+            if content != expected:
+                try:
+                    reason = explain(table, content, expected)
+                except (KeyError, TypeError, IndexError, ValueError) as error:
+                    reason = f"not the table of a path ({error})"
+                return f"{place}: {reason} from {self.results}; {REBUILD}"
         return self._points_problem(run, pair_points(self.made[name]))
 
     def _cell_problem(self, cell: CellRecord, made: CellResult) -> str | None:
@@ -306,6 +317,31 @@ class _Place:
                 measured[asked[i]] = result
                 self.listener.advance(1, asked[i][0])
         return measured
+
+    def _measure_planes(self, prepared: Path) -> dict[str, Plane]:
+        """Measure every plane from MLflow's weights; one whose weights were not kept or are damaged stays as it is."""
+        planes, asked, count = dict(self.study.planes), list[str](), "planes measured again"
+
+        def tasks() -> Iterator[PlaneTask]:
+            for cell in self.study.cells:
+                if cell.plane is None:
+                    continue
+                try:
+                    runs = [self._training(cell.key, fingerprint).end for fingerprint in cell.plane_runs]
+                    if all(run.config.epochs in kept_epochs(run.status) for run in runs):
+                        task = plane_task(runs, prepared, cell.plane)
+                        asked.append(cell.key)
+                        yield task
+                    else:
+                        self.left_out.append(f"cell {cell.key}, plane measured again: its weights were not kept")
+                except LmcError as error:
+                    self.tally.add(count, f"cell {cell.key}, plane: not measured again: {error}")
+
+        for i, found in enumerate(LocalEngine(default_jobs()).map(plane_or_reason, tasks())):
+            self.tally.add(count, None)
+            planes.pop(asked[i], None)
+            planes |= {asked[i]: found} if isinstance(found, Plane) else {}
+        return {cell.key: planes[cell.key] for cell in self.study.cells if cell.key in planes}
 
     def _task(self, name: PairName, prepared: Path) -> PairTask | None:
         """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers import run_config, tiny_dataset
 from torch import Tensor
 
 from lmc_repro.barriers.alignment import Alignment, is_permutation, permuted, units
+from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.matching import (
     Orders,
     activation_matching,
@@ -18,6 +20,9 @@ from lmc_repro.barriers.matching import (
     match_weights,
     weight_matching,
 )
+from lmc_repro.barriers.methods import path_methods
+from lmc_repro.barriers.path import path_curves
+from lmc_repro.config.path import PathConfig
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
 from lmc_repro.models.registry import build_model
@@ -30,6 +35,22 @@ MODELS: dict[str, dict[str, Any]] = {
     "local": {"kind": "local", "filters": 6, "kernel": 2},
     "local, tied": {"kind": "local", "filters": 6, "kernel": 2, "bias": "filter"},
     "attention": {"kind": "attention", "patch": 2, "heads": 3, "head_dim": 5},
+}
+LAB = Path(__file__).parents[2] / "examples" / "lab" / "networks.py"
+MODELS |= {
+    name: {"kind": "module", "module": f"{LAB}:{function}", "options": options}
+    for name, function, options in (
+        ("ResNet-20, BatchNorm", "resnet20", {"width": 4}),
+        ("ResNet-20, LayerNorm", "resnet20", {"width": 4, "norm": "layer"}),
+        ("VGG-11", "vgg11", {"width": 4}),
+        ("VGG-11, BatchNorm", "vgg11", {"width": 4, "norm": "batch"}),
+        ("ViT", "vit", {"patch": 2, "width": 12, "depth": 2, "heads": 3}),
+    )
+}
+
+MODELS["written down"] = {
+    "kind": "module",
+    "module": f"{LAB.parents[1] / 'extending' / 'two_paths.py'}:build",
 }
 
 
@@ -65,6 +86,24 @@ def test_a_networks_own_permutation_is_undone_to_the_bit(align: Alignment, confi
     assert not all(torch.equal(moved[name], theta[name]) for name in theta)
     found = align(model, theta, moved, dataset, seed)
     assert all(torch.equal(found[name], theta[name]) for name in theta)
+    curve = path_curves(model, theta, dict(found), dataset, 3)["train"]
+    assert len(set(curve.wrong)) == 1 and curve_barriers(curve).barrier == 0.0
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("align", [weight_matching, activation_matching])
+def test_the_function_stays_and_the_second_time_has_the_same_bits(align: Alignment, config: dict[str, Any]) -> None:
+    model, dataset = network(config)
+    theta_0, theta_1 = (model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    found, again = (align(model, theta_0, theta_1, dataset, seed) for seed in (0, 1))
+    assert any(not torch.equal(found[name], theta_1[name]) for name in theta_1)
+    assert all(torch.equal(found[name], again[name]) for name in theta_1)
+    inputs = normalise(dataset.train.images, dataset.info).unsqueeze(0)
+    before, after = (model.forward({n: w.unsqueeze(0) for n, w in t.items()}, inputs)[0] for t in (theta_1, found))
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+    curves = [path_curves(model, dict(theta), dict(theta), dataset, 3) for theta in (theta_1, found)]
+    for split in ("train", "test"):
+        assert curves[0][split].wrong == curves[1][split].wrong
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
@@ -143,6 +182,18 @@ def test_a_unit_that_is_constant_disturbs_nothing() -> None:
     assert all(torch.equal(found[name], theta[name]) for name in theta)
 
 
+@pytest.mark.parametrize("name", ["ResNet-20, BatchNorm", "VGG-11", "ViT"])
+def test_metrics_of_layers_see_the_units_of_modules(name: str) -> None:
+    """At an end the features of the interpolation are the interpolated features, and between the ends they are not."""
+    model, dataset = network(MODELS[name])
+    ends = [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    methods = path_methods(PathConfig(metrics=("variance_ratio", "llfc")))
+    columns = path_curves(model, ends[0], ends[1], dataset, 3, methods=methods)["train"].columns
+    layers = {name.removeprefix("llfc_") for name in columns if name.startswith("llfc_")}
+    assert len(layers) >= 5 and all(columns[f"llfc_{layer}"][::2] == pytest.approx((1.0, 1.0)) for layer in layers)
+    assert any(abs(columns[f"llfc_{layer}"][1] - 1.0) > 0.1 for layer in layers)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 def test_hidden_units_are_those_that_the_logits_come_from(config: dict[str, Any]) -> None:
     """The units of a group are permuted where the group is, and every group but one of others is there."""
@@ -150,9 +201,9 @@ def test_hidden_units_are_those_that_the_logits_come_from(config: dict[str, Any]
     axes, theta = model.axes(), drawn(model, 0)
     inputs = normalise(dataset.train.images[:7], dataset.info).unsqueeze(0)
     before = model.hidden({n: w.unsqueeze(0) for n, w in theta.items()}, inputs)
-    assert before.keys() == axes.keys() - {"heads"}
+    assert before.keys() == {name for name in axes if name != "heads" and not name.endswith(".groups")}
     for name, order in shuffled(model, 3).items():
-        if name != "heads":
+        if name in before:
             moved = permuted(theta, axes, {name: order})
             after = model.hidden({n: w.unsqueeze(0) for n, w in moved.items()}, inputs)
             for group, values in before.items():

@@ -11,11 +11,12 @@ from helpers import run_config, tiny_dataset
 from torch import Tensor
 
 from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.layers import partial_end
 from lmc_repro.barriers.methods import PathMethods, path_methods
 from lmc_repro.barriers.metrics import ece, margin
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.common.errors import LmcError
-from lmc_repro.config.path import PathConfig
+from lmc_repro.config.path import LayersConfig, PathConfig
 from lmc_repro.config.registry import PATH_METRICS
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model
@@ -100,6 +101,17 @@ def test_features_before_the_first_activation_are_linear(config: dict[str, Any])
     for i in (0, -1):
         assert column(curves, "ensemble_error")[i] == curves["test"].errors[i]
     assert all(a <= b + 1e-12 for a, b in zip(column(curves, "calibrated_loss"), curves["test"].loss, strict=True) if b)
+
+
+@pytest.mark.parametrize("moved", range(1, 5))
+def test_features_of_a_linear_network_are_linear_where_one_layer_moves(moved: int) -> None:
+    model, dataset, (first, second) = network({"depth": 4, "width": 12, "slope": 1.0})
+    end = partial_end(model, first, second, LayersConfig(only=moved))
+    curves = path_curves(model, first, end, dataset, 5, methods=ALL)
+    for i in range(3):
+        assert column(curves, f"llfc_layers_{i}") == pytest.approx([1.0] * 5, abs=1e-6)
+    whole = path_curves(model, first, second, dataset, 5, methods=ALL)
+    assert column(whole, "llfc_layers_2")[2] < 0.99  # a product of interpolated matrices is no interpolation
 
 
 def test_deeper_features_are_not_linear_and_lose_variance() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "local": {"kind": "local", "filters": 6, "kernel": 2},
     "local, tied": {"kind": "local", "filters": 6, "kernel": 2, "bias": "filter"},
 }
+LAB = Path(__file__).parents[2] / "examples" / "lab" / "networks.py"
+
+
+def lab(function: str, **options: Any) -> dict[str, Any]:
+    return {"kind": "module", "module": f"{LAB}:{function}", "options": options}
+
+
+MODELS["VGG-11"] = lab("vgg11", width=4)
 
 
 def network(config: dict[str, Any]) -> tuple[Model, Dataset, tuple[dict[str, Tensor], dict[str, Tensor]]]:
@@ -88,8 +97,21 @@ def test_the_ends_keep_their_bits_and_equal_ends_are_left_alone() -> None:
     assert all(torch.equal(same[name], ends[0][name]) for name in same)
 
 
+@pytest.mark.parametrize("function", ["resnet20", "vgg11"])
+def test_where_batch_norm_is_estimated_anew_nothing_is_left_to_do(function: str) -> None:
+    model, dataset, ends = network(lab(function, width=4, norm="batch"))
+    found = repair(model, ends, dataset)(ends[0])
+    assert all(torch.equal(found[name], weight) for name, weight in ends[0].items())
+
+
 @pytest.mark.parametrize(
-    "config", [{"depth": 2, "width": 3, "bias": False}, {"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3}]
+    "config",
+    [
+        {"depth": 2, "width": 3, "bias": False},
+        {"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3},
+        lab("resnet20", width=4, norm="layer"),
+        lab("vit", patch=2, width=6, depth=1, heads=2),
+    ],
 )
 def test_a_network_without_biases_or_with_norms_is_refused(config: dict[str, Any]) -> None:
     model, dataset, ends = network(config)

@@ -117,12 +117,24 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
         (barrier(data="digits"), "A.safetensors: layers.0.weight is [2, 2], of 2-layer MLP"),
         (barrier("--device", "cua"), "--device: found 'cua', allowed: auto, cpu, cuda"),
         (barrier("--align", "wieghts"), "--align: align: found 'wieghts', allowed: 'none', 'weights', 'activations', "),
-        (barrier("--align", "mine.py:build", model="mine.py:build"), "--align: module mine.py:build names no units"),
+        (
+            barrier("--align", "mine.py:build", model="mine.py:build"),
+            "--align: found 'mine.py:build', allowed with a module: none, weights, activations",
+        ),
     ],
     ids=["split", "plot", "data", "file", "no project", "function", "shape", "device", "align", "align a module"],
 )
 def test_a_mistake_is_one_line(words: list[str], line: str) -> None:
     assert refused(*words).startswith(line)
+
+
+@pytest.mark.parametrize("by", ["weights", "activations"])
+def test_a_module_is_aligned_as_the_network_of_the_same_weights(by: str) -> None:
+    found = [lmc(*barrier("--align", by, "--json", model=model)).json for model in (MODEL, "mine.py:build")]
+    assert found[0]["align"] == found[1]["align"] == by
+    for split in ("train", "test"):
+        assert found[0][split]["curve"]["wrong"] == found[1][split]["curve"]["wrong"]
+        assert found[0][split]["barrier"] == (0.0 if by == "weights" else 100.0)  # both orders correlate alike
 
 
 def test_help_says_that_code_is_run_and_what_becomes_of_batch_norm() -> None:

@@ -12,7 +12,7 @@ import typer
 UsageError = typer.BadParameter.__mro__[1]  # of click, or of typer's own copy
 REPOSITORY = Path(__file__).parents[2]
 PAGES = ("README.md", *(f"docs/{name}.md" for name in ("own_studies", "barriers", "commands", "paper", "definitions",
-         "api", "quickstart", "faq", "mlflow", "report", "extending", "reproduction")))  # fmt: skip
+         "beyond", "api", "quickstart", "faq", "mlflow", "report", "extending", "reproduction", "cluster")))  # fmt: skip
 BLOCK = re.compile(r"^```sh\n(.*?)^```$|^((?: {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import psutil
 import pytest
 from helpers import ADAM, run_config
@@ -13,11 +15,11 @@ from lmc_repro.config.params import Params
 from lmc_repro.engine.costs import (
     PROCESS_BYTES,
     SHARE,
-    child_bytes,
     comparison_cost,
     estimate,
     path_cost,
     processes_that_fit,
+    run_bytes,
     run_cost,
     run_flops,
     stack_bytes,
@@ -52,6 +54,14 @@ def test_pairs_are_compared_at_every_evaluation_epoch_but_the_one_where_they_are
     assert (pairs, flops) == (sum(len(cell.pairs) for cell in study.cells), expected)
 
 
+def test_a_plane_costs_a_path_per_row() -> None:
+    made = json.loads(json.dumps(SMALL))
+    made["studies"]["one"]["base"]["plane"] = {"points": 9}
+    study, plain = (plan_study(Params.model_validate(params), "one") for params in (made, SMALL))
+    rows = sum(9 * path_cost(cell.runs[0], INFO, 9, 100.0)[0] for cell in study.cells)
+    assert comparison_cost(study, 100.0)[1] == pytest.approx(comparison_cost(plain, 100.0)[1] + rows)
+
+
 def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:
     config = run_config(**DIGITS)
     cost = estimate([config, config], gflops=10.0)
@@ -75,7 +85,7 @@ def test_estimate_adds_up_and_counts_bytes_on_disk() -> None:
 )
 def test_bytes_of_a_run(changes: dict[str, object], expected: int) -> None:
     config = run_config(**DIGITS, **changes)
-    assert child_bytes(config, INFO) == expected
+    assert run_bytes(config, INFO) == expected
     assert stack_bytes(config, INFO, 3) == 3 * expected + 1797 * (64 + 8)
 
 
@@ -85,7 +95,7 @@ def test_what_is_no_matrix_product_costs_time_and_memory_too() -> None:
     mlp = {"depth": 2, "width": 1024, "slope": 0.0}
     first, second = (run_config(**DIGITS, batch_size=100, model=model) for model in (attention, mlp))
     assert run_cost(first, INFO) > run_cost(second, INFO)
-    assert child_bytes(first, INFO) > child_bytes(second, INFO)
+    assert run_bytes(first, INFO) > run_bytes(second, INFO)
 
 
 def test_fewer_processes_where_the_largest_do_not_fit_side_by_side() -> None:

@@ -10,8 +10,8 @@ from helpers import ADAM, PARAMS, SGD, run_config
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params
-from lmc_repro.engine.costs import child_bytes
-from lmc_repro.engine.stacks import CPU_STACK_BYTES, CPU_STACK_CHILDREN, QueuedRun, plan_stacks
+from lmc_repro.engine.costs import run_bytes
+from lmc_repro.engine.stacks import CPU_STACK_BYTES, CPU_STACK_RUNS, QueuedRun, plan_stacks
 from lmc_repro.engine.task import StackTask
 
 HERE = Path("unused")
@@ -65,8 +65,8 @@ def test_sizes_of_stacks(items: list[QueuedRun], jobs: int, device: str, expecte
 
 
 def test_a_cpu_stack_stays_in_the_caches() -> None:
-    assert max(sizes(plan(work(100), 2))) <= CPU_STACK_CHILDREN
-    assert child_bytes(work(1, model=WIDE)[0].config, dataset_info("digits")) > CPU_STACK_BYTES / 2
+    assert max(sizes(plan(work(100), 2))) <= CPU_STACK_RUNS
+    assert run_bytes(work(1, model=WIDE)[0].config, dataset_info("digits")) > CPU_STACK_BYTES / 2
 
 
 def test_the_longest_stack_goes_first_and_ffcv_compiles_before_it_begins() -> None:

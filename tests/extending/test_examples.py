@@ -141,7 +141,7 @@ MISTAKES = [
     ({"optimizer": {**LION, "beta2": "x"}}, "optimizer.beta2: found 'x', allowed: a valid number"),
     (
         {"optimizer": {"kind": "lino", "lr": 1.0}},
-        "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', 'adamw', 'sam', FILE.py:NAME",
+        "optimizer.kind: found 'lino', allowed: 'sgd', 'adam', 'adamw', 'muon', 'sam', FILE.py:NAME",
     ),
     ({"schedule": {"kind": "lnear"}}, "schedule.kind: found 'lnear', allowed: 'constant', 'cosine', FILE.py:NAME"),
     ({"data": {"dataset": "d", "augment": {"steps": [{"kind": "bright"}]}}}, "data.augment.steps.0.kind: found"),

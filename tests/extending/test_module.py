@@ -46,7 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_from_params_to_a_reproduced_run(root: Path) -> None:
-    write_project(root)
+    write_project(root, pair="init", align="activations", repair="repair")
     assert "FLOPs" in lmc("run", "one", "--dry-run").out
     code, out, err = lmc("run", "one", "--jobs", "1")
     assert code == 0, out + err
@@ -55,10 +55,17 @@ def test_from_params_to_a_reproduced_run(root: Path) -> None:
     assert model["module"].startswith("small_resnet.py:build#") and model["options"]["channels"] == 4
     (pair,) = cell["pairs"]
     assert pair["test"]["error_0"] < 60.0  # 90 is chance
+    (order,) = pair["permutations"].values()  # of the residual stream
+    assert sorted(order.split()) == ["0", "1", "2", "3"] and order != "0 1 2 3"
     assert lmc("verify", "one").code == 0
     view = next(entry for entry in json.loads(lmc("list", "one", "--json").out)["cells"])
     (tracked,) = lmc("show", view["run_id"], "--json").json["pairs"]
-    assert lmc("reproduce", tracked["run_id"], "--json").json["identical"] is True
+    ends = [end["run_id"] for end in lmc("show", tracked["run_id"], "--json").json["ends"]]
+    again = lmc("compare", *ends, "--align", "activations", "--points", 3, "--json").json
+    assert again["distance"] == pair["distance"] and again["align"] == "activations"
+    proof = lmc("reproduce", tracked["run_id"], "--json").json
+    assert proof["identical"] is True
+    assert {"name": "permutations", "equal": 1, "total": 1} in proof["path"]["checks"]
     (root / "small_resnet.py").write_text(EXAMPLE.read_text() + "\n# another file\n")
     assert "small_resnet.py: changed since this run" in lmc("verify", "one").out
     assert "trained 2, reused 0" in "".join(lmc("run", "one", "--jobs", "1", "--no-tracking")[1:])
@@ -70,8 +77,11 @@ def test_mistakes_are_one_line_before_any_work(root: Path) -> None:
     assert "small_resnet.py: cannot be read" in refused("check")
     (root / "small_resnet.py").write_text("build = 3\n")
     assert "model.module: small_resnet.py:build is no function" in refused("check")
-    write_project(root, align="small_resnet.py:build")
-    assert "align: found 'small_resnet.py:build', allowed with model: module: 'none'" in refused("check")
+    write_project(root, align="weights")
+    (root / "small_resnet.py").write_text(EXAMPLE.read_text().replace("return x + ", "return x.cumsum(1) + "))
+    code, _, err = lmc("run", "one", "--no-tracking")
+    assert code == 2 and "small_resnet.py:build: units cannot be followed through cumsum in 1 (Block)" in err
+    assert not list(root.rglob("checkpoints"))
 
 
 class Killed(BaseException):

@@ -22,7 +22,7 @@ OWN = ("brightness.py", "linear.py", "lion.py", "residual.py")
 
 def test_the_files_of_the_page_are_those_of_the_examples() -> None:
     examples = {path.name: path.read_text() for path in (REPOSITORY / "examples" / "extending").glob("*.py")}
-    assert {Path(name).name: content for name, content in FILES.items()} == examples and len(FILES) == 6
+    assert {Path(name).name: content for name, content in FILES.items()} == examples and len(FILES) == 7
 
 
 @pytest.fixture(scope="module")

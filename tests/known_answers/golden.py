@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from helpers import ADAM, SGD, final_weights, run_config, tiny_dataset, train
+from helpers import ADAM, MUON, SGD, final_weights, run_config, tiny_dataset, train
 
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS
 from lmc_repro.barriers.path import path_curves
@@ -67,6 +67,7 @@ def cases() -> dict[str, Case]:
             given = {**optimizer, **change.get("optimizer", {})}
             rest = {"schedule": SCHEDULES[""], **{key: value for key, value in change.items() if key != "optimizer"}}
             found[f"2-layer-relu {optimizer['kind']} {name}"] = (MODELS["2-layer-relu"], given, rest)
+    found["8-layer-linear muon"] = (MODELS["8-layer-linear"], MUON, {"schedule": SCHEDULES[""]})
     return found
 
 

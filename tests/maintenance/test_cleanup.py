@@ -118,7 +118,7 @@ def test_a_study_that_cannot_be_worked_out_stops_it(project: Project) -> None:
     sources = PARAMS["profiles"]["tiny"]["provenance"] | {"settings": "ours: small"}
     with_profile(project, "other", settings={"model": {"width": 3}}, provenance=sources)
     folder = stored(project, other_config())
-    assert "profile other: epochs is missing" in refused("gc", "--yes")
+    assert "profile other: epochs: missing" in refused("gc", "--yes")
     assert folder.is_complete()
 
 

@@ -10,8 +10,6 @@ import torch
 from helpers import contents, final_weights, run_config, tiny_dataset, train
 from torch.nn import functional
 
-from lmc_repro.barriers.alignment import Alignment
-from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import is_portable
@@ -151,14 +149,6 @@ def test_a_norm_in_two_places_is_refused(bound: int, monkeypatch: pytest.MonkeyP
     weights = {n: w.unsqueeze(0) for n, w in model.init(torch.Generator().manual_seed(0)).items()}
     with pytest.raises(LmcError, match="norm: is called twice in a forward pass"):
         model.calibrated(weights, data.train)  # type: ignore[attr-defined]
-
-
-def test_an_alignment_is_refused() -> None:
-    align: Alignment = lambda model, theta_0, theta_1, dataset, seed: theta_1  # noqa: E731
-    model = built("mlp", width=3)
-    theta = model.init(torch.Generator().manual_seed(0))
-    with pytest.raises(LmcError, match=r"align lab.py:mine: this kind of network names no units"):
-        PathMethods(align, align_name="align lab.py:mine").aligned(model, theta, theta, tiny_dataset(), 0)
 
 
 def config(**options: Any) -> RunConfig:

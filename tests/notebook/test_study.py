@@ -91,7 +91,7 @@ def test_its_numbers_are_those_of_lmc_run(
         ({"rows": {"linear": 3}}, "rows.linear"),
         ({"modle": {}}, "modle"),
         ({"base": {"model": {"widht": 3}}}, "base.model.widht"),
-        ({"base": {"batch": 64, "model": {"depth": 2, "width": 8}}}, "epochs is missing"),
+        ({"base": {"batch": 64, "model": {"depth": 2, "width": 8}}}, "epochs: missing"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnsit"}}}, "mnist"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnist"}}}, "params.yaml"),  # there is no project here
         ({"pairs": 0}, "pairs"),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from test_figures import pair
+from test_plane_figure import RUNS, a_plane
 
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params
@@ -22,6 +23,7 @@ from lmc_repro.exhibits import batches
 from lmc_repro.report import figures
 from lmc_repro.report.figures import COLOURS, LINES, OWN_SCALE, QUIET, STYLES, column_figure, paths_figure
 from lmc_repro.report.grid import StudyTable, study_table
+from lmc_repro.report.plane_figure import plane_figure
 from lmc_repro.report.value_figure import values_figure
 from lmc_repro.report.values import value_plot
 from lmc_repro.results.read import read_study
@@ -124,6 +126,17 @@ def test_no_text_of_a_pair_or_of_batches_overlaps_another(drawn: list[Boxes]) ->
     images = {key: np.zeros((2, 8, 1, 8, 8), np.uint8) for key in "12"}
     batches.draw({"key": "figure4", "loaders": loaders}, images, "Batches.")
     assert len(drawn) == 5 and faults(drawn) == []
+
+
+@pytest.mark.parametrize("width", [figures.COLUMN, 6.0])
+def test_no_text_of_a_plane_overlaps_another(drawn: list[Boxes], width: float) -> None:
+    """Small and large weights, wide and tall triangles, near runs, all levels and one, long names of runs and cells."""
+    for shape in ((30.0, 3.0, 0.87), (0.004, 0.0, 0.3), (12345.0, 90.0, 1.9), (2.5, 0.2, 0.05), (6.0, 3.0, 3.4, 0.02)):
+        plane = a_plane(shape[0], shape[1], 11, *shape[2:])
+        plane_figure(plane, RUNS, "8-Layer", "name", width)
+        long = [f"seeds {100 + i}-{200 + i}-{300 + i}" for i in range(3)]
+        plane_figure(plane, long, "weights of the other network " * 4, "name", width)
+    assert len(drawn) == 10 and all(len(boxes) > 12 for boxes in drawn) and faults(drawn) == []
 
 
 def luminance(colour: str) -> float:

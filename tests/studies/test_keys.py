@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import ADAM as ADAM_CONFIG
-from helpers import SGD
+from helpers import MUON, SGD
 from small_study import PARAMS
 
 from lmc_repro.barriers.pair import pair_key
@@ -83,6 +83,7 @@ IN_TRAINING: dict[str, tuple[Any, dict[str, Any]]] = {
     "optimizer.beta2": (0.5, ADAM),
     "optimizer.eps": (0.5, ADAM),
     "optimizer.rho": (0.5, {"optimizer.use": "sam"}),
+    "optimizer.adam_share": (0.5, {"optimizer.use": "muon"}),
     "optimizer.weight_decay": (0.1, {}),
     "optimizer.lr_divisor": (2.0, {}),
     "clip": ({"norm": 1.0}, {}),
@@ -110,8 +111,8 @@ IN_PAIR: dict[str, tuple[Any, dict[str, Any]]] = {"align": (f"{LAB}:mirrored", {
 }
 """Settings of paths and their ends: another value is another pair of the same trainings."""
 
-IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {})}
-"""Settings that move no bit."""
+IN_NEITHER: dict[str, tuple[Any, dict[str, Any]]] = {"loader": ("ffcv", {}), "plane": ({"points": 5}, {})}
+"""Settings that move no bit of a training or a pair; planes have a key of their own, see barriers/test_plane.py."""
 
 PROFILE: dict[str, tuple[str, Any]] = {
     "title": ("neither", "another"),
@@ -185,7 +186,7 @@ def test_settings(name: str) -> None:
     params = json.loads(json.dumps(PARAMS))
     profile = params["profiles"]["tiny"]
     profile["datasets"] = ["digits", "mnist"]
-    profile["optimizers"] |= {"adam": ADAM_CONFIG, "sam": {**SGD, "kind": "sam", "rho": 0.1}}
+    profile["optimizers"] |= {"adam": ADAM_CONFIG, "sam": {**SGD, "kind": "sam", "rho": 0.1}, "muon": MUON}
     # An override wins over rows and columns, whatever sets the field.
     profile["overrides"] = [{"study": "one", "set": nested(base)}]
     before = keys(params)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
-from helpers import ADAM, ADAMW, SAM, SGD, run_config
+from helpers import ADAM, ADAMW, MUON, SAM, SGD, run_config
 from pydantic import BaseModel
 
 from lmc_repro.barriers.pair import pair_key
@@ -96,10 +96,13 @@ RUN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "optimizer[adam].kind": ({"optimizer": ADAM}, {"optimizer": SGD}),
     **{
         f"optimizer[{adam['kind']}].{key}": optimizer(adam, **{key: value})
-        for adam in (ADAM, ADAMW)
+        for adam in (ADAM, ADAMW, MUON)
         for key, value in {"lr": 0.006, "beta1": 0.8, "beta2": 0.99, "eps": 1e-7, "weight_decay": 0.1}.items()
     },
     "optimizer[adamw].kind": ({"optimizer": ADAMW}, {"optimizer": ADAM}),
+    "optimizer[muon].kind": ({"optimizer": MUON}, {"optimizer": ADAMW}),
+    "optimizer[muon].momentum": optimizer(MUON, momentum=0.8),
+    "optimizer[muon].adam_share": optimizer(MUON, adam_share=0.3),
     "optimizer[sam].kind": ({"optimizer": SAM}, {"optimizer": SGD}),
     "optimizer[sam].lr": optimizer(SAM, lr=0.06),
     "optimizer[sam].momentum": optimizer(SAM, momentum=0.8),

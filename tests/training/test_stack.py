@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ADAM, ADAMW, SAM, SGD, contents, run_config, tiny_dataset, train
+from helpers import ADAM, ADAMW, MUON, SAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.common.numerics import PORTABLE
 from lmc_repro.config.run import RunConfig
@@ -86,6 +86,15 @@ def test_every_model_of_patches_and_optimizer(model: dict[str, Any], optimizer: 
 
 
 @slow
+@pytest.mark.parametrize(
+    "model", [MODELS["depth8-slope0.3"], PATCH_MODELS["attention"], {"depth": 3, "width": 1, "slope": 0.0}], ids=str
+)
+def test_muon(model: dict[str, Any], tmp_path: Path) -> None:
+    # Of other sides: [15, 15], [45, 15], [13, 13] and [1, 1].
+    assert_same_in_every_stack(lambda n: child(n, model, MUON), tiny_dataset(shape=(2, 6, 4)), tmp_path)
+
+
+@slow
 @OPTIMIZERS
 @pytest.mark.parametrize("clip, decay", [({"norm": 0.4}, 0.0), ({"value": 0.03}, 0.0), (None, 0.02)], ids=str)
 def test_clipping_and_weight_decay(clip: Any, decay: float, optimizer: dict[str, Any], tmp_path: Path) -> None:
@@ -131,15 +140,20 @@ AT_DIGITS: dict[str, dict[str, Any]] = {
 }
 
 
-@OPTIMIZERS
-@pytest.mark.parametrize("model", AT_DIGITS.values(), ids=AT_DIGITS.keys())
+@pytest.mark.parametrize(
+    "model, optimizer",
+    [(model, optimizer) for model in AT_DIGITS for optimizer in (SGD, ADAM, ADAMW, SAM)]
+    + [(model, MUON) for model in ("mlp", "attention")],
+    ids=lambda value: value if isinstance(value, str) else value["kind"],
+)
 def test_at_the_size_of_the_digits_profile(
-    model: dict[str, Any], optimizer: dict[str, Any], digits: Dataset, tmp_path: Path
+    model: str, optimizer: dict[str, Any], digits: Dataset, tmp_path: Path
 ) -> None:
     # Matrix libraries choose their kernels by size: tiny matrices alone would prove little.
     part = Split(digits.train.images[:195], digits.train.labels[:195])  # three batches of 64, one of 3
     dataset, stacks = Dataset(digits.info, part, part, data_digest(part, part)), [[3], [3, 5], [3, 2, 4], [*range(8)]]
-    assert_same_in_every_stack(lambda n: child(n, model, optimizer, batch_size=64), dataset, tmp_path, stacks)
+    network = AT_DIGITS[model]
+    assert_same_in_every_stack(lambda n: child(n, network, optimizer, batch_size=64), dataset, tmp_path, stacks)
 
 
 def test_children_may_differ_in_seeds_rate_and_schedule_only(tmp_path: Path) -> None:

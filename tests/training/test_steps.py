@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ADAM, ADAMW, SAM, SGD, contents, run_config, tiny_dataset, train
+from helpers import ADAM, ADAMW, MUON, SAM, SGD, contents, run_config, tiny_dataset, train
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
@@ -67,6 +67,7 @@ def stack(optimizer: dict[str, Any], **changes: Any) -> list[RunConfig]:
         values = {
             "optimizer": {**optimizer, "lr": optimizer["lr"] / (1 + i)},
             "schedule": {"kind": kind, "warmup_epochs": i},
+            "model": {"depth": 3, "width": 9, "slope": 0.0},
             "seeds": {"trainer": i, "loader": 7 * i, "augmentation": i if changes == AUGMENT else None},
             "evaluate_at": [0, 0.5, 1, 2.6, 3],
         }
@@ -74,14 +75,17 @@ def stack(optimizer: dict[str, Any], **changes: Any) -> list[RunConfig]:
     return configs
 
 
-@pytest.mark.parametrize(
-    "optimizer", [SGD, {**ADAM, "weight_decay": 0.01}, ADAMW, SAM], ids=["sgd", "adam", "adamw", "sam"]
-)
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+OPTIMIZERS = {"sgd": SGD, "adam": {**ADAM, "weight_decay": 0.01}, "adamw": ADAMW, "muon": MUON, "sam": SAM}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("change", CHANGES)
 def test_whole_run_folders_are_those_of_the_loaders_steps(
-    change: dict[str, Any], optimizer: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+    change: str, optimizer: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    configs, dataset = stack(optimizer, **change), tiny_dataset()
+    if (optimizer, change) == ("muon", "local"):
+        return  # refused: it has no matrix between its two
+    configs, dataset = stack(OPTIMIZERS[optimizer], **CHANGES[change]), tiny_dataset()
     expected = [contents(folder) for folder in train(configs, dataset, tmp_path / "loader")]
     request.getfixturevalue("static")
     found = [contents(folder) for folder in train(configs, dataset, tmp_path / "device")]

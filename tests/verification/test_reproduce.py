@@ -89,6 +89,19 @@ def test_an_aligned_pair_is_made_again(finished: Finished) -> None:
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]  # another way between the ends
     code, found = reproduced(aligned.run_id)
     assert (code, found["identical"]) == (0, True) and counted(found["path"])["error counts"] == (6, 6)
+    assert counted(found["path"])["permutations"] == (1, 1)
+    place, content = reader.artifact(aligned, "permutations.json")
+    (pair,) = json.loads((finished.project.out / "tiny/two/results/two/cells.json").read_text())[0]["pairs"]
+    orders = json.loads(content)
+    assert pair["permutations"] == orders
+    for order in orders.values():
+        units = [int(unit) for unit in order.split()]
+        assert units == list(range(len(units)))[::-1] and len(units) > 1
+    group, order = next(iter(orders.items()))
+    with changed(Path(place), json.dumps(orders | {group: " ".join(sorted(order.split()))}).encode()):
+        code, found = reproduced(aligned.run_id)
+    assert (code, found["identical"], found["first"]["where"]) == (1, False, "path")
+    assert counted(found["path"])["permutations"] == (0, 1)
 
 
 def test_a_training_reused_from_another_study(finished: Finished) -> None:

@@ -115,6 +115,18 @@ def test_a_count_of_curves_csv(finished: Finished) -> None:
     assert f"path.json: test_wrong at alpha 0.5 is {words[6]}, recomputed {int(words[6]) + 300}" in told
 
 
+def test_a_permutation(finished: Finished) -> None:
+    reader = Reader.open(finished.project.root)
+    place, content = reader.artifact(reader.run(finished.pair("two")), "permutations.json")
+    orders = json.loads(content)
+    group, order = next(iter(orders.items()))
+    with changed(Path(place), json.dumps(orders | {group: " ".join(order.split()[::-1])}).encode()):
+        code, found = verified(study="two")
+    assert code == 1
+    (problem,) = found["problems"]
+    assert place in problem and f"{' '.join(order.split()[::-1])}, recomputed {order} from" in problem
+
+
 def test_a_loss_that_only_measuring_again_can_tell(finished: Finished) -> None:
     file = finished.results / "curves.csv"
     text = file.read_text()

@@ -1,0 +1,269 @@
+"""A stack on another machine, without one: letters of files, what is refused of them, data sets once per machine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import contents, run_config
+from trained_store import write_prepared
+
+from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.common.project import Project
+from lmc_repro.data.dataset import Dataset
+from lmc_repro.engine import remote
+from lmc_repro.engine.cluster import Cluster, chosen_cluster
+from lmc_repro.engine.local import Stopped
+from lmc_repro.engine.remote import Attempt, Data, Letter
+from lmc_repro.engine.task import StackTask, train_task
+from lmc_repro.engine.transfer import Expected, Files, read_dataset, read_files, write_state, write_whole
+from lmc_repro.training import trainer
+from lmc_repro.training.resume import load_progress
+from lmc_repro.training.run_folder import RunFolder
+
+NAMES = ("a" * 16, "b" * 16)
+CONFIGS = {
+    name: run_config(data={"dataset": "digits"}, epochs=4, evaluate_at=[0, 2, 4], batch_size=300, seeds={"loader": i})
+    for i, name in enumerate(NAMES)
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", 1e9)
+    yield
+    torch.set_deterministic_debug_mode("default")
+
+
+@pytest.fixture
+def task(tmp_path: Path, digits: Dataset) -> StackTask:
+    write_prepared(Project(tmp_path), digits)
+    prepared = tmp_path / "data" / "prepared"
+    return StackTask(tuple(CONFIGS.items()), tmp_path / "runs", prepared, "resident", numerics_tag(), "cpu", 1.0)
+
+
+@pytest.fixture
+def expected(digits: Dataset) -> dict[str, Expected]:
+    return {name: Expected(config, digits.digest, numerics_tag()) for name, config in CONFIGS.items()}
+
+
+class Home:
+    """Receives letters; asks their sender to end after the `stop_at`-th; data sets are fetched from here."""
+
+    def __init__(self, task: StackTask, stop_at: int = 99) -> None:
+        self.task, self.stop_at = task, stop_at
+        self.letters, self.fetched = list[Letter](), 0
+
+    def push(self, letter: Letter) -> bool:
+        self.letters.append(letter)
+        return len(self.letters) >= self.stop_at
+
+    def fetch(self) -> Files:
+        self.fetched += 1
+        return read_dataset(self.task.prepared, "digits")[1]
+
+    def attempt(self, number: int = 0) -> Attempt:
+        folders = {name: read_files(RunFolder(self.task.working / name)) for name in NAMES}
+        data = Data("digits", read_dataset(self.task.prepared, "digits")[0], self.fetch)
+        return Attempt(number, self.task, folders, data, remote.identity("cpu"))
+
+    def folders(self, kind: str) -> list[dict[str, Files]]:
+        """Return the files that came with the events of a kind."""
+        return [dict(x.folders) for x in self.letters if x.events and x.events[-1].kind == kind]
+
+
+@pytest.fixture
+def local(task: StackTask) -> dict[str, dict[str, bytes]]:
+    train_task(task, lambda event: None)
+    found = {name: contents(task.working / name) for name in NAMES}
+    for name in NAMES:
+        for file in found[name]:
+            (task.working / name / file).unlink()
+    return found
+
+
+def test_what_is_sent_home_is_the_folder_of_this_machine(
+    task: StackTask, expected: dict[str, Expected], local: dict[str, dict[str, bytes]]
+) -> None:
+    home = Home(task)
+    remote.train(home.attempt(), home.push)
+    (whole,) = home.folders("done")
+    for name in NAMES:
+        folder = RunFolder(task.working / name)
+        assert write_whole(folder, whole[name], expected[name], "there")
+        assert contents(folder) == local[name]
+        assert not write_whole(folder, whole[name], expected[name], "there, later")
+    assert sum(event.kind == "epoch" for letter in home.letters for event in letter.events) == 4
+    assert list((remote.cache_folder() / "runs").iterdir()) == []
+
+
+def test_a_stopped_stack_goes_on_elsewhere_from_what_it_sent(
+    task: StackTask, expected: dict[str, Expected], local: dict[str, dict[str, bytes]]
+) -> None:
+    home = Home(task, stop_at=2)
+    with pytest.raises(Stopped):
+        remote.train(home.attempt(), home.push)
+    saved = home.folders("saved")[-1]
+    for name in NAMES:
+        write_state(RunFolder(task.working / name), saved[name], "there")
+        progress = load_progress(RunFolder(task.working / name))
+        assert progress is not None and progress.epoch == 1
+    again = Home(task)
+    remote.train(again.attempt(), again.push)
+    epochs = [event.epoch for letter in again.letters for event in letter.events if event.kind == "epoch"]
+    assert epochs == [2, 3, 4]
+    for state in again.folders("saved"):
+        for name in NAMES:
+            assert "checkpoints/epoch-0000.safetensors" not in state[name]  # it was there before
+            write_state(RunFolder(task.working / name), state[name], "elsewhere")
+            assert len(list((task.working / name).glob("state-*"))) == 1
+    for name in NAMES:
+        folder = RunFolder(task.working / name)
+        assert write_whole(folder, again.folders("done")[0][name], expected[name], "elsewhere")
+        assert contents(folder) == local[name]
+    assert (home.fetched, again.fetched) == (1, 0)
+
+
+def test_letters_about_epochs_alone_have_a_second_between_them(
+    task: StackTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 99.0)
+    home = Home(task)
+    remote.train(home.attempt(), home.push)
+    assert [[event.kind for event in letter.events] for letter in home.letters] == [[], ["epoch"] * 4 + ["done"], []]
+
+
+def hostile(files: dict[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield ways in which a whole folder may be wrong."""
+
+    def status(**changes: object) -> dict[str, bytes]:
+        return {**files, "status.json": json.dumps(json.loads(files["status.json"]) | changes).encode()}
+
+    last = "checkpoints/epoch-0004.safetensors"
+    yield "a name outside", {**files, "../../stolen": b"x"}
+    yield "an absolute name", {**files, "/tmp/stolen": b"x"}
+    yield "a name too many", {**files, "checkpoints/epoch-0003.safetensors": files[last]}
+    yield "a name too few", {name: content for name, content in files.items() if name != last}
+    yield "a changed file", {**files, last: files[last][:-1] + b"x"}
+    yield "a damaged status", {**files, "status.json": b"[]"}
+    yield "another run", status(fingerprint="c" * 16)
+    yield "other numerics", status(numerics="native:X:AVX2:2")
+    yield "another torch", status(torch="0.1")
+    yield "other data", status(data_digest="0" * 64)
+    sums = json.loads(files["status.json"])["files"]
+    yield "another config", {**status(files=sums | {"config.json": sha256_bytes(b"{}")}), "config.json": b"{}"}
+
+
+def test_a_hostile_folder_is_refused_and_nothing_is_written(
+    task: StackTask, expected: dict[str, Expected], local: dict[str, dict[str, bytes]]
+) -> None:
+    name, before = NAMES[0], contents(task.working.parent)
+    for what, files in hostile(local[name]):
+        with pytest.raises(LmcError, match=r"there sent"):
+            write_whole(RunFolder(task.working / name), files, expected[name], "there")
+            pytest.fail(what)
+    assert contents(task.working.parent) == before
+
+
+def test_a_hostile_state_is_refused_and_nothing_is_written(task: StackTask) -> None:
+    home = Home(task, stop_at=2)
+    with pytest.raises(Stopped):
+        remote.train(home.attempt(), home.push)
+    files = dict(home.folders("saved")[-1][NAMES[0]])
+    state = next(name for name in files if name.startswith("state-"))
+    before = contents(task.working.parent)
+    for changes in (
+        {"../stolen": b"x"},
+        {"status.json": b"{}"},
+        {state: b"x"},
+        {"state-9999.safetensors": files[state]},
+        {"progress.json": b"{"},
+        {"progress.json": files["progress.json"].replace(NAMES[0].encode(), NAMES[1].encode())},
+    ):
+        with pytest.raises(LmcError, match=r"there sent"):
+            write_state(RunFolder(task.working / NAMES[0]), {**files, **changes}, "there")
+            pytest.fail(str(changes.keys()))
+    assert contents(task.working.parent) == before
+
+
+def test_a_second_result_with_other_bytes_is_named(
+    task: StackTask, expected: dict[str, Expected], local: dict[str, dict[str, bytes]]
+) -> None:
+    name = NAMES[0]
+    folder = RunFolder(task.working / name)
+    assert write_whole(folder, local[name], expected[name], "there")
+    other = {**local[name], "metrics.csv": local[name]["metrics.csv"] + b"\n"}
+    status = json.loads(other["status.json"])
+    status["files"]["metrics.csv"] = sha256_bytes(other["metrics.csv"])
+    other["status.json"] = json.dumps(status).encode()
+    with pytest.raises(LmcError, match=r"metrics\.csv"):
+        write_whole(folder, other, expected[name], "elsewhere")
+    assert contents(folder) == local[name]
+
+
+def test_a_machine_with_other_bits_is_refused_before_anything_is_fetched(task: StackTask) -> None:
+    for key in ("numerics", "torch", "TRAINING_NUMERICS", "EVALUATION_NUMERICS", "lmc_repro"):
+        home = Home(task)
+        attempt = home.attempt()
+        object.__setattr__(attempt, "needed", {**attempt.needed, key: "another"})
+        with pytest.raises(LmcError, match=f"{key}: found"):
+            remote.train(attempt, home.push)
+        assert (home.letters, home.fetched) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"engine": "dask"}, "--engine"),
+        ({"address": "host:6379"}, "--address"),
+        ({"wait": 1.0}, "--wait"),
+        ({"engine": "ray"}, "--address"),
+        ({"engine": "ray", "address": "host"}, "--address"),
+        ({"engine": "ray", "address": "ray://host:10001"}, "--address"),
+        ({"engine": "ray", "address": "host:6379"}, "pip install 'lmc_repro[ray]'"),
+    ],
+)
+def test_mistakes_of_the_choice(options: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in ("LMC_ENGINE", "LMC_RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LmcError) as caught:
+        chosen_cluster(**options)  # type: ignore[arg-type]
+    assert named in str(caught.value)
+
+
+def test_the_environment_chooses_and_options_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert chosen_cluster() is None
+    chosen = {"LMC_ENGINE": "ray", "LMC_RAY_ADDRESS": "a:1", "LMC_RAY_INSECURE": "1", "LMC_RAY_WAIT": "2.5"}
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert chosen_cluster() == Cluster("a:1", insecure=True, wait=2.5)
+    assert chosen_cluster(address="b:2", wait=7) == Cluster("b:2", insecure=True, wait=7)
+    assert chosen_cluster(engine="local") is None
+    monkeypatch.setenv("LMC_RAY_WAIT", "long")
+    with pytest.raises(LmcError, match="LMC_RAY_WAIT"):
+        chosen_cluster()
+
+
+def test_without_a_token_nothing_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LmcError, match="RAY_AUTH_TOKEN"):
+        Cluster("a:1").require_token()
+    Cluster("a:1", insecure=True).require_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 64)
+    Cluster("a:1").require_token()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(LmcError, match="RAY_AUTH_MODE"):
+        Cluster("a:1").require_token()
