@@ -76,6 +76,7 @@ def picture_table(browser: Browser, link: str, path: Path) -> None:
     row.locator("button").first.click()
     while names_of_rows(page) == cells:
         page.wait_for_timeout(500)
+    row.first.evaluate("row => row.scrollIntoView({block: 'start'})")
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)
     page.screenshot(path=path)

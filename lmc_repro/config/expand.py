@@ -140,7 +140,7 @@ def _cell(
     settings = _merged(layers)
     try:
         if (dataset := settings.data.get("dataset")) is None:
-            raise LmcError("data.dataset: is missing; set it in the study's base")
+            raise LmcError("data.dataset: missing; set it in the study's base")
         info = dataset_info(dataset, "data.dataset")
         if info.name not in profile.datasets:
             found = choices(info.name, profile.datasets, f"profiles.{profile_key}.datasets")

@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -146,9 +146,15 @@ def validate(model: type[M], value: Any, name: str = "", stored: bool = False) -
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         spelled = {_spelled(model, value, e["loc"]) for e in errors if e["type"] == "extra_forbidden"}
         lines = [_line(model, value, e) for e in errors if e["type"] != "missing" or e["loc"] not in spelled]
-        first = {line.partition(": ")[0]: line for line in reversed(lines)}  # a union has an error per branch
+        first: dict[str, str] = {}
+        for line in lines:  # a union has an error per branch
+            place, _, said = line.partition(": ")
+            _, allowed, more = said.partition(", allowed: ")
+            known = first.setdefault(place, line)
+            if known != line and allowed in known and allowed:
+                first[place] = f"{known}, or {more}"
         place = f"{name}: " if name else ""
-        raise LmcError(*(" ".join(f"{place}{line}".split()) for line in reversed(first.values()))) from None
+        raise LmcError(*(" ".join(f"{place}{line}".split()) for line in first.values())) from None
 
 
 def _spelled(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -160,6 +166,8 @@ def _spelled(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> tuple[
 def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     path = error["loc"]
     loc = [part for i, part in enumerate(path) if part not in _NO_KEYS and not _is_tag(path, i)]
+    if loc[-1:] and loc[-1] in _PLAIN and not isinstance(reduce(_inside, path[:-1], value), dict):
+        loc.pop()  # the branch of a union, and no key of this name
     where = ".".join(str(part) for part in loc) or "the whole file"
     found, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -182,7 +190,9 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
     if kind == "literal_error":
         return f"{where}: {_choices(found, context['expected'])}"
-    allowed = error["msg"].removeprefix("Input should be ")
+    allowed = error["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
+    if kind == "too_short":
+        allowed = f"at least {context['min_length']}"
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 
@@ -206,6 +216,8 @@ def _moved(key: str) -> str | None:
 
 _NO_KEYS = ("[key]", "constrained-int", "constrained-float", "literal['positions']")
 """What pydantic puts into a location beside keys: of a union, the branch that refused the value."""
+
+_PLAIN = ("bool", "float", "int", "str")
 
 _TABLES = {"exhibits": ("parameters", "batches", "accuracies")}
 """Tags of the unions that stand in every entry of a table."""

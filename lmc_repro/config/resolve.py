@@ -25,7 +25,8 @@ def run_template(settings: Settings, profile: ProfileConfig, info: DatasetInfo) 
             raise LmcError(f"{name}: missing; set it in the study's base, a row, a column or the profile's settings")
     batch = profile.batches.get(settings.batch) if isinstance(settings.batch, str) else settings.batch
     if batch is None:
-        raise LmcError(f"batch: found {settings.batch!r}, allowed: a number or {', '.join(profile.batches)}")
+        allowed = " or ".join(filter(None, ("a number", ", ".join(profile.batches))))
+        raise LmcError(f"batch: found {settings.batch!r}, allowed: {allowed}")
     values = {
         "data": settings.data | {"dataset": info.name},
         "model": _model(settings, info),

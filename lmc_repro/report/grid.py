@@ -317,7 +317,7 @@ def heading(results: StudyResults) -> tuple[tuple[str, str], ...]:
     for part in results.left_out:
         out.setdefault(part.why, []).append(part.label)
     found = {
-        "profile": f"{results.profile}: {results.profile_title}",
+        "profile": ": ".join(dict.fromkeys((results.profile, results.profile_title))),
         "data": "; ".join(data),
         "resolution": f"one image in points: {'; '.join(one)}",
         "epochs": several(cell.config["epochs"] for cell in results.cells),

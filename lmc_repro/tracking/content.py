@@ -290,7 +290,8 @@ def experiment_note(plan: StudyPlan) -> str:
     """Return the study's question and how to read its runs."""
     replaced = plan.profile_config.analogue and of_paper(plan.study, (cell.paper for cell in plan.cells))
     analogue = "\n\nAn analogue on other data, not a reproduction." if replaced else ""
-    return f"""**{plan.study_config.title}**, profile {plan.profile}: {plan.profile_config.title}
+    profile = ": ".join(dict.fromkeys((plan.profile, plan.profile_config.title)))
+    return f"""**{plan.study_config.title}**, profile {profile}
 
 {plan.study_config.question}{analogue}
 

@@ -90,6 +90,13 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "batch is the data set": (
         "1K: 64", "1K: 899", ["row 1-layer-bs1024", "batch of 899", "no SGD noise: same batches"],
     ),
+    "batch of nothing": (
+        "model: {depth: 2}, batch: 30K", "model: {depth: 2}, batch: 0",
+        ["studies.table1.rows.2-layer-bs30k.batch: found 0, allowed: ", ", or greater than or equal to 1"],
+    ),
+    "evaluation that is no number": ("[0, 1, 2,", "[.nan, 1, 2,", ["settings.evaluate_at.0: found nan, allowed"]),
+    "no evaluations": ("evaluate_at: [", "evaluate_at: []  # [", ["evaluate_at: found [], allowed: at least 1"]),
+    "one data set, no list": ("datasets: [digits]", "datasets: digits", ["'digits', allowed: a list"]),
     "unknown batch": ("batch: 30K", "batch: 40K", [CELL, "batch", "'40K'", "1K, 30K"]),
     "init": (
         "init: torch-default", "init: xavier", ["profiles.digits.settings.model.init", "'xavier'", "'kaiming-normal'"],

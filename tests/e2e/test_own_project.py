@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_project import REPOSITORY, TinyProject, contents
@@ -45,6 +46,33 @@ def change(path: Path, *changes: tuple[str, str]) -> None:
         assert text.count(before) == 1, before
         text = text.replace(before, after)
     path.write_text(text)
+
+
+def printed_cells(said: str) -> dict[tuple[str, str], list[str]]:
+    """Return the numbers of each cell in the table that `lmc run` prints: a row's lines below a line of columns."""
+    lines = said.splitlines()
+    top = next(i for i, line in enumerate(lines) if line.strip().startswith("test / train "))
+    names = re.split(r"\s{2,}", lines[top].strip())[1:]
+    starts = [lines[top].index(name) for name in names]
+    end_of_table = min(lines.index(title) for title in ("Flags", "Settings and versions") if title in lines)
+    found: dict[tuple[str, str], list[str]] = {}
+    label = ""
+    for line in lines[top + 2 : end_of_table]:
+        label = line[: starts[0]].strip() or label  # on the first line of its row
+        for name, start, end in zip(names, starts, (*starts[1:], None), strict=True):
+            if any(character.isdigit() for character in line[start:end]):
+                found.setdefault((label, name), []).append(line[start:end].strip().split(", ")[0])
+    return found
+
+
+def in_a_table(cell: Mapping[str, Any]) -> list[str]:
+    """Return the means of a cell, and of its line barriers, as a table has them; without them, why there are none."""
+    if cell["test"]["mean"] is None:
+        collapsed = sum("collapsed" in pair["status"] for pair in cell["pairs"])
+        return [f"of {len(cell['pairs'])} pairs {collapsed} collapsed"]
+    both = ([cell[split][name] for split in ("test", "train")] for name in ("mean", "line_mean"))
+    mean, line = (" / ".join(f"{value:.2f}" for value in values) for values in both)
+    return [mean, f"L {line}"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +115,10 @@ def test_to_the_report_without_git_dvc_and_ffcv(bare: Bare, tmp_path: Path) -> N
     bare.lmc(tmp_path, "init", "p")
     root = tmp_path / "p"
     change(root / "params.yaml", *QUICK)
-    assert "trained 8, reused 0" in bare.lmc(root, "run", "depth")
+    said = bare.lmc(root, "run", "depth")
+    assert "trained 8, reused 0" in said
+    cells = json.loads((root / "out/digits/depth/results/depth/cells.json").read_text())
+    assert printed_cells(said) == {(cell["row_label"], cell["column_label"]): in_a_table(cell) for cell in cells}
     report = (root / "out/digits/depth/report/report.md").read_text()
     assert report.startswith("# Linear networks, deep and shallow")
     assert "Table 1" not in report and "Sources" not in report

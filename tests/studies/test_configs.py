@@ -92,7 +92,7 @@ def test_an_optimizer_of_a_study_needs_no_name_of_the_profile() -> None:
     rows = {"r": {"label": "R", "optimizer": {"beta2": 0.7}}}
     assert cell({}, base=base, rows=rows).config["optimizer"] == own | {"beta2": 0.7, "weight_decay": 0.0}
     del own["kind"]
-    with pytest.raises(LmcError, match=r"row r, column c, profile digits: optimizer\.use is missing"):
+    with pytest.raises(LmcError, match=r"row r, column c, profile digits: optimizer\.use: missing"):
         cell({}, base=base)
 
 
