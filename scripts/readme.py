@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
 from lmc_repro.cli.views import kept_studies
@@ -107,6 +107,17 @@ def metrics(folder: Path, *columns: tuple[str, str]) -> str:
     return markdown_table(["test", *(f"{name}, {where}" for name, where in columns)], lines)
 
 
+def planes(folder: Path) -> str:
+    """Return the test errors in percent of three runs of each cell, and on the grid of the plane through them."""
+    study, lines = read_study(folder), []
+    for cell in study.cells:
+        plane = study.planes[cell.key]
+        grid_errors = sorted(100 * error for row in plane.rows["test"] for error in row.errors)
+        runs = " ".join(f"{100 * error:.2f}" for error in plane.runs["test"].errors)
+        lines.append([cell.column_label, runs, *(f"{f(grid_errors):.2f}" for f in (min, median, max))])
+    return markdown_table(["test error", "runs", "grid, lowest", "median", "highest"], lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "digits": lambda: grid(ROOT / "results/table1"),
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
@@ -117,6 +128,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "lab-layers": lambda: metrics(LAB / "layers", ("error", "first end"), ("error", "middle"), ("error", "second end")),
     "lab-variances": lambda: metrics(LAB / "collapse", *BOTH, ("variance_ratio", "middle")),
+    "lab-planes": lambda: planes(LAB / "planes"),
     "lab-features": lambda: metrics(LAB / "features", *BOTH, ("llfc", "middle")),
     "lab-ensemble": lambda: metrics(
         LAB / "ensemble",

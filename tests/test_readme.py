@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 RESULTS = {"digits": ("", "table1"), "definitions": ("", "table1")}
 """Blocks whose results are DVC's: the project's folder, and the study."""
-LAB = "spawn noise permutation collapse variances layers features ensemble optimizers architectures"
+LAB = "spawn noise permutation collapse variances layers features ensemble planes optimizers architectures"
 RESULTS |= {f"lab-{name}": ("examples/lab", {"variances": "collapse"}.get(name, name)) for name in LAB.split()}
 
 
@@ -29,8 +29,10 @@ def readme() -> ModuleType:
 
 def results_of_the_lock(project: Path, study: str) -> bool:
     """Return whether results/ holds what dvc.lock says: other settings are tried out there, too."""
-    outs = YAML(typ="safe").load(project / "dvc.lock")["stages"][f"compare@{study}"]["outs"]
-    for out in outs:  # files, or a folder of files
+    stages = YAML(typ="safe").load(project / "dvc.lock")["stages"]
+    if f"compare@{study}" not in stages:
+        return False
+    for out in stages[f"compare@{study}"]["outs"]:  # files, or a folder of files
         path = project / out["path"]
         if not path.exists():
             return False

@@ -145,8 +145,8 @@ class RayEngine:
         """See `Engine.map`; a task that is lost is computed again."""
 
         def begin(task: Any) -> tuple[Any, Any]:
-            pair = remote.pair_in(task)
-            data = self._dataset(pair.prepared, pair.data.dataset) if pair is not None else None
+            measured = remote.measured_in(task)
+            data = self._dataset(measured.prepared, measured.data.dataset) if measured is not None else None
             call = submitted(remote.measure, **_resources(self.machines.device, 0))
             return task, call.remote(function, task, data, self.machines.needed)
 

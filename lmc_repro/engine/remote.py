@@ -14,6 +14,7 @@ from typing import Any
 
 from lmc_repro import __version__
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, PairTask
+from lmc_repro.barriers.plane import PlaneTask
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import process_exists
 from lmc_repro.common.numerics import numerics_tag, torch_version
@@ -162,17 +163,17 @@ def train(attempt: Attempt, push: Callable[[Letter], bool]) -> None:
         shutil.rmtree(working, ignore_errors=True)
 
 
-def pair_in(task: Any) -> PairTask | None:
-    """Return the pair that a task of `Engine.map` is, or begins with; None for any other."""
+def measured_in(task: Any) -> PairTask | PlaneTask | None:
+    """Return the pair or plane that a task of `Engine.map` is, or begins with; None for any other."""
     first = task[0] if isinstance(task, tuple) and task else task
-    return first if isinstance(first, PairTask) else None
+    return first if isinstance(first, PairTask | PlaneTask) else None
 
 
 def measure(function: Callable[[Any], Any], task: Any, data: Data | None, needed: Identity) -> Any:
-    """Return `function` of a task, its pair, if it has one, with the data sets of this machine."""
-    pair = pair_in(task)
-    if pair is not None and data is not None:
-        moved = replace(pair, prepared=_ready(data, needed, pair.device))
+    """Return `function` of a task, its pair or plane, if it has one, with the data sets of this machine."""
+    measured = measured_in(task)
+    if measured is not None and data is not None:
+        moved = replace(measured, prepared=_ready(data, needed, measured.device))
         task = (moved, *task[1:]) if isinstance(task, tuple) else moved
     return function(task)
 

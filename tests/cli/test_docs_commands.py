@@ -11,8 +11,12 @@ import typer
 
 UsageError = typer.BadParameter.__mro__[1]  # of click, or of typer's own copy
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("own_studies", "barriers", "commands", "paper", "definitions",
-         "beyond", "api", "quickstart", "faq", "mlflow", "report", "extending", "reproduction", "cluster")))  # fmt: skip
+PAGES = (
+    "README.md",
+    *("docs/own_studies.md", "docs/barriers.md", "docs/commands.md", "docs/paper.md", "docs/definitions.md"),
+    *("docs/beyond.md", "docs/api.md", "docs/quickstart.md", "docs/faq.md", "docs/mlflow.md", "docs/report.md"),
+    *("docs/extending.md", "docs/reproduction.md", "docs/cluster.md"),
+)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$|^((?: {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -16,44 +17,40 @@ from lmc_repro.common.signals import GO_ON
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 2000  # so that a state is saved on the way
-
-
+EPOCHS = 300  # several seconds
+OFTEN = ("SAVE_EVERY_SECONDS = 5.0", "SAVE_EVERY_SECONDS = 0.2")  # so that a state is saved on the way
 PATIENCE = 300.0  # seconds; a stuck process fails the test instead of the whole run
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
-    """A project of one column of longer runs, prepared and trained without an interruption."""
-    project = make_project(tmp_path_factory.mktemp("undisturbed"))
+@pytest.fixture
+def project(tmp_path: Path) -> TinyProject:
+    """A project of one column of longer runs, prepared and not trained; its own copy of the package saves often."""
+    project = make_project(tmp_path)
     params = project.params()
     settings = params["profiles"]["digits"]["settings"]
-    settings |= {"epochs": EPOCHS, "evaluate_at": [0, *range(100, EPOCHS + 1, 100)]}
+    settings |= {"epochs": EPOCHS, "evaluate_at": [0, *range(20, EPOCHS + 1, 20)]}
     params["profiles"]["digits"]["overrides"] = []
     del params["studies"]["table1"]["columns"]["sgd-high"]
     project.write_params(params)
+    trainer = project.root / "lmc_repro" / "training" / "trainer.py"
+    assert trainer.read_text().count(OFTEN[0]) == 1
+    trainer.write_text(trainer.read_text().replace(*OFTEN))
     project.ok("lmc", "prepare", "digits")
-    assert "trained 4, reused 0, resumed 0" in project.ok("lmc", "train", "table1")
     return project
 
 
-@pytest.fixture
-def project(undisturbed: TinyProject, tmp_path: Path) -> TinyProject:
-    """The same project, prepared and not trained."""
-    copy = make_project(tmp_path)
-    copy.write_params(undisturbed.params())
-    copy.ok("lmc", "prepare", "digits")
-    return copy
+def train(project: TinyProject) -> tuple[str, ...]:
+    """Return the command that trains the study by the project's own copy of the package."""
+    return ("env", f"PYTHONPATH={project.root}", "lmc", "train", "table1")
 
 
-def start_and_wait_for_progress(project: TinyProject) -> subprocess.Popen[str]:
-    """Start a training in a process group of its own and return when a run has passed its first evaluations."""
-    process = project.start("lmc", "train", "table1")
+def wait_for_progress(project: TinyProject, process: subprocess.Popen[str], epoch: int) -> int:
+    """Wait until a run has saved its state at an epoch after this one, and return that epoch."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         for file in project.root.glob(".lmc/runs/*/progress.json"):
-            if json.loads(file.read_bytes())["epoch"] >= 100:
-                return process
+            if (saved := int(json.loads(file.read_bytes())["epoch"])) > epoch:
+                return saved
         time.sleep(0.02)
     pytest.fail(f"no progress before the end: {process.communicate()[0]}")
 
@@ -65,28 +62,25 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
-def test_interrupted_training_goes_on_with_the_same_bits(
-    number: signal.Signals, project: TinyProject, undisturbed: TinyProject
-) -> None:
-    process = start_and_wait_for_progress(project)
-    os.killpg(process.pid, number)
-    printed, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    if number == signal.SIGINT:
-        assert printed.count(GO_ON) == 1 and "Traceback" not in printed and workers(process) == []
-    assert not (project.root / "runs" / "table1").exists()
-    printed = project.ok("lmc", "train", "table1")
-    assert "resumed 0" not in printed.splitlines()[-1]
-    assert contents(project.root / "runs") == contents(undisturbed.root / "runs")
-
-
-def test_workers_of_a_killed_parent_stop(project: TinyProject) -> None:
-    """A second training must not meet a second writer: orphans end with their epoch."""
-    process = start_and_wait_for_progress(project)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    until = time.monotonic() + PATIENCE
-    while workers(process) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert workers(process) == []
+def test_interrupted_training_goes_on_with_the_same_bits(project: TinyProject) -> None:
+    """Ctrl-C, all processes killed, the parent alone killed: its workers end, or a second writer would be met."""
+    assert "trained 4, reused 0, resumed 0" in project.ok(*train(project))
+    undisturbed = contents(project.root / "runs")
+    for name in ("runs", ".lmc"):
+        shutil.rmtree(project.root / name)
+    saved = 0
+    for number, group in ((signal.SIGINT, True), (signal.SIGKILL, True), (signal.SIGKILL, False)):
+        process = project.start(*train(project))
+        saved = wait_for_progress(project, process, saved)
+        (os.killpg if group else os.kill)(process.pid, number)
+        printed, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), printed
+        if number == signal.SIGINT:
+            assert printed.count(GO_ON) == 1 and "Traceback" not in printed and workers(process) == []
+        until = time.monotonic() + PATIENCE
+        while workers(process) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert workers(process) == []
+        assert not (project.root / "runs" / "table1").exists()
+    assert "resumed 0" not in project.ok(*train(project)).splitlines()[-1]
+    assert contents(project.root / "runs") == undisturbed

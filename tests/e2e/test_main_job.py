@@ -6,8 +6,10 @@ Those without the marker `slow` are the one end-to-end test of `make test`.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
+import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_project import TinyProject, contents
+from tiny_project import Finished, TinyProject, contents
 
 from lmc_repro.tracking.store import import_mlflow
 
@@ -63,10 +65,9 @@ def curves(folder: Path) -> dict[tuple[str, str, int, str], list[tuple[int, int]
     return found
 
 
-def test_dvc_repro_runs_every_stage_once(tiny: TinyProject) -> None:
-    printed = tiny.ok("dvc", "repro")
-    assert "trained 8, reused 0, resumed 0" in printed
-    assert "compared 4 pairs in 4 cells" in printed
+def test_dvc_repro_runs_every_stage_once(finished: Finished) -> None:
+    assert "trained 24, reused 0, resumed 0" in finished.printed
+    assert "compared 12 pairs in 4 cells" in finished.printed
 
 
 @pytest.mark.slow
@@ -109,7 +110,7 @@ def test_every_cell_has_its_runs_and_its_numbers_in_mlflow(tiny: TinyProject) ->
     assert len(runs(tiny, "cell")) == 4
     assert {run.info.status for kind in ("cell", "train", "pair") for run in runs(tiny, kind)} == {"FINISHED"}
     parents = {run.info.run_id: run.data.tags["lmc.cell"] for run in runs(tiny, "cell")}
-    for kind, count in (("train", 2), ("pair", 1)):
+    for kind, count in (("train", 6), ("pair", 3)):
         children: dict[str, int] = defaultdict(int)
         for run in runs(tiny, kind):
             assert parents[run.data.tags["mlflow.parentRunId"]] == run.data.tags["lmc.cell"]
@@ -120,20 +121,20 @@ def test_every_cell_has_its_runs_and_its_numbers_in_mlflow(tiny: TinyProject) ->
 def test_barriers_recomputed_from_the_curves_equal_files_and_mlflow(tiny: TinyProject) -> None:
     results = tiny.root / "results" / "table1"
     along = curves(results)
-    logged = {run.data.tags["lmc.cell"]: run.data.metrics for run in runs(tiny, "pair")}
-    for cell in cells(results):
-        (pair,) = cell["pairs"]
-        for split in ("train", "test"):
+    logged = {(run.data.tags["lmc.cell"], run.data.params["pair"]): run.data.metrics for run in runs(tiny, "pair")}
+    for cell, split in itertools.product(cells(results), ("train", "test")):
+        barriers = []
+        for pair in cell["pairs"]:
             points = along[cell["cell"], pair["pair"], 3, split]
             errors = [100.0 * wrong / n for wrong, n in points]
             assert len(errors) == 11
             if pair["status"] != ["trained", "trained"]:
                 assert pair[split]["barrier"] is None
                 continue
-            barrier = max(errors) - (errors[0] + errors[-1]) / 2
-            assert pair[split]["barrier"] == pytest.approx(barrier, abs=1e-9)
-            assert cell[split]["mean"] == pytest.approx(barrier, abs=1e-9)
-            assert logged[cell["cell"]][f"barrier/{split}"] == pytest.approx(barrier, abs=1e-9)
+            barriers.append(max(errors) - (errors[0] + errors[-1]) / 2)
+            assert pair[split]["barrier"] == pytest.approx(barriers[-1], abs=1e-9)
+            assert logged[cell["cell"], pair["pair"]][f"barrier/{split}"] == pytest.approx(barriers[-1], abs=1e-9)
+        assert len(cell["pairs"]) == 3 and cell[split]["mean"] == pytest.approx(statistics.fmean(barriers), abs=1e-9)
 
 
 def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> None:
@@ -161,11 +162,11 @@ def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> Non
 @pytest.mark.slow
 def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> None:
     printed = tiny.ok("lmc", "run", "table1")
-    assert "trained 0, reused 8, resumed 0" in printed
+    assert "trained 0, reused 24, resumed 0" in printed
     ours, theirs = tiny.root / "results" / "table1", tiny.root / "out" / "digits" / "table1" / "results" / "table1"
     assert contents(ours) == contents(theirs)
-    assert len(runs(tiny, "train")) == 8
-    assert len(runs(tiny, "pair")) == 4
+    assert len(runs(tiny, "train")) == 24
+    assert len(runs(tiny, "pair")) == 12
     again = tiny.ok("dvc", "repro")
     assert "Running stage" not in again and "up to date" in again
 
@@ -187,7 +188,7 @@ def test_a_changed_rate_retrains_its_column_only(tiny: TinyProject) -> None:
     params = tiny.params()
     params["profiles"]["digits"]["optimizers"]["sgd-high"]["lr"] = 0.02
     tiny.write_params(params)
-    assert "trained 4, reused 4, resumed 0" in tiny.ok("dvc", "repro")
+    assert "trained 12, reused 12, resumed 0" in tiny.ok("dvc", "repro")
     changed = {run["fingerprint"] for run in json.loads((tiny.root / "results/table1/runs.json").read_text())["runs"]}
     assert {path.name for path in (tiny.root / "runs" / "table1").iterdir()} == changed
 

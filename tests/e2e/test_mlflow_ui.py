@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browsing import charts, compared, names_of_rows, open_page
+from project_run import check_project_run, client, count_runs
 from three_doors import Doors
 
 from lmc_repro.tracking.ui import compare_link
@@ -26,6 +27,10 @@ ALPHAS = [i / 10 for i in range(11)]
 def test_the_first_trains_and_the_second_reuses(doors: Doors) -> None:
     assert "trained 24, reused 0, resumed 0" in doors.repro
     assert "trained 0, reused 24, resumed 0" in doors.mlflow_run
+    root = doors.project.root
+    check_project_run(root, doors.run_id)
+    assert count_runs(root) == {"cell": 4, "pair": 12, "train": 24}
+    assert client(root).get_run(doors.run_id).data.params["study"] == "table1"
     assert "Running stage" not in doors.project.ok("dvc", "repro")
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny_project import TinyProject, contents, make_project
+from small import remove
+from tiny_project import TinyProject, contents
 
 pytestmark = pytest.mark.slow
 
@@ -39,11 +40,14 @@ class Bare:
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the study; stderr is in stdout. Its workers meet the hook too: site imports it everywhere."""
-        command = [sys.executable, "-c", LMC, "run", "table1", "--pairs", "2", "--no-tracking", *options]
+        command = [sys.executable, "-c", LMC, "run", "table1", "--no-tracking", *options]
         return subprocess.run(
             command, cwd=self.root, env={"PYTHONPATH": f"{self.root / 'site'}:{self.root}", "PATH": "/usr/bin:/bin"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
+
+
+Both = tuple[TinyProject, dict[str, bytes], Bare]
 
 
 def results(root: Path) -> dict[str, bytes]:
@@ -52,63 +56,59 @@ def results(root: Path) -> dict[str, bytes]:
 
 def forget(project: TinyProject) -> None:
     """Leave nothing of what was run, trained or logged."""
-    for name in (".lmc", "out", "mlartifacts"):
-        shutil.rmtree(project.root / name, ignore_errors=True)
-    (project.root / "mlflow.db").unlink(missing_ok=True)
+    for name in (".lmc", "out", "runs", "results", "mlartifacts", "mlflow.db"):
+        remove(project.root / name)
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[TinyProject, dict[str, bytes], Bare]:
-    """A project in which `lmc run table1` has been forgotten, its results, and a bare machine with the same study."""
-    project = make_project(tmp_path_factory.mktemp("project"))
-    project.ok("lmc", "run", "table1", "--pairs", "2")
-    expected = results(project.root)
+def both(tiny: TinyProject, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """A project in which its finished study has been forgotten, its results, and a bare machine with the same study."""
+    project = tiny
+    expected = contents(project.root / "results" / "table1")
     bare = Bare(tmp_path_factory.mktemp("bare"))
     for name in ("lmc_repro", "params.yaml"):
         copy = shutil.copytree if (project.root / name).is_dir() else shutil.copy
         copy(project.root / name, bare.root / name)
-    shutil.copytree(project.root / ".lmc/prepared", bare.root / "data/prepared")
+    shutil.copytree(project.root / "data/prepared", bare.root / "data/prepared")
     (bare.root / "site").mkdir()
     (bare.root / "site" / "sitecustomize.py").write_text(HOOK)
     forget(project)
     return project, expected, bare
 
 
-def test_results_of_a_bare_machine_are_those_of_lmc_run(both: tuple[TinyProject, dict[str, bytes], Bare]) -> None:
+def test_results_of_a_bare_machine_are_those_of_lmc_run(both: Both) -> None:
     project, expected, bare = both
     done = bare.run("--jobs", "2", "--keep", "none")
     assert done.returncode == 0, done.stdout
-    assert "trained 16, reused 0, resumed 0" in done.stdout
+    assert "trained 24, reused 0, resumed 0" in done.stdout
     assert results(bare.root) == expected
     assert not list((bare.root / OUT).rglob("*.safetensors")) and not (bare.root / "mlflow.db").exists()
-    assert "trained 0, reused 16" in bare.run("--keep", "none").stdout and results(bare.root) == expected
 
-    publish = ("lmc", "publish", str(bare.root / OUT), "--pairs", "2")
-    assert "published 28, there 0" in project.ok(*publish)  # 16 runs, 8 pairs, 4 cells
-    assert "published 0, there 28" in project.ok(*publish)
+    assert "published 40, there 0" in project.ok("lmc", "publish", str(bare.root / OUT))  # 24 runs, 12 pairs, 4 cells
     listed = json.loads(project.ok("lmc", "list", "table1", "--json"))["cells"]
     shown = json.loads(project.ok("lmc", "show", listed[0]["run_id"], "--json"))
-    assert len(shown["trainings"]) == len({run["run_id"] for run in shown["trainings"]}) == 4
-    assert len(shown["pairs"]) == 2
+    assert len(shown["trainings"]) == len({run["run_id"] for run in shown["trainings"]}) == 6
+    assert len(shown["pairs"]) == 3
     refused = project.fails("lmc", "compare", *[run["run_id"] for run in shown["trainings"][:2]])
     assert "was published without the weights" in refused
     # Runs without weights are no runs to be reused: `lmc run` trains them and comes to the same.
     shutil.copytree(bare.root / OUT, project.root / OUT)
-    assert "trained 16, reused 0" in project.ok("lmc", "run", "table1", "--pairs", "2")
+    assert "trained 24, reused 0" in project.ok("lmc", "run", "table1")
     assert results(project.root) == expected
 
 
-def test_with_all_weights_nothing_is_left_to_train(both: tuple[TinyProject, dict[str, bytes], Bare]) -> None:
+def test_with_all_weights_nothing_is_left_to_train(both: Both) -> None:
     project, expected, bare = both
     forget(project)
-    assert "trained 0, reused 16" in bare.run().stdout  # the working store keeps all weights, whatever the folder keeps
+    assert "trained 0, reused 24" in bare.run().stdout  # the working store keeps all weights, whatever the folder keeps
+    assert results(bare.root) == expected
     shutil.copytree(bare.root / OUT, project.root / OUT)
-    assert "published 28" in project.ok("lmc", "publish", OUT, "--pairs", "2")
-    assert "trained 0, reused 16" in project.ok("lmc", "run", "table1", "--pairs", "2")
+    assert "published 40" in project.ok("lmc", "publish", OUT)
+    assert "trained 0, reused 24" in project.ok("lmc", "run", "table1")
     assert results(project.root) == expected
 
 
-def test_mistakes_are_one_line(both: tuple[TinyProject, dict[str, bytes], Bare], tmp_path: Path) -> None:
+def test_mistakes_are_one_line(both: Both, tmp_path: Path) -> None:
     project, _, bare = both
     done = bare.run("--keep", "some")
     assert done.returncode == 2 and done.stdout == "error: --keep: found 'some', allowed: all, last, none\n"
@@ -117,7 +117,7 @@ def test_mistakes_are_one_line(both: tuple[TinyProject, dict[str, bytes], Bare],
     assert "has no folder runs" in project.fails("lmc", "publish", str(tmp_path))
 
 
-def test_mlflow_is_not_imported(both: tuple[TinyProject, dict[str, bytes], Bare]) -> None:
+def test_mlflow_is_not_imported(both: Both) -> None:
     """Here it is installed. Preparing data may import ffcv."""
     project, _, _ = both
     script = (

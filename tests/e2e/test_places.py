@@ -9,20 +9,24 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tiny_project import TinyProject, make_project
+from project_run import SUCCEEDED, check_project_run
+from small import remove
+from tiny_project import Finished, TinyProject
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
-    """A tiny project of one cell, committed; nothing is run in it."""
-    project = make_project(tmp_path_factory.mktemp("project"))
+def committed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """A tiny project of one cell, committed, its data prepared; nothing of the cell was run or logged."""
+    project = finished.copy(tmp_path_factory.mktemp("committed") / "project")
+    for name in ("mlflow.db", "mlartifacts", ".lmc"):
+        remove(project.root / name)
     params = project.params()
+    params["profiles"]["digits"]["pairs"] = 1
     study = params["studies"]["table1"]
     study["rows"] = {"1-layer-bs1024": study["rows"]["1-layer-bs1024"]}
     study["columns"] = {"sgd-high": study["columns"]["sgd-high"]}
-    params["exhibits"] = {}
     project.write_params(params)
     git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
     for words in (("add", "-A"), ("commit", "-qm", "all"), ("branch", "-M", "main")):
@@ -63,10 +67,12 @@ def test_a_git_address_leaves_its_results_with_the_caller(committed: TinyProject
     )
     caller = TinyProject(tmp_path)
     printed = caller.ok(*elsewhere, "mlflow", "run", address, "--env-manager", "local", "-P", "study=table1")
-    (run,) = re.findall(r"=== Run \(ID '([0-9a-f]{32})'\) succeeded ===", printed)
+    (run,) = SUCCEEDED.findall(printed)
     (clone,) = re.findall(r"=== Fetching project from \S+ into (\S+) ===", printed)
     kept = tmp_path / "mlruns" / "0" / run / "artifacts"
     assert (kept / "report" / "index.html").is_file() and (kept / "results" / "table1" / "cells.json").is_file()
+    assert "trained 2, reused 0, resumed 0" in printed
+    check_project_run(tmp_path, run, {"1-layer-bs1024--sgd-high"})
     assert dict(stored(tmp_path / "mlflow.db", KINDS)) == {"cell": 1, "pair": 1, "train": 2}
     for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
         places = stored(tmp_path / "mlflow.db", f"SELECT {column} FROM {table}")

@@ -12,16 +12,18 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from browsing import served
-from tiny_project import TinyProject, make_project
+from project_run import mlflow_run
+from tiny_project import Finished, TinyProject
 
 
 @dataclass(frozen=True)
 class Doors:
-    """The project, what the first two doors printed, and the links that the third prints; its server answers."""
+    """The project, what the first two doors printed, the second's run, and the third's links; its server answers."""
 
     project: TinyProject
     repro: str
     mlflow_run: str
+    run_id: str
     links: dict[str, str]
 
     @property
@@ -61,16 +63,12 @@ def _place(link: str) -> tuple[str, str]:
 
 
 @contextmanager
-def open_doors(root: Path) -> Iterator[Doors]:
-    """Make a tiny project of 12 pairs, more than the 10 runs that MLflow draws by itself; its doors opened in turn."""
-    project = make_project(root)
-    params = project.params()
-    params["profiles"]["digits"]["pairs"] = 3
-    project.write_params(params)
-    repro = project.ok("dvc", "repro")
-    mlflow_run = project.ok("mlflow", "run", ".", "--env-manager", "local", "-P", "study=table1")
+def open_doors(finished: Finished, root: Path) -> Iterator[Doors]:
+    """Copy the project that `dvc repro` has finished, and open the other doors in turn."""
+    project = finished.copy(root)
+    printed, run_id = mlflow_run(project, "-P", "study=table1")
     with served(project.start, "table1") as links:
-        yield Doors(project, repro, mlflow_run, links)
+        yield Doors(project, finished.printed, printed, run_id, links)
 
 
 def _values(data: dict[str, Any], part: str) -> dict[str, Any]:

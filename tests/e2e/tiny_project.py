@@ -12,6 +12,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from lmc_repro.common.project import Project
+from lmc_repro.tracking.moved import fix_store
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -67,6 +70,20 @@ class TinyProject:
     def write_params(self, params: Any) -> None:
         with open(self.root / "params.yaml", "w") as file:
             YAML(typ="safe", pure=True).dump(params, file)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A tiny project of 3 pairs per cell after `dvc repro`, to read and to copy; `printed` is what DVC printed."""
+
+    project: TinyProject
+    printed: str
+
+    def copy(self, root: Path) -> TinyProject:
+        """Return a copy of the project at a place that is not there yet, its store led there."""
+        shutil.copytree(self.project.root, root)
+        fix_store(Project(root))
+        return TinyProject(root)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

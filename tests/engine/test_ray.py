@@ -299,3 +299,12 @@ def test_doctor_lists_token_and_machines(nodes: TwoNodes, monkeypatch: pytest.Mo
     assert len(machines) >= 2
     assert all(numerics_tag() in finding.detail for finding in machines if finding.state == "ok")
     assert sum(finding.state == "ok" for finding in machines) == 2
+
+
+def test_a_node_that_asks_for_no_token_is_refused_unless_insecure(nodes: TwoNodes) -> None:
+    machines = nodes.engine().machines
+    (found, token), *_ = machines.identities().values()
+    assert token and machines.require_one("a node", (found, True)) == found
+    with pytest.raises(LmcError, match="a node: asks for no token"):
+        machines.require_one("a node", (found, False))
+    assert nodes.engine(insecure=True).machines.require_one("a node", (found, False)) == found

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from helpers import contents, run_config
 from trained_store import write_prepared
 
+from lmc_repro.barriers.pair import PairTask
+from lmc_repro.barriers.plane import PlaneTask
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
+from lmc_repro.config.path import PlaneConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine import remote
 from lmc_repro.engine.cluster import Cluster, chosen_cluster
@@ -220,6 +224,24 @@ def test_a_machine_with_other_bits_is_refused_before_anything_is_fetched(task: S
         assert (home.letters, home.fetched) == ([], 0)
 
 
+def prepared_of(task: PairTask | PlaneTask) -> Path:
+    return task.prepared
+
+
+def test_pairs_and_planes_are_measured_on_the_data_sets_of_the_other_machine(task: StackTask) -> None:
+    home, config = Home(task), CONFIGS[NAMES[0]]
+    data, model = config.data, config.model
+    pair = PairTask("0", 0, ("a", "b"), (None, None), {}, model, data, task.prepared, 5)
+    plane = PlaneTask(("a", "b", "c"), ((), (), ()), model, data, task.prepared, PlaneConfig())  # type: ignore[arg-type]
+    sent = home.attempt()
+    for one in (pair, plane):
+        assert remote.measured_in(one) is one and remote.measured_in((one, "a title")) is one
+        moved = remote.measure(prepared_of, one, sent.data, sent.needed)
+        assert moved.is_relative_to(remote.cache_folder()) and (moved / "digits" / "status.json").is_file()
+    assert home.fetched == 1
+    assert remote.measured_in(-3) is None and remote.measure(abs, -3, None, sent.needed) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -267,3 +289,8 @@ def test_without_a_token_nothing_is_connected(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(LmcError, match="RAY_AUTH_MODE"):
         Cluster("a:1").require_token()
+
+
+def test_lmc_run_refuses_a_mistake_in_one_line() -> None:
+    assert "--engine" in refused("run", "table1", "--engine", "dask")
+    assert "--insecure" in refused("run", "table1", "--insecure")

@@ -29,19 +29,17 @@ PIN = re.compile("#[0-9a-f]{16}")
 
 
 @pytest.fixture(autouse=True)
-def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _project(begun: Path) -> None:
     """A project whose study `one` has a cell with all of the examples, on images of its own."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
     for path in EXAMPLES.glob("*.py"):
-        shutil.copy(path, tmp_path)
+        shutil.copy(path, begun)
     rng, arrays = np.random.default_rng(0), {}
     for half, n in (("train", 200), ("test", 50)):
         labels = rng.integers(0, 2, n)
         images = rng.integers(0, 128, (n, 6, 6, 3), dtype=np.uint8)
         images[labels == 1, :3] += 100
         arrays |= {f"x_{half}": images, f"y_{half}": labels}
-    (tmp_path / "data/raw").mkdir(parents=True)
+    Path("data/raw").mkdir()
     np.savez("data/raw/halves.npz", **arrays)
     params = copy.deepcopy(small_study.PARAMS)
     tiny, one = params["profiles"]["tiny"], params["studies"]["one"]

@@ -14,7 +14,10 @@ import pytest
 import small_study
 from commands import lmc
 from ruamel.yaml import YAML
+from trained_store import write_prepared
 
+from lmc_repro.common.project import Project
+from lmc_repro.data.dataset import Dataset
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import CellRecord, StudyResults
 from lmc_repro.results.write import results_files
@@ -50,8 +53,10 @@ def write_project(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, digits: Dataset) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("pairs")
+    shutil.copy(empty_store, root)
+    write_prepared(Project(root), digits)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(root)

@@ -60,10 +60,8 @@ def curves(root: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def root(begun: Path) -> Path:
+    return begun
 
 
 @pytest.mark.slow

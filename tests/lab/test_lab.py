@@ -47,6 +47,7 @@ def test_each_study_varies_what_its_question_asks(plans: dict[str, StudyPlan]) -
     assert seen("ensemble", "metrics") == {("ensemble_error", "calibrated_loss")}
     optimizers = {cell.config["optimizer"]["kind"] for cell in plans["optimizers"].cells}
     assert optimizers == {"sgd", "sam", "adam", "adamw", "muon"}
+    assert all(cell.plane is not None for cell in plans["planes"].cells)
     modules = {cell.config["model"]["module"].partition("#")[0] for cell in plans["architectures"].cells}
     assert modules == {"networks.py:resnet20", "networks.py:vgg11", "networks.py:vit"}
     for study, plan in plans.items():

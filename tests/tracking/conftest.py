@@ -1,4 +1,4 @@
-"""A small study, and an empty store to copy: creating one takes seconds."""
+"""A small study."""
 
 from __future__ import annotations
 
@@ -21,16 +21,6 @@ import_mlflow("sqlite:///")  # here, since tests import from it what would warn 
 def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An sqlite store with MLflow's tables and nothing of ours."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    from mlflow import MlflowClient
-
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture

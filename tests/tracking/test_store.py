@@ -22,10 +22,10 @@ from lmc_repro.tracking import Tracker
 
 
 @pytest.mark.slow
-def test_six_processes_on_a_cold_store(tmp_path: Path, cell: Cell) -> None:
+def test_three_processes_on_a_cold_store(tmp_path: Path, cell: Cell) -> None:
     project = Project(tmp_path)
-    with multiprocessing.get_context("spawn").Pool(6) as pool:
-        jobs = [pool.apply_async(publish, (project, cell, tmp_path / f"runs-{i}")) for i in range(6)]
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        jobs = [pool.apply_async(publish, (project, cell, tmp_path / f"runs-{i}")) for i in range(3)]
         found = {job.get(timeout=300) for job in jobs}
     assert len(found) == 1
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")

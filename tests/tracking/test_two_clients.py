@@ -5,49 +5,67 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from small import Small, Warm
 from small_results import make_pair
-from small_study import DIGESTS, NUMERICS, write_run
+from small_study import DIGESTS, NUMERICS, make_plan, write_run
 from trained_store import write_params
 
 from lmc_repro.barriers.verdict import judge_cell
 from lmc_repro.common.project import Project
-from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.study import Judgement
 from lmc_repro.results.write import write_results
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-LMC = "from lmc_repro.cli import main; main()"
 
 
-@pytest.fixture
-def finished(tmp_path: Path, plan: StudyPlan, cell: Cell) -> Project:
-    """A project with the runs and results of one cell, and no store."""
-    project = Project(tmp_path / "project")
-    project.root.mkdir()
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    process = Warm()
+    yield process
+    process.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the runs and results of one cell, and no store; to be copied."""
+    project, plan = Project(tmp_path_factory.mktemp("finished")), make_plan()
+    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
     write_params(project)
     for config in cell.runs:
         write_run(project.runs / "one", config)
     result = judge_cell([make_pair(pair) for pair in cell.pairs], Judgement(threshold=2.0), 10)
     write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
-    return project
+    return project.root
 
 
-def begin(project: Project, address: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return subprocess.Popen(
-        [sys.executable, "-c", LMC, "publish", "one"], cwd=project.root, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+def begin(clients: list[Small], address: str) -> list[int]:
+    return [client.start("publish", "one", env={"MLFLOW_TRACKING_URI": address}) for client in clients]
+
+
+def end(clients: list[Small], processes: list[int]) -> list[int]:
+    codes = [client.wait(process) for client, process in zip(clients, processes, strict=True)]
+    assert not any("Traceback" in client.printed() for client in clients)
+    return codes
+
+
+@pytest.fixture(scope="module")
+def expected(finished: Path, empty_store: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Counter[Any]:
+    """What the store of one client that is alone holds."""
+    place = tmp_path_factory.mktemp("single")
+    alone = [Small(Path(shutil.copytree(finished, place / "project")), warm)]
+    address = f"sqlite:///{shutil.copy(empty_store, place)}"
+    assert end(alone, begin(alone, address)) == [0]
+    assert alone[0].printed().splitlines()[-1] == "published 7, there 0"
+    return content(address)
 
 
 def content(address: str) -> Counter[Any]:
@@ -72,37 +90,26 @@ def content(address: str) -> Counter[Any]:
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("copies", [1, 2])
 def test_two_clients_are_as_one(
-    copies: int, killed: bool, finished: Project, tmp_path: Path, empty_store: Path
+    copies: int, killed: bool, finished: Path, expected: Counter[Any], warm: Warm, tmp_path: Path, empty_store: Path
 ) -> None:
-    def serve(name: str) -> tuple[str, Path, int, Path]:
-        home = tmp_path / name
-        if not home.exists():
-            home.mkdir()
-            shutil.copy(empty_store, home / "mlflow.db")
-        return f"sqlite:///{home}/mlflow.db", home, free_port(5400), home / "log"
-
-    with mlflow_server(*(place := serve("one"))):
-        single = begin(finished, f"http://{HOST}:{place[2]}")
-        assert single.communicate(timeout=120)[0].splitlines()[-1] == "published 7, there 0"
-        expected = content(f"http://{HOST}:{place[2]}")
-    shutil.copytree(finished.root, finished.root.with_name("copy"))
-    folders = [finished, Project(finished.root.with_name("copy")) if copies == 2 else finished]
-    place = serve("two")
-    address = f"http://{HOST}:{place[2]}"
+    roots = [Path(shutil.copytree(finished, tmp_path / f"copy {i}")) for i in range(copies)]
+    clients = [Small(roots[i % copies], warm, log=f"{i}.txt") for i in range(2)]
+    home, port = tmp_path / "home", free_port(5400)
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    address, place = f"http://{HOST}:{port}", (f"sqlite:///{home}/mlflow.db", home, port, home / "log")
     with mlflow_server(*place) as server:
-        both = [begin(folder, address) for folder in folders]
-        if killed:
-            client = MlflowClient(address)
-            while not any(client.search_runs([e.experiment_id]) for e in client.search_experiments()):
-                assert any(process.poll() is None for process in both)
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-        said = [process.communicate(timeout=200)[0] for process in both]
-    assert not any("Traceback" in text for text in said), said
-    if not killed:
-        assert [process.returncode for process in both] == [0, 0], said
+        processes = begin(clients, address)
+        if not killed:
+            assert end(clients, processes) == [0, 0]
+            assert content(address) == expected
+            return
+        store = MlflowClient(address)
+        while not any(store.search_runs([e.experiment_id]) for e in store.search_experiments()):
+            assert not all(client.ended(process) for client, process in zip(clients, processes, strict=True))
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        end(clients, processes)
     with mlflow_server(*place):
-        again = [begin(folder, address) for folder in folders]
-        said = [process.communicate(timeout=200)[0] for process in again]
-        assert [process.returncode for process in again] == [0, 0], said
+        assert end(clients, begin(clients, address)) == [0, 0]
         assert content(address) == expected
