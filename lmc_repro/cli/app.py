@@ -71,9 +71,9 @@ app = typer.Typer(
     name="lmc",
     cls=_Grouped,
     help="Are two trained networks linearly connected? Reproduces arXiv 2312.09832, with MLflow and DVC.",
-    epilog="Begin with `lmc run table1`: Table 1 on the embedded digits, in minutes. `lmc list` shows what has been "
-    "run, `lmc ui table1` shows it in MLflow, `lmc COMMAND --help` has an example. With `lmc --install-completion` "
-    "Tab completes commands, studies, rows and columns.",
+    epilog="Begin with `lmc init my_project`, or in a clone with `lmc run table1`: Table 1 on the embedded digits, in "
+    "minutes. `lmc list` shows what has been run, `lmc ui` shows it in MLflow, `lmc COMMAND --help` has an example. "
+    "With `lmc --install-completion` Tab completes commands, studies, rows and columns.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -100,7 +100,8 @@ def list_(
     except LmcError as error:
         if tracking_uri is not None:
             raise
-        source, cells, why, trouble = "", [], str(error), None if isinstance(error, store.NoStore) else error
+        gone = isinstance(error, store.NoStore)
+        source, cells, why, trouble = "", [], "no MLflow store" if gone else str(error), None if gone else error
     remarks = {}
     if cells:
         said = {cell.cell: cell.says() for cell in known}
@@ -112,7 +113,7 @@ def list_(
     else:
         if trouble is not None:
             raise trouble
-        missing = f"{study}, profile {plan.profile}: {why}, and there are no results; run `lmc run {study}`"
+        missing = f"{study}, profile {plan.profile}: {why}, and no results; run `lmc run {study}`"
         raise damage or LmcError(missing)
     record = {
         "study": study,
