@@ -75,10 +75,11 @@ def plot(
     if plane:
         if split is not None or zoom:
             raise LmcError("--plane: shows both splits; leave --split and --zoom out")
-        write_atomic(out, _plane(table, study, kind).files[kind])
-        return
-    splits = [name for name in ORDER if split in (None, name)]
-    write_atomic(out, column_figure(table, splits, (kind,), zoom).files[kind])
+        figure = _plane(table, study, kind)
+    else:
+        figure = column_figure(table, [name for name in ORDER if split in (None, name)], (kind,), zoom)
+    write_atomic(out, figure.files[kind])
+    print(out)
 
 
 def _plane(table: StudyTable, study: str, kind: str) -> Figure:

@@ -42,7 +42,8 @@ def check(
     if remark := missing_git(project):
         typer.echo(remark, err=True)
     print(f"{project.params.name}: valid, profile {params.profile}, studies: {', '.join(params.studies)}")
-    print(f"exhibits: {', '.join(params.exhibits) or 'none'}")
+    if params.exhibits:
+        print(f"exhibits: {', '.join(params.exhibits)}")
     if mark is not None:  # holds the data sets in use, and nothing that any other edit changes
         write_atomic(mark, f"valid, data sets: {', '.join(params.profiles[params.profile].datasets)}\n".encode())
     if plans is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Set
 from functools import partial, reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -41,13 +40,15 @@ Classes = dict[str, list[tuple[type[BaseModel], Set[str]]]]
 """By group of settings: the classes that may have its keys, and the keys of each."""
 
 
-def group_classes(params: Params | None = None, *more: Settings) -> Classes:
+def group_classes(params: Params | None = None, given: Settings | None = None) -> Classes:
     """Return RunConfig's parts, and of networks and optimizers every kind: of the registry, or named in a layer."""
-    layers = [*(params.layers().values() if params else ()), *more]
-    profiles = params.profiles.values() if params else ()
-    models = [str(layer.model.get("kind")) for layer in layers]
-    optimizers = [str(layer.optimizer.get("kind")) for layer in layers]
-    optimizers += [each.kind for profile in profiles for each in profile.optimizers.values()]
+    layers = {f"params.yaml: {where}": layer for where, layer in (params.layers() if params else {}).items()}
+    layers |= {"--set": given} if given else {}
+    models = {str(layer.model.get("kind")): f"{where}: model" for where, layer in layers.items()}
+    optimizers = {str(layer.optimizer.get("kind")): f"{where}: optimizer" for where, layer in layers.items()}
+    for key, profile in params.profiles.items() if params else ():
+        place = f"params.yaml: profiles.{key}.optimizers"
+        optimizers |= {each.kind: f"{place}.{name}" for name, each in profile.optimizers.items()}
     return {
         "model": [(ModelTerms, ModelTerms.model_fields.keys()), *_kinds(MODELS, models)],
         "optimizer": [(OptimizerTerms, OptimizerTerms.model_fields.keys()), *_kinds(OPTIMIZERS, optimizers)],
@@ -56,12 +57,14 @@ def group_classes(params: Params | None = None, *more: Settings) -> Classes:
     }
 
 
-def _kinds(table: Mapping[str, Kind], named: Iterable[str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
-    """Yield the classes of a table's kinds and of others that are named; the terms say which names `kind` may have."""
-    for name in dict.fromkeys((*table, *named)):
-        with suppress(KeyError):
+def _kinds(table: Mapping[str, Kind], named: Mapping[str, str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
+    """Yield the classes of a table's kinds, and of one's own by their places; the terms say what `kind` may be."""
+    for name in (*table, *(name for name in named if is_own(name))):
+        try:
             known = settings_class(table, name)
-            yield known, known.model_fields.keys() - {"kind"}
+        except LmcError as error:
+            raise LmcError(f"{named[name]}.kind: {error}") from None
+        yield known, known.model_fields.keys() - {"kind"}
 
 
 def check_groups(settings: Settings, classes: Classes, where: str) -> None:

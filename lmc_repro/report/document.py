@@ -19,8 +19,8 @@ from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.results.schema import NOT_CONVERGED, CellRecord, StudyResults
 
 INTRODUCTION = (
-    "Two networks are trained from the same initialisation with different SGD noise. On the straight line between "
-    "their weights, does the error rise?"
+    "Two networks are trained with different SGD noise, from the same initialisation where nothing else is said. On "
+    "the straight line between their weights, does the error rise?"
 )
 PATHS = (
     "Error in percent along the straight line from one network (α 0) to the other (α 1) at the last epoch: "
@@ -178,10 +178,7 @@ def grid_table(table: StudyTable, links: str = "") -> Table:
             if table.with_paper:
                 line.append(grid.paper_numbers(entry.paper))
         rows.append(tuple(line))
-    caption = (
-        "Mean barrier in points, test / train; verdict; line barrier L, n, flags; "
-        f"errors along the path, 0 to {top:.0f} %"
-    )
+    caption = "Mean barrier in points, test / train; verdict; line barrier L, n, flags"
     theirs = frozenset(range(2, len(header), 2)) if table.with_paper else frozenset()
     return Table(caption, tuple(header), tuple(rows), theirs, places=True, name=table.results.study)
 

@@ -125,9 +125,10 @@ def _table(table: Table) -> Markup:
             kind = _tag(' class="{}"', cell.kind) if cell.kind else ""
             cells.append(_tag("<td{}{}{}>{}</td>", role("cell"), label, kind, inside))
         rows.append(_tag("<tr{}>{}</tr>", role("row"), Markup("").join(cells)))
+    tops = {cell.curves.top for row in table.rows for value in row if (cell := cell_of(value)).curves}
     made = _tag(
         _TABLE,
-        caption=table.caption,
+        caption=table.caption + "".join(f"; errors along the path, 0 to {top:.0f} %" for top in tops),
         kind=Markup(' class="cells" role="table"') if table.places else "",
         group=role("rowgroup"),
         row=role("row"),
