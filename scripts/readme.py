@@ -122,6 +122,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "digits": lambda: grid(ROOT / "results/table1"),
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
     "reproduction": reproduction,
+    "permutation-mnist": lambda: grid(ROOT / "docs/beyond/permutation-mnist"),
     **{
         f"lab-{key}": partial(grid, LAB / key)
         for key in ("spawn", "noise", "permutation", "collapse", "optimizers", "architectures")
