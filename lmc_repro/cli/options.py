@@ -66,8 +66,13 @@ Insecure = Annotated[
     bool, typer.Option("--insecure", help="Use a Ray cluster that asks for no token (LMC_RAY_INSECURE=1).")
 ]
 Wait = Annotated[
-    float | None,
-    typer.Option(metavar="MINUTES", min=0, help="Minutes to wait when no machine is left (LMC_RAY_WAIT; default 30)."),
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=bounds.MINUTES,
+        help="Minutes to wait for machines when none is left (LMC_RAY_WAIT; 30).",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu or cuda in place of the profile's.")]
 TrackingUri = Annotated[

@@ -21,6 +21,8 @@ NUMBERS = 2 * 10**9
 RATE = 1e6
 """Of learning rates and their divisors, weight decay, clipping and epsilon."""
 JOBS = 1_024
+MINUTES = 10_080
+"""Of waiting: a week."""
 NAME = 60
 """Letters of a key: two of them, and more, are in the names of files."""
 LINE = 1_000

@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmc_repro.common import bounds
 from lmc_repro.common.errors import LmcError, choices
 
 ENGINES = ("local", "ray")
-WAIT_MINUTES = 30.0
+WAIT_MINUTES = 30
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def has_token() -> bool:
 
 
 def chosen_cluster(
-    engine: str | None = None, address: str | None = None, insecure: bool = False, wait: float | None = None
+    engine: str | None = None, address: str | None = None, insecure: bool = False, wait: int | None = None
 ) -> Cluster | None:
     """Return the cluster that options, else LMC_ENGINE and LMC_RAY_*, choose; None for this machine's processes.
 
@@ -60,8 +61,7 @@ def chosen_cluster(
         raise LmcError("--engine ray: Ray is not installed; pip install 'lmc_repro[ray]'")
     if wait is None:
         given = os.environ.get("LMC_RAY_WAIT") or str(WAIT_MINUTES)
-        try:
-            wait = float(given)
-        except ValueError:
-            raise LmcError(f"LMC_RAY_WAIT: found {given!r}, allowed: minutes, e.g. 30") from None
+        if not given.isdecimal() or int(given) > bounds.MINUTES:
+            raise LmcError(f"LMC_RAY_WAIT: found {given!r}, allowed: whole minutes, 0 to {bounds.MINUTES}")
+        wait = int(given)
     return Cluster(address, insecure or os.environ.get("LMC_RAY_INSECURE") == "1", wait)

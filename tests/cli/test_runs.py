@@ -254,7 +254,7 @@ def write_deep(folder: Path) -> None:
 def test_without_a_store_the_results_are_listed(store_is: str, only_files: Path, tmp_path: Path) -> None:
     if store_is == "broken":
         (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
-    known = "there are no results; run `lmc run one`" if store_is == "absent" else "cannot be read as MLflow's store"
+    known = "and no results; run `lmc run one`" if store_is == "absent" else "cannot be read as MLflow's store"
     assert known in refused("list", "one")
     write_deep(only_files)
     said = lmc("list", "one", "--json")

@@ -266,10 +266,10 @@ def test_mistakes_of_the_choice(options: dict[str, str], named: str, monkeypatch
 def test_the_environment_chooses_and_options_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert chosen_cluster() is None
-    chosen = {"LMC_ENGINE": "ray", "LMC_RAY_ADDRESS": "a:1", "LMC_RAY_INSECURE": "1", "LMC_RAY_WAIT": "2.5"}
+    chosen = {"LMC_ENGINE": "ray", "LMC_RAY_ADDRESS": "a:1", "LMC_RAY_INSECURE": "1", "LMC_RAY_WAIT": "2"}
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
-    assert chosen_cluster() == Cluster("a:1", insecure=True, wait=2.5)
+    assert chosen_cluster() == Cluster("a:1", insecure=True, wait=2)
     assert chosen_cluster(address="b:2", wait=7) == Cluster("b:2", insecure=True, wait=7)
     assert chosen_cluster(engine="local") is None
     monkeypatch.setenv("LMC_RAY_WAIT", "long")

@@ -35,6 +35,8 @@ OF_OTHERS = (
     "mlflow.store.tracking.sqlalchemy_workspace_store", "rich.console", "rich.table", "ruamel.yaml",
     "sqlalchemy.dialects.sqlite", "PIL.PngImagePlugin", "sklearn.datasets",
 )  # fmt: skip
+CLUSTER = ("lmc_repro.engine.machines", "lmc_repro.engine.ray")
+"""Modules that need an extra, and start threads."""
 
 
 def preload() -> None:
@@ -49,7 +51,8 @@ def preload() -> None:
     for name in OF_OTHERS:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(lmc_repro.__path__, "lmc_repro."):
-        importlib.import_module(module.name)
+        if module.name not in CLUSTER:
+            importlib.import_module(module.name)
     lmc_repro.data.beton.import_ffcv()  # for `lmc prepare`
     for kind in ("png", "svg"):  # the first figure of a process imports fonts and more
         Figure().savefig(io.BytesIO(), format=kind)

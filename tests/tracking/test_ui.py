@@ -177,7 +177,7 @@ def test_a_view_that_is_missing_is_set(project: Project, plan: StudyPlan) -> Non
 
 
 def test_what_is_not_there_is_one_line(project: Project, plan: StudyPlan, tmp_path: Path) -> None:
-    with pytest.raises(LmcError, match=r"holds no study; run `dvc repro` or `lmc run table1` first$"):
+    with pytest.raises(LmcError, match=r"holds no study; run `dvc repro` or `lmc run STUDY` first$"):
         find_shown(project, None, None, None)
     publish(project, plan)
     with pytest.raises(LmcError, match=r"^STUDY: found 'three', the store holds: one$"):
