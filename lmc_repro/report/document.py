@@ -135,12 +135,13 @@ def study_section(
     if part.of_paper and not (drawn and results.analogue):  # the head of a page says it once
         shows = f"{shows} {agreement.agrees(table)}".strip()
     blocks: list[Block] = [Paragraph(text) for text in (results.question, shows) if text]
-    if drawn and (plot := value_plot(table)):
+    plot = value_plot(table) if drawn else None
+    if plot:
         figure = values_figure(plot, results.title, part.study)
         blocks.append(dataclasses.replace(figure, caption=_values_show(plot)))
     blocks.append(grid_table(table if only is None else table.narrowed(only), key if drawn else ""))
     if drawn:
-        blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=True))
+        blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=bool(plot) or not alone))
     if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in _flags(table)):
         blocks.append(Section("Flags", (Items(meanings),), media=("terminal",)))
     if claim := part.asked.claim:

@@ -367,3 +367,10 @@ def test_a_report_of_one_study_says_its_title_and_result_once_and_begins_with_it
     ]
     heads = [block.name for block in document.blocks if isinstance(block, Figure)]
     assert heads == ["table1-values"] and [figure.name for figure in document.figures()].count("table1-values") == 1
+
+
+def test_without_a_plot_of_values_it_begins_with_its_paths(write_study) -> None:
+    document = document_of(write_study(show=None))
+    (head,) = [block for block in document.blocks if isinstance(block, Figure)]
+    assert head.files["svg"].count(b"alpha") and not head.linked
+    assert [figure.name for figure in document.figures()].count(head.name) == 1
