@@ -29,7 +29,7 @@ TELL_SECONDS = 1.0
 """The least time between two letters about epochs."""
 
 Identity = Mapping[str, str]
-"""What decides a machine's bits, by name."""
+"""All that decides a machine's bits, by name."""
 
 
 def identity(device: str) -> Identity:

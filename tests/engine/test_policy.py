@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from helpers import run_config
+from toy_engine import Here
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.engine.protocol import Ended, Lost, run_stacks
@@ -17,15 +17,13 @@ from lmc_repro.training.trainer import Event
 NODE, WORKER = Lost("the machine is gone", blame=False), Lost("its worker died", blame=True)
 
 
-class Fake:
+class Fake(Here):
     """Ends each try of a stack as `outcomes` says by one of its runs: with an error, or with None; then well."""
 
     def __init__(self, **outcomes: list[BaseException | None]) -> None:
+        super().__init__()
         self.outcomes = defaultdict[str, list[BaseException | None]](list, outcomes)
-        self.queue, self.tried, self.stopped = list[StackTask](), list[str](), 0
-
-    def submit(self, task: StackTask) -> None:
-        self.queue.append(task)
+        self.tried = list[str]()
 
     def poll(self, timeout: float) -> Iterator[Event | Ended]:
         if not self.queue:
@@ -37,13 +35,6 @@ class Fake:
         if error is None:
             yield Event("done", task.fingerprints, 1)
         yield Ended(task, error)
-
-    def stop(self) -> None:
-        self.queue.clear()
-        self.stopped += 1
-
-    def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        return map(function, tasks)
 
 
 def run(engine: Fake, *stacks: str) -> tuple[str, dict[str, str], str]:
@@ -109,7 +100,7 @@ def test_runs_that_finished_before_their_stack_was_lost_are_neither_tried_again_
 
 
 def test_an_error_that_is_no_loss_ends_all_at_once() -> None:
-    """What LocalEngine ends with, its one line for a killed worker too: the first failure, and no further try."""
+    """The first failure ends all, without another try, as LocalEngine's one line for a killed worker does."""
     engine = Fake(a=[LmcError("a worker process was ended from outside")])
     assert run(engine, "a", "b", "c") == ("", {}, "a worker process was ended from outside")
     assert engine.tried == ["a"]

@@ -78,7 +78,7 @@ def assert_same(found: Parts, expected: Parts) -> None:
 
 @pytest.fixture(scope="module")
 def printed() -> str:
-    """What the program prints here, with MKL's reports."""
+    """The program's output here, with MKL's reports."""
     return run(PROGRAM, MKL_VERBOSE="1")
 
 

@@ -59,7 +59,7 @@ def end(clients: list[Small], processes: list[int]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def expected(finished: Path, empty_store: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Counter[Any]:
-    """What the store of one client that is alone holds."""
+    """The contents of the store of one client that is alone."""
     place = tmp_path_factory.mktemp("single")
     alone = [Small(Path(shutil.copytree(finished, place / "project")), warm)]
     address = f"sqlite:///{shutil.copy(empty_store, place)}"
