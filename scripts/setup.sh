@@ -87,7 +87,7 @@ make_venv() {
     rm -f "$STAMP"
     say "installing Python packages into .venv (minutes the first time: torch alone is large; log: $LOG)"
     logged .venv/bin/python -m pip install -c constraints.txt pip setuptools
-    logged .venv/bin/python -m pip install -c constraints.txt -e '.[dev,docs,ffcv]' || die \
+    logged .venv/bin/python -m pip install -c constraints.txt -e '.[dev,docs,ffcv,server]' || die \
         "pip failed, see above. Network: run the same command again. ffcv: it is compiled here against opencv4 and" \
         "libturbojpeg (pkg-config --cflags opencv4 libturbojpeg shows what it finds) with the headers of $python."
 }
