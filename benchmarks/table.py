@@ -24,11 +24,11 @@ def markdown(found: dict[str, Any]) -> str:
         at_once = "; ".join(_at_once(name, found[name]) for name in networks)
         lines += ["", f"Two baselines at once, no target, seconds: {at_once}.", ""]
     rows = [row for row in (_single(found, *line) for line in SINGLE) if row]
-    if stored := found.get("stored_runs"):
-        for key, what, target in STORED:
+    for name, lines_of in (("stored_runs", STORED), ("stored_runs_postgresql", SHARED)):
+        for key, what, target in lines_of if name in found else ():
+            stored = found[name]
             one = stored[key]
-            what = what.format(**stored)
-            rows.append(f"| {what} | {show(one['seconds'])} s, {one['peak_mb']:.0f} MB |{target} |")
+            rows.append(f"| {what.format(**stored)} | {show(one['seconds'])} s, {one['peak_mb']:.0f} MB |{target} |")
     if rows:
         lines += ["| what | measured | target |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
@@ -55,6 +55,7 @@ STORED = (
     ("again", "`lmc run` of one finished cell in that store", ""),
     ("index", "all runs of that store, loaded as commands on a whole study do", " at most 5 s, 1 GB"),
 )
+SHARED = (("list", "`lmc list` of a study in a server of {runs} runs on PostgreSQL", " at most 5 s, 1 GB"),)
 
 
 def _about(found: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,13 +195,16 @@ def ui(
 
     from lmc_repro.common.errors import Interrupted
     from lmc_repro.common.project import find_project
+    from lmc_repro.tracking.health import facts
     from lmc_repro.tracking.server import HOST, free_port, mlflow_server
     from lmc_repro.tracking.views import find_shown
 
     project = find_project()
     uri, shown = find_shown(project, study, row, column, present_of(project))
+    for name, _, detail, _ in facts(uri):
+        typer.echo(f"{name}: {detail}", err=True)
     if uri.startswith(("http://", "https://")):
-        print("\n".join(links(uri.rstrip("/"), shown, row, column)))
+        print("\n".join(links(re.sub("//[^/@]*@", "//", uri.rstrip("/")), shown, row, column)))
         return
     if (free := free_port(port)) != port:
         typer.echo(f"port {port} is taken; using {free}", err=True)

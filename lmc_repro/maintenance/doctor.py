@@ -375,21 +375,25 @@ def check_cluster(params: Params | None) -> Iterator[Finding]:
 
 def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
     """Yield the store's place, its experiments and the runs that count as RUNNING; `fix_runs` ends the stale ones."""
-    from lmc_repro.tracking.store import database_path, require_in_place, tracking_uri
+    from lmc_repro.tracking.health import facts
+    from lmc_repro.tracking.store import database_path, require_in_place, tracking_uri, without_password
     from lmc_repro.tracking.views import end_stale, survey
 
     finding = partial(Finding, "store")
+    states: dict[bool | None, State] = {True: "ok", False: "warning", None: "info"}
     try:
         uri = tracking_uri(root)
         if (found := survey(uri)) is None:
             yield finding("place", "info", f"{database_path(uri)}: not there yet, the first run makes it")
             return
         ended = end_stale(uri, found) if fix_runs and found.stale else []
+        shared = [finding(name, states[good], detail, fix) for name, good, detail, fix in facts(uri, write=True)]
     except LmcError as error:
         line, _, fix = str(error).rpartition("; ")
         yield finding("place", "warning", line or str(error), fix or None)
         return
-    yield finding("place", "ok", uri)
+    yield finding("place", "ok", without_password(uri))
+    yield from shared
     filled = {name: kinds for name, kinds in found.experiments.items() if kinds}
     yield from (finding(name, "ok", f"runs: {_counts(kinds)}") for name, kinds in filled.items())
     if not filled:

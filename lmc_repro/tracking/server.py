@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
@@ -36,10 +36,29 @@ def mlflow_server(uri: str, root: Path, port: int, log: Path) -> Iterator[subpro
     Its output goes to `log`. LmcError with its last line if it ends, or does not answer, before that.
     """
     # The worker count makes the server slow (four are several times slower than one), the job runner large.
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    ours = {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # no argument: those of a process can be read by everyone
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with running_server(command, ours, root, port, log) as process:
+        yield process
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str], settings: Mapping[str, str], root: Path, port: int, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command of a server for the block, with these settings in place of MLflow's in the environment.
+
+    Those of S3 (MLFLOW_S3_...) are kept. The rest is as `mlflow_server` has it.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MLFLOW_") or name.startswith("MLFLOW_S3_")
+    } | dict(settings)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
         # A group of its own: the server has child processes, and we end them all on Ctrl-C.

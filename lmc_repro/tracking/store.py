@@ -127,13 +127,18 @@ def check_database(path: Path) -> None:
             raise LmcError(f"{path}: not a database that sqlite can read ({error}); {REBUILD}") from None
 
 
+def without_password(uri: str) -> str:
+    """Return an address as it may be printed."""
+    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
     """Turn errors of a broken, unreachable or full store into an LmcError with the address and the fix."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    address = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
+    address = without_password(uri)
     fix = REBUILD if uri.startswith("sqlite:") else "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
     try:
         yield
@@ -213,7 +218,7 @@ def connect(uri: str) -> MlflowClient:
             create_engine(uri, poolclass=NullPool).connect().close()  # MLflow itself would try for minutes, in silence
         client = MlflowClient(tracking_uri=uri)
         if uri.startswith("http"):
-            with _impatience():
+            with impatience():
                 client.search_logged_models(["0"], max_results=1)  # which servers before version 3 do not have
     return client
 
@@ -235,7 +240,7 @@ _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEO
 
 
 @contextmanager
-def _impatience() -> Iterator[None]:
+def impatience() -> Iterator[None]:
     """Let MLflow try a request once, for seconds; by default it tries for minutes."""
     before = {name: os.environ.get(name) for name in _IMPATIENT}
     os.environ.update({name: before[name] or value for name, value in _IMPATIENT.items()})

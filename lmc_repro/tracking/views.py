@@ -32,6 +32,7 @@ from lmc_repro.tracking.store import (
     project_run_is_gone,
     require_in_place,
     tracking_uri,
+    without_password,
 )
 from lmc_repro.tracking.ui import publish_view
 
@@ -147,7 +148,7 @@ def stored_cells(
     reader = Reader.open(root, uri)
     experiment = reader.study(plan.study, plan.profile)
     if experiment is None:
-        return reader.uri, [], []
+        return without_password(reader.uri), [], []
     here = [experiment.experiment_id]
     chosen: dict[str, StoredRun] = {}
     strangers = []
@@ -172,7 +173,7 @@ def stored_cells(
             tags = pairs[run_id].tags
             paths.setdefault(tags[names.CELL], {})[tags["lmc.pair"]] = path
     listed = [_listed(cells[cell.key], [*paths.get(cell.key, {}).values()]) for cell in plan.cells if cell.key in cells]
-    return reader.uri, listed, strangers
+    return without_password(reader.uri), listed, strangers
 
 
 def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> ListedCell:
@@ -220,7 +221,7 @@ def run_view(reader: Reader, run: StoredRun, present: Present | None = None) -> 
         "name": run.tags.get(names.RUN_NAME, ""),
         "kind": run.kind,
         "status": run.status,
-        "store": reader.uri,
+        "store": without_password(reader.uri),
         "stranger": present.stranger(run) if present else None,
         "study": run.tags.get(names.STUDY),
         "profile": run.tags.get(names.PROFILE),
@@ -325,7 +326,7 @@ def find_shown(
     with FileLock(project.working / "mlflow.lock"):
         ours = {e: e.name.removeprefix(names.EXPERIMENT_PREFIX).rpartition("/")[0] for e in reader.experiments()}
         if not ours:
-            raise LmcError(f"{uri}: holds no study; {first}")
+            raise LmcError(f"{without_password(uri)}: holds no study; {first}")
         chosen = [e for e, name in ours.items() if study in (None, name)]
         if not chosen:
             raise LmcError(f"STUDY: found {study!r}, the store holds: {', '.join(sorted(set(ours.values())))}")

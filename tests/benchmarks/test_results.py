@@ -63,7 +63,7 @@ def test_a_store_grows_by_whole_cells(tmp_path: Path) -> None:
         ]
         store.executemany("INSERT INTO tags VALUES (?, ?, ?)", tags)
         store.execute("INSERT INTO inputs VALUES (?, 'RUN_OUTPUT', ?, 'MODEL_OUTPUT', 'm-1')", ("i" * 32, train))
-    assert multiply(path, 5) == 6
+    assert multiply(f"sqlite:///{path}", 5) == 6
     with closing(sqlite3.connect(path)) as store:
         parents = dict(store.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'").fetchall())
         names = dict(store.execute("SELECT run_uuid, value FROM tags WHERE key = 'lmc.cell'").fetchall())

@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished import write_finished
 from mlflow import MlflowClient
 from small import Small, Warm
-from small_results import make_pair
-from small_study import DIGESTS, NUMERICS, make_plan, write_run
-from trained_store import write_params
 
-from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.common.project import Project
-from lmc_repro.config.study import Judgement
-from lmc_repro.results.write import write_results
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -36,15 +30,8 @@ def warm() -> Iterator[Warm]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the runs and results of one cell, and no store; to be copied."""
-    project, plan = Project(tmp_path_factory.mktemp("finished")), make_plan()
-    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
-    write_params(project)
-    for config in cell.runs:
-        write_run(project.runs / "one", config)
-    result = judge_cell([make_pair(pair) for pair in cell.pairs], Judgement(threshold=2.0), 10)
-    write_results(project.results / "one", plan, {cell.key: result}, [], DIGESTS, {}, NUMERICS, "cpu")
-    return project.root
+    """A finished project, to be copied."""
+    return write_finished(tmp_path_factory.mktemp("finished"))
 
 
 def begin(clients: list[Small], address: str) -> list[int]:
