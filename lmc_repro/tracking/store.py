@@ -223,6 +223,10 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
+_DOUBLED = ("IntegrityError", "UniqueViolation")
+"""Names in the error of a row that is there already: of sqlite and others, and of psycopg2."""
+
+
 def insist(call: Callable[..., None], *arguments: Any, **named: Any) -> None:
     """Repeat a request that failed as another client inserted the same row (a data set, a view's tag) just now."""
     from mlflow.exceptions import MlflowException
@@ -231,7 +235,7 @@ def insist(call: Callable[..., None], *arguments: Any, **named: Any) -> None:
         try:
             return call(*arguments, **named)
         except MlflowException as error:
-            if error.error_code in _ANSWERS or "IntegrityError" not in str(error):
+            if error.error_code in _ANSWERS or not any(name in str(error) for name in _DOUBLED):
                 raise
     return call(*arguments, **named)
 

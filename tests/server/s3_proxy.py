@@ -49,9 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = REFUSED[mode]
             return self._answer(status, [], f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
         if mode == "slow":
-            time.sleep(0.5)
+            time.sleep(0.2)
         if mode == "wrong":
-            headers["Authorization"] = re.sub("Signature=.{4}", "Signature=0000", headers["Authorization"])
+            headers["Authorization"] = re.sub("Credential=[^/]*", "Credential=OTHER", headers["Authorization"])
         real = HTTPConnection(self.server.target, timeout=60)
         real.request(self.command, self.path, body, headers)  # the same Host: it is signed
         found = real.getresponse()
