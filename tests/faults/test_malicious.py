@@ -151,4 +151,5 @@ def test_the_server_listens_to_this_machine_alone(tmp_path: Path, monkeypatch: p
         pass
     (command,) = commands
     assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert "sqlite:///x.db" not in command  # addresses may hold passwords, and every user of the machine reads it
     assert not {"--allowed-hosts", "--cors-allowed-origins"} & set(command)  # MLflow's own guards stay on
