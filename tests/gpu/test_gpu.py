@@ -25,6 +25,7 @@ from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.steps import DeviceSteps
 from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as workers have it, before the library is loaded
 DEVICE = torch.device(os.environ.get("LMC_TEST_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 TAG = numerics_tag(DEVICE.type) if not ON_GPU or torch.cuda.is_available() else ""
