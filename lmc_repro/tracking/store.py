@@ -83,7 +83,7 @@ def import_mlflow(uri: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # between mlflow and its own libraries
         importlib.import_module("mlflow")
-        if database_path(uri):
+        if not uri.startswith("http"):
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # one_line_errors says it
 

@@ -96,12 +96,13 @@ class Deployed:
             finally:
                 kill(process)  # a good end takes ten seconds
 
-    def execute(self, statement: str) -> None:
-        """Execute a statement in the server's database."""
+    def execute(self, statement: str) -> list[Any]:
+        """Execute a statement in the server's database and return its rows, if it has any."""
         from sqlalchemy import NullPool, create_engine, text
 
         with create_engine(self.services["MLFLOW_BACKEND_STORE_URI"], poolclass=NullPool).begin() as connection:
-            connection.execute(text(statement))
+            done = connection.execute(text(statement))
+            return list(done) if done.returns_rows else []
 
     def forget(self) -> None:
         """Empty the database, but for the experiment that MLflow makes; the bucket keeps what nothing leads to."""

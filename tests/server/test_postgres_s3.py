@@ -29,7 +29,7 @@ def test_the_whole_job_of_a_study(server: Deployed, untrained: Small) -> None:
     assert len(listed["cells"]) == 2
     assert "trained 0, reused 4" in untrained.run("run", "one", "--jobs", "2", env=server.client)
     assert server.content() == found
-    run = next(key.split("/")[1] for key in server.objects() if key.endswith("config.json"))  # a training's
+    ((run,), *_) = server.execute("SELECT run_uuid FROM tags WHERE key = 'lmc.kind' AND value = 'train'")
     untrained.run("reproduce", run, env=server.client)  # its weights come from S3
 
 
