@@ -33,7 +33,7 @@ def services() -> Iterator[dict[str, str]]:
     if not (postgres and shutil.which("node") and (ROOT / "build/services/node_modules/s3rver").is_dir()):
         pytest.skip("without PostgreSQL or an S3 server: scripts/services.sh install")
     folder = tempfile.mkdtemp(prefix="lmc-services-", dir="/tmp")  # PostgreSQL, of another user, has to get in
-    ports = {"LMC_POSTGRES_PORT": str(free_port(54400)), "LMC_S3_PORT": str(free_port(54500))}
+    ports = {"LMC_POSTGRES_PORT": str(free_port(0)), "LMC_S3_PORT": str(free_port(0))}
     environment = {**os.environ, **ports, "LMC_SERVICES": folder}
     try:
         up = subprocess.run([SERVICES, "up"], env=environment, capture_output=True, text=True)
@@ -50,7 +50,7 @@ def services() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def deployed(services: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with s3_proxy(services["MLFLOW_S3_ENDPOINT_URL"]) as proxy:
-        yield Deployed(tmp_path_factory.mktemp("deployed"), services, proxy, free_port(5700))
+        yield Deployed(tmp_path_factory.mktemp("deployed"), services, proxy, free_port(0))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from deployed import Deployed, kill
 from small import Small
 
 from lmc_repro.tracking.health import facts
+from lmc_repro.tracking.server import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -104,7 +105,7 @@ def test_a_server_that_is_killed_while_a_client_publishes(
 ) -> None:
     """Of its own, beside the one of the other tests: on the same database and bucket."""
     deployed.forget()
-    second = Deployed(deployed.home / "second", deployed.services, deployed.s3, deployed.port + 1)
+    second = Deployed(deployed.home / "second", deployed.services, deployed.s3, free_port(0))
     second.home.mkdir()
     deployed.s3.mode, before = "slow", deployed.s3.writes
     with second.serve() as process:
