@@ -170,6 +170,8 @@ class _Publisher:
         run, folder = self.runs[fingerprint], RunFolder(self.workspace.store / fingerprint)
         try:
             if done:
+                if self.workspace.keep != "all":
+                    folder = folder.export(self.workspace.runs, self.workspace.keep)
                 tracker.sync_train(run.cell, run.config, folder)
             else:
                 tracker.sync_live(run.cell, run.config, folder)

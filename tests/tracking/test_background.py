@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from small_study import make_plan
 from toy_engine import Here
 from trained_store import write_prepared
@@ -17,9 +19,12 @@ from lmc_repro.common.project import Project
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine.protocol import Ended
 from lmc_repro.pipeline import train
+from lmc_repro.pipeline.compare import compare_study
 from lmc_repro.pipeline.publish import publish_study
 from lmc_repro.pipeline.workspace import Workspace
 from lmc_repro.tracking import Tracker
+from lmc_repro.tracking.store import tracking_uri
+from lmc_repro.training.run_folder import Keep
 from lmc_repro.training.trainer import Event
 
 
@@ -70,6 +75,28 @@ def test_training_does_not_wait_for_a_slow_store(
     assert sum("runs wait for it" in line for line in capsys.readouterr().err.splitlines()) == 1
     monkeypatch.setattr(Tracker, "sync_train", real)
     assert publish_study(project, w.plan, w.runs, w.results, Lines()).there == 16
+
+
+@pytest.mark.parametrize(("keep", "tag", "left"), [("last", "last kept", {4}), ("none", "not kept", set[int]())])
+def test_weights_that_are_not_kept_are_not_published(
+    keep: Keep, tag: str, left: set[int], project: Project, digits: Dataset
+) -> None:
+    """Paths are measured at all evaluation epochs; a tag says which weights are there; keeping all brings them back."""
+    w = workspace(project, digits, Here())
+    client = MlflowClient(tracking_uri(project.root))
+    for kept, epochs in ((keep, left), ("all", {0, 2, 4})):
+        now = replace(w, keep=kept)
+        train.train_study(now)
+        compare_study(now)
+        weights = {path.name for path in (project.root / "mlartifacts").rglob("*.safetensors")}
+        assert weights == {f"epoch-000{epoch}.safetensors" for epoch in epochs}
+        (experiment,) = client.search_experiments(filter_string="name = 'lmc/one/tiny'")
+        trainings = client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'train'")
+        assert len(trainings) == 16
+        assert {run.data.tags.get("lmc.weights") for run in trainings} == {None if kept == "all" else tag}
+        for pair in client.search_runs([experiment.experiment_id], "tags.`lmc.kind` = 'pair'"):
+            ends = client.get_run(pair.info.run_id).inputs.model_inputs
+            assert pair.info.status == "FINISHED" and len(ends) == (0 if kept == "none" else 2)
 
 
 def test_a_store_that_fails_costs_one_line_and_no_run(
