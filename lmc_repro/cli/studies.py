@@ -215,7 +215,7 @@ def run(
     keep: Annotated[
         str,
         typer.Option(
-            metavar="KEEP", help="Checkpoints that stay in the run folders: all, last or none; needs --no-tracking."
+            metavar="KEEP", help="Checkpoints that stay in the run folders and go to MLflow: all, last or none."
         ),
     ] = "all",
 ) -> None:
@@ -252,8 +252,6 @@ def run(
 
     if keep not in get_args(Keep):
         raise LmcError(f"--keep: {choices(keep, get_args(Keep))}")
-    if not no_tracking and keep != "all":
-        raise LmcError(f"--keep {keep}: MLflow reads all weights of the run folders; give --no-tracking too")
     cluster = chosen_cluster(engine, address, insecure, wait)
     given, narrowed = parse_settings(set_ or (), trainer_seeds), (tuple(row or ()), tuple(column or ()))
     choice = Choice(profile, *narrowed, pairs, replicas, epochs, dataset, width, device, given)

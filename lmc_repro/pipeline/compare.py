@@ -1,7 +1,7 @@
 """Compares the runs of a study: pairs them, measures the paths between their weights, judges the cells.
 
-With tracking the weights are MLflow's, after publishing any that it lacks; without, those of the working
-store.
+With tracking the weights are MLflow's, after publishing any that it lacks; without, or where not all are kept, those of
+the working store.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
 
         def runs_of(cell: Cell, configs: Sequence[RunConfig]) -> list[PairEnd]:
             found = [(folders[config].fingerprint, config) for config in configs]
-            return _tracked_runs(tracker, cell, found, statuses) if tracker else _stored_runs(w, found)
+            if tracker is None or w.keep != "all":
+                return _stored_runs(w, found)
+            return _tracked_runs(tracker, cell, found, statuses)
 
         def task_of(job: _Job) -> PairTask:
             a, b = runs_of(job.cell, job.pair.runs)

@@ -109,18 +109,19 @@ def _publish(
                 plane = study.planes.get(cell.key) if study else None
                 judged = judged_cell(cell.config, plan.profile_config.judgement, pairs[cell.key], plane)
                 ids.append(log_cell(tracker, cell, judged))
-        written = sum(tracker.wrote(run_id) for run_id in ids)
+    written = sum(tracker.wrote(run_id) for run_id in ids)
     return Published(written, len(ids) - written)
 
 
 def publish_trainings(tracker: Tracker, planned: Sequence[PlannedRun], runs: Path, listener: Listener) -> list[str]:
     """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
     ids = []
-    tracker.begin({run.cell.key: run.cell for run in planned}.values())
+    tracker.begin({run.cell.key: run.cell for run in planned}.values(), {run.fingerprint for run in planned})
     with part(listener, f"publishing {len(planned)} runs to MLflow", len(planned)):
         for run in planned:
             ids.append(tracker.sync_train(run.cell, run.config, RunFolder(runs / run.fingerprint)))
             listener.advance(1, run.cell.key)
+        tracker.settle()  # pairs name the trainings that are kept
     return ids
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lmc_repro.barriers.methods import require_units
@@ -93,12 +93,20 @@ def _plan_line(runs: int, epochs: list[int]) -> str:
     return f"{runs} runs: {', '.join(words)}, {len(epochs) - len(resumed)} to train"
 
 
+BEHIND = 100
+"""Runs that wait for MLflow before a line says so; training goes on, and the end waits for them."""
+
+
 class _Publisher:
-    """Keeps MLflow up to date while stacks train; the comparison publishes later anything that fails now."""
+    """Keeps MLflow up to date in a thread while stacks train; the comparison publishes later what fails now."""
 
     def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, PlannedRun]) -> None:
         self.workspace, self.digests, self.runs = workspace, digests, runs
         self.tracker: Tracker | None = None  # None before it is opened, and after it failed
+        self.thread = ThreadPoolExecutor(1, "publisher")
+        self.queued: set[tuple[str, bool]] = set()  # run and whether it is done: at most two entries per run
+        self.error: Exception | None = None
+        self.behind = False
         self.done: set[str] = set()
         self.waited_for: set[str] = set()
 
@@ -117,7 +125,7 @@ class _Publisher:
         if event.kind == "done":
             self.done.update(event.fingerprints)
         for fingerprint in event.fingerprints:
-            self._publish(self.runs[fingerprint], done=event.kind == "done")
+            self._publish(fingerprint, done=event.kind == "done")
 
     def _say_once(self, holder: str) -> None:
         if holder not in self.waited_for:
@@ -129,29 +137,52 @@ class _Publisher:
         w = self.workspace
         if w.tracked:
             self.tracker = Tracker.open(w.project, w.plan, self.digests, w.tag)
-            self.tracker.begin(cells)
+            self.tracker.begin(cells, self.runs)
 
     def close(self) -> None:
-        """Leave no run marked as still training."""
+        """Wait for the runs that are still to be published, and leave none marked as still training."""
+        try:
+            self.thread.shutdown()
+        except BaseException:  # interrupted: the next command publishes those that wait
+            self.thread.shutdown(wait=False, cancel_futures=True)
+            raise
+        self._say_error()
         if self.tracker is not None:
             self.tracker.close()
 
-    def _publish(self, run: PlannedRun, done: bool) -> None:
-        folder = RunFolder(self.workspace.store / run.fingerprint)
-        with self._told():
-            if self.tracker is not None and done:
-                self.tracker.sync_train(run.cell, run.config, folder)
-            elif self.tracker is not None:
-                self.tracker.sync_live(run.cell, run.config, folder)
+    def _publish(self, fingerprint: str, done: bool) -> None:
+        self._say_error()
+        if self.tracker is None or (fingerprint, done) in self.queued:
+            return
+        self.queued.add((fingerprint, done))
+        self.thread.submit(self._sync, self.tracker, fingerprint, done)
+        if len(self.queued) > BEHIND and not self.behind:
+            self.behind = True
+            self.workspace.listener.line(
+                f"tracking: MLflow is slower than the training: {len(self.queued)} runs wait for it; training goes on"
+            )
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Report once that MLflow cannot be written, and stop writing it."""
+    def _sync(self, tracker: Tracker, fingerprint: str, done: bool) -> None:
+        """Publish a run, in the thread; nothing more after an error."""
+        self.queued.discard((fingerprint, done))
+        if self.error is not None:
+            return
+        run, folder = self.runs[fingerprint], RunFolder(self.workspace.store / fingerprint)
         try:
-            yield
+            if done:
+                if self.workspace.keep != "all":
+                    folder = folder.export(self.workspace.runs, self.workspace.keep)
+                tracker.sync_train(run.cell, run.config, folder)
+            else:
+                tracker.sync_live(run.cell, run.config, folder)
         except Exception as error:
+            self.error = error
+
+    def _say_error(self) -> None:
+        """Report once that MLflow cannot be written, and stop writing it."""
+        if self.tracker is not None and self.error is not None:
             self.tracker = None
-            line = " ".join(str(error).split())[:200]
+            line = " ".join(str(self.error).split())[:200]
             self.workspace.listener.line(
                 f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
             )

@@ -41,7 +41,7 @@ __all__ = [
 class Workspace:
     """One study under way. `tag` is the numerics tag of fingerprints; `device` cpu or cuda, never auto.
 
-    Without `tracked` MLflow is neither imported nor written; `keep` names the checkpoints that stay in `runs`.
+    Without `tracked` MLflow is neither imported nor written; `keep`: the checkpoints that stay in `runs` and go there.
     `engine` trains and measures; None: `jobs` processes of this machine.
     """
 

@@ -131,6 +131,7 @@ class Reader:
     def __init__(self, uri: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self._database = database_path(uri)
+        self._earlier: tuple[str, dict[str, bytes]] = ("", {})
         if client is not None:
             self.client = client
 
@@ -298,6 +299,10 @@ class Reader:
         """Give the file of an epoch's weights: where MLflow keeps it today, else where it says, which is slower."""
         name, model_id = checkpoint_name(epoch), run.models.get(epoch)
         usual = f"{run.artifact_uri}/{artifacts.CHECKPOINTS}"
+        if model_id is None and not artifacts.local_path(usual) and name in (packed := self._packed(usual)):
+            with artifacts.as_file(run.artifact_uri, name, packed[name]) as path:
+                yield path
+            return
         place = usual if model_id is None else f"{run.location}/models/{model_id}/artifacts"
         with self._artifact(place, name) as path:
             if model_id is None or path.is_file():
@@ -310,6 +315,14 @@ class Reader:
             place = client.get_logged_model(model_id).artifact_location
         with self._artifact(place, name) as path:
             yield path
+
+    def _packed(self, uri: str) -> dict[str, bytes]:
+        """Return the weights in the archive below an address, remembered until another's are asked for; {}: none."""
+        if self._earlier[0] != uri:
+            with self._artifact(uri, artifacts.EARLIER) as path:
+                found = artifacts.unpacked(path, f"{uri}/{artifacts.EARLIER}") if path.is_file() else {}
+            self._earlier = uri, found
+        return self._earlier[1]
 
     @contextmanager
     def _artifact(self, uri: str, name: str) -> Iterator[Path]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
-from lmc_repro.config.base import parse_epoch
+from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.data.status import folder_of
@@ -24,8 +24,8 @@ from lmc_repro.tracking.known import KnownRuns
 from lmc_repro.tracking.project_run import link_cells
 from lmc_repro.tracking.store import Store, insist, one_line_errors, open_store, take_project_run
 from lmc_repro.tracking.ui import publish_view
-from lmc_repro.tracking.weights import distance, publish_earlier, publish_weights
-from lmc_repro.training.run_folder import kept_epochs
+from lmc_repro.tracking.weights import distance, kept_weights, publish_earlier, publish_model
+from lmc_repro.training.run_folder import checkpoint_name, kept_epochs
 
 if TYPE_CHECKING:
     from lmc_repro.barriers.results import CellResult, PairResult
@@ -56,7 +56,9 @@ class Tracker:
     project_run: str | None
     _logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)  # (metric, step) in the store, by run
     _written: set[str] = field(default_factory=set)  # runs that this process completed
-    _originals: dict[str, StoredRun | None] = field(default_factory=dict)
+    _made: set[str] = field(default_factory=set)  # runs of which the store holds only what we logged
+    _name: str = field(default_factory=lambda: uuid4().hex)
+    _settled: bool = True
     _live: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,20 +81,22 @@ class Tracker:
         project_run = take_project_run()
         store = open_store(project, plan, content.experiment_note(plan))
         tracker = cls(project, plan, digests, numerics, torch or torch_version(), store, project_run)
-        with one_line_errors(store.uri):
-            cells = {tracker.cell_id(cell) for cell in plan.cells if cell.config["data"]["dataset"] in digests}
-            with store.lock:
-                publish_view(store.client, store.experiment)
-                tracker._known.take({names.CELL_ID: cells})
+        with tracker._turn():
+            publish_view(store.client, store.experiment)
+            tracker._look()
         return tracker
 
     def cell_id(self, cell: Cell) -> str:
         """Return the identity of a cell's run."""
         return names.cell_identity(cell, self._digest(cell), self.numerics, self.torch)
 
-    def begin(self, cells: Iterable[Cell]) -> None:
-        """Create the runs of cells that the store lacks, in this order: MLflow's nested table is ordered by date."""
-        with self.store.locked():
+    def begin(self, cells: Iterable[Cell], fingerprints: Iterable[str] = ()) -> None:
+        """Create the runs of cells that the store lacks, in this order: MLflow's nested table is ordered by date.
+
+        `fingerprints`: those of trainings to come.
+        """
+        self._known.expected.update(fingerprints)
+        with self._turn():
             for cell in cells:
                 self._cell_run(cell)
 
@@ -102,7 +106,7 @@ class Tracker:
         A training that another cell or study has finished becomes a run of its own with the original's models.
         """
         status = folder.status() if folder.is_complete() else None
-        with self.store.locked():
+        with self._turn():
             parent = self._cell_run(cell)
             run = self._look_up("train", cell, folder.fingerprint)
             if half_done := run is not None:
@@ -113,15 +117,16 @@ class Tracker:
                     if status and names.NOTE not in run.tags:  # an earlier version had none
                         self._set_tag(run, names.NOTE, content.training_note(config, folder.metrics(), status))
                     return run.run_id
-                if status:
+                if status and (half_done := run.run_id not in self._made):
                     run = self._known.remember(self.reader.whole(run.run_id))
             else:
                 tags = {names.PARENT: parent.run_id, names.FINGERPRINT: folder.fingerprint}
-                if status and (original := self._original(folder.fingerprint)):
-                    self._originals[original.run_id] = original
+                if status and (original := self._known.original(folder.fingerprint, self.digests.values())):
                     tags[names.REUSED_FROM] = original.run_id
                 name = names.train_name(cell, config.seeds)
                 run = self._create("train", cell, name, {**tags, **content.training_tags(status)})
+            if status:
+                self._made.discard(run.run_id)  # of which a model may be half there, if this is cut off
             self._log_rows(cell, run, config, folder, status)
             if status is None:
                 if run.status != "RUNNING":
@@ -145,7 +150,7 @@ class Tracker:
             found = {fingerprint: self._look_up("train", cell, fingerprint) for fingerprint in fingerprints}
             # No models: of a reused one whose original was deleted.
             return {
-                fingerprint: self.reader.tracked(run, self._owner(run) or replace(run, models={}))
+                fingerprint: self.reader.tracked(run, self._known.owner(run) or replace(run, models={}))
                 for fingerprint, run in found.items()
                 if run is not None and run.finished
             }
@@ -166,7 +171,7 @@ class Tracker:
 
         points, tables = list(content.pair_points(result)), content.pair_tables(result)
         more = {name.removesuffix(".json"): table.decode() for name, table in tables.items() if name != TABLE}
-        with self.store.locked():
+        with self._turn():
             models = self._endpoints(cell, result)
             tags = {names.PAIR_KEY: pair_key, **content.pair_tags(result)}
             tags |= {names.WEIGHTS: names.NOT_KEPT} if len(models) < 2 else {}
@@ -180,8 +185,6 @@ class Tracker:
             if run is not None:
                 self.client.delete_run(run.run_id)
                 del self._known.runs["pair", self.cell_id(cell), pair_key]
-            if self.store.writer:  # another folder's may have been kept since
-                models = self._endpoints(cell, result, again=True)
             tags |= {
                 names.NOTE: content.pair_note(result),
                 names.PARENT: parent.run_id,
@@ -203,10 +206,12 @@ class Tracker:
         points = list(content.cell_points(result, cell.paper))
         tags = {**content.cell_tags(self.plan, cell, result), names.NOTE: content.cell_note(cell, result)}
         tags[names.CONTENT] = content.digest(points, tags, {})
-        with self.store.locked():
+        with self._turn():
             run = self._cell_run(cell)
             if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
-                run = self._known.remember(self.reader.whole(run.run_id))
+                if run.run_id not in self._made:
+                    run = self._known.remember(self.reader.whole(run.run_id))
+                self._made.discard(run.run_id)
                 self._put(run, files())
                 logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
                 shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
@@ -217,7 +222,6 @@ class Tracker:
                 params = {name: value for name, value in params.items() if name not in run.params}
                 # MLflow shows the latest: these are, even if the clock was set back since the others.
                 self._log(run, new, params, tags, after=max((m.timestamp for _, m in logged), default=0))
-                run.tags.update(tags)
                 self._written.add(run.run_id)
             return self._finish(run)
 
@@ -228,7 +232,7 @@ class Tracker:
         """
         if self.project_run is None:
             return None
-        with self.store.locked():
+        with self._turn():
             runs = [self._look_up("cell", cell, self.cell_id(cell), again=True) for cell in cells]
             return link_cells(self.reader, self.project_run, self.plan.study, runs)
 
@@ -241,8 +245,18 @@ class Tracker:
         experiment = self.store.experiment
         return {"uri": self.store.uri, "experiment_id": experiment.experiment_id, "experiment": experiment.name}
 
+    def settle(self) -> None:
+        """Keep one of each run that another folder finished too, in a store that several folders share."""
+        if self._settled:
+            return
+        with self._turn():
+            self._look()
+        self._written &= {run.run_id for run in self._known.runs.values()}
+        self._settled = True
+
     def close(self) -> None:
-        """Mark trainings that this process began and did not finish as killed."""
+        """Settle, and mark trainings that this process began and did not finish as killed."""
+        self.settle()
         with one_line_errors(self.store.uri):
             for (kind, _, _), run in self._known.runs.items():
                 if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
@@ -261,24 +275,19 @@ class Tracker:
         """Return a run by its identity; the caller that makes one if there is none holds the store's lock."""
         return self._known.find((kind, self.cell_id(cell), key), again)
 
-    def _original(self, fingerprint: str) -> StoredRun | None:
-        """Return a finished training with this fingerprint, of any cell or study, that holds its own checkpoints."""
-        known = [run for (kind, _, key), run in self._known.runs.items() if kind == "train" and key == fingerprint]
-        return _holder(known) or _holder(self.reader.runs({names.FINGERPRINT: fingerprint, names.KIND: "train"}))
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the store's lock; what we know is as the store has it unless another process had it in between."""
+        with self.store.locked():
+            if not self.store.take_turn(self._name):
+                self._known.alone = False
+            yield
 
-    def _owner(self, run: StoredRun) -> StoredRun | None:
-        """Return the run that holds a training's checkpoints: its own, or a reused one's original (None if gone)."""
-        if (wanted := run.tags.get(names.REUSED_FROM)) is None:
-            return run
-        if wanted not in self._originals:
-            asked = {r.tags[names.REUSED_FROM] for r in self._known.runs.values() if names.REUSED_FROM in r.tags} | {
-                wanted
-            }
-            found = {run.run_id: run for run in self.reader.runs({}, ids=asked)}
-            self._originals |= {run_id: found.get(run_id) for run_id in asked}
-        return self._originals[wanted]
-
-    # All runs.
+    def _look(self) -> None:
+        """Read the runs of all cells; the caller has the turn."""
+        cells = {self.cell_id(cell) for cell in self.plan.cells if cell.config["data"]["dataset"] in self.digests}
+        self._known.take({names.CELL_ID: cells})
+        self._known.alone = True
 
     def _digest(self, cell: Cell) -> str:
         return self.digests[cell.config["data"]["dataset"]]
@@ -305,6 +314,7 @@ class Tracker:
         }
         run = self.client.create_run(self.store.experiment.experiment_id, tags={**shared, **tags}, run_name=name)
         self._logged[run.info.run_id] = set()
+        self._made.add(run.info.run_id)
         return self._known.remember(StoredRun.of(run))
 
     def _log(
@@ -324,10 +334,11 @@ class Tracker:
         self.client.log_batch(run.run_id, metrics[:CHUNK], *rest)
         for i in range(CHUNK, len(metrics), CHUNK):
             self.client.log_batch(run.run_id, metrics[i : i + CHUNK])
+        run.params.update({name: content.text(value) for name, value in params.items()})
+        run.tags.update(tags)
 
-    def _put(self, run: StoredRun, files: Mapping[str, bytes]) -> None:
-        place = artifacts.place_of(run.run_id, run.artifact_uri)
-        artifacts.put(place, files, partial(self.client.log_artifacts, run.run_id))
+    def _put(self, run: StoredRun, files: Mapping[str, bytes], earlier: Mapping[str, bytes] | None = None) -> None:
+        artifacts.put(artifacts.place_of(run.run_id, run.artifact_uri), files, self.store.uri, earlier)
 
     def _set_tag(self, run: StoredRun, name: str, value: str) -> bool:
         """Set a tag that the run has not, or not so; return whether it was set."""
@@ -342,31 +353,23 @@ class Tracker:
             self.client.set_terminated(run.run_id, "FINISHED", end_time=end)
             run.status = "FINISHED"
             self._written.add(run.run_id)
-            if (
-                self.store.writer
-                and (name := names.identity_of(run.tags))
-                and (kept := self._known.find(name, again=True))
-            ):
-                return kept.run_id
+            self._settled = self.store.writer is None
         return run.run_id
 
     def _cell_run(self, cell: Cell) -> StoredRun:
-        """Return the cell's run, creating it if the store has none; the caller holds the store's lock."""
-        cell_id = self.cell_id(cell)
-        known = None if self.store.writer else self._known.runs.get(("cell", cell_id, cell_id))
-        if known := known or self._look_up("cell", cell, cell_id):
+        """Return the cell's run, creating it if the store has none; the caller has the turn."""
+        if known := self._look_up("cell", cell, self.cell_id(cell)):
             return known
         tags = {names.PROJECT_RUN: self.project_run} if self.project_run else {}
         run = self._create("cell", cell, names.cell_name(cell), tags)
         self._log(run, [], content.run_params(self.plan, cell) | content.cell_params(cell), {})
         return run
 
-    # Trainings and the ends of pairs.
-
     def _take_over(self, run: StoredRun) -> None:
         """Take over a run that another process has begun or resumed; ask the store again for its points."""
         if self._set_tag(run, names.PROCESS, this_process()):
             self._logged.pop(run.run_id, None)
+            self._made.discard(run.run_id)
 
     def _holds_all(self, run: StoredRun, status: dict[str, Any]) -> bool:
         """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last.
@@ -375,7 +378,7 @@ class Tracker:
         """
         if names.WEIGHTS in run.tags and "kept" not in status:
             return False
-        owner, last = self._owner(run), max(map(parse_epoch, status["checkpoints"]))
+        owner, last = self._known.owner(run), max(map(parse_epoch, status["checkpoints"]))
         return owner is not None and (last in owner.models or last not in kept_epochs(status))
 
     def _log_rows(
@@ -398,8 +401,6 @@ class Tracker:
         if points or params or tags:
             self._log(run, points, params, tags)
         self._logged[run.run_id] = logged | {(point.name, point.step) for point in points}
-        run.params.update({name: content.text(value) for name, value in params.items()})
-        run.tags.update(tags)
 
     def _complete(self, cell: Cell, run: StoredRun, folder: RunFolder, status: dict[str, Any], half_done: bool) -> None:
         """Publish the parts that only a complete folder has. Each step can be repeated after a crash."""
@@ -407,13 +408,18 @@ class Tracker:
 
         client = self.client
         files = {name: (folder.path / name).read_bytes() for name in ("config.json", "metrics.csv", "status.json")}
-        self._put(run, files)
-        owner = self._owner(run)
-        if owner is None or not self._holds_all(run, status):
-            last, model = publish_weights(client, run, status, folder, half_done)
+        owner = self._known.owner(run) if self._holds_all(run, status) else None
+        weights = {} if owner else kept_weights(folder, status)
+        last = max(weights, default=None)
+        # The model comes after the other files: where it is ready, they are whole.
+        self._put(run, files, {checkpoint_name(epoch): w.content for epoch, w in weights.items() if epoch != last})
+        if last is not None:
+            sha256 = status["checkpoints"][epoch_text(last)]
+            model = publish_model(self.reader, run, last, weights[last], sha256, folder.fingerprint, half_done)
             if last not in run.models:
                 client.log_outputs(run.run_id, [LoggedModelOutput(model, int(last))])
                 run.models[last] = model
+        if owner is None:
             if run.tags.pop(names.REUSED_FROM, None):
                 client.delete_tag(run.run_id, names.REUSED_FROM)
             owner = run
@@ -426,24 +432,18 @@ class Tracker:
         used = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
         insist(client.log_inputs, run.run_id, datasets=[used], models=[LoggedModelInput(model) for model in inputs])
 
-    def _endpoints(self, cell: Cell, result: PairResult, again: bool = False) -> list[str]:
+    def _endpoints(self, cell: Cell, result: PairResult) -> list[str]:
         """Return the logged models of the two networks at the ends of the path, as far as the store has their weights.
 
         An earlier epoch's is made where there is none.
         """
         models = []
         for fingerprint, epoch in zip(result.fingerprints, ends_at(result.epochs, result.final.epoch), strict=True):
-            end = self._look_up("train", cell, fingerprint, again)
-            if end is None or (owner := self._owner(end)) is None:
+            end = self._look_up("train", cell, fingerprint)
+            if end is None or (owner := self._known.owner(end)) is None:
                 continue
             model = owner.models.get(epoch)
             if model is None and result.epochs != COMMON:
-                with self.store.lock:
-                    model = publish_earlier(self.client, self.reader, self.reader.tracked(end, owner), owner, epoch)
+                model = publish_earlier(self.reader, self.reader.tracked(end, owner), owner, epoch)
             models += [] if model is None else [model]
         return models
-
-
-def _holder(runs: Iterable[StoredRun]) -> StoredRun | None:
-    """Return the first finished training that holds its own checkpoints."""
-    return next((run for run in runs if run.finished and run.models and names.REUSED_FROM not in run.tags), None)

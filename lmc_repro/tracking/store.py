@@ -200,6 +200,14 @@ class Store:
         with one_line_errors(self.uri), self.lock:
             yield
 
+    def take_turn(self, name: str) -> bool:
+        """Note who holds the lock now, by a name of their own; return whether they were the last to hold it, too."""
+        file = Path(self.lock.lock_file).with_suffix(".last")
+        if file.exists() and file.read_text() == name:
+            return True
+        file.write_text(name)
+        return False
+
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
         if (database := database_path(self.uri)) and database.exists():

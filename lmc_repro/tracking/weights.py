@@ -5,58 +5,39 @@ An earlier epoch that is an end of a pair by itself gets a logged model beside i
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.config.base import epoch_text
 from lmc_repro.tracking import artifacts, names
-from lmc_repro.training.checkpoint import verified
+from lmc_repro.training.checkpoint import Checkpoint, verified
 from lmc_repro.training.run_folder import checkpoint_name, kept_epochs
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
     from lmc_repro.training.run_folder import RunFolder
 
 
-def publish_weights(
-    client: MlflowClient, run: StoredRun, status: dict[str, Any], folder: RunFolder, half_done: bool
-) -> tuple[float, str]:
-    """Store every checkpoint that a complete run folder keeps; return the last epoch and the id of its model.
-
-    The model comes after the files: where it is ready, they are whole. With `half_done` that of an interrupted
-    attempt is looked for first and completed.
-    """
-    *earlier, last = kept_epochs(status)
+def kept_weights(folder: RunFolder, status: dict[str, Any]) -> dict[float, Checkpoint]:
+    """Return every checkpoint that a complete run folder keeps, by epoch; LmcError that names a damaged one."""
     shas = status["checkpoints"]
-    weights = {
-        epoch: verified(folder.checkpoint(epoch), shas[epoch_text(epoch)], folder.fix).content
-        for epoch in (*earlier, last)
+    return {
+        epoch: verified(folder.checkpoint(epoch), shas[epoch_text(epoch)], folder.fix) for epoch in kept_epochs(status)
     }
-    if earlier:
-        files = {checkpoint_name(epoch): weights[epoch] for epoch in earlier}
-        upload = partial(client.log_artifacts, run.run_id, artifact_path=artifacts.CHECKPOINTS)
-        place = artifacts.place_of(run.run_id, run.artifact_uri)
-        artifacts.put(f"{place}/{artifacts.CHECKPOINTS}", files, upload)
-    return last, _publish_model(client, run, last, weights[last], shas[epoch_text(last)], folder.fingerprint, half_done)
 
 
-def publish_earlier(
-    client: MlflowClient, reader: Reader, run: TrackedRun, owner: StoredRun, epoch: float
-) -> str | None:
+def publish_earlier(reader: Reader, run: TrackedRun, owner: StoredRun, epoch: float) -> str | None:
     """Return the id of the logged model of an earlier epoch, made where there is none; None if it was not kept."""
     if epoch not in kept_epochs(run.status):
         return None
-    sha256, content = run.status["checkpoints"][epoch_text(epoch)], reader.checkpoint(run, epoch).content
-    return _publish_model(client, owner, epoch, content, sha256, run.fingerprint, look=True)
+    sha256 = run.status["checkpoints"][epoch_text(epoch)]
+    return publish_model(reader, owner, epoch, reader.checkpoint(run, epoch), sha256, run.fingerprint, look=True)
 
 
-def _publish_model(
-    client: MlflowClient, run: StoredRun, epoch: float, content: bytes, sha256: str, fingerprint: str, look: bool
+def publish_model(
+    reader: Reader, run: StoredRun, epoch: float, weights: Checkpoint, sha256: str, fingerprint: str, look: bool
 ) -> str:
     """Store the weights of an epoch as a logged model of a run and return its id; `look` for one that is there."""
-    model = None
+    client, model = reader.client, None
     if look:
         mine = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
         same = [found for found in mine if found.tags[names.SHA256] == sha256]
@@ -71,9 +52,8 @@ def _publish_model(
             model_type=names.MODEL_TYPE,
         )
     if str(model.status) != "READY":
-        upload = partial(client.log_model_artifacts, model.model_id)
         place = artifacts.place_of(model.model_id, model.artifact_location)
-        artifacts.put(place, {checkpoint_name(epoch): content}, upload)
+        artifacts.put(place, {checkpoint_name(epoch): weights.content}, reader.uri)
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 

@@ -112,8 +112,6 @@ def test_mistakes_are_one_line(both: Both, tmp_path: Path) -> None:
     project, _, bare = both
     done = bare.run("--keep", "some")
     assert done.returncode == 2 and done.stdout == "error: --keep: found 'some', allowed: all, last, none\n"
-    printed = project.fails("lmc", "run", "table1", "--keep", "last")
-    assert printed.count("\n") == 1 and "--no-tracking" in printed
     assert "has no folder runs" in project.fails("lmc", "publish", str(tmp_path))
 
 

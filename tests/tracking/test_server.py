@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -71,10 +74,66 @@ def test_everything_over_http(
         path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(LmcError, match=r"epoch-0004\.safetensors: damaged"):
         tracker.checkpoint(run, 4)
+    archives = {path: path.read_bytes() for path in stored.rglob("earlier.zip")}
+    for path in archives:
+        path.write_bytes(b"no archive")
+    with pytest.raises(LmcError, match=r"earlier\.zip: damaged"):
+        open_tracker(project, plan).checkpoint(run, 2)
+    for path, content in archives.items():  # as an earlier version left them
+        path.unlink()
+        ZipFile(BytesIO(content)).extractall(path.parent)
+    reader = open_tracker(project, plan)
+    assert torch.equal(reader.checkpoint(run, 2).tensors()["weight"], weights(cell.runs[1], 2)["weight"])
     for path in stored.rglob("epoch-0002.safetensors"):
         path.unlink()
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read"):
-        tracker.checkpoint(run, 2)
+        reader.checkpoint(run, 2)
+
+
+def test_requests_of_each_run(
+    server: tuple[str, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training, a pair and a cell that are new ask for nothing; what is there costs no request of its own."""
+    address, stored = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    plan = make_plan(evaluations=(0, 1, 4))  # of no other test: nothing to reuse
+    cell = next(cell for cell in plan.cells if cell.key == "deep--fast")
+    log, read = stored.parent / "log", 0
+
+    def asked() -> list[str]:
+        """Return the requests since the last call: method and the last word of the address, sorted."""
+        nonlocal read
+        lines = re.findall(r'"([A-Z]+) ([^? ]+)\S* HTTP', log.read_text()[read:])
+        read = len(log.read_text())
+        return sorted(f"{method} {re.sub('m-[0-9a-f]{32}', 'ID', path).split('/')[-1]}" for method, path in lines)
+
+    folders = {config: write_run(tmp_path, config) for config in cell.runs[:2]}
+    tracker = open_tracker(project, plan)
+    tracker.begin([cell], {folder.fingerprint for folder in folders.values()})
+    asked()
+    files = ("config.json", "metrics.csv", "status.json", "earlier.zip", "epoch-0004.safetensors")
+    run = ["POST create", "POST log-batch", "POST log-inputs", "POST update"]
+    train = sorted([*run, *(f"PUT {name}" for name in files), "POST logged-models", "PATCH ID", "POST outputs"])
+    elsewhere = ["POST search", "POST search"]  # experiments, and their runs that have such a training: once
+    for config, folder in folders.items():
+        tracker.sync_train(cell, config, folder)
+        assert asked() == sorted(train + elsewhere)
+        elsewhere = []
+    tracker.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), lambda: {"path.png": b"a picture"})
+    assert asked() == sorted([*run, "PUT path.json", "PUT path.png"])
+    tracker.finish_cell(cell, make_cell(cell), lambda: {"cells.json": b"[]"})
+    assert asked() == ["POST log-batch", "POST update", "PUT cells.json"]
+    for expected in (["POST search"], []):  # for runs that another folder finished, too
+        tracker.close()
+        assert asked() == expected
+    again = open_tracker(project, plan)
+    asked()
+    for config, folder in folders.items():
+        again.sync_train(cell, config, folder)
+    again.log_pair(cell, "a" * 16, make_pair(cell.pairs[0]), dict)
+    again.finish_cell(cell, make_cell(cell), dict)
+    again.close()
+    assert asked() == []
 
 
 def test_publishing_over_http(server: tuple[str, Path], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
