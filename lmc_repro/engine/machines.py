@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray import exceptions as lost
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lmc_repro.common.errors import LmcError
@@ -25,6 +26,8 @@ ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 """How often the cluster is asked for its machines."""
 
+GONE = (lost.NodeDiedError, lost.LocalRayletDiedError, lost.ObjectLostError)
+"""Errors of a task whose machine is lost."""
 
 Answer = tuple[Identity, bool] | str
 """A machine's identity and whether it asks for a token; or why it says nothing."""
@@ -66,23 +69,30 @@ class Machines:
         return self._found
 
     def identities(self) -> dict[str, Answer]:
-        """Return each machine's answer by name."""
-        asked = {}
-        for machine in self.alive():
-            there = NodeAffinitySchedulingStrategy(machine.id, soft=False)
-            some = {"num_cpus": 0, "num_gpus": 0.01 if self.device == "cuda" else 0}
-            asked[machine.name] = submitted(remote.probe, **some, scheduling_strategy=there).remote(self.device)
-        if asked:
-            ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        """Return each machine's answer by name; machines that go away meanwhile have none."""
         answers: dict[str, Answer] = {}
-        for name, answer in asked.items():
-            try:
-                answers[name] = ray.get(answer, timeout=0)
-            except ray.exceptions.TaskUnschedulableError:
-                continue  # it went away meanwhile
-            except Exception as error:  # whatever it is, that machine cannot be used
-                answers[name] = line(error)
+        machines = list(self.alive())
+        for again in (True, False):
+            asked = [(machine, self._ask(machine)) for machine in machines]
+            if asked:
+                ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=ANSWER_SECONDS)
+            machines = []
+            for machine, answer in asked:
+                try:
+                    answers[machine.name] = ray.get(answer, timeout=0)
+                except (*GONE, lost.TaskUnschedulableError):
+                    continue
+                except Exception as error:  # whatever it is, that machine cannot be used
+                    if again and isinstance(error, lost.WorkerCrashedError):
+                        machines.append(machine)
+                    else:
+                        answers[machine.name] = line(error)
         return answers
+
+    def _ask(self, machine: Machine) -> Any:
+        there = NodeAffinitySchedulingStrategy(machine.id, soft=False)
+        some = {"num_cpus": 0, "num_gpus": 0.01 if self.device == "cuda" else 0}
+        return submitted(remote.probe, **some, scheduling_strategy=there).remote(self.device)
 
     def require_same(self) -> None:
         """Raise LmcError for the first machine that `require_one` refuses."""

@@ -27,7 +27,7 @@ from lmc_repro.data.status import require_ready
 from lmc_repro.engine import remote
 from lmc_repro.engine.cluster import Cluster
 from lmc_repro.engine.costs import PROCESS_BYTES
-from lmc_repro.engine.machines import LOOK_SECONDS, Machines, line, submitted
+from lmc_repro.engine.machines import GONE, LOOK_SECONDS, Machines, line, submitted
 from lmc_repro.engine.protocol import TRIES, Ended, Lost
 from lmc_repro.engine.remote import Attempt, Data, Letter, Mailbox
 from lmc_repro.engine.task import StackTask
@@ -147,8 +147,9 @@ class RayEngine:
         def begin(task: Any) -> tuple[Any, Any]:
             measured = remote.measured_in(task)
             data = self._dataset(measured.prepared, measured.data.dataset) if measured is not None else None
+            sources = remote.sources_of(measured) if measured is not None else {}
             call = submitted(remote.measure, **_resources(self.machines.device, 0))
-            return task, call.remote(function, task, data, self.machines.needed)
+            return task, call.remote(function, task, data, sources, self.machines.needed)
 
         source = iter(tasks)
         waiting = deque(map(begin, islice(source, self.jobs + 1)))  # one more than can be computed: no process waits
@@ -197,7 +198,7 @@ class RayEngine:
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         folders = {name: read_files(RunFolder(task.working / name)) for name in task.fingerprints}
         data = self._dataset(task.prepared, task.runs[0][1].data.dataset)
-        attempt = Attempt(next(self._numbers), task, folders, data, self.machines.needed)
+        attempt = Attempt(next(self._numbers), task, folders, data, self.machines.needed, remote.sources_of(task))
         train = submitted(remote.train, **_resources(task.device, task.memory))
         ref = train.remote(attempt, partial(_push, self._mailbox))
         self._running[ref] = _Running(attempt.number, task, locks)
@@ -280,7 +281,7 @@ def _failure(ref: Any) -> BaseException | None:
         error = raised
     else:
         return None
-    if isinstance(error, lost.NodeDiedError | lost.LocalRayletDiedError | lost.ObjectLostError):
+    if isinstance(error, GONE):
         return Lost("its machine is gone", blame=False)
     if isinstance(error, lost.OutOfMemoryError | MemoryError):
         return Lost("its machine had no memory for it", blame=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from lmc_repro.barriers.plane import PlaneTask
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import process_exists
 from lmc_repro.common.numerics import numerics_tag, torch_version
+from lmc_repro.config.own_code import own_sources, pinned, use_sources
 from lmc_repro.engine.local import Stopped
 from lmc_repro.engine.task import StackTask, train_task
 from lmc_repro.engine.transfer import Files, keep_dataset, read_files, write_files
@@ -69,13 +71,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A stack as it is sent: `folders` are its runs' newest states, by fingerprint."""
+    """A stack as it is sent: its runs' newest states by fingerprint, and `sources`, the FILE.py that it names."""
 
     number: int
     task: StackTask
     folders: Mapping[str, Files]
     data: Data
     needed: Identity
+    sources: Files = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _checkpoints(files: Files) -> set[str]:
 def train(attempt: Attempt, push: Callable[[Letter], bool]) -> None:
     """Train a stack in this machine's cache, and send home what it saves and finishes."""
     task = attempt.task
-    prepared = _ready(attempt.data, attempt.needed, task.device)
+    prepared = _ready(attempt.data, attempt.sources, attempt.needed, task.device)
     working = _own_folder()
     try:
         for name, files in attempt.folders.items():
@@ -169,22 +172,34 @@ def measured_in(task: Any) -> PairTask | PlaneTask | None:
     return first if isinstance(first, PairTask | PlaneTask) else None
 
 
-def measure(function: Callable[[Any], Any], task: Any, data: Data | None, needed: Identity) -> Any:
-    """Return `function` of a task, its pair or plane, if it has one, with the data sets of this machine."""
+def sources_of(task: StackTask | PairTask | PlaneTask) -> dict[str, bytes]:
+    """Return the contents of the FILE.py that a task names; LmcError if one has changed since it was pinned."""
+    if isinstance(task, StackTask):
+        texts = [config.model_dump_json() for _, config in task.runs]
+        texts.append(json.dumps([*map(pinned, task.callbacks)], ensure_ascii=False))
+    else:
+        texts = [task.model.model_dump_json(), task.data.model_dump_json()]
+        texts += [task.path.model_dump_json()] if isinstance(task, PairTask) else []
+    return own_sources("\n".join(texts))
+
+
+def measure(function: Callable[[Any], Any], task: Any, data: Data | None, sources: Files, needed: Identity) -> Any:
+    """Return `function` of a task, its pair or plane, if it has one, with this machine's copies of data and sources."""
     measured = measured_in(task)
     if measured is not None and data is not None:
-        moved = replace(measured, prepared=_ready(data, needed, measured.device))
+        moved = replace(measured, prepared=_ready(data, sources, needed, measured.device))
         task = (moved, *task[1:]) if isinstance(task, tuple) else moved
     return function(task)
 
 
-def _ready(data: Data, needed: Identity, device: str) -> Path:
+def _ready(data: Data, sources: Files, needed: Identity, device: str) -> Path:
     require_same(socket.gethostname(), identity(device), needed)
+    use_sources(sources, cache_folder() / "own")
     return keep_dataset(cache_folder(), data.name, data.key, data.fetch)
 
 
 def cache_folder() -> Path:
-    """Return this user's folder below TMPDIR, which holds data sets by key, and runs under way."""
+    """Return this user's folder below TMPDIR, which holds data sets by key, files of one's own, and runs under way."""
     path = Path(tempfile.gettempdir()) / f"lmc_repro-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():
