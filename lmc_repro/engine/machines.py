@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import ray
@@ -41,6 +42,7 @@ class Machine:
     name: str
     cpus: int
     memory: float
+    gpus: int = 0
 
 
 class Machines:
@@ -53,17 +55,19 @@ class Machines:
         connect(cluster)
 
     def alive(self) -> tuple[Machine, ...]:
-        """Return the machines that live and compute."""
+        """Return the machines that live and compute, with a GPU where that is needed."""
         if time.monotonic() > self._looked + LOOK_SECONDS:
+            needed = ("CPU", "GPU") if self.device == "cuda" else ("CPU",)
             self._found = tuple(
                 Machine(
                     node["NodeID"],
                     f"{node['NodeManagerHostname']} (node {node['NodeID'][:8]})",
                     int(node["Resources"]["CPU"]),
                     node["Resources"].get("memory", 0.0),
+                    int(node["Resources"].get("GPU", 0)),
                 )
                 for node in ray.nodes()
-                if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+                if node["Alive"] and all(node["Resources"].get(kind, 0) >= 1 for kind in needed)
             )
             self._looked = time.monotonic()
         return self._found
@@ -148,7 +152,13 @@ def connect(cluster: Cluster) -> None:
 
 def submitted(function: Callable[..., Any], **how: Any) -> Any:
     """Return a function as one to be called on the cluster, and never a second time by Ray itself."""
-    return ray.remote(function).options(max_retries=0, **how)
+    return _remote(function).options(max_retries=0, **how)
+
+
+@cache
+def _remote(function: Callable[..., Any]) -> Any:
+    """Return a function of Ray's, one per function: it travels once, not with every call."""
+    return ray.remote(function)
 
 
 def line(error: BaseException) -> str:

@@ -27,8 +27,8 @@ from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
 
-TELL_SECONDS = 1.0
-"""The least time between two letters about epochs."""
+LETTERS_PER_SECOND = 100
+"""About epochs alone, from all stacks together; each sends at most one per second."""
 
 Identity = Mapping[str, str]
 """All that decides a machine's bits, by name."""
@@ -71,7 +71,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A stack as it is sent: its runs' newest states by fingerprint, and `sources`, the FILE.py that it names."""
+    """A stack as it is sent: its runs' newest states by fingerprint, and `sources`, the FILE.py that it names.
+
+    `pause`: the least number of seconds between two letters about epochs alone.
+    """
 
     number: int
     task: StackTask
@@ -79,6 +82,7 @@ class Attempt:
     data: Data
     needed: Identity
     sources: Files = field(default_factory=dict)
+    pause: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Mailbox:
 
 @dataclass
 class _Sender:
-    """Sends letters: at once for files, else at most one per `TELL_SECONDS`."""
+    """Sends letters: at once for files, else with the attempt's pause between them."""
 
     attempt: Attempt
     working: Path
@@ -141,7 +145,7 @@ class _Sender:
     def send(self, folders: Mapping[str, Files]) -> None:
         events, self.events = tuple(self.events), []
         stop = self.push(Letter(self.attempt.number, self.machine, events, folders))
-        self.next = time.monotonic() + TELL_SECONDS
+        self.next = time.monotonic() + self.attempt.pause
         if stop:
             raise Stopped
 

@@ -24,7 +24,7 @@ from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine.local import LocalEngine
-from lmc_repro.engine.protocol import run_stacks
+from lmc_repro.engine.protocol import TRIES, run_stacks
 from lmc_repro.engine.remote import Letter
 from lmc_repro.engine.task import StackTask
 from lmc_repro.maintenance.doctor import check_cluster
@@ -238,6 +238,42 @@ def test_other_tasks_too_and_an_error_of_one_is_raised(nodes: TwoNodes) -> None:
     assert list(engine.map(abs, [])) == []
     with pytest.raises(TypeError):
         list(engine.map(abs, ["not a number"]))
+    tries = Path(os.environ["TMPDIR"]) / "tries"
+
+    def out_of_memory(task: None) -> None:
+        with tries.open("a") as file:
+            file.write("x")
+        raise MemoryError
+
+    with pytest.raises(LmcError, match="given up: its machine had no memory"):
+        list(engine.map(out_of_memory, [None]))
+    assert tries.stat().st_size == TRIES
+
+
+def test_gpus_are_shared_by_more_jobs_than_there_are(nodes: TwoNodes) -> None:
+    """A GPU that Ray was told of; nothing computes on it. The nodes without one are left alone."""
+    third, place = nodes.cluster.add_node(num_cpus=4, num_gpus=1, memory=MEMORY), Path(os.environ["TMPDIR"])
+
+    def meet(names: tuple[str, str]) -> str:
+        """Return the node, after another task has begun, too."""
+        (place / names[0]).touch()
+        until = time.monotonic() + 60
+        while not (place / names[1]).exists():
+            assert time.monotonic() < until, "alone"
+            time.sleep(0.05)
+        return str(__import__("ray").get_runtime_context().get_node_id())
+
+    try:
+        engine = nodes.engine()
+        engine.machines.device, engine.machines._looked = "cuda", float("-inf")
+        assert [machine.gpus for machine in engine.machines.alive()] == [1] and engine.jobs == 1
+        engine._jobs = 2
+        places = list(engine.map(meet, [("one", "other"), ("other", "one")]))
+        assert places == [third.node_id] * 2
+        engine._jobs = 3
+        assert engine._resources(0)["num_gpus"] == 0.3333  # three of them fit
+    finally:
+        nodes.cluster.remove_node(third)
 
 
 def test_doctor_lists_token_and_machines(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
