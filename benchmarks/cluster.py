@@ -20,7 +20,7 @@ RUN_MB = 23
 
 
 def measure(part: str, options: Options) -> dict[str, Any]:
-    """Return the rates of part `rates`, else the ratio of wall times of `digits` or `mnist`; None where Ray is missing."""
+    """Return the rates of part `rates`, else the ratio of wall times of `digits` or `mnist`; None without Ray."""
     if find_spec("ray") is None:
         return {f"ray_{part}": None}
     folder = Path(tempfile.mkdtemp(prefix="lmc"))  # sockets have short names
