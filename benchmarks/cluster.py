@@ -129,7 +129,7 @@ def _write_letters(push: Callable[..., bool], mailbox: Any, count: int, size: in
 
 
 def _stacks(dataset: str, folder: Path, options: Options) -> Callable[[], list[Any]]:
-    """Return a function that makes untrained stacks, two: of 16 digits runs, or one MNIST run, seconds of a core each."""
+    """Return a function that makes two untrained stacks: of 16 digits runs, or of one MNIST run; seconds of a core."""
     from safetensors.torch import save_file
 
     from benchmarks.data import mnist

@@ -138,8 +138,8 @@ class RayEngine:
     def stop(self) -> None:
         """See `Engine.stop`; a task that has not ended within `GRACE_SECONDS` is killed."""
         self._queued.clear()
-        if self._mailbox is None:
-            return
+        if not self._running:
+            return  # the mailbox stays: another one takes seconds
         self._stopped = True
         self._mailbox.stop.remote()
         self._take_letters()
