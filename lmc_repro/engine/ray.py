@@ -271,6 +271,9 @@ def _bytes(memory: int) -> int:
 
 
 def _push(mailbox: Any, letter: Letter) -> bool:
+    size = sum(len(content) for files in letter.folders.values() for content in files.values())
+    while size and not ray.get(mailbox.has_room.remote(size)):
+        time.sleep(0.5)
     stop: bool = ray.get(mailbox.push.remote(letter))
     return stop
 

@@ -30,6 +30,9 @@ from lmc_repro.training.trainer import Event
 LETTERS_PER_SECOND = 100
 """About epochs alone, from all stacks together; each sends at most one per second."""
 
+MAILBOX_BYTES = 10**9
+"""Letters that wait for their reader hold about so many bytes at most."""
+
 Identity = Mapping[str, str]
 """All that decides a machine's bits, by name."""
 
@@ -100,7 +103,18 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._letters: list[Letter] = []
+        self._bytes = 0
         self._stop = False
+
+    def has_room(self, size: int) -> bool:
+        """Return whether `size` bytes may be pushed now, and keep room for them; a reader who is behind slows senders.
+
+        A letter of any size has room in an empty mailbox, and every letter at the end.
+        """
+        if self._bytes and self._bytes + size > MAILBOX_BYTES and not self._stop:
+            return False
+        self._bytes += size
+        return True
 
     def push(self, letter: Letter) -> bool:
         """Keep a letter; return whether its sender shall end."""
@@ -109,7 +123,7 @@ class Mailbox:
 
     def take(self) -> list[Letter]:
         """Return the letters since the last call."""
-        letters, self._letters = self._letters, []
+        letters, self._letters, self._bytes = self._letters, [], 0
         return letters
 
     def stop(self) -> None:

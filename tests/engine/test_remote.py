@@ -150,6 +150,16 @@ def test_letters_about_epochs_alone_have_a_second_between_them(
     assert [[event.kind for event in letter.events] for letter in home.letters] == [[], ["epoch"] * 4 + ["done"], []]
 
 
+def test_senders_wait_for_a_reader_who_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAILBOX_BYTES", 100)
+    mailbox = remote.Mailbox()
+    assert [mailbox.has_room(size) for size in (500, 1, 1)] == [True, False, False]  # a large one comes through alone
+    mailbox.take()
+    assert [mailbox.has_room(size) for size in (60, 60, 40, 1)] == [True, False, True, False]
+    mailbox.stop()
+    assert mailbox.has_room(60) and not mailbox._letters
+
+
 def hostile(files: dict[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield ways in which a whole folder may be wrong."""
 
