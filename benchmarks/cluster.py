@@ -45,6 +45,7 @@ def _cluster(folder: Path) -> Iterator[str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.urandom(32).hex(),
         "RAY_TMPDIR": str(folder),
+        "RAY_worker_niceness": "0",  # as that of local processes; Ray gives its own 15
         "PYTHONPATH": os.pathsep.join(paths),
     }
     import ray

@@ -174,11 +174,10 @@ def sweep(letter: float, mb: float, publish: float, last_alone: bool, runs: int 
     }
 
 
-def sweeps(latest: dict[str, Any], publish: float) -> dict[str, Any]:
-    """Return the sweep with the rates that `python -m benchmarks --only cluster` measured."""
-    letter, mb = (1 / latest[f"ray_{what}_per_second"]["median"] for what in ("letters", "mb"))
-    given = {"letter": letter, "mb": mb, "publish": publish}
-    return {"rates": given, **{name: sweep(**given, last_alone=name == "last") for name in ("all", "last")}}
+def sweeps(letters: float, mb: float, publish: float) -> dict[str, Any]:
+    """Return the sweep at the rates of `python -m benchmarks --only ray-rates`, and seconds per published run."""
+    given = {"letter": 1 / letters, "mb": 1 / mb, "publish": publish}
+    return {"given": given, **{name: sweep(**given, last_alone=name == "last") for name in ("all", "last")}}
 
 
 PANELS = (
@@ -222,15 +221,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--draw", action="store_true", help="only draw")
-    parser.add_argument("--sweep", type=float, metavar="SECONDS", help="only simulate, with so long to publish a run")
+    rates = ("LETTERS/S", "MB/S", "PUBLISH")
+    parser.add_argument("--sweep", type=float, nargs=3, metavar=rates, help="only simulate; seconds to publish a run")
     given = parser.parse_args()
     found = json.loads(FILE.read_text())
     if given.sweep:
-        found["sweep"] = sweeps(json.loads(FILE.with_name("latest.json").read_text()), given.sweep)
+        found["sweep"] = sweeps(*given.sweep)
     elif not given.draw:
         found |= measure(given.repeats)
     FILE.write_text(json.dumps(found, indent=1) + "\n")
-    draw(json.loads(FILE.read_text()), FIGURE)
+    if not given.sweep:
+        draw(found, FIGURE)
 
 
 if __name__ == "__main__":
