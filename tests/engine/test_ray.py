@@ -23,6 +23,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.engine import remote
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.engine.protocol import TRIES, run_stacks
 from lmc_repro.engine.remote import Letter
@@ -202,6 +203,19 @@ def test_a_node_with_other_numerics_is_refused_before_work(nodes: TwoNodes) -> N
             nodes.engine()
     finally:
         nodes.cluster.remove_node(third)
+
+
+def test_a_worker_that_dies_as_it_is_asked_is_asked_again(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines, died = nodes.engine().machines, Path(os.environ["TMPDIR"]) / "died as it was asked"
+
+    def probe(device: str) -> str:
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return f"an answer about {device}"
+
+    monkeypatch.setattr(remote, "probe", probe)
+    assert list(machines.identities().values()) == ["an answer about cpu"] * 2
 
 
 def test_a_task_that_no_node_can_hold_is_refused_at_once(nodes: TwoNodes, stacks: Stacks) -> None:
