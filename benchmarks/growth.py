@@ -176,8 +176,9 @@ def sweep(letter: float, mb: float, publish: float, last_alone: bool, runs: int 
 
 def sweeps(letters: float, mb: float, publish: float) -> dict[str, Any]:
     """Return the sweep at the rates of `python -m benchmarks --only ray-rates`, and seconds per published run."""
-    given = {"letter": 1 / letters, "mb": 1 / mb, "publish": publish}
-    return {"given": given, **{name: sweep(**given, last_alone=name == "last") for name in ("all", "last")}}
+    rates = (1 / letters, 1 / mb, publish)
+    given = dict(zip(("letter", "mb", "publish"), rates, strict=True))
+    return {"given": given, "all": sweep(*rates, last_alone=False), "last": sweep(*rates, last_alone=True)}
 
 
 PANELS = (
