@@ -38,7 +38,7 @@ test: setup ## Run the fast tests, on all cores: known answers, units, the main 
 test-all: setup ## Run every test: those of `make test`, and the slow ones, servers, browsers and faults
 	$(PYTEST) $(ARGS)
 
-faults: setup ## The long fault tests: 100 kills, 1,000 generated configs; prints what was killed and generated
+faults: setup ## The long fault tests: 100 kills, 30 on a cluster, 1,000 configs; prints what was killed and generated
 	LMC_FAULTS=long .venv/bin/pytest -q tests/faults tests/known_answers/test_portable.py $(ARGS)
 
 lint: setup ## Check style and import order

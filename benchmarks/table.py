@@ -45,6 +45,11 @@ SINGLE = (
     ("matching_resnet_seconds", "weight matching of two ResNet-20, CPU", "{} s", "at most 5 s"),
     ("matching_activations_seconds", "activation matching of the MLPs on 10,000 images, CPU", "{} s", "at most 5 s"),
     ("aligned_ratio", "comparison of an aligned pair on digits, of a plain one", "{:.2f}", "at most 1.5"),
+    ("ray_mnist_ratio", "two MNIST runs on a Ray cluster, of this machine's processes", "{:.2f}", "at most 1.05"),
+    ("ray_digits_ratio", "two digits stacks of 16 on a Ray cluster, of the same", "{:.2f}", "at most 1.25"),
+    ("ray_tasks_per_second", "empty tasks per second on a Ray cluster", "{}", "at least 300"),
+    ("ray_mb_per_second", "results home from a Ray cluster, MB per second", "{}", "at least 90"),
+    ("ray_letters_per_second", "letters home from a Ray cluster, per second", "{}", ""),
     ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
     ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ValidationInfo
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.files import sha256_bytes
+from lmc_repro.common.files import sha256_bytes, write_atomic
 from lmc_repro.common.project import find_project
 
 _PIN = re.compile(r"(?<=\w)#[0-9a-f]{16}\b")
@@ -41,13 +42,8 @@ def pinned(name: str) -> str:
     if not is_own(name):
         return name
     file, attribute, recorded = _parts(name)
-    path, content = _read(file)
+    path, content = _read(file, recorded)
     sha256 = sha256_bytes(content)[:16]
-    if recorded is not None and recorded != sha256:
-        raise LmcError(
-            f"{path}: changed since this run: its sha256 begins with {sha256}, recorded {recorded}; restore the file, "
-            "or train anew under params.yaml"
-        )
     _attribute(path, sha256, attribute)
     return f"{file}:{attribute}#{sha256}"
 
@@ -66,6 +62,30 @@ def own_files(text: str) -> set[str]:
     """Return the files of all pinned names in a JSON text."""
     return {match["file"] for match in _NAME.finditer(text) if match["sha256"]}
 
+
+def own_sources(text: str) -> dict[str, bytes]:
+    """Return the contents of these files, by name; LmcError if one is missing or has other content than its pin."""
+    return {
+        match["file"]: _read(match["file"], match["sha256"])[1] for match in _NAME.finditer(text) if match["sha256"]
+    }
+
+
+def use_sources(sources: Mapping[str, bytes], folder: Path) -> None:
+    """Read the files that `own_sources` found on another machine from copies in a folder, from now on, and no others.
+
+    Each has a folder of its own, named by its content.
+    """
+    _COPIES.clear()
+    for name, content in sources.items():
+        copy = folder / sha256_bytes(content)[:16] / Path(name).name
+        if not copy.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(copy, content)
+        _COPIES[name] = copy
+
+
+_COPIES: dict[str, Path] = {}
+"""Another machine's files, by their names there."""
 
 STORED = object()
 """The context in which pydantic reads stored configs: pins are trusted, and no file is read or imported."""
@@ -90,7 +110,7 @@ PinnedName = Annotated[str, AfterValidator(pin)]
 @cache
 def _pinned_object(name: str) -> Any:
     file, attribute, sha256 = _parts(pinned(name))
-    return _attribute(_read(file)[0], str(sha256), attribute)
+    return _attribute(_read(file, sha256)[0], str(sha256), attribute)
 
 
 def _parts(name: str) -> tuple[str, str, str | None]:
@@ -99,16 +119,24 @@ def _parts(name: str) -> tuple[str, str, str | None]:
     return match["file"], match["name"], match["sha256"]
 
 
-def _read(file: str) -> tuple[Path, bytes]:
+def _read(file: str, recorded: str | None) -> tuple[Path, bytes]:
+    """Return a file's path and content; LmcError if it cannot be read, or has another sha256 than the recorded one."""
     try:
         root = find_project().root
     except LmcError:  # a notebook
         root = Path.cwd()
-    path = (root / file).resolve()
+    path = _COPIES.get(file) or (root / file).resolve()
     try:
-        return path, path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise LmcError(f"{path}: cannot be read ({error.strerror}); FILE.py:NAME is relative to {root}") from None
+    sha256 = sha256_bytes(content)[:16]
+    if recorded is not None and recorded != sha256:
+        raise LmcError(
+            f"{path}: changed since this run: its sha256 begins with {sha256}, recorded {recorded}; restore the file, "
+            "or train anew under params.yaml"
+        )
+    return path, content
 
 
 def _attribute(path: Path, sha256: str, attribute: str) -> Any:

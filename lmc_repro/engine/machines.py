@@ -8,9 +8,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import ray
+from ray import exceptions as lost
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lmc_repro.common.errors import LmcError
@@ -25,6 +27,8 @@ ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 """How often the cluster is asked for its machines."""
 
+GONE = (lost.NodeDiedError, lost.LocalRayletDiedError, lost.ObjectLostError)
+"""Errors of a task whose machine is lost."""
 
 Answer = tuple[Identity, bool] | str
 """A machine's identity and whether it asks for a token; or why it says nothing."""
@@ -38,6 +42,7 @@ class Machine:
     name: str
     cpus: int
     memory: float
+    gpus: int = 0
 
 
 class Machines:
@@ -50,39 +55,48 @@ class Machines:
         connect(cluster)
 
     def alive(self) -> tuple[Machine, ...]:
-        """Return the machines that live and compute."""
+        """Return the machines that live and compute, with a GPU where that is needed."""
         if time.monotonic() > self._looked + LOOK_SECONDS:
+            needed = ("CPU", "GPU") if self.device == "cuda" else ("CPU",)
             self._found = tuple(
                 Machine(
                     node["NodeID"],
                     f"{node['NodeManagerHostname']} (node {node['NodeID'][:8]})",
                     int(node["Resources"]["CPU"]),
                     node["Resources"].get("memory", 0.0),
+                    int(node["Resources"].get("GPU", 0)),
                 )
                 for node in ray.nodes()
-                if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+                if node["Alive"] and all(node["Resources"].get(kind, 0) >= 1 for kind in needed)
             )
             self._looked = time.monotonic()
         return self._found
 
     def identities(self) -> dict[str, Answer]:
-        """Return each machine's answer by name."""
-        asked = {}
-        for machine in self.alive():
-            there = NodeAffinitySchedulingStrategy(machine.id, soft=False)
-            some = {"num_cpus": 0, "num_gpus": 0.01 if self.device == "cuda" else 0}
-            asked[machine.name] = submitted(remote.probe, **some, scheduling_strategy=there).remote(self.device)
-        if asked:
-            ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        """Return each machine's answer by name; machines that go away meanwhile have none."""
         answers: dict[str, Answer] = {}
-        for name, answer in asked.items():
-            try:
-                answers[name] = ray.get(answer, timeout=0)
-            except ray.exceptions.TaskUnschedulableError:
-                continue  # it went away meanwhile
-            except Exception as error:  # whatever it is, that machine cannot be used
-                answers[name] = line(error)
+        machines = list(self.alive())
+        for again in (True, False):
+            asked = [(machine, self._ask(machine)) for machine in machines]
+            if asked:
+                ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=ANSWER_SECONDS)
+            machines = []
+            for machine, answer in asked:
+                try:
+                    answers[machine.name] = ray.get(answer, timeout=0)
+                except (*GONE, lost.TaskUnschedulableError):
+                    continue
+                except Exception as error:  # whatever it is, that machine cannot be used
+                    if again and isinstance(error, lost.WorkerCrashedError):
+                        machines.append(machine)
+                    else:
+                        answers[machine.name] = line(error)
         return answers
+
+    def _ask(self, machine: Machine) -> Any:
+        there = NodeAffinitySchedulingStrategy(machine.id, soft=False)
+        some = {"num_cpus": 0, "num_gpus": 0.01 if self.device == "cuda" else 0}
+        return submitted(remote.probe, **some, scheduling_strategy=there).remote(self.device)
 
     def require_same(self) -> None:
         """Raise LmcError for the first machine that `require_one` refuses."""
@@ -138,7 +152,13 @@ def connect(cluster: Cluster) -> None:
 
 def submitted(function: Callable[..., Any], **how: Any) -> Any:
     """Return a function as one to be called on the cluster, and never a second time by Ray itself."""
-    return ray.remote(function).options(max_retries=0, **how)
+    return _remote(function).options(max_retries=0, **how)
+
+
+@cache
+def _remote(function: Callable[..., Any]) -> Any:
+    """Return a function of Ray's, one per function: it travels once, not with every call."""
+    return ray.remote(function)
 
 
 def line(error: BaseException) -> str:

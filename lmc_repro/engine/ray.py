@@ -27,7 +27,7 @@ from lmc_repro.data.status import require_ready
 from lmc_repro.engine import remote
 from lmc_repro.engine.cluster import Cluster
 from lmc_repro.engine.costs import PROCESS_BYTES
-from lmc_repro.engine.machines import LOOK_SECONDS, Machines, line, submitted
+from lmc_repro.engine.machines import GONE, LOOK_SECONDS, Machines, line, submitted
 from lmc_repro.engine.protocol import TRIES, Ended, Lost
 from lmc_repro.engine.remote import Attempt, Data, Letter, Mailbox
 from lmc_repro.engine.task import StackTask
@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 GRACE_SECONDS = 300.0
 """The time that running tasks have to end their epoch after an interruption."""
+
+ROOM_SECONDS = 5.0
+"""How often a sender asks for room: 1,000 of them, all waiting, ask the mailbox 200 times a second."""
 
 
 @dataclass
@@ -56,13 +59,17 @@ class _Busy(Exception):
 
 
 class RayEngine:
-    """Runs tasks on a cluster, at most `jobs` at once; by default one per CPU."""
+    """Runs tasks on a cluster, at most `jobs` at once; by default one per CPU, or per GPU where they compute.
+
+    More jobs than GPUs share them: each has an equal part of one.
+    """
 
     def __init__(self, cluster: Cluster, device: str, say: Callable[[str], None], jobs: int | None = None) -> None:
         self.say, self._jobs = say, jobs
         self.machines = Machines(cluster, device)
         self._queued: deque[StackTask] = deque()
         self._running: dict[Any, _Running] = {}  # by reference of its end
+        self._numbered: dict[int, _Running] = {}
         self._letters: deque[Letter] = deque()
         self._mailbox: Any = None
         self._stopped = False
@@ -75,7 +82,11 @@ class RayEngine:
     @property
     def jobs(self) -> int:
         """The number of tasks at once."""
-        return self._jobs or max(1, sum(machine.cpus for machine in self.machines.alive()))
+        return self._jobs or max(1, self._slots())
+
+    def _slots(self) -> int:
+        gpus = self.machines.device == "cuda"
+        return sum(machine.gpus if gpus else machine.cpus for machine in self.machines.alive())
 
     def submit(self, task: StackTask) -> None:
         """See `Engine.submit`; LmcError for a task that no machine can ever hold."""
@@ -111,6 +122,7 @@ class RayEngine:
             yield from self._receive(self._letters.popleft())
         for ref in ended:
             running = self._running.pop(ref)
+            del self._numbered[running.number]
             running.locks.close()
             yield Ended(running.task, _failure(ref))
         waiting = [_bytes(running.task.memory) for running in self._running.values() if not running.begun]
@@ -122,14 +134,15 @@ class RayEngine:
         for running in self._running.values():
             running.locks.close()
         self._running.clear()
+        self._numbered.clear()
         ray.kill(self._mailbox)
         self._mailbox, self._stopped = None, False
 
     def stop(self) -> None:
         """See `Engine.stop`; a task that has not ended within `GRACE_SECONDS` is killed."""
         self._queued.clear()
-        if self._mailbox is None:
-            return
+        if not self._running:
+            return  # the mailbox stays: another one takes seconds
         self._stopped = True
         self._mailbox.stop.remote()
         self._take_letters()
@@ -147,11 +160,14 @@ class RayEngine:
         def begin(task: Any) -> tuple[Any, Any]:
             measured = remote.measured_in(task)
             data = self._dataset(measured.prepared, measured.data.dataset) if measured is not None else None
-            call = submitted(remote.measure, **_resources(self.machines.device, 0))
-            return task, call.remote(function, task, data, self.machines.needed)
+            sources = remote.sources_of(measured) if measured is not None else {}
+            call = submitted(remote.measure, **self._resources(0))
+            return task, call.remote(function, task, data, sources, self.machines.needed)
 
         source = iter(tasks)
-        waiting = deque(map(begin, islice(source, self.jobs + 1)))  # one more than can be computed: no process waits
+        # More than can be computed: no process waits. Ray would begin all of them at once where it has more slots.
+        ahead = self.jobs + 1 if self._jobs else 2 * self.jobs + 1
+        waiting = deque(map(begin, islice(source, ahead)))
         try:
             while waiting:
                 crashes = 0
@@ -197,10 +213,11 @@ class RayEngine:
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         folders = {name: read_files(RunFolder(task.working / name)) for name in task.fingerprints}
         data = self._dataset(task.prepared, task.runs[0][1].data.dataset)
-        attempt = Attempt(next(self._numbers), task, folders, data, self.machines.needed)
-        train = submitted(remote.train, **_resources(task.device, task.memory))
+        sources, pause = remote.sources_of(task), max(1.0, self.jobs / remote.LETTERS_PER_SECOND)
+        attempt = Attempt(next(self._numbers), task, folders, data, self.machines.needed, sources, pause)
+        train = submitted(remote.train, **self._resources(task.memory))
         ref = train.remote(attempt, partial(_push, self._mailbox))
-        self._running[ref] = _Running(attempt.number, task, locks)
+        self._running[ref] = self._numbered[attempt.number] = _Running(attempt.number, task, locks)
 
     def _take_letters(self) -> None:
         if self._mailbox is not None:
@@ -211,10 +228,11 @@ class RayEngine:
 
     def _receive(self, letter: Letter) -> Iterator[Event]:
         """Write a letter's files and yield its news; of an attempt that counts as lost, only finished runs are news."""
-        running = next((r for r in self._running.values() if r.number == letter.attempt), None)
+        running = self._numbered.get(letter.attempt)
         if running is not None:
             running.begun = True
-        held = {name: r.task.working for r in self._running.values() for name in r.task.fingerprints}
+        under_way = [running] if running is not None else self._running.values()
+        held = {name: r.task.working for r in under_way for name in r.task.fingerprints}
         new = set[str]()
         for name, files in letter.folders.items():
             if name not in self._expected:
@@ -240,6 +258,11 @@ class RayEngine:
         self._epochs[name] = event.epoch
         return True
 
+    def _resources(self, memory: int) -> dict[str, Any]:
+        """Return what a task takes; of a GPU 1/10,000 is the least that Ray counts."""
+        share = min(1.0, (self._slots() or 1) / self.jobs) if self.machines.device == "cuda" else 0
+        return {"num_cpus": 1, "num_gpus": int(share * 1e4) / 1e4, "memory": _bytes(memory)}
+
     def _dataset(self, prepared: Path, name: str) -> Data:
         if (prepared, name) not in self._data:
             key, files = read_dataset(prepared, name)
@@ -247,15 +270,14 @@ class RayEngine:
         return self._data[prepared, name]
 
 
-def _resources(device: str, memory: int) -> dict[str, Any]:
-    return {"num_cpus": 1, "num_gpus": 1 if device == "cuda" else 0, "memory": _bytes(memory)}
-
-
 def _bytes(memory: int) -> int:
     return PROCESS_BYTES + memory
 
 
 def _push(mailbox: Any, letter: Letter) -> bool:
+    size = sum(len(content) for files in letter.folders.values() for content in files.values())
+    while size and not ray.get(mailbox.has_room.remote(size)):
+        time.sleep(ROOM_SECONDS)
     stop: bool = ray.get(mailbox.push.remote(letter))
     return stop
 
@@ -280,7 +302,7 @@ def _failure(ref: Any) -> BaseException | None:
         error = raised
     else:
         return None
-    if isinstance(error, lost.NodeDiedError | lost.LocalRayletDiedError | lost.ObjectLostError):
+    if isinstance(error, GONE):
         return Lost("its machine is gone", blame=False)
     if isinstance(error, lost.OutOfMemoryError | MemoryError):
         return Lost("its machine had no memory for it", blame=True)

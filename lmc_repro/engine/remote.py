@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from lmc_repro.barriers.plane import PlaneTask
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import process_exists
 from lmc_repro.common.numerics import numerics_tag, torch_version
+from lmc_repro.config.own_code import own_sources, pinned, use_sources
 from lmc_repro.engine.local import Stopped
 from lmc_repro.engine.task import StackTask, train_task
 from lmc_repro.engine.transfer import Files, keep_dataset, read_files, write_files
@@ -25,8 +27,11 @@ from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
 
-TELL_SECONDS = 1.0
-"""The least time between two letters about epochs."""
+LETTERS_PER_SECOND = 100
+"""About epochs alone, from all stacks together; each sends at most one per second."""
+
+MAILBOX_BYTES = 10**9
+"""Letters that wait for their reader hold about so many bytes at most."""
 
 Identity = Mapping[str, str]
 """All that decides a machine's bits, by name."""
@@ -69,13 +74,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A stack as it is sent: `folders` are its runs' newest states, by fingerprint."""
+    """A stack as it is sent: its runs' newest states by fingerprint, and `sources`, the FILE.py that it names.
+
+    `pause`: the least number of seconds between two letters about epochs alone.
+    """
 
     number: int
     task: StackTask
     folders: Mapping[str, Files]
     data: Data
     needed: Identity
+    sources: Files = field(default_factory=dict)
+    pause: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,18 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._letters: list[Letter] = []
+        self._bytes = 0
         self._stop = False
+
+    def has_room(self, size: int) -> bool:
+        """Return whether `size` bytes may be pushed now, and keep room for them; a reader who is behind slows senders.
+
+        A letter of any size has room in an empty mailbox, and every letter at the end.
+        """
+        if self._bytes and self._bytes + size > MAILBOX_BYTES and not self._stop:
+            return False
+        self._bytes += size
+        return True
 
     def push(self, letter: Letter) -> bool:
         """Keep a letter; return whether its sender shall end."""
@@ -102,7 +123,7 @@ class Mailbox:
 
     def take(self) -> list[Letter]:
         """Return the letters since the last call."""
-        letters, self._letters = self._letters, []
+        letters, self._letters, self._bytes = self._letters, [], 0
         return letters
 
     def stop(self) -> None:
@@ -112,7 +133,7 @@ class Mailbox:
 
 @dataclass
 class _Sender:
-    """Sends letters: at once for files, else at most one per `TELL_SECONDS`."""
+    """Sends letters: at once for files, else with the attempt's pause between them."""
 
     attempt: Attempt
     working: Path
@@ -138,7 +159,7 @@ class _Sender:
     def send(self, folders: Mapping[str, Files]) -> None:
         events, self.events = tuple(self.events), []
         stop = self.push(Letter(self.attempt.number, self.machine, events, folders))
-        self.next = time.monotonic() + TELL_SECONDS
+        self.next = time.monotonic() + self.attempt.pause
         if stop:
             raise Stopped
 
@@ -150,7 +171,7 @@ def _checkpoints(files: Files) -> set[str]:
 def train(attempt: Attempt, push: Callable[[Letter], bool]) -> None:
     """Train a stack in this machine's cache, and send home what it saves and finishes."""
     task = attempt.task
-    prepared = _ready(attempt.data, attempt.needed, task.device)
+    prepared = _ready(attempt.data, attempt.sources, attempt.needed, task.device)
     working = _own_folder()
     try:
         for name, files in attempt.folders.items():
@@ -169,22 +190,34 @@ def measured_in(task: Any) -> PairTask | PlaneTask | None:
     return first if isinstance(first, PairTask | PlaneTask) else None
 
 
-def measure(function: Callable[[Any], Any], task: Any, data: Data | None, needed: Identity) -> Any:
-    """Return `function` of a task, its pair or plane, if it has one, with the data sets of this machine."""
+def sources_of(task: StackTask | PairTask | PlaneTask) -> dict[str, bytes]:
+    """Return the contents of the FILE.py that a task names; LmcError if one has changed since it was pinned."""
+    if isinstance(task, StackTask):
+        texts = [config.model_dump_json() for _, config in task.runs]
+        texts.append(json.dumps([*map(pinned, task.callbacks)], ensure_ascii=False))
+    else:
+        texts = [task.model.model_dump_json(), task.data.model_dump_json()]
+        texts += [task.path.model_dump_json()] if isinstance(task, PairTask) else []
+    return own_sources("\n".join(texts))
+
+
+def measure(function: Callable[[Any], Any], task: Any, data: Data | None, sources: Files, needed: Identity) -> Any:
+    """Return `function` of a task, its pair or plane, if it has one, with this machine's copies of data and sources."""
     measured = measured_in(task)
     if measured is not None and data is not None:
-        moved = replace(measured, prepared=_ready(data, needed, measured.device))
+        moved = replace(measured, prepared=_ready(data, sources, needed, measured.device))
         task = (moved, *task[1:]) if isinstance(task, tuple) else moved
     return function(task)
 
 
-def _ready(data: Data, needed: Identity, device: str) -> Path:
+def _ready(data: Data, sources: Files, needed: Identity, device: str) -> Path:
     require_same(socket.gethostname(), identity(device), needed)
+    use_sources(sources, cache_folder() / "own")
     return keep_dataset(cache_folder(), data.name, data.key, data.fetch)
 
 
 def cache_folder() -> Path:
-    """Return this user's folder below TMPDIR, which holds data sets by key, and runs under way."""
+    """Return this user's folder below TMPDIR, which holds data sets by key, files of one's own, and runs under way."""
     path = Path(tempfile.gettempdir()) / f"lmc_repro-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.getuid():

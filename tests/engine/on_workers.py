@@ -1,4 +1,4 @@
-"""Callbacks that a worker imports by path: they save after every epoch, slow an evaluation down, or end the worker."""
+"""Callbacks from a file of one's own: they save after every epoch, slow an evaluation down, or end the worker."""
 
 from __future__ import annotations
 

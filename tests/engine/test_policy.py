@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from helpers import run_config
 from toy_engine import Here
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.engine.cluster import Cluster
 from lmc_repro.engine.protocol import Ended, Lost, run_stacks
 from lmc_repro.engine.task import StackTask
 from lmc_repro.training.trainer import Event
@@ -116,3 +118,27 @@ def test_a_task_that_is_refused_before_it_begins_ends_all() -> None:
     engine = Refusing()
     assert run(engine, "a", "b") == ("", {}, "no machine can hold it")
     assert engine.tried == []
+
+
+@pytest.mark.ray
+def test_no_machine_left_is_said_once_waited_for_and_then_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pytest.importorskip("lmc_repro.engine.machines", reason="needs Ray: pip install 'lmc_repro[ray]'")
+    machines, said, now = object.__new__(module.Machines), list[str](), [0.0]
+    machines.cluster, machines._alone_since = Cluster("a:1", wait=2), None
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def wait(second: float, *memories: float) -> None:
+        now[0], machines.alive = second, lambda: [module.Machine("id", "a machine", 1, memory) for memory in memories]
+        machines.wait_for([5.0, 1.0], said.append)
+
+    wait(0, 4.0, 5.0)
+    assert said == []
+    wait(10, 4.0)  # too small for what waits
+    wait(129)
+    assert len(said) == 1
+    wait(130, 5.0)
+    wait(200)
+    wait(320, 4.9)
+    assert len(said) == 2
+    with pytest.raises(LmcError, match="no machine for 2 minutes; run again"):
+        wait(321)

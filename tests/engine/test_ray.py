@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,16 @@ from typing import Any
 import pytest
 from helpers import contents, run_config
 from trained_store import write_prepared
+from two_nodes import MEMORY, TwoNodes, two_nodes
 
 from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
 from lmc_repro.data.dataset import Dataset
-from lmc_repro.engine.cluster import Cluster
+from lmc_repro.engine import remote
 from lmc_repro.engine.local import LocalEngine
-from lmc_repro.engine.protocol import run_stacks
+from lmc_repro.engine.protocol import TRIES, run_stacks
 from lmc_repro.engine.remote import Letter
 from lmc_repro.engine.task import StackTask
 from lmc_repro.maintenance.doctor import check_cluster
@@ -42,60 +41,12 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 EPOCHS = 6
-MEMORY = 2 * 10**9
-
-
-@dataclass
-class TwoNodes:
-    """A cluster whose head is node 1; node 2 can be killed and is there again for the next test."""
-
-    cluster: Any
-    address: str
-    second: Any = None
-
-    def add(self, **how: Any) -> Any:
-        return self.cluster.add_node(num_cpus=1, memory=MEMORY, **how)
-
-    def engine(self, **how: Any) -> Any:
-        from lmc_repro.engine.ray import RayEngine
-
-        if self.second is None:
-            self.second = self.add()
-        self.said: list[str] = []
-        return RayEngine(Cluster(self.address, **how), "cpu", self.said.append)
-
-    def kill_second(self) -> None:
-        """Kill the second node as a power cut does."""
-        self.second.kill_raylet()
-        self.second = None
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[TwoNodes]:
-    """Sockets have short names, so the folder is not pytest's."""
-    place = Path(tempfile.mkdtemp(prefix="lmc"))
-    (place / "tmp").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_TMPDIR": str(place),
-            "TMPDIR": str(place / "tmp"),
-            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path[1:]]),
-        }.items():
-            patch.setenv(name, value)
-        import ray  # reads them now
-        from ray.cluster_utils import Cluster as LocalCluster
-
-        head = {"num_cpus": 1, "memory": MEMORY, "include_dashboard": False}
-        cluster = LocalCluster(initialize_head=True, head_node_args=head)
-        try:
-            yield TwoNodes(cluster, cluster.address)
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
-            shutil.rmtree(place, ignore_errors=True)
+    with two_nodes() as nodes:
+        yield nodes
 
 
 Stacks = Callable[..., list[StackTask]]
@@ -209,7 +160,8 @@ def test_an_interruption_here_saves_states_and_the_same_engine_goes_on(
     engine, tasks = nodes.engine(), stacks("a b", "c", callback="slow")
 
     def interrupt(event: Event) -> None:
-        raise KeyboardInterrupt
+        if "a" in event.fingerprints:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_stacks(engine, tasks, interrupt)
@@ -253,6 +205,19 @@ def test_a_node_with_other_numerics_is_refused_before_work(nodes: TwoNodes) -> N
         nodes.cluster.remove_node(third)
 
 
+def test_a_worker_that_dies_as_it_is_asked_is_asked_again(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines, died = nodes.engine().machines, Path(os.environ["TMPDIR"]) / "died as it was asked"
+
+    def probe(device: str) -> str:
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return f"an answer about {device}"
+
+    monkeypatch.setattr(remote, "probe", probe)
+    assert list(machines.identities().values()) == ["an answer about cpu"] * 2
+
+
 def test_a_task_that_no_node_can_hold_is_refused_at_once(nodes: TwoNodes, stacks: Stacks) -> None:
     engine, (small, large) = nodes.engine(), stacks("a", "b")
     begun = time.monotonic()
@@ -287,6 +252,42 @@ def test_other_tasks_too_and_an_error_of_one_is_raised(nodes: TwoNodes) -> None:
     assert list(engine.map(abs, [])) == []
     with pytest.raises(TypeError):
         list(engine.map(abs, ["not a number"]))
+    tries = Path(os.environ["TMPDIR"]) / "tries"
+
+    def out_of_memory(task: None) -> None:
+        with tries.open("a") as file:
+            file.write("x")
+        raise MemoryError
+
+    with pytest.raises(LmcError, match="given up: its machine had no memory"):
+        list(engine.map(out_of_memory, [None]))
+    assert tries.stat().st_size == TRIES
+
+
+def test_gpus_are_shared_by_more_jobs_than_there_are(nodes: TwoNodes) -> None:
+    """A GPU that Ray was told of; nothing computes on it. The nodes without one are left alone."""
+    third, place = nodes.cluster.add_node(num_cpus=4, num_gpus=1, memory=MEMORY), Path(os.environ["TMPDIR"])
+
+    def meet(names: tuple[str, str]) -> str:
+        """Return the node, after another task has begun, too."""
+        (place / names[0]).touch()
+        until = time.monotonic() + 60
+        while not (place / names[1]).exists():
+            assert time.monotonic() < until, "alone"
+            time.sleep(0.05)
+        return str(__import__("ray").get_runtime_context().get_node_id())
+
+    try:
+        engine = nodes.engine()
+        engine.machines.device, engine.machines._looked = "cuda", float("-inf")
+        assert [machine.gpus for machine in engine.machines.alive()] == [1] and engine.jobs == 1
+        engine._jobs = 2
+        places = list(engine.map(meet, [("one", "other"), ("other", "one")]))
+        assert places == [third.node_id] * 2
+        engine._jobs = 3
+        assert engine._resources(0)["num_gpus"] == 0.3333  # three of them fit
+    finally:
+        nodes.cluster.remove_node(third)
 
 
 def test_doctor_lists_token_and_machines(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import sha256_bytes
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
-from lmc_repro.config.path import PlaneConfig
+from lmc_repro.config import own_code
+from lmc_repro.config.path import PathConfig, PlaneConfig
+from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine import remote
 from lmc_repro.engine.cluster import Cluster, chosen_cluster
@@ -146,6 +150,16 @@ def test_letters_about_epochs_alone_have_a_second_between_them(
     assert [[event.kind for event in letter.events] for letter in home.letters] == [[], ["epoch"] * 4 + ["done"], []]
 
 
+def test_senders_wait_for_a_reader_who_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAILBOX_BYTES", 100)
+    mailbox = remote.Mailbox()
+    assert [mailbox.has_room(size) for size in (500, 1, 1)] == [True, False, False]  # a large one comes through alone
+    mailbox.take()
+    assert [mailbox.has_room(size) for size in (60, 60, 40, 1)] == [True, False, True, False]
+    mailbox.stop()
+    assert mailbox.has_room(60) and not mailbox._letters
+
+
 def hostile(files: dict[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield ways in which a whole folder may be wrong."""
 
@@ -236,10 +250,57 @@ def test_pairs_and_planes_are_measured_on_the_data_sets_of_the_other_machine(tas
     sent = home.attempt()
     for one in (pair, plane):
         assert remote.measured_in(one) is one and remote.measured_in((one, "a title")) is one
-        moved = remote.measure(prepared_of, one, sent.data, sent.needed)
+        moved = remote.measure(prepared_of, one, sent.data, {}, sent.needed)
         assert moved.is_relative_to(remote.cache_folder()) and (moved / "digits" / "status.json").is_file()
     assert home.fetched == 1
-    assert remote.measured_in(-3) is None and remote.measure(abs, -3, None, sent.needed) == 3
+    assert remote.measured_in(-3) is None and remote.measure(abs, -3, None, {}, sent.needed) == 3
+
+
+@pytest.fixture
+def own_files(task: StackTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackTask:
+    """The task, with a schedule and a callback from files of a project, which is the working folder."""
+    (tmp_path / "params.yaml").write_text("studies: {}\n")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "falls.py").write_text("def falls(done, steps):\n    return 0.5 - 0.4 * done / steps\n")
+    (tmp_path / "count.py").write_text("seen = []\n\ndef count(evaluation):\n    seen.append(evaluation.epoch)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_code, "_COPIES", {})
+    schedule = {"schedule": {"kind": "code/falls.py:falls"}}
+    runs = [(name, RunConfig.model_validate(c.model_dump(mode="json") | schedule)) for name, c in task.runs]
+    return replace(task, runs=tuple(runs), callbacks=("count.py:count",))
+
+
+def test_files_of_ones_own_travel_by_their_content(
+    own_files: StackTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_task(own_files, lambda event: None)
+    found = {name: contents(own_files.working / name) for name in NAMES}
+    shutil.rmtree(own_files.working)
+    sources = remote.sources_of(own_files)
+    assert sources.keys() == {"code/falls.py", "count.py"}
+    home = Home(own_files)
+    attempt = replace(home.attempt(), sources=sources)
+    monkeypatch.chdir(tmp_path / "tmp")
+    for name in sources:
+        (tmp_path / name).unlink()
+    own_code._pinned_object.cache_clear()  # as in another process
+    remote.train(attempt, home.push)
+    (whole,) = home.folders("done")
+    assert whole == found
+    assert own_code.own_object("count.py:count").__globals__["seen"] == [0, 2, 4]
+    with pytest.raises(LmcError, match=r"count\.py: cannot be read"):  # copies are those of one task
+        remote.train(replace(attempt, sources={}), home.push)
+
+
+def test_a_changed_file_of_ones_own_is_refused_before_it_travels(own_files: StackTask, tmp_path: Path) -> None:
+    path = PathConfig.model_validate({"metrics": ["count.py:count"]}).pinned()
+    pair = PairTask("0", 0, ("a", "b"), (None, None), {}, own_files.runs[0][1].model, own_files.runs[0][1].data,
+                    own_files.prepared, 5, path=path)  # fmt: skip
+    assert remote.sources_of(pair).keys() == {"count.py"}
+    for name, one in (("code/falls.py", own_files), ("count.py", pair)):
+        (tmp_path / name).write_text("changed = 1\n")
+        with pytest.raises(LmcError, match=f"{name}: changed since this run"):
+            remote.sources_of(one)
 
 
 @pytest.mark.parametrize(
