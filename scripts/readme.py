@@ -2,7 +2,7 @@
 
 Fills every block between `<!-- results: NAME -->` and `<!-- end -->`; tests/test_readme.py holds them to the files.
 `digits` and `definitions` come from results/table1 (`make repro`), `lab-...` from examples/lab/results (`make lab`),
-the others from the results kept below docs/.
+`matching` from benchmarks/xeon, the others from the results kept below docs/.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from lmc_repro.report.text import markdown_table
 from lmc_repro.results.read import read_study
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/barriers.md", "docs/beyond.md", "docs/definitions.md", "docs/method.md")
+PAGES = (
+    "README.md",
+    "docs/barriers.md",
+    "docs/benchmarks.md",
+    "docs/beyond.md",
+    "docs/definitions.md",
+    "docs/method.md",
+)
 LAB = ROOT / "examples/lab/results"
 BOTH = (("error", "ends"), ("error", "middle"))
 PLACES = {"first end": (0.0,), "middle": (0.5,), "second end": (1.0,), "ends": (0.0, 1.0)}
@@ -123,6 +130,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
     "reproduction": reproduction,
     "permutation-mnist": lambda: grid(ROOT / "docs/beyond/permutation-mnist"),
+    "matching": lambda: (ROOT / "benchmarks/xeon/latest.md").read_text().partition("\n\n")[2],
     **{
         f"lab-{key}": partial(grid, LAB / key)
         for key in ("spawn", "noise", "permutation", "collapse", "optimizers", "architectures")

@@ -79,7 +79,11 @@ def match_hidden(axes: Axes, batches: Iterable[Mapping[str, Tensor]]) -> Orders:
     pairs = {(block.name, block.name) for block in blocks if not block.inner}
     pairs |= {(a, b) for block in blocks for x in block.inner for y in block.inner for a, b in zip(x, y, strict=True)}
     sums: dict[tuple[str, str], NDArray[np.float64]] = {}
-    for hidden in batches:
+    first: Mapping[str, Tensor] = {}
+    for outputs in batches:
+        # Less the first sample's: float32 products of a unit that hardly moves about its mean hold the mean alone.
+        first = first or {name: values[:, :1] for name, values in outputs.items()}
+        hidden = {name: values - first[name] for name, values in outputs.items()}
         if missing := {name for pair in pairs for name in pair} - hidden.keys():
             raise LmcError(f"activations: no layer puts out the units of {min(missing)}; match by weights")
         for here, there in pairs:
@@ -138,16 +142,25 @@ class _Problem:
         self.scale = sum(float(w.double().square().sum()) for theta in (theta_0, theta_1) for w in theta.values()) / 2
 
     def solve(self) -> Orders:
-        """Return orders that no single group can improve.
+        """Return orders that no single group can improve, and that are no further away than units in their own places.
 
         In the first round each group is matched by the weights alone whose other units are matched already: what the
-        others would add is noise; this one round recovers a network's own permutation.
+        others would add is noise; this one round recovers a network's own permutation. Where only inner layers are
+        alike it leads away from them: then the descent begins in the units' own places.
         """
-        orders = {name: torch.arange(size) for name, size in self.sizes.items()}
-        unmatched = set(self.axes)
+        own = {name: torch.arange(size) for name, size in self.sizes.items()}
+        orders, unmatched = dict(own), set(self.axes)
         for block in self.blocks:
             unmatched.difference_update(block.names)
             self._improve(block, orders, unmatched)
+        self._descend(orders)
+        if self._similarity(orders) < self._similarity(own):
+            orders = own
+            self._descend(orders)
+        return orders
+
+    def _descend(self, orders: Orders) -> None:
+        """Match groups by all weights, until none of them moves."""
         stale = set(range(len(self.blocks)))
         while stale:
             for i, block in enumerate(self.blocks):
@@ -157,7 +170,10 @@ class _Problem:
                         touched = {p.weight for name in block.names for p in self.axes[name]}
                         near = {name for weight in touched for name, _ in self.on[weight]}
                         stale |= {j for j, b in enumerate(self.blocks) if j != i and near.intersection(b.names)}
-        return orders
+
+    def _similarity(self, orders: Orders) -> float:
+        """Return the inner product of theta_0 and permuted theta_1, over the weights that have units."""
+        return sum(float((self.theta_0[w].double() * self._moved(w, orders).double()).sum()) for w in self.on)
 
     def _improve(self, block: _Block, orders: Orders, unmatched: set[str]) -> bool:
         """Match the units of one block, all others in their present order; return whether any moved."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lmc_repro.barriers.alignment import Alignment
 from lmc_repro.barriers.alignment import none as as_it_is
-from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
@@ -45,7 +44,7 @@ class PathMethods:
         """Return theta_1 aligned.
 
         Raises:
-            LmcError: It is no longer the same function: a prediction of more than one image in 1000 changes.
+            LmcError: It is no longer the same function: a prediction of more than one test image in 1000 changes.
         """
         if self.align is as_it_is:
             return theta_1
@@ -57,13 +56,12 @@ class PathMethods:
         )
         _check_weights(self.align_name, model, moved)
         views = layout.views(layout.stack([dict(theta_1), dict(moved)]).to(dataset.train.images.device))
-        for split, part in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-            before, after = predict(model, views, part, dataset.info)
-            if (changed := int((before != after).sum())) > DIFFERENT * len(part):
-                raise LmcError(
-                    f"{self.align_name}: {changed} of {len(part)} {split} images are predicted differently after it; "
-                    "an alignment must keep the network's function"
-                )
+        before, after = predict(model, views, dataset.test, dataset.info)
+        if (changed := int((before != after).sum())) > DIFFERENT * len(dataset.test):
+            raise LmcError(
+                f"{self.align_name}: {changed} of {len(dataset.test)} test images are predicted differently after it; "
+                "an alignment must keep the network's function"
+            )
         return moved
 
     def repaired(
@@ -113,6 +111,8 @@ def require_units(config: PathConfig, model: Model) -> None:
     for name, given in (("align", config.align), ("repair", config.repair)):
         if given in ALIGNMENTS.keys() - {"none"} | REPAIRS.keys() - {"none"}:
             _require_axes(f"{name} {given}", model)
+            if name == "align" and not model.axes():
+                raise LmcError(f"{name} {given}: no hidden units of this network may change places")
 
 
 def _require_axes(name: str, model: Model) -> None:

@@ -22,6 +22,9 @@ from lmc_repro.training.run_folder import RunFolder
 EVALUATION_NUMERICS = 3
 """Raised by any change to the code that moves a count or a loss of an evaluation."""
 
+WEIGHT_MATCHING = 2
+"""Raised by any change that moves a permutation of `align: weights`: pairs aligned so are measured again, no others."""
+
 
 @dataclass(frozen=True)
 class PairTask:
@@ -113,7 +116,8 @@ def pair_key(
 ) -> str:
     """Return 16 hex digits over both runs, the alphas, EVALUATION_NUMERICS and the numerics tag of the process.
 
-    It includes the names in `path` that differ from a plain path's, and the ends' own epochs.
+    It includes the names in `path` that differ from a plain path's, WEIGHT_MATCHING where it aligns by weights, and the
+    ends' own epochs.
     """
     identity = {
         "fingerprints": fingerprints,
@@ -121,6 +125,7 @@ def pair_key(
         "numerics": numerics,
         "evaluation_numerics": EVALUATION_NUMERICS,
         **({"path": given} if (given := path.given()) else {}),
+        **({"weight_matching": WEIGHT_MATCHING} if path.align == "weights" else {}),
         **({"epochs": epochs} if epochs != COMMON else {}),
     }
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

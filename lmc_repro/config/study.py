@@ -80,6 +80,15 @@ TrainerSeeds = Annotated[
     Field(strict=False, min_length=1, max_length=bounds.RUNS),
     AfterValidator(_distinct),
 ]
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError(f"found {value:g}, allowed: a whole number of epochs (an epoch has one order of images)")
+    return value
+
+
+WholeEpoch = Annotated[int, BeforeValidator(_whole)]
 Group = Annotated[dict[str, Any], BeforeValidator(_kind_has_a_key)]
 GROUPS = ("model", "optimizer", "schedule", "data")
 """Fields of Settings that layers merge key by key; `config.load` holds them to the kinds that have such keys."""
@@ -109,8 +118,8 @@ class Settings(Strict):
     pair: PairKindName | None = None
     pairs: Pairs | None = None
     trainer_seeds: TrainerSeeds | None = None
-    share_noise_until: int | None = None
-    spawn_at: int | None = None
+    share_noise_until: WholeEpoch | None = None
+    spawn_at: WholeEpoch | None = None
     snapshot_epochs: Annotated[tuple[EvaluationEpoch, EvaluationEpoch], Field(strict=False)] | None = None
     metrics: MetricNames | None = None
     align: AlignmentName | None = None

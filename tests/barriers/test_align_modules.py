@@ -121,6 +121,21 @@ class Written(nn.Module):
         return logits
 
 
+class Scaled(nn.Module):
+    """Each unit has a factor of its own, which is no weight: none may take another's place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factors", torch.arange(1.0, 7.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x * self.factors
+        return y
+
+
+FIXED = nn.Sequential(nn.Flatten(), nn.Linear(192, 6), Scaled(), nn.Linear(6, 4)).eval()
+
+
 class Attended(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -177,6 +192,7 @@ def test_wrong_axes_are_seen() -> None:
         (lambda net: align_modules(net, net, LOADER, "mirrors"), "align: found 'mirrors', allowed: 'weights'"),
         (lambda net: align_modules(net, nn.Identity(), LOADER), "two kinds"),
         (lambda net: align_modules(net, net, []), "loader: gave no samples"),
+        (lambda net: align_modules(FIXED, FIXED, LOADER), "align: no hidden units of this module may change places"),
     ],
 )
 def test_refused_in_one_line(call: Callable[[nn.Module], Any], told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from lmc_repro.config.study import Settings
 from lmc_repro.models.base import Model
 from lmc_repro.models.registry import build_model
 
+LAB = Path(__file__).parents[2] / "examples" / "lab" / "networks.py"
+RESNET = {"kind": "module", "module": f"{LAB}:resnet20", "options": {"width": 4}}
 DEEP = {"depth": 3, "width": 5, "slope": 0.0}
 MOVED = {
     ("only", 1): {1}, ("only", 3): {3}, ("up_to", 1): {1}, ("up_to", 2): {1, 2}, ("up_to", 3): {1, 2, 3},
@@ -43,13 +46,27 @@ def test_the_named_layers_move_and_the_others_stay(rule: str, number: int) -> No
             assert torch.equal(end[name], (second if i + 1 in MOVED[rule, number] else first)[name])
 
 
-def test_one_layer_and_all_layers_are_the_whole_path() -> None:
+@pytest.mark.parametrize(
+    "config, layers",
+    [
+        ({"depth": 1}, {"only": 1}),
+        ({"depth": 1}, {"up_to": 1}),
+        (DEEP, {"up_to": 3}),
+        ({"kind": "conv", "filters": 3, "kernel": 2}, {"up_to": 2}),
+        ({"kind": "local", "filters": 3, "kernel": 2}, {"up_to": 2}),
+        ({"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3}, {"up_to": "last"}),
+        (RESNET, {"up_to": "last"}),
+    ],
+)
+def test_one_layer_and_all_layers_are_the_whole_path(config: dict[str, Any], layers: dict[str, Any]) -> None:
     dataset = tiny_dataset(shape=(1, 4, 4))
-    for config, layers in (({"depth": 1}, {"only": 1}), ({"depth": 1}, {"up_to": 1}), (DEEP, {"up_to": 3})):
-        model, first, second = made(config)
-        end = partial_end(model, first, second, LayersConfig.model_validate(layers))
-        whole = path_curves(model, first, second, dataset, 5)
-        assert path_curves(model, first, end, dataset, 5) == whole and len(set(whole["train"].loss)) == 5
+    model, first, second = made(config)
+    ((rule, number),) = layers.items()
+    end = partial_end(
+        model, first, second, LayersConfig(**{rule: len(layers_of(model)) if number == "last" else number})
+    )
+    whole = path_curves(model, first, second, dataset, 5)
+    assert path_curves(model, first, end, dataset, 5) == whole and len(set(whole["train"].loss)) == 5
 
 
 def test_layers_of_other_networks_and_a_number_too_high() -> None:

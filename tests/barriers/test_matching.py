@@ -11,7 +11,7 @@ import torch
 from helpers import run_config, tiny_dataset
 from torch import Tensor
 
-from lmc_repro.barriers.alignment import Alignment, is_permutation, permuted, units
+from lmc_repro.barriers.alignment import Alignment, Permuted, is_permutation, permuted, units
 from lmc_repro.barriers.barrier import curve_barriers
 from lmc_repro.barriers.matching import (
     Orders,
@@ -20,8 +20,9 @@ from lmc_repro.barriers.matching import (
     match_weights,
     weight_matching,
 )
-from lmc_repro.barriers.methods import path_methods
+from lmc_repro.barriers.methods import PathMethods, path_methods, require_units
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.path import PathConfig
 from lmc_repro.data.dataset import Dataset, normalise
 from lmc_repro.models.base import Model, Weights
@@ -82,10 +83,15 @@ def distance(a: Weights, b: Weights) -> float:
 def test_a_networks_own_permutation_is_undone_to_the_bit(align: Alignment, config: dict[str, Any], seed: int) -> None:
     model, dataset = network(config)
     theta = drawn(model, seed)
-    moved = permuted(theta, model.axes(), shuffled(model, seed))
+    orders = shuffled(model, seed)
+    moved = permuted(theta, model.axes(), orders)
     assert not all(torch.equal(moved[name], theta[name]) for name in theta)
     found = align(model, theta, moved, dataset, seed)
     assert all(torch.equal(found[name], theta[name]) for name in theta)
+    assert isinstance(found, Permuted) and found.permutations.keys() == orders.keys()
+    for name, order in found.permutations.items():  # index for index; what is inside of heads has moved with them
+        if not name.startswith(("keys", "values")) and "[" not in name:
+            assert torch.equal(orders[name][order], torch.arange(len(order)))
     curve = path_curves(model, theta, dict(found), dataset, 3)["train"]
     assert len(set(curve.wrong)) == 1 and curve_barriers(curve).barrier == 0.0
 
@@ -126,6 +132,48 @@ def test_two_networks_come_nearer_by_permutations_alone(config: dict[str, Any]) 
             assert distance(theta_0, near) > distance(theta_0, found) - 1e-6
 
 
+def test_where_inner_layers_alone_are_alike_units_stay_with_them() -> None:
+    """Of 3 layers the second is common and large: matched by the first, which is noise, it would be torn apart."""
+    model, dataset = network({"depth": 3, "width": 12, "slope": 0.0})
+    for seed in range(5):
+        theta_0, theta_1 = drawn(model, seed), drawn(model, seed + 100)
+        theta_0["layers.1.weight"] *= 3.0
+        theta_1["layers.1.weight"] = theta_0["layers.1.weight"]
+        found = weight_matching(model, theta_0, theta_1, dataset, seed)
+        assert distance(theta_0, found) <= distance(theta_0, theta_1)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_weight_matching_never_raises_the_distance(config: dict[str, Any], share: float) -> None:
+    """Of networks that are near each other, and whose layers differ by as much or not at all."""
+    model, dataset = network(config)
+    for seed in range(3):
+        theta_0, other = drawn(model, seed), drawn(model, seed + 100)
+        kept = {name for i, name in enumerate(theta_0) if (i // 2) % (seed + 2)}  # weights and their biases
+        theta_1 = {n: torch.lerp(w, other[n], share if n in kept else 1.0) for n, w in theta_0.items()}
+        found = weight_matching(model, theta_0, theta_1, dataset, seed)
+        assert distance(theta_0, found) <= distance(theta_0, theta_1) * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("name", ["2 layers", "5 layers", "no bias", "conv", "local", "local, tied", "VGG-11"])
+def test_units_moved_on_one_side_alone_are_refused(name: str) -> None:
+    """Another function: for each group, where its units are put out, and where they are taken in."""
+    model, dataset = network(MODELS[name])
+    theta, axes = drawn(model, 0), model.axes()
+    for name, places in axes.items():
+        order = torch.arange(units(axes, name)).roll(1)
+        for side in (places[:1], places[-1:]):
+
+            def wrong(*given: Any, side: Any = side, name: str = name, order: Tensor = order) -> Weights:
+                return permuted(given[2], {name: side}, {name: order})
+
+            with pytest.raises(LmcError, match=" images are predicted differently"):
+                PathMethods(align=wrong).aligned(model, theta, theta, dataset, 0)
+        whole = PathMethods(align=lambda *given, n=name, o=order: permuted(given[2], axes, {n: o}))
+        assert whole.aligned(model, theta, theta, dataset, 0)
+
+
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 def test_equal_networks_stay_as_they_are_with_units_that_are_alike(config: dict[str, Any]) -> None:
     model, _ = network(config)
@@ -153,24 +201,51 @@ def test_four_units_by_hand() -> None:
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
-def test_matched_units_correlate_more_than_before(config: dict[str, Any]) -> None:
-    """Correlations are numpy's, of all activations at once."""
+def test_matched_units_of_each_group_correlate_as_much_as_before_or_more(config: dict[str, Any]) -> None:
+    """Correlations are numpy's, of all activations at once; near networks are matched from the start."""
     model, dataset = network(config)
-    theta_0, theta_1 = drawn(model, 0), drawn(model, 1)
     inputs = normalise(dataset.train.images, dataset.info).unsqueeze(0)
-    found = activation_matching(model, theta_0, theta_1, dataset, 0)
 
-    def correlation(theta: Weights) -> float:
-        total = 0.0
-        hidden = [model.hidden({n: w.unsqueeze(0) for n, w in end.items()}, inputs) for end in (theta_0, theta)]
+    def correlations(first: Weights, second: Weights) -> dict[str, float]:
+        """Return the sum of each group; those of a head's units together, since heads move as a whole."""
+        hidden = [model.hidden({n: w.unsqueeze(0) for n, w in end.items()}, inputs) for end in (first, second)]
+        sums: dict[str, float] = {}
         for name, a in hidden[0].items():
-            b = hidden[1][name]
-            total += sum(np.corrcoef(a[0, :, i], b[0, :, i])[0, 1] for i in range(a.shape[2]))
-        return total
+            of_heads = "[" in name or name.startswith(("keys", "values"))
+            each = [np.corrcoef(a[0, :, i], hidden[1][name][0, :, i])[0, 1] for i in range(a.shape[2])]
+            sums["heads" if of_heads else name] = sums.get("heads" if of_heads else name, 0.0) + sum(each)
+        return sums
 
-    assert correlation(found) > correlation(theta_1) + 0.5
-    for order in match_activations(model, theta_0, theta_0, dataset).values():
-        assert torch.equal(order, torch.arange(len(order)))
+    for seed in range(2):
+        for share in (0.05, 1.0):
+            theta_0, other = drawn(model, seed), drawn(model, seed + 100)
+            theta_1 = {name: torch.lerp(weight, other[name], share) for name, weight in theta_0.items()}
+            before = correlations(theta_0, theta_1)
+            after = correlations(theta_0, activation_matching(model, theta_0, theta_1, dataset, 0))
+            assert all(after[name] > before[name] - 1e-4 for name in before), (seed, share)
+            assert share < 1 or sum(after.values()) > sum(before.values()) + 0.5
+        for order in match_activations(model, theta_0, theta_0, dataset).values():
+            assert torch.equal(order, torch.arange(len(order)))
+
+
+def test_a_network_without_units_that_may_change_places_is_refused_before_any_training() -> None:
+    model, _ = network({"depth": 1})
+    require_units(PathConfig(repair="none", align="none"), model)
+    for align in ("weights", "activations"):
+        require_units(PathConfig(align=align), network(MODELS["2 layers"])[0])
+        with pytest.raises(LmcError, match=f"^align {align}: no hidden units"):
+            require_units(PathConfig(align=align), model)
+
+
+def test_units_that_hardly_move_about_their_means_are_told_apart() -> None:
+    """A mean of 1000 deviations: squares in float32 hold the mean alone."""
+    model, dataset = network(MODELS["2 layers"])
+    theta = drawn(model, 0)
+    theta["layers.0.bias"] = 2e4 * (1.0 + torch.rand(12, generator=torch.Generator().manual_seed(0)))
+    for order in (torch.arange(12), torch.arange(12).roll(1)):
+        moved = permuted(theta, model.axes(), {"layers.0": order})
+        found = activation_matching(model, theta, moved, dataset, 0)
+        assert all(torch.equal(found[name], theta[name]) for name in theta)
 
 
 def test_a_unit_that_is_constant_disturbs_nothing() -> None:

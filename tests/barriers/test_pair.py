@@ -14,10 +14,12 @@ import torch
 from helpers import final_weights, run_config, tiny_dataset, train, weights_at
 
 from lmc_repro.barriers import measure
+from lmc_repro.barriers import pair as pairs
 from lmc_repro.barriers.measure import measure_pair
 from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
 from lmc_repro.barriers.results import PairResult
 from lmc_repro.config.base import canonical_json
+from lmc_repro.config.path import PathConfig
 from lmc_repro.config.plan import Epochs
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.data.label_noise import with_label_noise
@@ -153,6 +155,15 @@ def test_pair_key_knows_runs_points_and_numerics() -> None:
         pair_key(("a", "b"), 11, "native:AVX2"),
     }
     assert len(keys) == 4
+
+
+def test_weight_matching_has_numerics_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [PathConfig(), PathConfig(align="activations"), PathConfig(align="weights")]
+    before = [pair_key(("a", "a"), 11, "portable", path) for path in paths]
+    assert len(set(before)) == 3 and before[:2] == ["4d9235601588a2c7", "0a2d27468b0437b3"]
+    monkeypatch.setattr(pairs, "WEIGHT_MATCHING", pairs.WEIGHT_MATCHING + 1)
+    after = [pair_key(("a", "a"), 11, "portable", path) for path in paths]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False]
 
 
 def test_own_epochs_of_the_ends_are_in_the_key_where_they_are_given() -> None:

@@ -85,8 +85,9 @@ def test_a_unit_by_hand() -> None:
     assert found["layers.0.bias"].item() == pytest.approx(mean + 2 - 2 * mean, rel=1e-4)
 
 
-def test_the_ends_keep_their_bits_and_equal_ends_are_left_alone() -> None:
-    model, dataset, ends = network(MODELS["5 layers"])
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_the_ends_keep_their_bits_and_equal_ends_are_left_alone(config: dict[str, Any]) -> None:
+    model, dataset, ends = network(config)
     plain = path_curves(model, *ends, dataset, 5)
     found = path_curves(model, *ends, dataset, 5, methods=PathMethods(repair=repair))
     for split, curve in found.items():

@@ -105,8 +105,9 @@ def test_what_a_kind_refuses() -> None:
     )
     for kind in ({"pair": "init"}, {"pair": "snapshots", "snapshot_epochs": [0, 60]}):
         assert refused(kind, replicas=3).startswith("replicas: found 3, allowed: 2 (")
-    with pytest.raises(LmcError, match=r"base\.spawn_at: found 0\.5, allowed: a valid integer"):
-        cell({"pair": "spawn", "spawn_at": 0.5})
+    for key in ("spawn_at", "share_noise_until"):
+        with pytest.raises(LmcError, match=rf"base\.{key}: found 0\.5, allowed: a whole number of epochs \("):
+            cell({"pair": "spawn", key: 0.5})
     with pytest.raises(LmcError, match=r"base\.pair: found 'chain', allowed: 'noise', .*'snapshots', FILE\.py:NAME"):
         cell({"pair": "chain"})
 

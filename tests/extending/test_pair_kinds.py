@@ -101,6 +101,8 @@ def test_known_answers_of_spawn_and_of_one_snapshot(project: Path) -> None:
     results, found = study(project), cells(project)
     noise, at_0, at_4, same = (found[row] for row in ("noise", "spawn-0", "spawn-4", "same"))
     assert at_0.pairs == noise.pairs  # fingerprints, distance and numbers, to the bit
+    paths = {cell.row: [curve for key, curve in results.curves.items() if key[0] == cell.key] for cell in (noise, at_0)}
+    assert len(paths["noise"]) == 8 and paths["spawn-0"] == paths["noise"]  # four evaluation epochs, two splits
     assert at_4.pairs[0].fingerprints != noise.pairs[0].fingerprints and at_4.n_runs == 2
     finals = {run.fingerprint: run.final_sha256 for run in results.runs}
     assert len({finals[name] for name in at_4.pairs[0].fingerprints}) == 1  # two trainings, one network
@@ -108,6 +110,9 @@ def test_known_answers_of_spawn_and_of_one_snapshot(project: Path) -> None:
         (pair,) = cell.pairs
         assert pair.distance == 0.0 and pair.status == ("trained", "trained")
         assert all(barriers is not None and barriers.barrier == 0.0 for barriers in pair.barriers.values())
+        for split in ("train", "test"):
+            curve = results.curves[cell.key, pair.pair, pair.epoch, split]  # type: ignore[index]
+            assert len(curve.loss) == 5 and len({*curve.loss}) == len({*curve.wrong}) == 1
     assert noise.pairs[0].distance not in (None, 0.0)
 
 

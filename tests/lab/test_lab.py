@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from commands import lmc
 from ruamel.yaml import YAML
+from test_readme import results_of_the_lock
 
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import Choice, plan_study
@@ -21,6 +23,7 @@ from lmc_repro.results.read import read_study
 from lmc_repro.tracking.find import Reader
 
 LAB = Path(__file__).parents[2] / "examples" / "lab"
+PAGE = LAB.parents[1] / "docs" / "beyond.md"
 
 
 @pytest.fixture
@@ -66,6 +69,28 @@ def test_cells_that_share_networks_train_them_once(plans: dict[str, StudyPlan]) 
     spawn, *others = (set(plans[study].runs) for study in ("spawn", "layers", "features", "optimizers"))
     assert all(len(spawn & other) >= 6 for other in others)
     assert len(plans["permutation"].runs) == 3 * 2 * 5  # three columns
+
+
+FIGURES = re.findall(r"^ +lmc (plot (\w+) .*--out) \.\./\.\./docs/(\S+)$", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command, study, figure", FIGURES, ids=[figure for _, _, figure in FIGURES])
+def test_figures_of_the_page_are_those_of_their_commands(
+    command: str, study: str, figure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = PAGE.parent / figure
+    assert f"]({figure})" in PAGE.read_text() and file.stat().st_size <= 100_000
+    if not results_of_the_lock(LAB, study):
+        pytest.skip("examples/lab/results is not that of dvc.lock: `make lab` makes it")
+    monkeypatch.chdir(LAB)
+    code, out, err = lmc(*command.split(), str(tmp_path / file.name))
+    assert code == 0, out + err
+    assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_page_has_its_figures() -> None:
+    drawn = [figure for _, _, figure in FIGURES]
+    assert len(drawn) >= 3 and re.findall(r"^!\[.*\]\((\S+)\)$", PAGE.read_text(), re.MULTILINE) == drawn
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ def test_a_pair_with_an_alignment() -> None:
     moved |= {f"layers.{i}.weight": b.weights[f"layers.{i}.weight"].flip(i) for i in (0, 1)}
     assert aligned == path_curves(model, a.weights, moved, data, 5)
     assert aligned["test"].wrong[::4] == plain["test"].wrong[::4] and aligned["test"].loss[2] != plain["test"].loss[2]
-    with pytest.raises(LmcError, match="of 53 train images are predicted differently"):
+    with pytest.raises(LmcError, match="of 17 test images are predicted differently"):
         measure_pair(a, b, data, align=lambda model, theta_0, theta_1, dataset, seed: theta_0)
 
 
