@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from lmc_repro.barriers.curve import Curve
     from lmc_repro.barriers.modules import align_modules, path_between
     from lmc_repro.common.errors import LmcError
-    from lmc_repro.notebook.paths import Picture, measure_pair, plot_path
-    from lmc_repro.notebook.planes import measure_plane, plot_plane
+    from lmc_repro.notebook.paths import Picture, measure_pair, measure_plane, plot_path, plot_plane
     from lmc_repro.notebook.runs import Run, load_dataset, run_config, train
     from lmc_repro.notebook.study import Study, study
 
@@ -30,10 +29,10 @@ _PLACES = {
     "curve_barriers": "barriers.barrier",
     "load_dataset": "notebook.runs",
     "measure_pair": "notebook.paths",
-    "measure_plane": "notebook.planes",
+    "measure_plane": "notebook.paths",
     "path_between": "barriers.modules",
     "plot_path": "notebook.paths",
-    "plot_plane": "notebook.planes",
+    "plot_plane": "notebook.paths",
     "run_config": "notebook.runs",
     "study": "notebook.study",
     "train": "notebook.runs",

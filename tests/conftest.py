@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lmc_repro.common.numerics import choose_mode, use_one_thread
 
@@ -18,6 +19,29 @@ import pytest  # noqa: E402
 
 from lmc_repro.common.project import Project  # noqa: E402
 from lmc_repro.data.dataset import Dataset  # noqa: E402
+
+LONGEST = ("e2e/test_main_job.py", "faults", "e2e", "known_answers", "benchmarks", "training", "tracking")
+"""Files and folders that take minutes, in this order before all others: none is left for one core alone at the end.
+
+The first one makes the project that others of its folder wait for.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = [f"{Path(__file__).parent.name}/{place}" for place in LONGEST]
+    items.sort(key=lambda item: next((i for i, p in enumerate(places) if item.nodeid.startswith(p)), len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a worker a file, or all of tests/faults, whose files share a process and a study."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "faults" if "/faults/" in nodeid else str(super()._split_scope(nodeid))
+
+    return Files(config, log)
 
 
 @pytest.fixture(autouse=True)

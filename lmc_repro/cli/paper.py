@@ -31,7 +31,7 @@ def export(
     """
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.files import write_atomic
-    from lmc_repro.report.export import export_table
+    from lmc_repro.report.grid import export_table
     from lmc_repro.report.text import csv_table, latex_table, markdown_table
 
     if latex + csv + markdown != 1:

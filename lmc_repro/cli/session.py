@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,7 +257,7 @@ def show_report(
     from lmc_repro.report.terminal import print_block, print_overview
     from lmc_repro.report.write import report_json, write_report
 
-    asked = {study: _asked(params, study, choice) for study, choice in choices.items()}
+    asked = {study: _asked(params, results / study, choice) for study, choice in choices.items()}
     report = read_report(results, asked, [read_exhibit(results / key) for key in exhibits])
     write_report(report, folder)
     if as_json:
@@ -278,18 +278,25 @@ def show_report(
     print(f"report: {folder / 'index.html'}")
 
 
-def _asked(params: Params, study: str, choice: Choice) -> Asked:
+def _asked(params: Params, results: Path, choice: Choice) -> Asked:
     """Return the report's facts of a study besides its results; for a plan that cannot be made, the reason."""
     from lmc_repro.config.reported import reported_claim
-    from lmc_repro.pipeline.costs import planned_cells
     from lmc_repro.report.contents import Asked
 
+    study = results.name
     config = params.studies[study]
     asked = Asked(config.title, reported_table(config), reported_claim(study), choice.profile or params.profile)
+    done: set[str] = set()
+    with suppress(OSError, ValueError, KeyError, TypeError):  # the reader of results names what is damaged
+        done.update(entry["cell"] for entry in json.loads((results / "cells.json").read_bytes()))
     try:
-        return dataclasses.replace(asked, planned=planned_cells(plan_study(params, study, choice)))
+        if left := [cell for cell in plan_study(params, study, choice).cells if cell.key not in done]:
+            from lmc_repro.pipeline.costs import planned_cells  # imports torch
+
+            return dataclasses.replace(asked, planned=planned_cells(left))
     except LmcError as error:
         return dataclasses.replace(asked, unplanned=str(error))
+    return asked
 
 
 def say(record: Any, lines: Iterable[str], as_json: bool) -> None:

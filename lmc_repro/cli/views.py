@@ -354,7 +354,7 @@ def kept_studies(params: Params, folder: Path, profile: str) -> list[Study]:
 
     sections = []
     for study, config in params.studies.items():
-        planned = planned_cells(plan_study(params, study, Choice(profile=profile)))
+        planned = planned_cells(plan_study(params, study, Choice(profile=profile)).cells)
         parts, notes = read_parts(folder / study), read_text(folder / study / NOTES)
         sections.append(Study(study, config.title, config.question, planned, parts, notes, reported_claim(study)))
     return sections

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import AttentionConfig
-from lmc_repro.models.base import Axes, Place, Weights
+from lmc_repro.models.base import Axes, LinearInit, Place, Weights
 from lmc_repro.models.conv import patches
 
 if TYPE_CHECKING:  # shapes and costs are asked for without torch
@@ -53,8 +53,6 @@ class Attention:
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one run, drawn in the order of `shapes`."""
         import torch
-
-        from lmc_repro.models.init import LinearInit
 
         draw = LinearInit(self.config.init, self.config.gain, 1.0, generator)
         fan_in = {"embed.bias": self.values, "project.bias": self.width, "head.bias": self.width}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from lmc_repro.config.run import ModelSettings
+from lmc_repro.config.run import GainKind, InitKind, ModelSettings
 
 if TYPE_CHECKING:  # `lmc check` loads no torch for a network of one's own that needs none to be read
     from torch import Generator, Tensor
@@ -146,6 +146,42 @@ class FirstThenRest:
         return self.rest(weights, self.first_layer(weights, inputs))
 
 
+@dataclass(frozen=True)
+class LinearInit:
+    """How linear maps are drawn, float32; `slope` is that of the network's leaky ReLU (1: there is none).
+
+    - torch-default: weights and biases uniform in +-1/sqrt(fan_in), as torch.nn.Linear and torch.nn.Conv2d do.
+    - kaiming-normal: weights normal with std gain / sqrt(fan_in), biases zero (He et al. 2015, arXiv 1502.01852);
+      gain `slope` is sqrt(2 / (1 + slope^2)), `sqrt2` the square root of 2 whatever the slope (torch's default call).
+    """
+
+    init: InitKind
+    gain: GainKind | None
+    slope: float
+    generator: Generator
+
+    def weight(self, *shape: int) -> Tensor:
+        """Return weights of `shape`, whose last side is the fan in."""
+        import torch
+
+        fan_in = shape[-1]
+        weight = torch.empty(*shape)
+        if self.init == "torch-default":
+            bound = 1.0 / sqrt(fan_in)
+            return weight.uniform_(-bound, bound, generator=self.generator)
+        factor = sqrt(2.0) if self.gain == "sqrt2" else sqrt(2.0 / (1.0 + self.slope**2))
+        return weight.normal_(0.0, factor / sqrt(fan_in), generator=self.generator)
+
+    def bias(self, fan_in: int, *shape: int) -> Tensor:
+        """Return biases of `shape` for units of `fan_in` inputs each."""
+        import torch
+
+        if self.init != "torch-default":
+            return torch.zeros(*shape)
+        bound = 1.0 / sqrt(fan_in)
+        return torch.empty(*shape).uniform_(-bound, bound, generator=self.generator)
+
+
 class FromShapes:
     """Mixin for a model of matrices [out, in] and biases [out]: initial weights and costs.
 
@@ -158,8 +194,6 @@ class FromShapes:
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one run, drawn in the order of `shapes`."""
-        from lmc_repro.models.init import LinearInit
-
         draw = LinearInit(self.config.init, self.config.gain, getattr(self.config, "slope", 0.0), generator)
         weights, fan_in = {}, 0
         for name, shape in self.shapes.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import ConvConfig
-from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
+from lmc_repro.models.base import Axes, FirstThenRest, LinearInit, Place, Weights
 
 if TYPE_CHECKING:  # shapes and costs need no torch
     from torch import Generator, Tensor
@@ -48,8 +48,6 @@ class Conv(FirstThenRest):
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Return the initial weights of one run: filters, their biases, then the output layer."""
-        from lmc_repro.models.init import LinearInit
-
         c = self.config
         draw = LinearInit(c.init, c.gain, c.slope, generator)
         return {

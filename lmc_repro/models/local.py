@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmc_repro.config.catalog import DatasetInfo, patch_count
 from lmc_repro.config.run import ConvConfig, LocalConfig
-from lmc_repro.models.base import Axes, FirstThenRest, Place, Weights
+from lmc_repro.models.base import Axes, FirstThenRest, LinearInit, Place, Weights
 from lmc_repro.models.conv import Conv, patches
 
 if TYPE_CHECKING:  # shapes and costs need no torch
@@ -39,8 +39,6 @@ class Local(FirstThenRest):
 
         With `start_from_conv` they compute the function of the CNN that the same generator would draw.
         """
-        from lmc_repro.models.init import LinearInit
-
         c, shapes = self.config, self.shapes
         if c.start_from_conv:
             conv = ConvConfig(kind="conv", filters=c.filters, kernel=c.kernel, slope=c.slope, init=c.init, gain=c.gain)

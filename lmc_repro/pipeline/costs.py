@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lmc_repro.config.plan import StudyPlan
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.engine.costs import PROCESS_BYTES, comparison_cost, estimate, measure_gflops, processes_that_fit
 from lmc_repro.engine.devices import resolve_device
 from lmc_repro.engine.local import default_jobs
@@ -14,10 +14,10 @@ from lmc_repro.models.registry import network
 from lmc_repro.report.contents import GFLOPS, Planned
 
 
-def planned_cells(plan: StudyPlan) -> tuple[Planned, ...]:
-    """Return every cell of the plan with the FLOPs and core hours of its runs from the start."""
+def planned_cells(cells: Iterable[Cell]) -> tuple[Planned, ...]:
+    """Return the cells with the FLOPs and core hours of their runs from the start."""
     planned = []
-    for cell in plan.cells:
+    for cell in cells:
         cost = estimate(cell.runs, GFLOPS)
         label = f"{cell.row_label}, {cell.column_label}"
         planned.append(

@@ -13,8 +13,7 @@ from lmc_repro.report.details import as_text, details
 from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAPER, StudyTable, points
 from lmc_repro.report.model import Block, Cell, Curves, Figure, Items, Line, Paragraph, Section, Table
-from lmc_repro.report.strip import strip_figure
-from lmc_repro.report.value_figure import values_figure
+from lmc_repro.report.value_figure import strip_figure, values_figure
 from lmc_repro.report.values import ValuePlot, value_plot
 from lmc_repro.results.schema import NOT_CONVERGED, CellRecord, StudyResults
 

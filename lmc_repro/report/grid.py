@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from lmc_repro.barriers.curve import SplitName
@@ -14,6 +15,7 @@ from lmc_repro.barriers.verdict import judge_barrier
 from lmc_repro.config.catalog import CATALOG
 from lmc_repro.config.own_code import short_name
 from lmc_repro.models.registry import begins_as, network
+from lmc_repro.report.model import Table
 from lmc_repro.results.schema import CONVERGED_PERCENT, NOT_CONVERGED, Axis, CellRecord, PaperTable, StudyResults
 
 NOT_RUN = "not run"
@@ -348,3 +350,25 @@ def init(cell: CellRecord) -> str:
 def several(values: Iterable[Any], between: str = ", ", none: str = NONE) -> str:
     """Return values as text, each once."""
     return between.join(dict.fromkeys(map(str, values))) or none
+
+
+def export_table(table: StudyTable, joined: bool = True) -> Table:
+    """Return a table for papers and programs: barrier of Eq. 1 and line barrier L in points, n, verdict.
+
+    A row per split of each cell with results. `joined`: mean and standard deviation are one value, as a reader takes
+    them; otherwise two columns for programs.
+    """
+    rows = []
+    for entry, split in product(table.entries, ORDER):
+        if entry.cell is not None:
+            s = entry.cell.summary[split]
+            mean, sd = points(s.mean), points(s.sd)
+            value = (mean if s.sd is None else f"{mean} ± {sd}",) if joined else (mean, sd)
+            place, n = (entry.row.label, entry.column.label, split), str(len(s.values))
+            rows.append((*place, *value, points(s.line_mean), n, s.verdict or NO_VERDICT))
+    caption = (
+        f"{table.results.title}. Barrier (Eq. 1{', mean ± standard deviation' if joined else ''} over n trainer seeds) "
+        "and line barrier L, in percentage points."
+    )
+    values = ("barrier",) if joined else ("barrier", "sd")
+    return Table(caption, ("row", "column", "split", *values, "L", "n", "verdict"), tuple(rows))

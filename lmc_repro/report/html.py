@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from lmc_repro.report.figures import COLOURS
 from lmc_repro.report.grid import NONE
 from lmc_repro.report.model import EVERYWHERE, Block, Curves, Figure, Items, Paragraph, Section, Table, Value, cell_of
-from lmc_repro.report.strip import VERDICTS
+from lmc_repro.report.value_figure import VERDICTS
 
 _TABLE = """<div class="scroll" role="region" aria-label="{caption}" tabindex="0">
 <table{kind}>

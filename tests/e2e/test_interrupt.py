@@ -23,7 +23,7 @@ PATIENCE = 300.0  # seconds; a stuck process fails the test instead of the whole
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> TinyProject:
+def project(tmp_path: Path, empty_store: Path) -> TinyProject:
     """A project of one column of longer runs, prepared and not trained; its own copy of the package saves often."""
     project = make_project(tmp_path)
     params = project.params()
@@ -35,7 +35,8 @@ def project(tmp_path: Path) -> TinyProject:
     trainer = project.root / "lmc_repro" / "training" / "trainer.py"
     assert trainer.read_text().count(OFTEN[0]) == 1
     trainer.write_text(trainer.read_text().replace(*OFTEN))
-    project.ok("lmc", "prepare", "digits")
+    project.lmc("prepare", "digits")
+    shutil.copy(empty_store, project.root)
     return project
 
 
@@ -64,7 +65,7 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
 
 def test_interrupted_training_goes_on_with_the_same_bits(project: TinyProject) -> None:
     """Ctrl-C, all processes killed, the parent alone killed: its workers end, or a second writer would be met."""
-    assert "trained 4, reused 0, resumed 0" in project.ok(*train(project))
+    assert "trained 4, reused 0, resumed 0" in project.lmc("train", "table1")
     undisturbed = contents(project.root / "runs")
     for name in ("runs", ".lmc"):
         shutil.rmtree(project.root / name)

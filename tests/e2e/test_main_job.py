@@ -161,7 +161,7 @@ def test_weights_read_back_from_mlflow_give_the_curves(tiny: TinyProject) -> Non
 
 @pytest.mark.slow
 def test_lmc_run_reuses_all_and_writes_the_same_results(tiny: TinyProject) -> None:
-    printed = tiny.ok("lmc", "run", "table1")
+    printed = tiny.lmc("run", "table1")
     assert "trained 0, reused 24, resumed 0" in printed
     ours, theirs = tiny.root / "results" / "table1", tiny.root / "out" / "digits" / "table1" / "results" / "table1"
     assert contents(ours) == contents(theirs)

@@ -145,10 +145,10 @@ def test_to_the_report_without_git_dvc_and_ffcv(bare: Bare, tmp_path: Path) -> N
 
 def test_dvc_repro_twice_makes_what_lmc_run_makes_and_then_nothing(tmp_path: Path) -> None:
     project = TinyProject(tmp_path / "p")
-    subprocess.run(["lmc", "init", "p"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    TinyProject(tmp_path).lmc("init", "p")
     change(project.root / "params.yaml", *QUICK)
     project.ok("dvc", "init", "-q", "--no-scm")
     assert "trained 8, reused 0" in project.ok("dvc", "repro")
     assert "Running stage" not in project.ok("dvc", "repro")
-    assert "trained 0, reused 8" in project.ok("lmc", "run", "depth")
+    assert "trained 0, reused 8" in project.lmc("run", "depth")
     assert contents(project.root / "out/digits/depth/results/depth") == contents(project.root / "results/depth")

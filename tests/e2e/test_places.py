@@ -27,7 +27,10 @@ def committed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> T
     study = params["studies"]["table1"]
     study["rows"] = {"1-layer-bs1024": study["rows"]["1-layer-bs1024"]}
     study["columns"] = {"sgd-high": study["columns"]["sgd-high"]}
+    params["exhibits"] = {}
     project.write_params(params)
+    pipeline = project.root / "dvc.yaml"
+    pipeline.write_text(re.sub(r"\[digits, .*\]", "[digits]", pipeline.read_text()))
     git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
     for words in (("add", "-A"), ("commit", "-qm", "all"), ("branch", "-M", "main")):
         subprocess.run([*git, *words], cwd=project.root, check=True)
@@ -53,8 +56,8 @@ def test_a_queued_experiment_publishes_into_the_projects_store(committed: TinyPr
     here = f"{(committed.root / 'mlartifacts').as_uri()}/"
     assert all(place.startswith(here) for (place,) in places)
     committed.ok("dvc", "exp", "apply", "one")
-    assert "1 cells of sqlite" in committed.ok("lmc", "list", "table1")
-    committed.ok("lmc", "verify", "table1")
+    assert "1 cells of sqlite" in committed.lmc("list", "table1")
+    committed.lmc("verify", "table1")
 
 
 def test_a_git_address_leaves_its_results_with_the_caller(committed: TinyProject, tmp_path: Path) -> None:

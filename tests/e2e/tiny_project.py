@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from commands import lmc
 from ruamel.yaml import YAML
 
 from lmc_repro.common.project import Project
@@ -63,6 +65,17 @@ class TinyProject:
         assert done.returncode == code, done.stdout
         assert "Traceback" not in done.stdout
         return done.stdout
+
+    def lmc(self, *words: str, code: int = 0) -> str:
+        """Run `lmc` in this process, where neither the start of one nor what it inherits is in question."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN"):
+                patch.delenv(name, raising=False)
+            patch.setenv("COLUMNS", "160")
+            patch.chdir(self.root)
+            found = lmc(*words)
+        assert found.code == code, found
+        return found.out + found.err
 
     def params(self) -> Any:
         return YAML(typ="safe", pure=True).load((self.root / "params.yaml").read_text())

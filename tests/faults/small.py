@@ -22,7 +22,7 @@ from small_study import PARAMS
 
 OUT = "out/tiny/one"
 LONG = os.environ.get("LMC_FAULTS") == "long"
-"""Whether this is `make faults`: 100 kills, 30 on a cluster and 1,000 configs in place of 20, 3 and 60."""
+"""Whether this is `make faults`: 100 kills, 30 on a cluster and 1,000 configs in place of 10, 3 and 60."""
 
 FIGURES: dict[str, str] = {}
 """What a group of tests did, in a line: printed at the end of a test run."""

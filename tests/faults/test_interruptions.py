@@ -24,7 +24,7 @@ from lmc_repro.common.locks import hold, holder, holder_file, is_held
 from lmc_repro.common.signals import GO_ON
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
-KILLS = 100 if LONG else 20
+KILLS = 100 if LONG else 10
 SEED = 20231209
 SLOW = 0.15  # seconds more for each epoch: training would be over in the tenth part of the time
 

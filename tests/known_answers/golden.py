@@ -82,13 +82,15 @@ def conditions() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Case]:
-    """Return the cases that reach every product: each model and optimizer, clipping, and more than a block of sums.
+    """Return short runs that reach every product: each model and optimizer, clipping, and more than a block of sums.
 
     Matrix libraries cut sums of some 300 numbers and more into blocks, and rows and columns into tiles.
     """
     chosen = {name: case for name, case in cases().items() if name.endswith((" sgd", " adam", " clip-norm"))}
     wide = {"depth": 3, "width": 900, "slope": 0.0}
-    return {**chosen, "wide": (wide, ADAM, {"batch_size": 200, "data": {"drop_last": True}})}
+    chosen["wide"] = wide, ADAM, {"batch_size": 200, "data": {"drop_last": True}}
+    short = {"epochs": 2, "evaluate_at": [2]}
+    return {name: (model, optimizer, change | short) for name, (model, optimizer, change) in chosen.items()}
 
 
 def measure(chosen: dict[str, Case]) -> dict[str, dict[str, str]]:

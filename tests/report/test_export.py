@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lmc_repro.report.export import export_table
-from lmc_repro.report.grid import study_table
+from lmc_repro.report.grid import export_table, study_table
 from lmc_repro.report.text import csv_table, latex_table
 from lmc_repro.results.read import read_study
 

@@ -1,1 +1,0 @@
-"""Augmentation steps of the registry, a file each (docs/extending.md)."""
