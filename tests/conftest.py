@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmc_repro.common.numerics import choose_mode, use_one_thread
 
@@ -18,6 +19,9 @@ import pytest  # noqa: E402
 
 from lmc_repro.common.project import Project  # noqa: E402
 from lmc_repro.data.dataset import Dataset  # noqa: E402
+
+if TYPE_CHECKING:
+    from small import Warm
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +67,13 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, di
     shutil.copy(empty_store, tmp_path)
     write_prepared(Project(tmp_path), digits)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process that has everything imported, for tests that run many commands."""
+    from small import Warm
+
+    process = Warm()
+    yield process
+    process.process.communicate(timeout=60)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,6 @@ from lmc_repro.results.write import write_results
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    process = Warm()
-    yield process
-    process.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
