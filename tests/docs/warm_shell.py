@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import select
 import shutil
 import signal
 import socket
@@ -51,7 +52,8 @@ class Shell:
         for name in ("AUTHOR", "COMMITTER"):
             self.environment |= {f"GIT_{name}_NAME": "A", f"GIT_{name}_EMAIL": "a@example.org"}
         command = [sys.executable, "-W", "ignore", __file__, address]
-        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, start_new_session=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}  # it ends when its stdin does
+        self.process = subprocess.Popen(command, env=self.environment, start_new_session=True, **pipes)
         assert self.process.stdout is not None and self.process.stdout.readline() == b"ready\n"
 
     def run(self, script: str, folder: Path) -> tuple[int, str]:
@@ -68,7 +70,6 @@ class Shell:
         return done.returncode, done.stdout
 
     def end(self) -> None:
-        self.process.kill()
         self.process.communicate()
         shutil.rmtree(self.place)
 
@@ -136,7 +137,7 @@ if __name__ == "__main__":
         server.listen()
         os.write(1, b"ready\n")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children are gone
-        while True:
+        while server in select.select([server, 0], [], [])[0]:
             order, _ = server.accept()
             if os.fork() == 0:
                 server.close()
