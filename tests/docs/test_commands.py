@@ -52,7 +52,9 @@ EXCERPTS = {
 QUICK = r"""
 lmc() {
     command lmc "$@"
-    if [ "$1" = init ]; then sed -i 's/epochs: 20/epochs: 2/; s/\[0, 16, 18, 20\]/[0, 2]/' "$2/params.yaml"; fi
+    if [ "$1" = init ]; then
+        sed -i 's/pairs: 3/pairs: 2/; s/epochs: 20/epochs: 2/; s/\[0, 16, 18, 20\]/[0, 2]/' "$2/params.yaml"
+    fi
 }
 """
 """What makes a new project's study a matter of seconds."""
@@ -123,7 +125,9 @@ def finished(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("finished"))
     params = project.params()
     rows = read_yaml(REPOSITORY / "params.yaml")["studies"]["table1"]["rows"]
-    params["studies"]["table1"]["rows"] |= {"8-layer-bs1024": rows["8-layer-bs1024"]}
+    params["studies"]["table1"]["rows"] = {key: rows[key] for key in ("2-layer-bs1024", "8-layer-bs1024")}
+    for profile in params["profiles"].values():
+        profile["overrides"] = []
     params["profiles"]["digits"]["settings"]["model"]["width"] = 128
     project.write_params(params)
     (project.root / "my_models.py").write_text(MODELS)

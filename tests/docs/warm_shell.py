@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -136,13 +135,14 @@ if __name__ == "__main__":
         server.bind(sys.argv[1])
         server.listen()
         os.write(1, b"ready\n")
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children are gone
         while server in select.select([server, 0], [], [])[0]:
             order, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 code = serve(order)
                 order.send(str(code).encode())
                 os._exit(code)
             order.close()
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
