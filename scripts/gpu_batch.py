@@ -18,14 +18,18 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LMC = (sys.executable, "-c", "import sys; sys.argv[0] = 'lmc'; from lmc_repro.cli import main; sys.exit(main())")
 PART_BYTES, PARTS = 15 * 2**20, 4
+CHECKS = ("tests", "benchmark")
+CHECK_SECONDS = 120.0  # at most, for each of these
 LEAST_SECONDS = 15.0  # a job with less time left than this is not begun
 GRACE_SECONDS = 20.0  # from the interruption of a job to its end
 
@@ -41,37 +45,48 @@ class Job:
     arguments: tuple[str, ...]
 
 
-def identify(width: int, init: str) -> list[Job]:
-    """Return the cells that show which width and initialisation the paper used: Table 1's of ADAM, and 2 layers."""
-    name = f"width{width}-{init}"
-    setting = ["--pairs", "1", "--width", str(width), "--set", f"model.init={init}"]
-    setting += ["--set", "model.gain=slope"] if init == "kaiming-normal" else []
-    rows = ["--row", "4-layer-bs1024", "--row", "8-layer-bs1024"]
-    columns = ["--column", "adam-high", "--column", "adam-medium"]
-    return [
-        Job(f"table1-{name}", ("table1", *rows, *columns, *setting)),
-        Job(f"table2-{name}", ("table2", "--row", "constant", "--column", "adam-high", *setting)),
-    ]
+INITS = {"torch-default": (), "kaiming-normal": ("--set", "model.gain=slope")}
+FEW = "evaluate_at=[0,2,10,50,100,185,190,195,200]"  # wide networks are evaluated as long as they are trained
+
+
+def identify(width: int) -> list[Job]:
+    """Return the cells that show which width and initialisation the paper used: Table 1's of ADAM, and 2 layers.
+
+    Their products are tf32: in float32 the widest would take all of the time.
+    """
+    found = []
+    for init, gain in INITS.items():
+        setting = ["--pairs", "1", "--width", str(width), "--set", f"model.init={init}", *gain]
+        setting += ["--set", "precision=tf32", *(("--set", FEW) if width > 1024 else ())]
+        rows = ["--row", "4-layer-bs1024", "--row", "8-layer-bs1024"]
+        columns = ["--column", "adam-high", "--column", "adam-medium"]
+        two = ["--row", "constant", "--column", "adam-high"]
+        found.append(Job(f"table1-width{width}-{init}", ("table1", *rows, *columns, *setting)))
+        found.append(Job(f"table2-width{width}-{init}", ("table2", *two, *setting)))
+    return found
 
 
 def jobs() -> list[Job]:
-    """Return all jobs on MNIST, by value per second: what decides most first."""
-    whole = [
+    """Return all jobs, by value per second: what decides most first."""
+    narrow = [job for width in (128, 256, 512, 1024) for job in identify(width)]
+    one = ("--pairs", "1")
+    slopes = [part for slope in ("slope-100", "slope-40", "slope-10", "slope-0") for part in ("--row", slope)]
+    return [
         Job("table1", ("table1",)),
+        *narrow,
+        *identify(2048),
         Job("table2", ("table2",)),
-        Job("figure1", ("figure1",)),
-        Job("logistic", ("logistic", "--row", "mnist-bs1024", "--row", "mnist-bs30k")),
+        Job("figure3-mnist", ("figure3", "--column", "mnist")),
+        Job("figure3-cifar10", ("figure3", "--column", "cifar10")),
+        Job("figure2-cifar10", ("figure2", "--column", "cifar10-high", *one)),
+        Job("figure1", ("figure1", *slopes, *one)),
+        Job("figure5", ("figure5", "--column", "mnist-sgd-high", "--column", "mnist-adam-high", *one)),
+        Job("logistic-mnist", ("logistic", "--row", "mnist-bs1024", "--row", "mnist-bs30k")),
+        Job("logistic-cifar10", ("logistic", "--row", "cifar10-bs1024", "--row", "cifar10-bs30k")),
+        Job("appendix_c", ("appendix_c", *one)),
+        Job("figure2-mnist", ("figure2", "--column", "mnist-high", *one)),
+        *identify(4096),
     ]
-    inits = ("torch-default", "kaiming-normal")
-    narrow = [job for width in (128, 512, 1024) for init in inits for job in identify(width, init)]
-    rest = [
-        Job("figure2", ("figure2", "--column", "mnist-high", "--column", "mnist-medium")),
-        Job("figure3", ("figure3", "--column", "mnist")),
-        Job("figure5", ("figure5", "--column", "mnist-sgd-high", "--column", "mnist-adam-high")),
-        Job("appendix_c", ("appendix_c",)),
-    ]
-    wide = [job for width in (2048, 4096) for init in inits for job in identify(width, init)]
-    return [*whole, *narrow, *rest, *wide]
 
 
 def run_command(command: Sequence[str], seconds: float, log: Path) -> int:
@@ -93,6 +108,8 @@ def batch(
     wanted: Sequence[Job],
     device: str = "cuda",
     profile: str = "paper",
+    checks: Sequence[str] = CHECKS,
+    lanes: int = 1,
     run: Run = run_command,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, dict[str, float | int]]:
@@ -105,33 +122,51 @@ def batch(
         wanted: The jobs, in their order.
         device: cuda, or cpu for a trial.
         profile: The profile of params.yaml.
+        checks: Which of tests and benchmark run first.
+        lanes: How many jobs at once: one starts, reads and saves while another computes.
         run: See `Run`.
         clock: Seconds, rising.
 
     Returns:
         For each step begun its exit code and its seconds.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, work):
+        folder.mkdir(parents=True, exist_ok=True)
     log, end = out / "log.txt", clock() + limit
     quick = () if device == "cuda" else ("--quick", "--device", device, "--runs", "2", "--epochs", "3", "--alone", "1")
     common = ("--profile", profile, "--device", device, "--no-tracking", "--keep", "none")
-    steps: list[tuple[str, tuple[str, ...], Path]] = [
-        ("tests", (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"), out / "tests.txt"),
-        ("benchmark", (sys.executable, "-m", "benchmarks.gpu", *quick), out / "benchmark.json"),
-        *((j.name, (*LMC, "run", *j.arguments, *common, "--out", str(work / j.name)), log) for j in wanted),
-    ]
+    # -W default: another torch may warn of something else, which is to be read and not to fail
+    tests = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "tests/gpu/test_gpu.py")
+    first = {
+        "tests": (tests, out / "tests.txt"),
+        "benchmark": ((sys.executable, "-m", "benchmarks.gpu", *quick), out / "benchmark.json"),
+    }
     done: dict[str, dict[str, float | int]] = {}
-    for name, command, file in steps:
+    one_at_a_time = threading.Lock()
+
+    def take(name: str, command: Sequence[str], file: Path) -> None:
         left = end - clock() - GRACE_SECONDS
         if left < LEAST_SECONDS:
-            break
+            return
         begun = clock()
-        code = run(command, left, file)
-        done[name] = {"exit": code, "seconds": round(clock() - begun, 1)}
-        print(f"{name}: exit {code} after {done[name]['seconds']} s", flush=True)
-        left_out = pack(work, [job for job in wanted if done.get(job.name, {}).get("exit") == 0], out)
-        summary = {"steps": done, "left_out": left_out, "jobs": [asdict(job) for job in wanted]}
-        (out / "batch.json").write_text(json.dumps(summary, indent=1) + "\n")
+        code = run(command, min(left, CHECK_SECONDS) if name in CHECKS else left, file)
+        with one_at_a_time:
+            done[name] = {"exit": code, "seconds": round(clock() - begun, 1)}
+            print(f"{name}: exit {code} after {done[name]['seconds']} s", flush=True)
+            if name not in CHECKS:
+                with log.open("ab") as whole:
+                    whole.write(f"== {name}: exit {code}\n".encode() + file.read_bytes())
+            left_out = pack(work, [job for job in wanted if done.get(job.name, {}).get("exit") == 0], out)
+            summary = {"steps": done, "left_out": left_out, "jobs": [asdict(job) for job in wanted]}
+            (out / "batch.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+    def take_job(job: Job) -> None:
+        take(job.name, (*LMC, "run", *job.arguments, *common, "--out", str(work / job.name)), work / f"{job.name}.log")
+
+    for name in checks:
+        take(name, *first[name])
+    with ThreadPoolExecutor(lanes) as pool:
+        list(pool.map(take_job, wanted))
     return done
 
 
@@ -159,13 +194,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/gpu_batch.sh", description=__doc__)
     parser.add_argument("out", type=Path, help="the folder that is carried home")
     parser.add_argument("--limit", type=float, default=540, help="seconds for all (default: 540)")
-    parser.add_argument("--only", nargs="+", metavar="JOB", help=f"jobs: {', '.join(job.name for job in jobs())}")
+    names = [*CHECKS, *(job.name for job in jobs())]
+    parser.add_argument("--only", nargs="+", default=names, metavar="STEP", help=", ".join(names))
+    parser.add_argument("--lanes", type=int, default=2, help="jobs at once (default: 2)")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a trial")
     parser.add_argument("--profile", default="paper", help="digits: a trial")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "gpu", help="folder of the studies")
     given = parser.parse_args()
-    wanted = [job for job in jobs() if given.only is None or job.name in given.only]
-    done = batch(given.out.resolve(), given.work.resolve(), given.limit, wanted, given.device, given.profile)
+    if unknown := set(given.only) - set(names):
+        parser.error(f"--only: found {', '.join(sorted(unknown))}, allowed: {', '.join(names)}")
+    wanted = [job for job in jobs() if job.name in given.only]
+    checks = [name for name in CHECKS if name in given.only]
+    out, work = given.out.resolve(), given.work.resolve()
+    done = batch(out, work, given.limit, wanted, given.device, given.profile, checks, given.lanes)
     return 0 if all(step["exit"] == 0 for step in done.values()) else 1
 
 

@@ -13,7 +13,7 @@ from lmc_repro.barriers.methods import PathMethods
 from lmc_repro.barriers.metrics import LayerMetric, layer_columns
 from lmc_repro.data.dataset import Dataset, Split
 from lmc_repro.models.base import AffineFirst, Forward, Model, Weights, count_parameters, evaluated
-from lmc_repro.training.evaluate import BATCH, PathMetric, Score, evaluate
+from lmc_repro.training.evaluate import PathMetric, Score, evaluate, images_at_once
 from lmc_repro.training.stack import Layout
 
 PLAIN = PathMethods()
@@ -134,7 +134,7 @@ def path_curves(
         network = evaluated(model, views, dataset.train)
         return {split: as_curve(measured(network, views, (0.0,), part, True) * points) for split, part in splits}
     scores: dict[SplitName, list[Score]] = {split: [] for split in SPLITS}
-    one = 4 * (count_parameters(model) + BATCH * model.activations())
+    one = 4 * (count_parameters(model) + images_at_once(ends.device) * model.activations())
     together = max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // one))
     repaired = None
     if methods.repairs:

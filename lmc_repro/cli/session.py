@@ -212,7 +212,7 @@ def make_workspace(
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
     _require_loader(plan)
-    jobs = jobs or default_jobs()
+    jobs = jobs or default_jobs(resolved)
     return Workspace(
         project,
         plan,

@@ -25,6 +25,8 @@ from lmc_repro.training.trainer import Event
 
 T = TypeVar("T")
 
+GPU_JOBS = 4  # one computes while others read, save and evaluate
+
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -50,9 +52,10 @@ class _Worker:
     stop: Any = None
 
 
-def default_jobs() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_jobs(device: str = "cpu") -> int:
+    """Return the number of cores that this process may use; for a GPU a few, which share its memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if device == "cpu" else min(cores, GPU_JOBS)
 
 
 def worker_context() -> BaseContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ def _train(runs: Sequence[StackedRun], dataset: Dataset, task: StackTask, on_eve
                 f"the GPU has no memory for run {runs[0].folder.fingerprint} alone; end what else uses it, or "
                 "choose a smaller network or batch"
             ) from None
-    # Outside the handler, because the error holds the attempt's tensors.
+    # Outside the handler, because the error holds the attempt's tensors; they also lie in cycles.
+    gc.collect()
     torch.cuda.empty_cache()
     half = len(runs) // 2
     for part in (runs[:half], runs[half:]):

@@ -137,7 +137,8 @@ def study(
         points: Alphas on a path, both ends included.
         threshold: Points of error from which a cell is not connected.
         device: cpu, cuda or auto.
-        jobs: Worker processes, by default one per core. A script calls this below `if __name__ == "__main__":`.
+        jobs: Worker processes, by default one per core, and at most 4 on a GPU. A script calls this below
+            `if __name__ == "__main__":`.
         folder: Keeps runs and results; finished runs in it are reused, interrupted ones resumed.
         more: `base`, `rows` and so on by themselves, in place of those of `grid`.
 
@@ -154,7 +155,7 @@ def study(
         prepared = _prepared(project, sorted({cell.config["data"]["dataset"] for cell in plan.cells}))
         runs, results = project.runs / name, project.results / name
         tag, told = process_tag(resolved), listener()
-        workers = jobs or default_jobs()
+        workers = jobs or default_jobs(resolved)
         workspace = Workspace(project, plan, runs, results, prepared, workers, resolved, tag, told, tracked=False)
         with study_lock(project, runs, told):
             train_study(workspace)

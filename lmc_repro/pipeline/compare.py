@@ -148,8 +148,7 @@ def _measure(
             else:
                 known[job.key] = result
 
-    jobs_here = workspace.jobs if workspace.device == "cpu" else 1  # processes would share one GPU's memory
-    measured = (workspace.engine or LocalEngine(jobs_here)).map(measure_and_draw, tasks())
+    measured = (workspace.engine or LocalEngine(workspace.jobs)).map(measure_and_draw, tasks())
     for job in jobs:
         while job.key not in known and (drawn := next(measured, None)) is not None:
             done = asked.popleft()

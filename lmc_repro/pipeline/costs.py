@@ -38,7 +38,7 @@ def planned_cells(plan: StudyPlan) -> tuple[Planned, ...]:
 def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterator[str]:
     """Yield runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
     device = resolve_device(device or plan.profile_config.device)
-    jobs = 1 if device == "cuda" else jobs or default_jobs()
+    jobs = jobs or default_jobs(device)
     gflops = measure_gflops()
     cost = estimate(plan.runs, gflops)
     minutes = cost.seconds / jobs / 60
@@ -50,7 +50,7 @@ def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterato
     # Equal runs of two cells are trained once, so a real stack may be smaller than this one, never larger.
     tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
     needs = sorted((task.memory for task in tasks), reverse=True)
-    at_once = processes_that_fit(needs, jobs) if device == "cpu" else 1
+    at_once = processes_that_fit(needs, jobs) if device == "cpu" else min(jobs, len(tasks))
     held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
     yield f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB"
     yield f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache"

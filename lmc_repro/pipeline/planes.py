@@ -46,7 +46,7 @@ def measure_planes(
     missing = [entry for entry in asked if entry[0].key not in planes]
     tasks = (plane_task(runs_of(cell, runs), w.prepared, grid, w.device) for cell, grid, runs in missing)
     with part(w.listener, f"measuring {len(missing)} planes", len(missing)):
-        engine = w.engine or LocalEngine(w.jobs if w.device == "cpu" else 1)
+        engine = w.engine or LocalEngine(w.jobs)
         for (cell, _, _), found in zip(missing, engine.map(plane_or_reason, tasks), strict=True):
             if isinstance(found, Plane):
                 if problem := runs_problem(w.runs, w.tag, found):

@@ -18,6 +18,7 @@ from lmc_repro.models.base import Forward, Weights
 # Small enough that activations of eleven points stay in the caches: with 1,000 images a CNN takes twice as long. No
 # bit differed between the two, but a matrix library may choose other kernels for another batch.
 BATCH = 250
+GPU_BATCH = 2000  # a GPU would wait for the launches of smaller ones
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,23 @@ def predicted(logits: Tensor) -> Tensor:
     return chosen
 
 
+def images_at_once(device: torch.device) -> int:
+    """Return how many images an evaluation on this device takes at once."""
+    return GPU_BATCH if device.type == "cuda" else BATCH
+
+
 @torch.no_grad()
 def outputs(model: Forward, weights: Weights, split: Split, info: DatasetInfo) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits [C, b, classes] of stacked weights and labels int64 [b], for every `BATCH` images of a split.
+    """Yield logits [C, b, classes] of stacked weights and labels int64 [b], for a few images of a split at a time.
 
     All networks see the same images; there is no augmentation.
     """
     networks = next(iter(weights.values())).shape[0]
     device = next(iter(weights.values())).device
-    for start in range(0, len(split), BATCH):
-        images = normalise(split.images[start : start + BATCH].to(device), info)
-        labels = split.labels[start : start + BATCH].to(device)
+    size = images_at_once(device)
+    for start in range(0, len(split), size):
+        images = normalise(split.images[start : start + size].to(device), info)
+        labels = split.labels[start : start + size].to(device)
         yield model.forward(weights, images.expand(networks, *images.shape)), labels
 
 

@@ -66,7 +66,7 @@ class LoaderSteps:
 
 
 class DeviceSteps:
-    """Steps that gather, normalise and augment resident uint8 images by a counter that lies on the device too.
+    """Steps that gather resident images by a counter that lies on the device too: normalised, or bytes to augment.
 
     A graph freezes every number that Python gives, so orders, draws and the optimizer's numbers of all of an epoch's
     steps are copied to the device before it begins; a step finds its own by the counter and moves it on. `dataset` is
@@ -81,7 +81,10 @@ class DeviceSteps:
         self._n, runs = len(dataset.train), len(configs)
         self._batch = min(config.batch_size, self._n)
         self.steps_per_epoch = count_steps(self._n, config.batch_size, config.data.drop_last)
-        self._rows = dataset.train.images.reshape(self._n, -1)
+        # A batch of ready values is half as many bytes as one that is gathered, converted and scaled.
+        images = dataset.train.images
+        ready = images if config.data.augment else normalise(images, dataset.info)
+        self._rows = ready.reshape(self._n, -1)
         self._order = torch.zeros(runs, self._n, dtype=torch.int64, device=device)
         self._draws = [torch.zeros_like(drawn, device=device) for drawn in self._drawn(0)]
         self._tables = [torch.zeros_like(table, device=device) for table in self._numbers(0)]
@@ -123,7 +126,7 @@ class DeviceSteps:
         chosen = indices.view(-1)
         images = self._rows.index_select(0, chosen).view(*indices.shape, *info.shape)
         labels = self._dataset.train.labels.index_select(0, chosen).view(indices.shape)
-        inputs = augmented(images, indices, self._draws, augment, info) if augment else normalise(images, info)
+        inputs = augmented(images, indices, self._draws, augment, info) if augment else images
         numbers: list[Number] = [table.index_select(0, self._done)[0] for table in self._tables]
         loss = self._step.take(inputs, labels, numbers)
         self._sums += loss.double() * size

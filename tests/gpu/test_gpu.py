@@ -5,6 +5,7 @@ LMC_TEST_DEVICE=cpu runs on a CPU those that need no graph and no GPU memory, so
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.steps import DeviceSteps
 from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as workers have it, before the library is loaded
 DEVICE = torch.device(os.environ.get("LMC_TEST_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 TAG = numerics_tag(DEVICE.type) if not ON_GPU or torch.cuda.is_available() else ""
@@ -136,6 +138,7 @@ def test_a_stack_beyond_the_memory_is_halved(tmp_path: Path, monkeypatch: pytest
     configs = stack_of(8, **wide)
     runs = tuple((folder_for(config, dataset, tmp_path).fingerprint, config) for config in configs)
     total = torch.cuda.get_device_properties(DEVICE).total_memory
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1.5 * 2**30 / total)
     try:
