@@ -100,7 +100,7 @@ PAGES = {page.name: blocks(page) for page in (REPOSITORY / "README.md", *sorted(
 
 
 def script(block: Block, names: dict[str, str]) -> str:
-    """Return what does a block in bash, without what cannot run here; `names` says what words stand for."""
+    """Return the bash that runs a block, lines that cannot run here left out; `names` replace words of the page."""
     text = re.sub("|".join(names), lambda found: names[found[0]], block.text)
     if block.language == "sh":
         return "\n".join(line for line in text.splitlines() if not line.startswith(tuple(NOT_RUN)))
