@@ -49,6 +49,9 @@ EXCERPTS = {
 }
 """Beginnings of Python blocks that are a part of a file, and which file that is."""
 
+ELSEWHERE = {"quickstart.md": "tests/e2e/test_quickstart.py, with its servers"}
+"""Pages whose blocks another test runs."""
+
 QUICK = r"""
 lmc() {
     command lmc "$@"
@@ -171,7 +174,7 @@ def names(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page, found in PAGES.items() if found])
+@pytest.mark.parametrize("page", [page for page, found in PAGES.items() if found and page not in ELSEWHERE])
 def test_the_blocks_of_a_page_run(page: str, copy: Path, shell: Shell) -> None:
     known = names(copy)
     code, said = shell.run("\n".join([QUICK, *(script(block, known) for block in PAGES[page])]), copy)
@@ -184,6 +187,7 @@ def test_what_is_not_run_is_shown() -> None:
     assert [entry for entry in NOT_RUN if not any(line.startswith(entry) for line in lines)] == []
     code = [block.text for block in found if block.language == "python"]
     assert [entry for entry in EXCERPTS if not any(text.startswith(entry) for text in code)] == []
+    assert all(PAGES[page] for page in ELSEWHERE)
 
 
 def test_commands_are_nowhere_but_in_blocks_of_a_shell() -> None:

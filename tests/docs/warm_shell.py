@@ -6,6 +6,7 @@ files, a forked child runs the command with them and answers with the exit code.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -131,6 +132,7 @@ if __name__ == "__main__":
     import mlflow.cli
     import mlflow.projects.backend.local  # noqa: F401
 
+    gc.freeze()  # children leave the pages of these objects shared
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(sys.argv[1])
         server.listen()
