@@ -77,7 +77,7 @@ def jobs() -> list[Job]:
         *identify(2048),
         Job("table2", ("table2",)),
         Job("figure3-mnist", ("figure3", "--column", "mnist")),
-        Job("figure3-cifar10", ("figure3", "--column", "cifar10")),
+        Job("figure3-cifar10", ("figure3", "--column", "cifar10", *one)),
         Job("figure2-cifar10", ("figure2", "--column", "cifar10-high", *one)),
         Job("figure1", ("figure1", *slopes, *one)),
         Job("figure5", ("figure5", "--column", "mnist-sgd-high", "--column", "mnist-adam-high", *one)),

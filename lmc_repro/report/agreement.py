@@ -74,7 +74,7 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
     """Return the cells to count; none of an analogue, and none on other data or epochs.
 
     Each set of runs counts once, and of a cell that was run in several ways, as with other widths, the one with most
-    trainer seeds (the first of equals).
+    trainer seeds; of equals the one in the largest table, so that a whole table is of one setting, then the first.
     """
     best: dict[tuple[str, str, str], Compared] = {}
     seen: set[frozenset[str]] = set()
@@ -91,13 +91,13 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
                 mean = entry.mean(split) if entry.verdict(split) else None
                 ours = NO_VERDICT if mean is None else judge_barrier(mean, threshold)
             place = table.results.study, entry.row.key, entry.column.key
-            if place not in best or _weight(entry) > _weight(best[place].entry):
+            if place not in best or _weight(table, entry) > _weight(best[place].table, best[place].entry):
                 best[place] = Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends")
     return list(best.values())
 
 
-def _weight(entry: Entry) -> tuple[bool, int]:
-    return entry.cell is not None, entry.n
+def _weight(table: StudyTable, entry: Entry) -> tuple[bool, int, int]:
+    return entry.cell is not None, entry.n, len(table.results.cells)
 
 
 def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:

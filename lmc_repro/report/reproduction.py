@@ -39,7 +39,7 @@ NOTES = "notes.md"
 
 CELLS = (
     "On test: the mean barrier in points (its range over n trainer seeds), the mean line barrier, flags; bold where "
-    "disconnected. Verdicts by Eq. 1. A cell stands once per setting that was run."
+    "disconnected. Verdicts by Eq. 1. A cell stands once per part; a setting names what the paper does not print."
 )
 
 
@@ -128,7 +128,7 @@ def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
             (
                 Paragraph(
                     "Cells with the paper's data set and epochs, each once: of several parts that hold a cell, the one "
-                    "with most trainer seeds. Those that were not run are not in it."
+                    "with most trainer seeds, of equals the one with most cells. Those that were not run are not in it."
                 ),
                 *(block for split in ORDER for block in two_by_two_blocks(compared(tables, split), split)),
             ),
@@ -169,10 +169,12 @@ def _printed(studies: Sequence[Study]) -> Table:
 
 
 def _setting(cell: CellRecord) -> str:
-    """Return what the paper does not print: width, and an initialisation other than torch's default."""
+    """Return what the paper does not print: width, an initialisation other than torch's default, another precision."""
     model = cell.config["model"]
     width = [f"width {model['width']}"] if model.get("width") else []
-    return ", ".join(width + ([] if model["init"] == "torch-default" else [model["init"]]))
+    unusual = [model["init"]] if model["init"] != "torch-default" else []
+    precision = [cell.config["precision"]] if "precision" in cell.config else []  # recorded unless it is float32
+    return ", ".join(width + unusual + precision)
 
 
 def disagreement(found: Compared, split: SplitName) -> str:
