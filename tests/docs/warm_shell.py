@@ -1,12 +1,14 @@
 """A shell in which `lmc`, `dvc`, `mlflow` and `python -c` are children of one process that has everything imported.
 
 `python warm_shell.py SOCKET` serves them: a program in the shell's PATH sends its words, folder, environment and open
-files, a forked child runs the command with them and answers with the exit code.
+files, a forked child runs the command with them and answers with the exit code. Figures are empty: drawing them takes
+longer than all else, and tests/report does it.
 """
 
 from __future__ import annotations
 
 import gc
+import io
 import json
 import multiprocessing
 import os
@@ -131,7 +133,12 @@ if __name__ == "__main__":
     import dvc.repo.reproduce  # noqa: F401
     import mlflow.cli
     import mlflow.projects.backend.local  # noqa: F401
+    from matplotlib.figure import Figure
 
+    EMPTY = {kind: io.BytesIO() for kind in ("png", "svg", "pdf")}
+    for kind, file in EMPTY.items():
+        Figure().savefig(file, format=kind)
+    Figure.savefig = lambda _, file, *, format, **more: file.write(EMPTY[format].getvalue())
     gc.freeze()  # children leave the pages of these objects shared
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(sys.argv[1])
