@@ -15,7 +15,7 @@ def doctor(
         bool, typer.Option("--fix-runs", help="End the runs that count as RUNNING though their process is gone.")
     ] = False,
     fix_store: Annotated[
-        bool, typer.Option("--fix-store", help="Lead the store of a moved or copied project to its present folder.")
+        bool, typer.Option("--fix-store", help="Point the store of a moved or copied project to its present folder.")
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:

@@ -20,7 +20,7 @@ def export(
     study: opt.Study,
     latex: Annotated[bool, typer.Option("--latex", help="booktabs, as wide as a column of the paper.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Mean and standard deviation in columns of their own.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A table of GitHub's.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
     profile: opt.Profile = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file instead of printing.")] = None,
 ) -> None:

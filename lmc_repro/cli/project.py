@@ -38,8 +38,9 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new fo
 def schema() -> None:
     """Print the JSON schema of params.yaml, for editors.
 
-    In a project, with the keys of its networks and optimizers of one's own. `lmc schema > params.schema.json` renews
-    what the first line of params.yaml names: # yaml-language-server: $schema=params.schema.json
+    In a project the schema has the keys of the project's own networks and optimizers too. `lmc schema >
+    params.schema.json` renews what the first line of params.yaml names: # yaml-language-server:
+    $schema=params.schema.json
     """
     from lmc_repro.common.errors import LmcError
     from lmc_repro.common.project import find_project

@@ -21,10 +21,10 @@ def check(
 ) -> None:
     """Check params.yaml and every study in it; do nothing else.
 
-    Names all wrong keys, one line each: the value found and the values allowed. Keys come first; once they are right,
-    how they go together. Then a store that leads to the folder from which the project was moved or copied, and a
-    missing git repository. The first stage of DVC: DVC deletes the outputs of a stage before it runs the stage, so
-    mistakes have to show before.
+    Names every wrong key in a line of its own, with the value found and the values allowed. Once all keys are right,
+    checks how they go together. Also names a store whose addresses are those of another folder, from which the project
+    was moved or copied, and a missing git repository. It is the first stage of DVC, which deletes the outputs of a
+    stage before it runs it, so mistakes have to show before.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.common.errors import LmcError
@@ -129,7 +129,7 @@ def compare(
     writes results/STUDY. Runs that runs/STUDY holds and MLflow does not are published first.
 
     Two runs, `lmc compare RUN_A RUN_B`: loads their last checkpoints from MLflow, checks that they fit together
-    (architecture, data, noise or initialisation that differs), measures the path on the prepared data and prints it;
+    (same architecture and data, other noise or initialisation), measures the path on the prepared data and prints it;
     writes nothing. --points 101 shows what 11 points miss. `lmc list STUDY` and `lmc show CELL_ID` print the ids.
     """
     import re

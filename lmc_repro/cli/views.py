@@ -326,7 +326,7 @@ def reproduction(
         typer.Option(metavar="PROFILE", autocompletion=complete.profiles, help="The profile whose cells are listed."),
     ] = "paper",
 ) -> None:
-    """Print ours against the paper's numbers, from kept results.
+    """Print our numbers beside the paper's, from kept results.
 
     Prints the page docs/reproduction.md. To keep results: copy cells.json, curves.csv and runs.json of a results folder
     to docs/reproduction/STUDY/PART and describe the machine in machine.txt beside them. notes.md beside them, or one

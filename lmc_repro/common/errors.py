@@ -20,6 +20,10 @@ class LmcError(Exception):
         super().__init__(f"{line} (and {len(more)} more)" if more else line)
         self.lines = (line, *more)
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows of it."""
+        return [f"LmcError: {line}" for line in self.lines]
+
 
 class Interrupted(BaseException):
     """Ctrl-C or a scheduler's SIGTERM. Not KeyboardInterrupt, which Typer turns into `Aborted!` and exit code 1.

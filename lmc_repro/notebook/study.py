@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import is_portable
@@ -36,15 +39,16 @@ from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import ORDER, StudyTable, study_table
 from lmc_repro.report.html import html_part
 from lmc_repro.report.model import EVERYWHERE, Block, Section, Table
+from lmc_repro.report.terminal import print_block
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import StudyResults
 
 PROFILE = "notebook"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
-    """A finished grid, which a notebook shows as the report does; `results` hold all that was measured."""
+    """A finished grid, shown in a notebook and on a terminal as its report; `results` hold all that was measured."""
 
     results: StudyResults
 
@@ -85,10 +89,18 @@ class Study:
         files = paths_figure(self.table).files
         return Picture(files["png"], files["svg"])
 
+    def __repr__(self) -> str:
+        text = io.StringIO()
+        print_block(self._section, Console(file=text, width=120, force_jupyter=False))
+        return text.getvalue().rstrip()
+
     def _repr_html_(self) -> str:
-        section = study_section(StudyPart(self.results.study, self.table, Asked(self.results.title)))
-        blocks = tuple(map(_without_files, section.blocks))
-        return html_part(dataclasses.replace(section, blocks=blocks, key=""))
+        blocks = tuple(map(_without_files, self._section.blocks))
+        return html_part(dataclasses.replace(self._section, blocks=blocks, key=""))
+
+    @property
+    def _section(self) -> Section:
+        return study_section(StudyPart(self.results.study, self.table, Asked(self.results.title)))
 
 
 def _without_files(block: Block) -> Block:
@@ -173,11 +185,12 @@ def _plan(
         "judgement": {"threshold": threshold},
         "settings": {"data": {"dataset": dataset}},
     }
-    params = check_params({"profile": PROFILE, "profiles": {PROFILE: profile}, "studies": {name: config}}, "study")
+    values = {"profile": PROFILE, "profiles": {PROFILE: profile}, "studies": {name: config}}
     try:
-        return plan_study(params, name, choice)
+        return plan_study(check_params(values, "params.yaml"), name, choice)
     except LmcError as error:
-        raise LmcError(*(line.replace("params.yaml", "study", 1) for line in error.lines)) from None
+        lines = (line.replace("params.yaml", "study", 1) for line in error.lines)
+        raise LmcError(*(line.replace(f"study: studies.{name}.", "study: ", 1) for line in lines)) from None
 
 
 def _prepared(project: Project, names: list[str]) -> Path:

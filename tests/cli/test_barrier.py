@@ -1,11 +1,10 @@
-"""`lmc barrier` as it is typed: what it prints, as JSON and as a picture; docs/api.md's own commands."""
+"""`lmc barrier` as it is typed: what it prints, as JSON and as a picture."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -16,11 +15,7 @@ from commands import lmc, refused
 from hand_made_ends import CODE, CURVE, LOSS, MODEL, weights, write_ends, write_images
 from safetensors.torch import save_file
 
-from lmc_repro import load_dataset, run_config, train
-from lmc_repro.training.checkpoint import write_checkpoint
-
 LAB = Path(__file__).parents[2] / "examples" / "paths" / "lab.py"
-API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.fixture(autouse=True)
@@ -141,27 +136,3 @@ def test_help_says_that_code_is_run_and_what_becomes_of_batch_norm() -> None:
     _, out, _ = lmc("barrier", "--help")
     told = " ".join(out.split())
     assert "RUN THAT CODE" in told and "BatchNorm's running statistics are never averaged" in told
-
-
-def test_the_commands_of_the_page(tmp_path: Path) -> None:
-    commands = [line.strip() for line in API_PAGE.read_text().splitlines() if line.startswith("    lmc barrier")]
-    assert len(commands) == 4
-    for command in commands:
-        if "digits" in command:
-            model = {"kind": "mlp", "depth": 2, "width": 128, "slope": 0.0}
-            configs = [
-                run_config(model=model, optimizer={"kind": "sgd", "lr": 0.01}, batch_size=64, epochs=1, loader_seed=s)
-                for s in (0, 1)
-            ]
-            for name, run in zip(("A", "B"), train(configs, load_dataset()), strict=True):
-                write_checkpoint(tmp_path / f"{name}.safetensors", run.weights)
-            folder = tmp_path / "runs" / "table1" / "FINGERPRINT"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(configs[0].model_dump_json())
-        else:
-            write_ends(tmp_path)
-            write_images(tmp_path / "my_data.npz")
-            (tmp_path / "my_models.py").write_text(CODE)
-        code, out, err = lmc(*shlex.split(command)[1:])
-        assert code == 0, err
-        assert "theta_0: A.safetensors" in out or json.loads(out)["points"] == 11

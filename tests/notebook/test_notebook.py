@@ -19,7 +19,7 @@ NOTEBOOK = json.loads((REPOSITORY / "examples" / "two_runs.ipynb").read_text())
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 CELLS = ["".join(cell["source"]) for cell in CODE]
 PAGE = (REPOSITORY / "docs" / "api.md").read_text()
-TWO_RUNS, OWN_MODELS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+TWO_RUNS, _, OWN_MODELS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def run(code: str, names: dict[str, Any]) -> Any:

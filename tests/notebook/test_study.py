@@ -68,13 +68,14 @@ def test_its_numbers_are_those_of_lmc_run(
         ("linear", "sgd", 1),
         ("linear", "adam", 1),
     ]
-    page = found._repr_html_()
+    page, printed = found._repr_html_(), repr(found)
     for cell, stored in zip(found.cells, cells, strict=True):
         for split in ("test", "train"):
             names = ("mean", "line_mean", "verdict", "min", "max")
             shown = [cell[f"{split}_{name}"] for name in ("barrier", "line", "verdict", "min", "max")]
             assert shown == [stored[split][name] for name in names] and shown[0] is not None
-        assert f"{points(cell['test_barrier'])} / {points(cell['train_barrier'])}" in page
+        both = f"{points(cell['test_barrier'])} / {points(cell['train_barrier'])}"
+        assert both in page and both in printed
     assert page.count("<svg") == 2 and page.count("<polyline") == 4
     assert "href=" not in page and " id=" not in page and "slope 1" in page
     assert found.to_pandas().to_dict("records") == found.cells
@@ -90,7 +91,7 @@ def test_its_numbers_are_those_of_lmc_run(
         ({"rows": {}}, "rows"),
         ({"rows": {"linear": 3}}, "rows.linear"),
         ({"modle": {}}, "modle"),
-        ({"base": {"model": {"widht": 3}}}, "base.model.widht"),
+        ({"base": {"model": {"widht": 3}}}, "study: base.model.widht: "),
         ({"base": {"batch": 64, "model": {"depth": 2, "width": 8}}}, "epochs: missing"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnsit"}}}, "mnist"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnist"}}}, "params.yaml"),  # there is no project here
@@ -106,4 +107,5 @@ def test_a_mistake_is_one_line(
     with pytest.raises(LmcError) as error:
         study(GRID, **changed)
     assert named in str(error.value) and "\n" not in str(error.value)
+    assert error.value._render_traceback_()[0] == f"LmcError: {error.value.lines[0]}"  # all that a notebook shows
     assert not list(tmp_path.iterdir())
