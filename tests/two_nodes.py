@@ -45,11 +45,11 @@ class TwoNodes:
         return RayEngine(Cluster(self.address, **how), "cpu", self.said.append)
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that compute, the mailbox and idle ones included."""
+        """Return the processes that compute, the mailbox and idle ones included; with an agent its raylet ends."""
         found = []
         for node in (self.cluster.head_node, *([self.second] if self.second else [])):
             with suppress(psutil.NoSuchProcess):
-                found += [p for p in _raylet(node).children() if p.cmdline() and p.cmdline()[0].startswith("ray::")]
+                found += [child for child in _raylet(node).children() if _computes(child)]
         return found
 
     def kill_second(self) -> None:
@@ -61,6 +61,13 @@ class TwoNodes:
                 process.kill()
         self.cluster.remove_node(self.second, allow_graceful=False)
         self.second = None
+
+
+def _computes(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        title = "".join(process.cmdline()[:1])
+        return title.startswith("ray::") and not title.endswith("Agent")
+    return False
 
 
 def _raylet(node: Any) -> psutil.Process:

@@ -70,6 +70,7 @@ def test_nodes_workers_and_command_killed_at_random_moments(
     small = study.copy(tmp_path / "0")
     while True:
         nodes.complete()
+        before = struck.total()
         pid = small.start("run", "one", "--engine", "ray", "--address", nodes.address, env=nodes.environment)
         next_strike = time.monotonic() + moments.uniform(3.0, 15.0)  # its stacks begin after about 8 s
         while (code := small.warm.ask(poll=pid)) is None:
@@ -80,8 +81,8 @@ def test_nodes_workers_and_command_killed_at_random_moments(
                 next_strike = time.monotonic() + moments.uniform(0.5, 8.0)
         codes[code] += 1
         assert "Traceback" not in small.printed(), small.printed()
-        if code == 2:  # the letters' keeper was killed, or a run's workers four times
-            assert "run again" in small.printed().splitlines()[-1], small.printed()
+        if code == 2:  # a machine died twice as it was asked, the letters' keeper, or a run's workers four times
+            assert struck.total() > before, small.printed()
         elif code == 0:
             small.check(whole)
             assert contents(small.root / OUT / "runs") == runs
