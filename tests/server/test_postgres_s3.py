@@ -30,6 +30,8 @@ def test_the_whole_job_of_a_study(server: Deployed, untrained: Small) -> None:
     assert len(listed["cells"]) == 2
     assert "trained 0, reused 4" in untrained.run("run", "one", "--jobs", "2", env=server.client)
     assert server.content() == found
+    ((run,), *_) = server.execute("SELECT run_uuid FROM tags WHERE key = 'lmc.kind' AND value = 'train'")
+    untrained.run("reproduce", run, env=server.client)  # its weights come from S3
 
 
 def test_two_clients_at_once(server: Deployed, project: Small, expected: Counter[Any], tmp_path: Path) -> None:
