@@ -49,7 +49,11 @@ EXCERPTS = {
 }
 """Beginnings of Python blocks that are a part of a file, and which file that is."""
 
-ELSEWHERE = {"quickstart.md": "tests/e2e/test_quickstart.py, with its servers"}
+ELSEWHERE = {
+    "quickstart.md": "tests/e2e/test_quickstart.py, with its servers",
+    "beyond.md": "tests/lab draws its figures again",
+    "cluster.md": "tests/engine/test_ray.py and tests/server, with their clusters and servers",
+}
 """Pages whose blocks another test runs."""
 
 QUICK = r"""
@@ -92,6 +96,8 @@ def blocks(page: Path) -> list[Block]:
     found, before = [], ""
     for token in MarkdownIt().parse(page.read_text()):
         if token.type == "fence":
+            if token.info == "console":  # a transcript
+                continue
             assert token.info in ("sh", "python", "yaml"), f"{page.name}: {token.info!r}"
             name = re.fullmatch(r"`([\w/]+\.py)`:", before)
             found.append(Block(token.content, token.info, name[1] if name else ""))
