@@ -37,7 +37,7 @@ NOT_RUN = {
     "mlflow ui ": "a server, up to Ctrl-C",
     "mlflow server ": "a server, up to Ctrl-C",
     "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 ": "needs that server",
-    "ray start ": "a cluster",
+    "lmc --install-completion": "it asks for the shell of a terminal",
     "lmc run table1 --engine ray ": "a cluster",
     "LMC_ENGINE=ray ": "a cluster",
 }
