@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Tests, benchmark and studies on a borrowed GPU without a network, home in at most eight files.
 # Usage: scripts/gpu_batch.sh OUT [OPTIONS of scripts/gpu_batch.py]
-# Needs there: Python with torch, numpy, safetensors, psutil, typer, rich, filelock, scipy, scikit-learn, pytest. What is missing
-# travels as wheels in wheels/ or the folder that WHEELS names (pydantic, pydantic-core, annotated-types, ruamel.yaml,
-# typing-inspection, scipy-openblas32), and data
-# sets in the folder that LMC_DATA_MIRROR names.
+# Needs there: Python with torch, numpy, scipy, safetensors, psutil, filelock, typer (not 0.27), rich, scikit-learn and
+# pytest. Packages that are missing there travel as wheels in the folder that WHEELS names, wheels/ by default: pydantic,
+# pydantic-core, annotated-types, typing-inspection, ruamel.yaml, scipy-openblas32. Data sets lie in the folder that
+# LMC_DATA_MIRROR names. A job that the end of the time interrupts goes on when the batch is called again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ $# -ge 1 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 
 PYTHON=${PYTHON:-python3} wheels=${WHEELS:-wheels}
 site=$(mktemp -d)
