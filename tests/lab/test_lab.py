@@ -71,7 +71,7 @@ def test_cells_that_share_networks_train_them_once(plans: dict[str, StudyPlan]) 
     assert len(plans["permutation"].runs) == 3 * 2 * 5  # three columns
 
 
-FIGURES = re.findall(r"^ +lmc (plot (\w+) .*--out) \.\./\.\./docs/(\S+)$", PAGE.read_text(), re.MULTILINE)
+FIGURES = re.findall(r"^lmc (plot (\w+) .*--out) \.\./\.\./docs/(\S+)$", PAGE.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command, study, figure", FIGURES, ids=[figure for _, _, figure in FIGURES])
