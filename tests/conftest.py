@@ -15,6 +15,8 @@ from lmc_repro.common.numerics import choose_mode, use_one_thread
 
 # Before anything imports torch: later it would do nothing.
 choose_mode("native" if os.environ.get("LMC_TEST_NUMERICS") == "native" else "portable")
+# Ray reads them when it is first imported, whichever test does that.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4)
 import pytest  # noqa: E402
 
 from lmc_repro.common.project import Project  # noqa: E402

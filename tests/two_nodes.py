@@ -80,8 +80,7 @@ def two_nodes() -> Iterator[TwoNodes]:
     place = Path(tempfile.mkdtemp(prefix="lmc"))
     (place / "tmp").mkdir()
     environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+        **{name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")},  # of tests/conftest.py
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TMPDIR": str(place),
         "TMPDIR": str(place / "tmp"),
@@ -90,7 +89,7 @@ def two_nodes() -> Iterator[TwoNodes]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        import ray  # reads them now
+        import ray
         from ray.cluster_utils import Cluster as LocalCluster
 
         head = {"num_cpus": 1, "memory": MEMORY, "include_dashboard": False}
