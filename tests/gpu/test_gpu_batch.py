@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import tarfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,23 @@ def test_steps_run_in_order_until_the_time_is_over_whatever_fails(script: Module
     with tarfile.open(tmp_path / "out" / "studies.tar.gz.00") as archive:
         assert sorted(archive.getnames()) == ["a", "a/cells.json", "c", "c/cells.json"]
     assert json.loads((tmp_path / "out" / "batch.json").read_text())["steps"] == done
+
+
+def test_two_jobs_run_at_once_and_each_log_is_whole(script: ModuleType, tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def run(command: Sequence[str], seconds: float, log: Path) -> int:
+        out = Path(command[-1])
+        both.wait()
+        out.mkdir(parents=True)
+        log.write_text(f"of {out.name}\n")
+        return 0
+
+    wanted = [script.Job(name, (name,)) for name in "ab"]
+    done = script.batch(tmp_path / "out", tmp_path / "work", 540, wanted, checks=(), lanes=2, run=run)
+    assert {name: step["exit"] for name, step in done.items()} == {"a": 0, "b": 0}
+    lines = (tmp_path / "out" / "log.txt").read_text().splitlines()
+    assert sorted(zip(lines[::2], lines[1::2], strict=True)) == [(f"== {x}: exit 0", f"of {x}") for x in "ab"]
 
 
 def test_the_archive_comes_in_parts_and_what_does_not_fit_is_named(
