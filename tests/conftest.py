@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmc_repro.common.numerics import choose_mode, use_one_thread
 
@@ -21,6 +21,9 @@ import pytest  # noqa: E402
 
 from lmc_repro.common.project import Project  # noqa: E402
 from lmc_repro.data.dataset import Dataset  # noqa: E402
+
+if TYPE_CHECKING:
+    from small import Warm
 
 LONGEST = ("e2e/test_main_job.py", "faults", "e2e", "known_answers", "benchmarks", "training", "tracking")
 """Files and folders that take minutes, in this order before all others: none is left for one core alone at the end.
@@ -76,6 +79,16 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """The process in which tests of faults and of servers type their commands: torch and MLflow are imported once."""
+    from small import Warm
+
+    process = Warm()
+    yield process
+    process.process.communicate(timeout=60)
 
 
 @pytest.fixture

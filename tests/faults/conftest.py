@@ -1,11 +1,10 @@
-"""The warm process, an empty project for it, and the study undisturbed; each made once."""
+"""An empty project for the warm process, and the study undisturbed; each made once."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "warm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    process = Warm()
-    yield process
-    process.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -70,13 +70,6 @@ def server(serving: Deployed) -> Iterator[Deployed]:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    process = Warm()
-    yield process
-    process.process.communicate(timeout=60)
-
-
-@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_finished(tmp_path_factory.mktemp("finished"))
 
@@ -89,7 +82,7 @@ def project(finished: Path, warm: Warm, tmp_path: Path) -> Small:
 
 @pytest.fixture(scope="session")
 def expected(serving: Deployed, finished: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Counter[Any]:
-    """What the server holds after one undisturbed client."""
+    """The content of the server after one undisturbed client."""
     serving.forget()
     alone = Small(Path(shutil.copytree(finished, tmp_path_factory.mktemp("alone") / "project")), warm)
     assert alone.run("publish", "one", env=serving.client).splitlines()[-1] == "published 7, there 0"

@@ -59,7 +59,7 @@ class Deployed:
 
     @property
     def client(self) -> dict[str, str]:
-        """What a client has in its environment; it tries a request twice."""
+        """The environment of a client, which tries a request twice."""
         retries = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0"}
         return {"MLFLOW_TRACKING_URI": f"http://{HOST}:{self.port}", **KEYS, **retries}
 

@@ -93,7 +93,7 @@ def test_everything_over_http(
 def test_requests_of_each_run(
     server: tuple[str, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training, a pair and a cell that are new ask for nothing; what is there costs no request of its own."""
+    """New trainings, pairs and cells are not looked up one by one; those that are there cost no request."""
     address, stored = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     plan = make_plan(evaluations=(0, 1, 4))  # of no other test: nothing to reuse
