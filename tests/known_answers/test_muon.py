@@ -95,14 +95,14 @@ def moved() -> list[dict[str, Tensor]]:
     return ours()
 
 
-@pytest.mark.parametrize("run", range(len(RATES)))
+@pytest.mark.parametrize("run", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_its_formula(run: int, moved: list[dict[str, Tensor]]) -> None:
     found, start = moved[run], drawn(0)[run]
     assert max(errors(found, theirs(run, written_out(RATES[run])))) < 1e-6
     assert all((found[name] - start[name]).norm() > 1e-3 for name in SHAPES)
 
 
-@pytest.mark.parametrize("run", range(len(RATES)))
+@pytest.mark.parametrize("run", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_torch_in_float32(run: int, moved: list[dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
     """torch orthogonalises in bfloat16; here its own code does so in float32."""
     rounded = theirs(run, torchs(RATES[run]))
