@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster, commands, curve, matching, stacks, store, tracking, training
+from benchmarks import cluster, commands, curve, matching, publish, stacks, store, tracking, training
 from benchmarks.data_files import find_files
 from benchmarks.machine import machine, torch_version
 from benchmarks.networks import NETWORKS
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[Options], dict[str, Any]]] = {
     "tracking": tracking.measure,
     "commands": commands.measure,
     "store": store.measure,
+    "publish": publish.measure,
     **{f"ray-{part}": partial(cluster.measure, part) for part in ("rates", "digits", "mnist")},
 }
 

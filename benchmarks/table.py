@@ -34,6 +34,8 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+PUBLISHED = "{runs} runs in {seconds:.1f} s, {cpu_seconds:.1f} s of CPU of the command"
+
 SINGLE = (
     ("curve_ratio", "a curve of 11 alphas, of eleven plain evaluations", "{:.2f}", "at most 0.30"),
     ("stack_ratio", "32 digits runs (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
@@ -50,6 +52,13 @@ SINGLE = (
     ("ray_tasks_per_second", "empty tasks per second on a Ray cluster", "{}", "at least 300"),
     ("ray_mb_per_second", "results home from a Ray cluster, MB per second", "{}", "at least 90"),
     ("ray_letters_per_second", "letters home from a Ray cluster, per second", "{}", ""),
+    ("publish", "`lmc publish table1` into sqlite", PUBLISHED, "at most 8 s"),
+    (
+        "publish_server",
+        "`lmc publish table1` on PostgreSQL and S3",
+        f"{PUBLISHED}, {{requests_per_run:.1f}} requests per run",
+        "at most 25 s, 6 requests",
+    ),
     ("help_seconds", "`lmc --help`", "{} s", "at most 0.5 s"),
     ("noop_repro_seconds", "`dvc repro` with nothing to do", "{} s", "at most 10 s"),
 )

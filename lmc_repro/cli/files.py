@@ -163,9 +163,9 @@ def publish(
     """Fill an MLflow store from runs/STUDY and results/STUDY.
 
     Writes trainings with their checkpoints, pairs, cells and the view, for example after `git clone` and `dvc pull`;
-    the store may be empty or on a server. Nothing is trained or measured, and no data set is needed. What is there
-    already is left alone; after an interruption, call it again. Another --profile than the active one is looked for
-    below out/, where `lmc run` writes.
+    the store may be empty or on a server. Nothing is trained or measured, and no data set is needed. A run that the
+    store holds with the same content stays unchanged. The same command completes an interrupted one. Runs of another
+    --profile than the active one are looked for below out/, where `lmc run` writes.
 
     A folder, made elsewhere by `lmc run --no-tracking`, is checked first: links, checksums, versions, counts, and that
     its runs are those of params.yaml under the options given here. Runs and pairs without weights get the tag

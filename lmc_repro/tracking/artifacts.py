@@ -1,6 +1,6 @@
 """Artifacts: read and written directly where the store is on this machine, through MLflow elsewhere.
 
-Through MLflow each file is a request: there the weights of earlier evaluation epochs are one archive.
+Through MLflow each file is a request: there the files of a training are one archive.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ from lmc_repro.tracking.store import REBUILD
 CHECKPOINTS = "checkpoints"
 """The folder of a run's earlier weights among its artifacts: a logged model costs ten times as much as a file."""
 
-EARLIER = "earlier.zip"
-"""The file of that folder with all of them, uncompressed, where artifacts are not files of this machine."""
+FILES = ("config.json", "metrics.csv", "status.json")
+"""A training's other files among its artifacts."""
+
+ARCHIVE = "run.zip"
+"""The file with all of these, uncompressed, where artifacts are not files of this machine."""
+
+_EARLIER = f"{CHECKPOINTS}/earlier.zip"
+"""The same of an earlier version, of the weights alone: the others lie beside the folder."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -44,38 +50,58 @@ def place_of(run_id: str, uri: str) -> str:
     return uri
 
 
-def put(uri: str, files: Mapping[str, bytes], tracking_uri: str, earlier: Mapping[str, bytes] | None = None) -> None:
-    """Store files, by name, at an artifact address; `earlier`: weights of earlier evaluation epochs."""
-    weights = earlier or {}
+def put(uri: str, files: Mapping[str, bytes], tracking_uri: str, packed: bool = False) -> None:
+    """Store files, by name, at an artifact address; `packed`: as one archive, unless it is a folder of this machine."""
     if folder := local_path(uri):
         _write(folder, files)
-        _write(folder / CHECKPOINTS, weights)
         return
     # Not the client's log_artifacts, which asks for the run that was just made.
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     with tempfile.TemporaryDirectory() as temporary:
-        _write(Path(temporary), files)
-        if weights:
-            Path(temporary, CHECKPOINTS).mkdir()
-            with zipfile.ZipFile(Path(temporary, CHECKPOINTS, EARLIER), "w") as archive:
-                for name, content in weights.items():
-                    archive.writestr(zipfile.ZipInfo(name), content)  # dateless: equal weights, equal bytes
+        if packed:
+            with zipfile.ZipFile(Path(temporary, ARCHIVE), "w") as archive:
+                for name, content in files.items():
+                    archive.writestr(zipfile.ZipInfo(name), content)  # dateless: equal files, equal bytes
+        else:
+            _write(Path(temporary), files)
         repository: Any = get_artifact_repository(uri, tracking_uri)  # without types
         repository.log_artifacts(temporary)
 
 
-def unpacked(archive: Path, place: str) -> dict[str, bytes]:
-    """Return the files of an archive of `EARLIER`; LmcError naming its `place` if it is none that `put` wrote."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            entries = packed.infolist()
-            # An uncompressed entry that is larger than its archive would fill the memory.
-            if any(entry.compress_type or entry.file_size > archive.stat().st_size for entry in entries):
-                raise zipfile.BadZipFile("it is compressed")
-            return {entry.filename: packed.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
-        raise LmcError(f"{place}: damaged: {error}; {REBUILD}") from None
+def archives_of(uri: str, name: str) -> dict[str, str]:
+    """Return the archives that may hold a file of an artifact address, and the file's name in each."""
+    folder, _, own = name.rpartition("/")
+    if local_path(uri) or not (folder == CHECKPOINTS or name in FILES):
+        return {}
+    return {ARCHIVE: name} | ({_EARLIER: own} if folder else {})
+
+
+def unpacked(uri: str, archive: str, tracking_uri: str) -> dict[str, bytes]:
+    """Return the files of an archive at an artifact address, {} if it is not there.
+
+    Raises:
+        LmcError: It is none that `put` wrote.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository: Any = get_artifact_repository(uri, tracking_uri)  # without types
+    with suppress(MlflowException, OSError):  # asked first: a server on S3 would have the client try again and again
+        if archive not in {file.path for file in repository.list_artifacts(archive.rpartition("/")[0] or None)}:
+            return {}
+    with fetched(uri, archive, tracking_uri) as path:
+        if not path.is_file():
+            return {}
+        try:
+            with zipfile.ZipFile(path) as packed:
+                entries = packed.infolist()
+                # An uncompressed entry that is larger than its archive would fill the memory.
+                if any(entry.compress_type or entry.file_size > path.stat().st_size for entry in entries):
+                    raise zipfile.BadZipFile("it is compressed")
+                return {entry.filename: packed.read(entry) for entry in entries}
+        except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+            raise LmcError(f"{uri}/{archive}: damaged: {error}; {REBUILD}") from None
 
 
 @contextmanager
@@ -90,31 +116,31 @@ def fetched(uri: str, name: str, tracking_uri: str) -> Iterator[Path]:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    with _folder(uri) as folder:
+    with _place(uri, name) as path:
         with suppress(MlflowException, OSError):
-            download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(folder), tracking_uri=tracking_uri)
-        yield folder / name
+            download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(path.parent), tracking_uri=tracking_uri)
+        yield path
 
 
 @contextmanager
 def as_file(uri: str, name: str, content: bytes) -> Iterator[Path]:
     """Give the path of a file with the content of one that was fetched from an artifact address."""
-    with _folder(uri) as folder:
-        (folder / name).write_bytes(content)
-        yield folder / name
+    with _place(uri, name) as path:
+        path.write_bytes(content)
+        yield path
 
 
 @contextmanager
-def _folder(uri: str) -> Iterator[Path]:
-    """Give a temporary folder that has the id of an address's run or model as its name, for messages."""
+def _place(uri: str, name: str) -> Iterator[Path]:
+    """Give the path of a temporary file in a folder that has the id of an address's run or model, for messages."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, uri.rstrip("/").split("/")[-2])
         folder.mkdir()
-        yield folder
+        yield folder / Path(name).name
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    if files:
-        folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -11,7 +11,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,7 @@ class StoredRun:
     """One run as last seen.
 
     `models` gives the logged model of each epoch among its outputs, `inputs` those among its inputs (`Reader.whole`).
+    Its writer has `logged`, each (metric, step) in the store (None: unknown), and `made`: nothing but these is there.
     """
 
     run_id: str
@@ -66,6 +67,8 @@ class StoredRun:
     models: dict[float, str] = field(default_factory=dict)
     inputs: set[str] = field(default_factory=set)
     start_ms: int | None = None
+    logged: set[tuple[str, int]] | None = None
+    made: bool = False
 
     @property
     def finished(self) -> bool:
@@ -78,38 +81,37 @@ class StoredRun:
 
     @classmethod
     def of(cls, run: Run) -> StoredRun:
-        outputs = run.outputs.model_outputs if run.outputs else []
-        inputs = (run.inputs.model_inputs or []) if run.inputs else []
-        return cls(
-            run_id=run.info.run_id,
-            experiment_id=run.info.experiment_id,
-            status=run.info.status,
-            artifact_uri=run.info.artifact_uri,
-            params=dict(run.data.params),
-            tags=dict(run.data.tags),
-            metrics=dict(run.data.metrics),
-            models={output.step: output.model_id for output in outputs},
-            inputs={model.model_id for model in inputs},
-            start_ms=run.info.start_time,
-        )
+        info, data = run.info, run.data
+        outputs = run.outputs.model_outputs if run.outputs else ()
+        models: dict[float, str] = {output.step: output.model_id for output in outputs}
+        inputs = {model.model_id for model in run.inputs.model_inputs or ()} if run.inputs else set[str]()
+        held = dict(data.params), dict(data.tags), dict(data.metrics), models, inputs
+        return cls(info.run_id, info.experiment_id, info.status, info.artifact_uri, *held, info.start_time)
+
+    @classmethod
+    def of_answer(cls, run: dict[str, Any]) -> StoredRun:
+        """Return a run of a server's answer."""
+        info, said = run["info"], {**run.get("data", {}), **run.get("outputs", {}), **run.get("inputs", {})}
+        params, tags = ({e["key"]: e.get("value", "") for e in said.get(part, ())} for part in ("params", "tags"))
+        metrics = {e["key"]: float(e["value"]) for e in said.get("metrics", ())}
+        models: dict[float, str] = {int(e.get("step", 0)): e["model_id"] for e in said.get("model_outputs", ())}
+        held = params, tags, metrics, models, {e["model_id"] for e in said.get("model_inputs", ())}
+        place = info["artifact_uri"]
+        return cls(info["run_id"], info["experiment_id"], info["status"], place, *held, int(info["start_time"]))
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A finished training in MLflow.
+    """A finished training in MLflow with its status.json.
 
-    `status` is its status.json. `models` gives the logged model of its last epoch, below the experiment's artifacts
-    `location`; earlier checkpoints are files of the run's own artifacts at `artifact_uri`. For a reused training all
-    of it is the original's.
+    `owner` has its checkpoints: the last as a logged model, earlier ones as files. It is the run itself, or the
+    original of a reused training.
     """
 
     run_id: str
     fingerprint: str
-    tags: Mapping[str, str]
     status: Mapping[str, Any]
-    models: Mapping[float, str]
-    artifact_uri: str
-    location: str
+    owner: StoredRun
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Reader:
     def __init__(self, uri: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self._database = database_path(uri)
-        self._earlier: tuple[str, dict[str, bytes]] = ("", {})
+        self._archives: dict[str, dict[str, bytes]] = {}
         if client is not None:
             self.client = client
 
@@ -265,15 +267,7 @@ class Reader:
         if owner is None:
             original = run.tags.get(names.REUSED_FROM)
             owner = self.run(original) if original else run
-        return TrackedRun(
-            run_id=run.run_id,
-            fingerprint=run.tags[names.FINGERPRINT],
-            tags=run.tags,
-            status=self.json_artifact(run, "status.json"),
-            models=owner.models,
-            artifact_uri=owner.artifact_uri,
-            location=owner.artifact_uri.removesuffix(f"/{owner.run_id}/artifacts"),
-        )
+        return TrackedRun(run.run_id, run.tags[names.FINGERPRINT], self.json_artifact(run, "status.json"), owner)
 
     def checkpoint(self, run: TrackedRun, epoch: float) -> Checkpoint:
         """Return the weights that MLflow holds of a run at an epoch, checked against the recorded sha256."""
@@ -284,7 +278,7 @@ class Reader:
                 f"{who} was published without the weights of epoch {epoch_text(epoch)}; run it with --keep all and "
                 "publish it again"
             )
-        if sha256 is None or not run.models:
+        if sha256 is None or not run.owner.models:
             raise LmcError(f"{who} has no checkpoint of epoch {epoch}; {REBUILD}")
         with self._weights(run, epoch) as path:
             return verified(path, sha256, REBUILD)
@@ -294,42 +288,34 @@ class Reader:
         with self._weights(run, epoch) as path:
             return path, _read_bytes(path, str(path))
 
-    @contextmanager
-    def _weights(self, run: TrackedRun, epoch: float) -> Iterator[Path]:
-        """Give the file of an epoch's weights: where MLflow keeps it today, else where it says, which is slower."""
-        name, model_id = checkpoint_name(epoch), run.models.get(epoch)
-        usual = f"{run.artifact_uri}/{artifacts.CHECKPOINTS}"
-        if model_id is None and not artifacts.local_path(usual) and name in (packed := self._packed(usual)):
-            with artifacts.as_file(run.artifact_uri, name, packed[name]) as path:
-                yield path
-            return
-        place = usual if model_id is None else f"{run.location}/models/{model_id}/artifacts"
-        with self._artifact(place, name) as path:
-            if model_id is None or path.is_file():
-                yield path
-                return
-        client = self.client
-        from mlflow.exceptions import MlflowException
-
-        with suppress(MlflowException):
-            place = client.get_logged_model(model_id).artifact_location
-        with self._artifact(place, name) as path:
-            yield path
-
-    def _packed(self, uri: str) -> dict[str, bytes]:
-        """Return the weights in the archive below an address, remembered until another's are asked for; {}: none."""
-        if self._earlier[0] != uri:
-            with self._artifact(uri, artifacts.EARLIER) as path:
-                found = artifacts.unpacked(path, f"{uri}/{artifacts.EARLIER}") if path.is_file() else {}
-            self._earlier = uri, found
-        return self._earlier[1]
+    def _weights(self, run: TrackedRun, epoch: float) -> AbstractContextManager[Path]:
+        """Give the file of an epoch's weights."""
+        name, uri = checkpoint_name(epoch), run.owner.artifact_uri
+        if (model_id := run.owner.models.get(epoch)) is None:
+            return self._artifact(uri, f"{artifacts.CHECKPOINTS}/{name}")
+        location = uri.removesuffix(f"/{run.owner.run_id}/artifacts")
+        return self._artifact(f"{location}/models/{model_id}/artifacts", name)
 
     @contextmanager
     def _artifact(self, uri: str, name: str) -> Iterator[Path]:
         """Give the path of one file of an artifact address."""
         import_mlflow(self.uri)
-        with one_line_errors(self.uri), artifacts.fetched(uri, name, self.uri) as path:
-            yield path
+        with one_line_errors(self.uri):
+            for archive, own in artifacts.archives_of(uri, name).items():
+                if (content := self._unpacked(uri, archive).get(own)) is not None:
+                    with artifacts.as_file(uri, name, content) as path:
+                        yield path
+                    return
+            with artifacts.fetched(uri, name, self.uri) as path:
+                yield path
+
+    def _unpacked(self, uri: str, archive: str) -> dict[str, bytes]:
+        """Return the files of an archive; the last two, of a pair's ends, are remembered."""
+        place = f"{uri}/{archive}"
+        if (found := self._archives.get(place)) is None:
+            found = artifacts.unpacked(uri, archive, self.uri)
+            self._archives = dict([*self._archives.items(), (place, found)][-2:])
+        return found
 
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T | None:
         """Return the answer of `ask` from the store's file; None if MLflow must search, LmcError if it is no store."""
@@ -358,18 +344,31 @@ class Reader:
             experiments = [experiment.experiment_id for experiment in self.experiments()]
         clauses = [f"tags.`{name}` = '{min(values)}'" for name, values in allowed.items() if len(values) == 1]
         clauses += [] if ids is None else [f"attributes.run_id IN ({', '.join(map(repr, sorted(ids)))})"]
-        client, runs, token = self.client, list[StoredRun](), None
+        runs, token = list[StoredRun](), None
         while True:
             with one_line_errors(self.uri):
-                page = client.search_runs(
-                    list(experiments),
-                    " and ".join(clauses),
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-            runs += map(StoredRun.of, page)
-            if not (token := page.token):
+                page, token = self._page(list(experiments), " and ".join(clauses), token)
+            runs += page
+            if not token:
                 return [run for run in runs if all(run.tags.get(name) in values for name, values in allowed.items())]
+
+    def _page(self, experiments: list[str], query: str, token: str | None) -> tuple[list[StoredRun], str | None]:
+        """Return the next 1,000 runs of a search, and the token of those after them.
+
+        A server's answer is read as it is: MLflow's parsing takes 4 ms per run, most of a long list's time.
+        """
+        client, order = self.client, ["attributes.start_time ASC"]
+        if not self.uri.startswith("http"):
+            page = client.search_runs(experiments, query, order_by=order, page_token=token)
+            return [StoredRun.of(run) for run in page], page.token
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+        asked = {"experiment_ids": experiments, "filter": query, "order_by": order, "page_token": token or ""}
+        creds, place = get_default_host_creds(self.uri), "/api/2.0/mlflow/runs/search"  # type: ignore[no-untyped-call]
+        response = http_request(creds, place, "POST", json=asked)  # type: ignore[no-untyped-call]
+        answer = verify_rest_response(response, place).json()
+        return [StoredRun.of_answer(run) for run in answer.get("runs", ())], answer.get("next_page_token")
 
 
 _LIST = "(SELECT value FROM json_each(?))"  # one variable, however many values: sqlite has a limit of variables

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
-from lmc_repro.tracking.store import ARTIFACTS, REBUILD, default_database, other_folders
+from lmc_repro.tracking.store import ARTIFACTS, REBUILD, default_database, other_folders, store_lock
 
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -31,7 +31,7 @@ def fix_store(project: Project) -> int:
     Raises:
         LmcError: Another process writes the store, its artifacts are not in the folder, or it cannot be written.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     database, home = default_database(project.home), project.home
     if not (olds := other_folders(home)):
@@ -50,9 +50,8 @@ def fix_store(project: Project) -> int:
                 return f"{found[1] or ''}{new}{text[found.end() :]}"
         return text
 
-    project.working.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(project.working / "mlflow.lock", timeout=2), closing(sqlite3.connect(database, 2)) as store:
+        with store_lock(project).acquire(timeout=2), closing(sqlite3.connect(database, 2)) as store:
             store.create_function("moved", 1, moved, deterministic=True)
             with store:
                 store.execute("BEGIN IMMEDIATE")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from lmc_repro.common.locks import this_process
 from lmc_repro.common.numerics import torch_version
@@ -54,10 +53,7 @@ class Tracker:
     torch: str
     store: Store
     project_run: str | None
-    _logged: dict[str, set[tuple[str, int]]] = field(default_factory=dict)  # (metric, step) in the store, by run
     _written: set[str] = field(default_factory=set)  # runs that this process completed
-    _made: set[str] = field(default_factory=set)  # runs of which the store holds only what we logged
-    _name: str = field(default_factory=lambda: uuid4().hex)
     _settled: bool = True
     _live: dict[str, float] = field(default_factory=dict)
 
@@ -117,16 +113,18 @@ class Tracker:
                     if status and names.NOTE not in run.tags:  # an earlier version had none
                         self._set_tag(run, names.NOTE, content.training_note(config, folder.metrics(), status))
                     return run.run_id
-                if status and (half_done := run.run_id not in self._made):
+                if status and (half_done := not run.made):
                     run = self._known.remember(self.reader.whole(run.run_id))
             else:
                 tags = {names.PARENT: parent.run_id, names.FINGERPRINT: folder.fingerprint}
-                if status and (original := self._known.original(folder.fingerprint, self.digests.values())):
-                    tags[names.REUSED_FROM] = original.run_id
-                name = names.train_name(cell, config.seeds)
-                run = self._create("train", cell, name, {**tags, **content.training_tags(status)})
+                if status:
+                    tags |= content.training_tags(status)
+                    tags[names.NOTE] = content.training_note(config, folder.metrics(), status)
+                    if original := self._known.original(folder.fingerprint, self.digests.values()):
+                        tags[names.REUSED_FROM] = original.run_id
+                run = self._create("train", cell, names.train_name(cell, config.seeds), tags)
             if status:
-                self._made.discard(run.run_id)  # of which a model may be half there, if this is cut off
+                run.made = False  # a model may be half there, if this is cut off
             self._log_rows(cell, run, config, folder, status)
             if status is None:
                 if run.status != "RUNNING":
@@ -209,9 +207,9 @@ class Tracker:
         with self._turn():
             run = self._cell_run(cell)
             if run.tags.get(names.CONTENT) != tags[names.CONTENT]:
-                if run.run_id not in self._made:
+                if not run.made:
                     run = self._known.remember(self.reader.whole(run.run_id))
-                self._made.discard(run.run_id)
+                run.made = False
                 self._put(run, files())
                 logged = [(name, m) for name in run.metrics for m in self.client.get_metric_history(run.run_id, name)]
                 shown = {(name, m.step): m.value for name, m in sorted(logged, key=lambda found: found[1].timestamp)}
@@ -259,7 +257,7 @@ class Tracker:
         self.settle()
         with one_line_errors(self.store.uri):
             for (kind, _, _), run in self._known.runs.items():
-                if kind == "train" and run.status == "RUNNING" and run.run_id in self._logged:
+                if kind == "train" and run.status == "RUNNING" and run.tags.get(names.PROCESS) == this_process():
                     self.client.set_terminated(run.run_id, "KILLED")
                     run.status = "KILLED"
             self.store.close()
@@ -278,9 +276,8 @@ class Tracker:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Hold the store's lock; what we know is as the store has it unless another process had it in between."""
-        with self.store.locked():
-            if not self.store.take_turn(self._name):
-                self._known.alone = False
+        with self.store.locked() as again:
+            self._known.alone &= again
             yield
 
     def _look(self) -> None:
@@ -312,10 +309,8 @@ class Tracker:
             names.PROCESS: this_process(),
             **({names.WRITER: self.store.writer} if self.store.writer else {}),
         }
-        run = self.client.create_run(self.store.experiment.experiment_id, tags={**shared, **tags}, run_name=name)
-        self._logged[run.info.run_id] = set()
-        self._made.add(run.info.run_id)
-        return self._known.remember(StoredRun.of(run))
+        made = self.client.create_run(self.store.experiment.experiment_id, tags={**shared, **tags}, run_name=name)
+        return self._known.remember(replace(StoredRun.of(made), logged=set(), made=True))
 
     def _log(
         self,
@@ -337,8 +332,8 @@ class Tracker:
         run.params.update({name: content.text(value) for name, value in params.items()})
         run.tags.update(tags)
 
-    def _put(self, run: StoredRun, files: Mapping[str, bytes], earlier: Mapping[str, bytes] | None = None) -> None:
-        artifacts.put(artifacts.place_of(run.run_id, run.artifact_uri), files, self.store.uri, earlier)
+    def _put(self, run: StoredRun, files: Mapping[str, bytes], packed: bool = False) -> None:
+        artifacts.put(artifacts.place_of(run.run_id, run.artifact_uri), files, self.store.uri, packed)
 
     def _set_tag(self, run: StoredRun, name: str, value: str) -> bool:
         """Set a tag that the run has not, or not so; return whether it was set."""
@@ -368,8 +363,7 @@ class Tracker:
     def _take_over(self, run: StoredRun) -> None:
         """Take over a run that another process has begun or resumed; ask the store again for its points."""
         if self._set_tag(run, names.PROCESS, this_process()):
-            self._logged.pop(run.run_id, None)
-            self._made.discard(run.run_id)
+            run.logged, run.made = None, False
 
     def _holds_all(self, run: StoredRun, status: dict[str, Any]) -> bool:
         """Whether the last checkpoint is a logged model of the run, or of the one it was reused from: it was put last.
@@ -385,8 +379,7 @@ class Tracker:
         self, cell: Cell, run: StoredRun, config: RunConfig, folder: RunFolder, status: dict[str, Any] | None
     ) -> None:
         """Log the parameters, tags and points that the store has not: its history only grows."""
-        logged = self._logged.get(run.run_id)
-        if logged is None:
+        if (logged := run.logged) is None:
             stored = self.reader.history(run, (*METRICS, DISTANCE))
             logged = {(name, step) for name, points in stored.items() for step, _ in points}
         rows = folder.metrics()
@@ -400,19 +393,21 @@ class Tracker:
             tags[names.NOTE] = content.training_note(config, rows, status)
         if points or params or tags:
             self._log(run, points, params, tags)
-        self._logged[run.run_id] = logged | {(point.name, point.step) for point in points}
+        run.logged = logged | {(point.name, point.step) for point in points}
 
     def _complete(self, cell: Cell, run: StoredRun, folder: RunFolder, status: dict[str, Any], half_done: bool) -> None:
         """Publish the parts that only a complete folder has. Each step can be repeated after a crash."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
 
         client = self.client
-        files = {name: (folder.path / name).read_bytes() for name in ("config.json", "metrics.csv", "status.json")}
+        files = {name: (folder.path / name).read_bytes() for name in artifacts.FILES}
         owner = self._known.owner(run) if self._holds_all(run, status) else None
         weights = {} if owner else kept_weights(folder, status)
         last = max(weights, default=None)
+        for epoch in weights.keys() - {last}:
+            files[f"{artifacts.CHECKPOINTS}/{checkpoint_name(epoch)}"] = weights[epoch].content
         # The model comes after the other files: where it is ready, they are whole.
-        self._put(run, files, {checkpoint_name(epoch): w.content for epoch, w in weights.items() if epoch != last})
+        self._put(run, dict(sorted(files.items())), packed=True)
         if last is not None:
             sha256 = status["checkpoints"][epoch_text(last)]
             model = publish_model(self.reader, run, last, weights[last], sha256, folder.fingerprint, half_done)
@@ -444,6 +439,6 @@ class Tracker:
                 continue
             model = owner.models.get(epoch)
             if model is None and result.epochs != COMMON:
-                model = publish_earlier(self.reader, self.reader.tracked(end, owner), owner, epoch)
+                model = publish_earlier(self.reader, self.reader.tracked(end, owner), epoch)
             models += [] if model is None else [model]
         return models

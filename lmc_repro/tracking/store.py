@@ -10,7 +10,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -193,20 +193,16 @@ class Store:
     experiment: Experiment
     lock: FileLock
     writer: str | None = None
+    _name: str = field(default_factory=lambda: uuid4().hex)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock; LmcError where the store cannot be read or reached meanwhile."""
+    def locked(self) -> Iterator[bool]:
+        """Hold the lock, and give whether it was ours the last time, too; LmcError where the store cannot be used."""
         with one_line_errors(self.uri), self.lock:
-            yield
-
-    def take_turn(self, name: str) -> bool:
-        """Note who holds the lock now, by a name of their own; return whether they were the last to hold it, too."""
-        file = Path(self.lock.lock_file).with_suffix(".last")
-        if file.exists() and file.read_text() == name:
-            return True
-        file.write_text(name)
-        return False
+            last = Path(self.lock.lock_file).with_suffix(".last")
+            if not (again := last.exists() and last.read_text() == self._name):
+                last.write_text(self._name)
+            yield again
 
     def close(self) -> None:
         """Bring an sqlite store up to date in its one file, so that it can be copied."""
@@ -272,11 +268,12 @@ def require_store(project: Project) -> None:
         check_database(database)
         if not database.exists():
             return
-    with _store_lock(project):
+    with store_lock(project):
         connect(uri)
 
 
-def _store_lock(project: Project) -> FileLock:
+def store_lock(project: Project) -> FileLock:
+    """Return the lock of whoever writes the store from a project's folder."""
     from filelock import FileLock
 
     project.working.mkdir(parents=True, exist_ok=True)
@@ -299,7 +296,7 @@ def open_store(project: Project, plan: StudyPlan, note: str) -> Store:
     uri = tracking_uri(project.home)
     require_in_place(project.home, uri)
     import_mlflow(uri)
-    lock = _store_lock(project)
+    lock = store_lock(project)
     with one_line_errors(uri), lock:
         if database := database_path(uri):
             check_database(database)

@@ -26,12 +26,10 @@ from lmc_repro.tracking import names
 from lmc_repro.tracking.content import METRICS
 from lmc_repro.tracking.find import Points, Reader, StoredRun
 from lmc_repro.tracking.store import (
-    check_database,
     database_path,
     one_line_errors,
     project_run_is_gone,
-    require_in_place,
-    tracking_uri,
+    store_lock,
     without_password,
 )
 from lmc_repro.tracking.ui import publish_view
@@ -311,22 +309,13 @@ def find_shown(
     Raises:
         LmcError: There is no store, or it holds nothing of that name.
     """
-    uri = tracking_uri(project.home)
-    first = f"run `dvc repro` or `lmc run {study or 'STUDY'}` first"
-    if (database := database_path(uri)) is not None:
-        if not database.is_file():
-            raise LmcError(f"{database}: no MLflow store here yet; {first}")
-        check_database(database)
-    require_in_place(project.home, uri)
-    reader = Reader(uri)
-    client = reader.client
-    from filelock import FileLock
-
-    project.working.mkdir(parents=True, exist_ok=True)
-    with FileLock(project.working / "mlflow.lock"):
+    reader = Reader.open(project.home)
+    uri, client = reader.uri, reader.client
+    with store_lock(project):
         ours = {e: e.name.removeprefix(names.EXPERIMENT_PREFIX).rpartition("/")[0] for e in reader.experiments()}
         if not ours:
-            raise LmcError(f"{without_password(uri)}: holds no study; {first}")
+            place, command = without_password(uri), f"lmc run {study or 'STUDY'}"
+            raise LmcError(f"{place}: holds no study; run `dvc repro` or `{command}` first")
         chosen = [e for e, name in ours.items() if study in (None, name)]
         if not chosen:
             raise LmcError(f"STUDY: found {study!r}, the store holds: {', '.join(sorted(set(ours.values())))}")

@@ -25,12 +25,12 @@ def kept_weights(folder: RunFolder, status: dict[str, Any]) -> dict[float, Check
     }
 
 
-def publish_earlier(reader: Reader, run: TrackedRun, owner: StoredRun, epoch: float) -> str | None:
+def publish_earlier(reader: Reader, run: TrackedRun, epoch: float) -> str | None:
     """Return the id of the logged model of an earlier epoch, made where there is none; None if it was not kept."""
     if epoch not in kept_epochs(run.status):
         return None
     sha256 = run.status["checkpoints"][epoch_text(epoch)]
-    return publish_model(reader, owner, epoch, reader.checkpoint(run, epoch), sha256, run.fingerprint, look=True)
+    return publish_model(reader, run.owner, epoch, reader.checkpoint(run, epoch), sha256, run.fingerprint, look=True)
 
 
 def publish_model(

@@ -255,7 +255,7 @@ class _Place:
         try:
             training = self._training(cell, fingerprint)
             problem = training.problem(RunFolder(self.runs / fingerprint)) if intact else None
-            place = training.run.artifact_uri
+            place = training.run.owner.artifact_uri
         except LmcError as error:
             self.tally.add("trainings in MLflow", str(error))
             return

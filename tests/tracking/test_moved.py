@@ -84,7 +84,7 @@ def test_only_addresses_below_the_old_folder_change(move: Callable[[Project], Pr
     tracker = filled.open()
     run = tracker.runs(filled.cell, [fingerprint(filled.config)])[fingerprint(filled.config)]
     assert tracker.checkpoint(run, 4).tensors()["bias"].tolist() == weights(filled.config, 4)["bias"].tolist()
-    assert run.location.startswith(project.root.as_uri())
+    assert run.owner.artifact_uri.startswith(project.root.as_uri())
 
 
 def test_whoever_opens_the_store_is_refused_until_it_is_fixed(filled: Small) -> None:

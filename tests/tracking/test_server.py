@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -24,6 +25,7 @@ from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.study import Judgement
 from lmc_repro.pipeline.publish import publish_study
 from lmc_repro.results.write import write_results
+from lmc_repro.tracking.find import StoredRun
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -37,6 +39,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     port = free_port(5999)
     with mlflow_server(f"sqlite:///{root}/server.db", root, port, root / "log"):
         yield f"http://{HOST}:{port}", root / "mlartifacts"
+
+
+def comparable(run: StoredRun) -> dict[str, Any]:
+    return {**vars(run), "metrics": {name: repr(value) for name, value in run.metrics.items()}}  # NaN equals nothing
 
 
 def test_everything_over_http(
@@ -60,7 +66,13 @@ def test_everything_over_http(
     assert [len(ids) for ids in (trains, pairs, cells)] == [2, 1, 1]
     client = MlflowClient(address)
     assert client.get_run(pairs.copy().pop()).data.metrics["barrier/test"] == 35.0
-    assert len(client.search_logged_models([tracker.run_ids()["experiment_id"]])) == 2
+    here = [tracker.run_ids()["experiment_id"]]
+    assert len(client.search_logged_models(here)) == 2
+    client.log_metric(trains.copy().pop(), "test/loss", float("nan"), step=9)
+    parsed = client.search_runs(here, order_by=["attributes.start_time ASC"], max_results=100)
+    read = tracker.reader.runs({}, here)
+    assert list(map(comparable, read)) == [comparable(StoredRun.of(run)) for run in parsed]
+    assert len(read) == 4 and any(run.models for run in read)
     found = tracker.runs(cell, [folder.fingerprint for folder in folders])
     run = found[folders[1].fingerprint]
     assert torch.equal(tracker.checkpoint(run, 2).tensors()["weight"], weights(cell.runs[1], 2)["weight"])
@@ -74,16 +86,28 @@ def test_everything_over_http(
         path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(LmcError, match=r"epoch-0004\.safetensors: damaged"):
         tracker.checkpoint(run, 4)
-    archives = {path: path.read_bytes() for path in stored.rglob("earlier.zip")}
+    archives = {path: path.read_bytes() for path in stored.rglob("run.zip")}
     for path in archives:
         path.write_bytes(b"no archive")
-    with pytest.raises(LmcError, match=r"earlier\.zip: damaged"):
+    with pytest.raises(LmcError, match=r"run\.zip: damaged"):
         open_tracker(project, plan).checkpoint(run, 2)
-    for path, content in archives.items():  # as an earlier version left them
+    for path, content in archives.items():  # as the last version left them, then as the one before did
         path.unlink()
         ZipFile(BytesIO(content)).extractall(path.parent)
-    reader = open_tracker(project, plan)
-    assert torch.equal(reader.checkpoint(run, 2).tensors()["weight"], weights(cell.runs[1], 2)["weight"])
+        for folder in path.parent.glob("checkpoints"):  # a reused training has none
+            files = sorted(folder.iterdir())
+            with ZipFile(folder / "earlier.zip", "w") as earlier:
+                for file in files:
+                    earlier.write(file, file.name)
+                    file.rename(file.with_suffix(".away"))
+    for name in ("earlier.zip", "epoch-*.away"):
+        if name != "earlier.zip":
+            for path in stored.rglob(name):
+                path.rename(path.with_suffix(".safetensors"))
+                path.with_name("earlier.zip").unlink(missing_ok=True)
+        reader = open_tracker(project, plan)
+        assert reader.runs(cell, [run.fingerprint])[run.fingerprint].status == run.status
+        assert torch.equal(reader.checkpoint(run, 2).tensors()["weight"], weights(cell.runs[1], 2)["weight"])
     for path in stored.rglob("epoch-0002.safetensors"):
         path.unlink()
     with pytest.raises(LmcError, match=r"epoch-0002\.safetensors: cannot be read"):
@@ -111,7 +135,7 @@ def test_requests_of_each_run(
     tracker = open_tracker(project, plan)
     tracker.begin([cell], {folder.fingerprint for folder in folders.values()})
     asked()
-    files = ("config.json", "metrics.csv", "status.json", "earlier.zip", "epoch-0004.safetensors")
+    files = ("run.zip", "epoch-0004.safetensors")
     run = ["POST create", "POST log-batch", "POST log-inputs", "POST update"]
     train = sorted([*run, *(f"PUT {name}" for name in files), "POST logged-models", "PATCH ID", "POST outputs"])
     elsewhere = ["POST search", "POST search"]  # experiments, and their runs that have such a training: once
