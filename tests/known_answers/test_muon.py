@@ -1,4 +1,4 @@
-"""Muon on a stack against its formula in float64, and against torch.optim.Muon and AdamW, over 50 steps."""
+"""Muon on a stack against its formula in float64, and against torch.optim.Muon and AdamW, over 100 steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmc_repro.training.optimizer import build_optimizer, orthogonal
 from lmc_repro.training.stack import Layout
 
 C: Any = run_config(optimizer=MUON).optimizer
-STEPS, RATES = 50, (0.004, 0.001)
+STEPS, RATES = 100, (0.004, 0.001)
 SHAPES: dict[str, tuple[int, ...]] = {
     "positions": (3, 5), "embed.weight": (5, 7), "a.weight": (9, 5), "a.bias": (9,), "b.weight": (9, 9),
     "c.weight": (9, 9), "conv.weight": (6, 2, 2, 3), "wide.weight": (5, 30), "head.weight": (4, 5), "head.bias": (4,),
