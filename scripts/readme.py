@@ -15,8 +15,11 @@ from pathlib import Path
 from statistics import fmean, median
 
 from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
+from lmc_repro.barriers.curve import SPLITS
+from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.cli.views import kept_studies
 from lmc_repro.common.errors import LmcError
+from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import load_params
 from lmc_repro.report.agreement import VERDICTS, compared
 from lmc_repro.report.grid import points, study_table
@@ -114,6 +117,21 @@ def metrics(folder: Path, *columns: tuple[str, str]) -> str:
     return markdown_table(["test", *(f"{name}, {where}" for name, where in columns)], lines)
 
 
+def epochs(folder: Path, pair: str = "0") -> str:
+    """Return the ends' test errors of one pair in percent and its barriers, test / train, at each evaluation epoch."""
+    study, lines = read_study(folder), []
+    info, largest = dataset_info(study.dataset), study.cells[0].pairs[0].largest_class
+    for epoch in study.cells[0].config["evaluate_at"][1:]:
+        found = []
+        for cell in study.cells:
+            curves = {split: study.curves[cell.key, pair, epoch, split] for split in SPLITS}
+            judged = judge_epoch(epoch, curves, (None, None), info.classes, largest).barriers
+            found.append(" / ".join(points(judged[s].barrier) for s in ("test", "train")) if judged else "-")
+        ends = (points(100 * curves["test"].errors[i]) for i in (0, -1))
+        lines.append([f"{epoch:g}", " ".join(ends), *found])
+    return markdown_table(["epoch", "ends, test error", *(cell.column_label for cell in study.cells)], lines)
+
+
 def planes(folder: Path) -> str:
     """Return the test errors in percent of three runs of each cell, and on the grid of the plane through them."""
     study, lines = read_study(folder), []
@@ -130,6 +148,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
     "reproduction": reproduction,
     "permutation-mnist": lambda: grid(ROOT / "docs/beyond/permutation-mnist"),
+    "deep-adam": lambda: epochs(ROOT / "docs/beyond/deep-adam"),
     "matching": lambda: (ROOT / "benchmarks/xeon/latest.md").read_text().partition("\n\n")[2],
     **{
         f"lab-{key}": partial(grid, LAB / key)

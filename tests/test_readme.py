@@ -50,7 +50,7 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", [*RESULTS, "ten-seeds", "reproduction", "permutation-mnist", "matching"])
+@pytest.mark.parametrize("name", [*RESULTS, "ten-seeds", "reproduction", "permutation-mnist", "deep-adam", "matching"])
 def test_a_block_holds_the_numbers_of_its_files(readme: ModuleType, name: str) -> None:
     if name in RESULTS:
         folder, study = RESULTS[name]

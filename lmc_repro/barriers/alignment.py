@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Axes, Model, Weights
 
@@ -36,6 +37,12 @@ def none(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, see
 def units(axes: Axes, name: str) -> int:
     """Return the number of units of a group."""
     return axes[name][0].units
+
+
+def require_groups(axes: Axes, name: str) -> None:
+    """Raise LmcError, beginning with `name`, for a network without a group of units that may change places."""
+    if not axes:
+        raise LmcError(f"{name}: no hidden units of this network may change places; leave {name.split()[0]} out")
 
 
 class Permuted(dict[str, Tensor]):

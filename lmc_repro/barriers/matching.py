@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmc_repro.barriers.activations import hidden_outputs
-from lmc_repro.barriers.alignment import permuted, units
+from lmc_repro.barriers.alignment import permuted, require_groups, units
 from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Axes, Model, Place, Weights
@@ -47,7 +47,11 @@ def match_weights(axes: Axes, theta_0: Weights, theta_1: Weights) -> Orders:
         axes: The groups of units.
         theta_0: Weights of the network that stays, by name.
         theta_1: Weights of the network whose units move.
+
+    Raises:
+        LmcError: There is no group.
     """
+    require_groups(axes, "align weights")
     return _Problem(axes, theta_0, theta_1).solve()
 
 
@@ -72,8 +76,9 @@ def match_hidden(axes: Axes, batches: Iterable[Mapping[str, Tensor]]) -> Orders:
         batches: Outputs of both networks, [2, samples, units] per group; groups that hold others are left out.
 
     Raises:
-        LmcError: There are no outputs of a group.
+        LmcError: There is no group, or there are no outputs of one.
     """
+    require_groups(axes, "align activations")
     blocks = _blocks(axes)
     orders = {name: torch.arange(units(axes, name)) for name in axes}
     pairs = {(block.name, block.name) for block in blocks if not block.inner}

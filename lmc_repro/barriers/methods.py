@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmc_repro.barriers.alignment import Alignment
+from lmc_repro.barriers.alignment import Alignment, require_groups
 from lmc_repro.barriers.alignment import none as as_it_is
 from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.repair import Repair
@@ -111,8 +111,7 @@ def require_units(config: PathConfig, model: Model) -> None:
     for name, given in (("align", config.align), ("repair", config.repair)):
         if given in ALIGNMENTS.keys() - {"none"} | REPAIRS.keys() - {"none"}:
             _require_axes(f"{name} {given}", model)
-            if name == "align" and not model.axes():
-                raise LmcError(f"{name} {given}: no hidden units of this network may change places")
+            require_groups(model.axes(), f"{name} {given}")
 
 
 def _require_axes(name: str, model: Model) -> None:

@@ -83,8 +83,6 @@ def _aligned(model_a: nn.Module, model_b: nn.Module, loader: Loader, by: str) ->
         if inputs is None:
             raise LmcError("loader: gave no samples")
         units = units_of(model_a, inputs[:2].to(device), "align")
-        if not units.axes:
-            raise LmcError("align: no hidden units of this module may change places")
         if by == "weights":
             on_cpu = ({name: tensor.cpu() for name, tensor in theta.items()} for theta in (theta_0, theta_1))
             orders = match_weights(units.axes, *on_cpu)

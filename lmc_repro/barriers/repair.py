@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lmc_repro.barriers.activations import moments
+from lmc_repro.barriers.alignment import require_groups
 from lmc_repro.common.errors import LmcError
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Place, Weights
@@ -45,7 +46,7 @@ def repair(model: Model, ends: tuple[Weights, Weights], dataset: Dataset) -> Cal
     BatchNorm puts out every unit, its statistics, estimated at each point, have done so, and points stay as they are.
 
     Raises:
-        LmcError: If a hidden unit has no bias, or is normalised: there is nothing to fold into.
+        LmcError: There are no hidden units; or one has no bias, or is normalised: there is nothing to fold into.
     """
     if getattr(model, "renormalised", False):
         return none(model, ends, dataset)
@@ -87,6 +88,7 @@ def _flat(weights: Weights, model: Model) -> Tensor:
 
 def _producers(model: Model) -> dict[str, tuple[Place, Place]]:
     """Return for each group the places of the weights and the bias that make its units."""
+    require_groups(model.axes(), "repair")
     found = {}
     for name, places in model.axes().items():
         biases = [place for place in places if place.weight.endswith("bias")]

@@ -193,7 +193,7 @@ def test_wrong_axes_are_seen() -> None:
         (lambda net: align_modules(net, net, LOADER, "mirrors"), "align: found 'mirrors', allowed: 'weights'"),
         (lambda net: align_modules(net, nn.Identity(), LOADER), "two kinds"),
         (lambda net: align_modules(net, net, []), "loader: gave no samples"),
-        (lambda net: align_modules(FIXED, FIXED, LOADER), "align: no hidden units of this module may change places"),
+        (lambda net: align_modules(FIXED, FIXED, LOADER), "align weights: no hidden units"),
     ],
 )
 def test_refused_in_one_line(call: Callable[[nn.Module], Any], told: str) -> None:

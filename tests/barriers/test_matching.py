@@ -233,13 +233,19 @@ def test_matched_units_of_each_group_correlate_as_much_as_before_or_more(config:
             assert torch.equal(order, torch.arange(len(order)))
 
 
-def test_a_network_without_units_that_may_change_places_is_refused_before_any_training() -> None:
-    model, _ = network({"depth": 1})
-    require_units(PathConfig(repair="none", align="none"), model)
-    for align in ("weights", "activations"):
-        require_units(PathConfig(align=align), network(MODELS["2 layers"])[0])
-        with pytest.raises(LmcError, match=f"^align {align}: no hidden units"):
-            require_units(PathConfig(align=align), model)
+@pytest.mark.parametrize("given", [{"align": "weights"}, {"align": "activations"}, {"repair": "repair"}])
+def test_a_network_without_units_that_may_change_places_is_refused(given: dict[str, str]) -> None:
+    """Before any training, and where paths are measured without one: `lmc compare RUN RUN`, `lmc barrier`."""
+    model, dataset = network({"depth": 1})
+    config, (theta_0, theta_1) = PathConfig(**given), (drawn(model, seed) for seed in (0, 1))
+    require_units(PathConfig(), model)
+    require_units(config, network(MODELS["2 layers"])[0])
+    with pytest.raises(LmcError, match="no hidden units"):
+        require_units(config, model)
+    with pytest.raises(LmcError, match="no hidden units"):
+        methods = path_methods(config)
+        moved = methods.aligned(model, theta_0, theta_1, dataset, 0)
+        path_curves(model, theta_0, dict(moved), dataset, 3, methods=methods)
 
 
 def test_units_that_hardly_move_about_their_means_are_told_apart() -> None:
