@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
-from lmc_repro.cli.views import kept_studies
+from lmc_repro.cli.reports import kept_studies
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.load import load_params
 from lmc_repro.report.agreement import VERDICTS, compared
