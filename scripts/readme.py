@@ -17,7 +17,7 @@ from statistics import fmean, median
 from lmc_repro.barriers.barrier import excess, line_barrier, mean_barrier, middle
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import judge_epoch
-from lmc_repro.cli.views import kept_studies
+from lmc_repro.cli.reports import kept_studies
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import load_params

@@ -9,38 +9,38 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from lmc_repro.cli import files, maintenance, paper, project, studies, verification, views
+from lmc_repro.cli import files, project, reports, studies, views
 
 COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Studies": {
         studies.run: "run table1 --row 8-layer-bs1024 --pairs 3",
         views.list_: "list table1",
         views.show: "show RUN_ID",
-        verification.verify: "verify table1 --quick",
-        verification.reproduce: "reproduce RUN_ID",
+        studies.verify: "verify table1 --quick",
+        studies.reproduce: "reproduce RUN_ID",
         studies.check: "check",
         studies.prepare: "prepare mnist",
         studies.train: "train table1",
         studies.compare: "compare RUN_A RUN_B --points 101",
-        views.exhibit: "exhibit table3",
+        reports.exhibit: "exhibit table3",
         studies.link: "link",
     },
     "Your own networks": {
-        files.barrier: "barrier A.safetensors B.safetensors --model mlp:depth=2,width=128 --data digits",
+        files.barrier: "barrier A.safetensors B.safetensors --model mlp:depth=2,width=128 --data digits"
     },
     "Views": {
         views.ui: "ui table1 --column adam-high",
-        views.report: "report table1 table2",
-        paper.export: "export table1 --latex",
-        paper.plot: "plot table1 --row 8-layer-bs1024 --out paths.pdf",
-        views.reproduction: "reproduction",
+        reports.report: "report table1 table2",
+        reports.export: "export table1 --latex",
+        reports.plot: "plot table1 --row 8-layer-bs1024 --out paths.pdf",
+        reports.reproduction: "reproduction",
         files.publish: "publish table1",
     },
     "Project": {
         project.init: "init my_project",
         project.schema: "schema",
-        maintenance.doctor: "doctor --fix-store",
-        maintenance.gc: "gc",
+        project.doctor: "doctor --fix-store",
+        project.gc: "gc",
     },
 }
 """Each command, with the example that ends its --help."""
@@ -91,9 +91,7 @@ for _group, _commands in COMMANDS.items():
 
 
 @app.callback(invoke_without_command=True)
-def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
         from lmc_repro import __version__
 

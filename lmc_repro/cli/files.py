@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option, echo
 
-from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
 from lmc_repro.common import bounds
+from lmc_repro.common.errors import LmcError, choices
+from lmc_repro.common.progress import Listener, listener
+from lmc_repro.common.project import find_project
 
 if TYPE_CHECKING:
-    from lmc_repro.common.progress import Listener
     from lmc_repro.data.custom_dataset import Samples
 
 THRESHOLD = 2.0
@@ -20,11 +25,11 @@ THRESHOLD = 2.0
 
 
 def barrier(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A safetensors file: the weights at alpha 0.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another: those at alpha 1.")],
+    first: Annotated[Path, Argument(metavar="A", help="A safetensors file: the weights at alpha 0.")],
+    second: Annotated[Path, Argument(metavar="B", help="Another: those at alpha 1.")],
     model: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="MODEL",
             help="mlp:depth=2,width=128 (a kind and its settings), '{kind: mlp, ...}', a run's config.json, or "
             "FILE.py:FUNCTION or module:FUNCTION, whose code is run and returns an nn.Module.",
@@ -32,31 +37,29 @@ def barrier(
     ],
     data: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="DATA", help="digits, mnist, ..., FILE.py:NAME; an .npz; a folder of train/CLASS/ and test/CLASS/."
         ),
     ],
     points: Annotated[
-        int, typer.Option(metavar="N", min=3, max=bounds.POINTS, help="Alphas on the path, ends included.")
+        int, Option(metavar="N", min=3, max=bounds.POINTS, help="Alphas on the path, ends included.")
     ] = 11,
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="train, test or both.")] = "both",
+    split: Annotated[str, Option(metavar="SPLIT", help="train, test or both.")] = "both",
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=bounds.BATCH, help="For a module of your own; default 1000.")
+        int | None, Option(metavar="N", min=1, max=bounds.BATCH, help="For a module of your own; default 1000.")
     ] = None,
     min_train_accuracy: Annotated[
         float | None,
-        typer.Option(
+        Option(
             metavar="SHARE",
             min=0.0,
             max=1.0,
             help="Below it an end is undertrained; default: halfway from chance to 1.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto.")] = "cpu",
+    device: Annotated[str, Option(metavar="DEVICE", help="cpu, cuda, or auto.")] = "cpu",
     align: opt.Align = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the path into this file, .png or .svg.")
-    ] = None,
+    plot: Annotated[Path | None, Option(metavar="FILE", help="Draw the path into this file, .png or .svg.")] = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure the barrier between two weight files.
@@ -72,14 +75,7 @@ def barrier(
     BatchNorm's running statistics are never averaged: at every alpha, ends included, they are estimated anew, those
     of one batch of all training images (arXiv 2211.08403). Other buffers must be equal in A and B.
     """
-    import sys
-    from contextlib import redirect_stdout
-
-    from lmc_repro.cli.progress import listener
-    from lmc_repro.cli.session import begin, path_config, say
-    from lmc_repro.common.errors import LmcError, choices
-    from lmc_repro.common.project import find_project
-    from lmc_repro.config.load import load_params
+    from lmc_repro.cli.session import begin, load_project, path_config, say
     from lmc_repro.config.study import Judgement
     from lmc_repro.pipeline.workspace import resolve_device
 
@@ -87,16 +83,15 @@ def barrier(
         raise LmcError(f"--split: {choices(split, ('train', 'test', 'both'))}")
     judgement = Judgement(threshold=THRESHOLD)
     try:
-        project = find_project()
+        find_project()
     except LmcError:  # weight files need none
         pass
     else:
-        params = load_params(project.params)
+        _, params = load_project()
         judgement = params.profiles[params.profile].judgement
         begin(params, params.profile)
     from lmc_repro.barriers.curve import SPLITS
-    from lmc_repro.notebook.barrier_from_files import files_lines, files_record, measure_files
-    from lmc_repro.notebook.network import read_network
+    from lmc_repro.notebook.barrier_from_files import files_lines, files_record, measure_files, read_network
     from lmc_repro.notebook.paths import picture_of, require_picture
 
     if plot is not None:
@@ -113,22 +108,18 @@ def barrier(
             ends, network, samples, points, only, batch_size, resolve_device(device), path, notes.append
         )
     for note in notes:
-        typer.echo(note, err=True)
+        echo(note, err=True)
     if plot is not None:
         picture_of(epoch, f"{first.name} and {second.name} on {samples.name}", shown).save(plot)
-        typer.echo(f"plot: {plot}", err=True)
+        echo(f"plot: {plot}", err=True)
     record = files_record(ends, network, samples, epoch, judgement, path, shown, notes)
     say(record, files_lines(record), as_json)
 
 
 def _samples(name: str, notify: Listener) -> Samples:
     """Return the data that `--data` names, a data set of the catalog prepared if need be."""
-    from lmc_repro.cli.progress import parts
-    from lmc_repro.cli.session import ready_dataset
-    from lmc_repro.common.errors import LmcError, choices
-    from lmc_repro.common.project import find_project
+    from lmc_repro.cli.session import load_project, parts, ready_dataset
     from lmc_repro.config.catalog import CATALOG, dataset_info
-    from lmc_repro.config.load import load_params
     from lmc_repro.config.own_code import is_own
     from lmc_repro.data.custom_dataset import of_dataset, read_unlisted
     from lmc_repro.notebook.runs import load_dataset
@@ -136,8 +127,7 @@ def _samples(name: str, notify: Listener) -> Samples:
     if name in CATALOG or is_own(name):
         if dataset_info(name, "--data").embedded:
             return of_dataset(load_dataset(name))
-        project = find_project()
-        return of_dataset(load_dataset(name, ready_dataset(project, load_params(project.params), name, notify)))
+        return of_dataset(load_dataset(name, ready_dataset(*load_project(), name, notify)))
     if not (place := Path(name)).exists():
         allowed = (*CATALOG, "FILE.py:NAME", "an .npz", "or a folder of images")
         raise LmcError(f"--data: {choices(name, allowed)}")
@@ -148,8 +138,8 @@ def _samples(name: str, notify: Listener) -> Samples:
 def publish(
     study: Annotated[
         str,
-        typer.Argument(
-            metavar="STUDY | DIR", autocompletion=complete.studies, help="A study of params.yaml, or a carried folder."
+        Argument(
+            metavar="STUDY | DIR", autocompletion=opt.studies, help="A study of params.yaml, or a carried folder."
         ),
     ],
     profile: opt.Profile = None,
@@ -171,19 +161,12 @@ def publish(
     its runs are those of params.yaml under the options given here. Runs and pairs without weights get the tag
     lmc.weights: they can be looked at, not compared with others.
     """
-    import dataclasses
-    import os
-
-    from lmc_repro.cli.session import begin, parse_settings
-    from lmc_repro.common.errors import LmcError
-    from lmc_repro.common.project import find_project
+    from lmc_repro.cli.session import begin, load_project, parse_settings
     from lmc_repro.config.expand import Choice, plan_study
-    from lmc_repro.config.load import load_params
 
     settings = parse_settings(set_ or (), trainer_seeds)
     choice = Choice(profile, pairs=pairs, replicas=replicas, epochs=epochs, settings=settings)
-    project, carried = find_project(), None
-    params = load_params(project.params)
+    (project, params), carried = load_project(), None
     if study not in params.studies and Path(study).is_dir():
         from lmc_repro.pipeline.carried import carried_study
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmc_repro.cli.progress import listener, parts
 from lmc_repro.common.errors import LmcError, every
+from lmc_repro.common.progress import listener
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
@@ -30,26 +30,25 @@ from lmc_repro.pipeline.workspace import (
     resolve_device,
     study_lock,
 )
-from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
     from lmc_repro.engine.cluster import Cluster
     from lmc_repro.report.contents import Asked
     from lmc_repro.tracking.find import Reader
 
-OPTIONS = {
-    "data.dataset": "--dataset",
-    "epochs": "--epochs",
-    "pairs": "--pairs",
-    "trainer_seeds": "--trainer-seeds",
-}
+OPTIONS = {"data.dataset": "--dataset", "epochs": "--epochs", "pairs": "--pairs", "trainer_seeds": "--trainer-seeds"}
 """Settings with an option of their own that does more than set them."""
 
 
-def open_project() -> tuple[Project, Params]:
-    """Return the project around the working folder and its params.yaml, all of it validated."""
+def load_project() -> tuple[Project, Params]:
+    """Return the project around the working folder and its params.yaml, its studies not resolved."""
     project = find_project()
-    params = load_params(project.params)
+    return project, load_params(project.params)
+
+
+def open_project() -> tuple[Project, Params]:
+    """Return the same, with every study and exhibit validated."""
+    project, params = load_project()
     every((lambda: _check_paths(validate_all(params)), lambda: check_exhibits(params)))
     return project, params
 
@@ -66,8 +65,7 @@ def _check_paths(plans: Iterable[StudyPlan]) -> None:
 
 def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyPlan]:
     """Return the project, its params.yaml and the plan of one study, without validating the others."""
-    project = find_project()
-    params = load_params(project.params)
+    project, params = load_project()
     return project, params, plan_study(params, study, Choice(profile=profile))
 
 
@@ -119,6 +117,28 @@ def path_config(align: str | None) -> PathConfig:
     return validate(PathConfig, {} if align is None else {"align": align}, "--align").pinned()
 
 
+@contextmanager
+def parts(notify: Listener) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of (what, units done, units in all) that reports one part per `what` to a listener."""
+    under_way, before = "", 0
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        nonlocal under_way, before
+        if what != under_way:
+            if under_way:
+                notify.end()
+            notify.begin(what, total)
+            under_way, before = what, 0
+        notify.advance(done - before)
+        before = done
+
+    try:
+        yield on_progress
+    finally:
+        if under_way:
+            notify.end()
+
+
 def prepare_dataset(
     project: Project, params: Params, name: str, folder: Path, notify: Listener, required: bool = False
 ) -> None:
@@ -149,8 +169,8 @@ def dvc_workspace(project: Project, params: Params, study: str, jobs: int | None
     """Return the workspace of a DVC stage: runs/ and results/ of the project, the active profile."""
     plan = plan_study(params, study)
     notify = begin(params, plan.profile)
-    runs, results = project.runs / study, project.results / study
-    return make_workspace(project, plan, runs, results, project.prepared, jobs, None, notify)
+    places = project.runs / study, project.results / study, project.prepared
+    return make_workspace(project, plan, places, jobs, None, notify)
 
 
 @contextmanager
@@ -177,21 +197,19 @@ def on_cluster(workspace: Workspace, cluster: Cluster | None, jobs: int | None) 
 def make_workspace(
     project: Project,
     plan: StudyPlan,
-    runs: Path,
-    results: Path,
-    prepared: Path,
+    places: tuple[Path, Path, Path],
     jobs: int | None,
     device: str | None,
     notify: Listener,
-    tracked: bool = True,
-    keep: Keep = "all",
     first_line: str = "",
+    **more: Any,
 ) -> Workspace:
     """Return a study's workspace, its device resolved, while another process imports what workers need.
 
     LmcError, before `first_line` and any work, for a store that cannot be used and a loader that is not installed.
+    `places`: of runs, results and prepared data; `more`: fields of the workspace that have defaults.
     """
-    device = device or plan.profile_config.device
+    device, tracked = device or plan.profile_config.device, more.get("tracked", True)
     if tracked:
         from lmc_repro.tracking.store import require_store
 
@@ -204,28 +222,16 @@ def make_workspace(
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
-    resolved = resolve_device(device)
-    require_precision(plan.runs, resolved)
-    if resolved != "cpu" or not tracked:
+    device = resolve_device(device)
+    require_precision(plan.runs, device)
+    if device != "cpu" or not tracked:
         # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory. A machine without tracking has
         # little installed, and the bits are the same.
         cells = tuple(dataclasses.replace(cell, loader="resident") for cell in plan.cells)
         plan = dataclasses.replace(plan, cells=cells)
     _require_loader(plan)
-    jobs = jobs or default_jobs(resolved)
-    return Workspace(
-        project,
-        plan,
-        runs,
-        results,
-        prepared,
-        jobs,
-        resolved,
-        process_tag(resolved),
-        notify,
-        tracked=tracked,
-        keep=keep,
-    )
+    jobs = jobs or default_jobs(device)
+    return Workspace(project, plan, *places, jobs, device, process_tag(device), notify, **more)
 
 
 def _require_loader(plan: StudyPlan) -> None:
@@ -254,7 +260,7 @@ def show_report(
 
     from lmc_repro.report.contents import read_report
     from lmc_repro.report.document import study_section
-    from lmc_repro.report.terminal import print_block, print_overview
+    from lmc_repro.report.text import print_block, print_overview
     from lmc_repro.report.write import report_json, write_report
 
     asked = {study: _asked(params, results / study, choice) for study, choice in choices.items()}

@@ -1,22 +1,27 @@
-"""Commands that show studies, runs and reports: list, show, ui, report, exhibit, reproduction."""
+"""Commands that show studies and runs: list, show, ui."""
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option, echo
 
-from lmc_repro.cli import completion as complete
 from lmc_repro.cli import options as opt
+from lmc_repro.common.errors import Interrupted, LmcError
+from lmc_repro.common.files import read_json
+from lmc_repro.common.project import Project, find_project, is_project
 
 if TYPE_CHECKING:
-    from lmc_repro.common.project import Project
     from lmc_repro.config.params import Params
-    from lmc_repro.report.reproduction import Study
     from lmc_repro.tracking.views import Present, Shown, Stranger
 
 SIDE_BY_SIDE = 12
@@ -31,7 +36,7 @@ AT_ONCE = 100
 
 def show(
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN_ID", help="The id of a run in MLflow: a cell's, a training's or a pair's.")
+        str, Argument(metavar="RUN_ID", help="The id of a run in MLflow: a cell's, a training's or a pair's.")
     ],
     tracking_uri: opt.TrackingUri = None,
     as_json: opt.AsJson = False,
@@ -42,7 +47,6 @@ def show(
     around it. `lmc list STUDY` prints ids to begin with.
     """
     from lmc_repro.cli.session import open_store, say
-    from lmc_repro.common.project import is_project
     from lmc_repro.report.run_text import run_lines
     from lmc_repro.tracking.views import run_view
 
@@ -54,9 +58,7 @@ def show(
 def list_(
     study: Annotated[
         str | None,
-        typer.Argument(
-            metavar="STUDY", autocompletion=complete.studies, help="A study of params.yaml; default: all of them."
-        ),
+        Argument(metavar="STUDY", autocompletion=opt.studies, help="A study of params.yaml; default: all of them."),
     ] = None,
     profile: opt.Profile = None,
     tracking_uri: opt.TrackingUri = None,
@@ -70,10 +72,8 @@ def list_(
     With STUDY: prints mean barriers in percentage points, test / train, and a small curve each. Reads MLflow, or the
     results folder where MLflow has none of the cells.
     """
-    import dataclasses
-
-    from lmc_repro.cli.session import open_study, say
-    from lmc_repro.common.errors import LmcError
+    from lmc_repro.cli.session import load_project, open_study, say
+    from lmc_repro.config.expand import pick_profile
     from lmc_repro.report.run_text import cells_of_results, listing_lines
     from lmc_repro.tracking import store
     from lmc_repro.tracking.views import stored_cells
@@ -81,19 +81,27 @@ def list_(
     if study is None:
         if tracking_uri is not None:
             raise LmcError("--tracking-uri: found without STUDY; name a study, `lmc list` alone reads results")
-        _list_all(profile, as_json)
+        project, params = load_project()
+        key = pick_profile(params, profile)
+        states = [_study_state(project, params, study, key) for study in params.studies]
+        states += [_exhibit_state(project, params, exhibit) for exhibit in params.exhibits]
+        width = max(len(state.key) for state in states)
+        lines = [f"{state.key:{width}}  {state.said()}" for state in states]
+        head = f"params.yaml, profile {key}; `lmc list STUDY` lists its cells"
+        say({"profile": key, "states": list(map(asdict, states))}, (head, *lines), as_json)
         return
     project, _, plan = open_study(study, profile)
     store.require_in_place(project.home, store.tracking_uri(project.home, tracking_uri))
     present = present_of(project)
+    damage: LmcError | None = None
+    trouble: LmcError | None = None
     try:
-        (place, known), damage = cells_of_results(present.places(study, plan.profile), plan.profile), None
+        place, known = cells_of_results(present.places(study, plan.profile), plan.profile)
     except LmcError as error:  # wherever the store holds it
-        (place, known), damage = ("", []), error
+        place, known, damage = "", [], error
     here, recorded = {cell.key for cell in plan.cells}, bool(known)
     known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
     strangers: list[Stranger] = []
-    trouble: LmcError | None = None
     try:
         source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)
         others = f" that belong to params.yaml and results, but {len(strangers)} others" if strangers else ""
@@ -112,43 +120,20 @@ def list_(
     elif recorded:
         source, cells = place, known
     else:
-        if trouble is not None:
-            raise trouble
         missing = f"{study}, profile {plan.profile}: {why}, and no results; run `lmc run {study}`"
-        raise damage or LmcError(missing)
+        raise trouble or damage or LmcError(missing)
     record = {
         "study": study,
         "profile": plan.profile,
         "source": source,
         "remarks": remarks,
-        "cells": list(map(dataclasses.asdict, cells)),
-        "strangers": list(map(dataclasses.asdict, strangers)),
+        "cells": list(map(asdict, cells)),
+        "strangers": list(map(asdict, strangers)),
     }
     title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
     say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
     if trouble is not None:  # after what the results folder has instead
         raise trouble
-
-
-def _list_all(profile: str | None, as_json: bool) -> None:
-    """Print a line per study and exhibit of params.yaml."""
-    import dataclasses
-
-    from lmc_repro.cli.overview import exhibit_state, study_state
-    from lmc_repro.cli.session import say
-    from lmc_repro.common.project import find_project
-    from lmc_repro.config.expand import pick_profile
-    from lmc_repro.config.load import load_params
-
-    project = find_project()
-    params = load_params(project.params)
-    key = pick_profile(params, profile)
-    states = [study_state(project, params, study, key) for study in params.studies]
-    states += [exhibit_state(project, params, exhibit) for exhibit in params.exhibits]
-    width = max(len(state.key) for state in states)
-    lines = [f"{state.key:{width}}  {state.said()}" for state in states]
-    record = {"profile": key, "states": [dataclasses.asdict(state) for state in states]}
-    say(record, (f"params.yaml, profile {key}; `lmc list STUDY` lists its cells", *lines), as_json)
 
 
 def present_of(project: Project) -> Present:
@@ -161,27 +146,103 @@ def present_of(project: Project) -> Present:
     return Present(project, lambda study, profile: plan_study(params, study, Choice(profile=profile)))
 
 
+@dataclass(frozen=True)
+class State:
+    """A study or exhibit: its cells that have results, those planned, and the verdicts on test of the former.
+
+    `other` counts cells with results of other settings than params.yaml's; `where` is the folder that was read, None
+    where there are no results, and `written` the local time of its last change. `remark` says why no more is known.
+    """
+
+    key: str
+    kind: str
+    title: str
+    planned: int = 0
+    done: int = 0
+    other: int = 0
+    verdicts: dict[str, int] | None = None
+    where: str | None = None
+    written: str | None = None
+    remark: str | None = None
+
+    def said(self) -> str:
+        """Return the state as one line."""
+        words = [f"{self.done} of {self.planned} cells" if self.kind == "study" else "exhibit"]
+        words += [f"{count} {verdict}" for verdict, count in (self.verdicts or {}).items()]
+        words += [f"{self.other} of other settings"] if self.other else []
+        words += [self.remark] if self.remark else []
+        words += [f"{self.where}, {self.written}"] if self.where else []
+        return f"{', '.join(words)}  ({self.title})"
+
+
+def _study_state(project: Project, params: Params, study: str, profile: str) -> State:
+    """Return the state of a study under a profile: of results/, or of out/ where that has none of the profile."""
+    from lmc_repro.config.expand import Choice, NoCells, plan_study
+
+    title, fix = params.studies[study].title, f"run `lmc compare {study}`"
+    try:
+        plan = plan_study(params, study, Choice(profile=profile))
+    except NoCells:
+        return State(study, "study", title, remark="left out by this profile")
+    except LmcError as error:
+        return State(study, "study", title, remark=str(error))
+    planned = {cell.key: (cell.config, len(cell.pairs)) for cell in plan.cells}
+    for folder in (project.results / study, project.out / profile / study / "results" / study):
+        if not (folder / "cells.json").is_file():
+            continue
+        try:
+            made: dict[str, Any] = read_json(folder / "runs.json", fix)
+            cells: list[dict[str, Any]] = read_json(folder / "cells.json", fix)
+            if made["profile"] != profile:
+                continue
+            found = {cell["cell"]: (cell["config"], len(cell["pairs"])) for cell in cells}
+            same = [cell for cell in cells if _plain(planned.get(cell["cell"])) == list(found[cell["cell"]])]
+            verdicts = Counter(str(cell["test"]["verdict"] or "without verdict") for cell in same)
+        except (LmcError, KeyError, TypeError, AttributeError) as error:
+            remark = str(error) if isinstance(error, LmcError) else "damaged results; `lmc verify` names the file"
+            return State(study, "study", title, len(planned), remark=remark)
+        counts, where = (
+            (len(same), len(cells) - len(same), dict(sorted(verdicts.items()))),
+            folder.relative_to(project.root),
+        )
+        return State(study, "study", title, len(planned), *counts, str(where), _written(folder / "cells.json"))
+    return State(study, "study", title, len(planned), remark=f"no results; `lmc run {study}`")
+
+
+def _exhibit_state(project: Project, params: Params, key: str) -> State:
+    """Return the state of an exhibit."""
+    title, path = params.exhibits[key].title, project.results / key / "exhibit.json"
+    if not path.is_file():
+        return State(key, "exhibit", title, remark=f"no results; `lmc exhibit {key}`")
+    return State(key, "exhibit", title, where=str(path.parent.relative_to(project.root)), written=_written(path))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _written(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+
+
 def ui(
     study: Annotated[
         str | None,
-        typer.Argument(
-            metavar="STUDY", autocompletion=complete.studies, help="A study that the store holds; default: all of them."
+        Argument(
+            metavar="STUDY", autocompletion=opt.studies, help="A study that the store holds; default: all of them."
         ),
     ] = None,
     row: Annotated[
         str | None,
-        typer.Option(
-            metavar="ROW", autocompletion=complete.rows, help="Only the pairs of this row, e.g. 8-layer-bs1024."
-        ),
+        Option(metavar="ROW", autocompletion=opt.rows, help="Only the pairs of this row, e.g. 8-layer-bs1024."),
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN", autocompletion=complete.columns, help="Only the pairs of this column, e.g. adam-high."
-        ),
+        Option(metavar="COLUMN", autocompletion=opt.columns, help="Only the pairs of this column, e.g. adam-high."),
     ] = None,
     port: Annotated[
-        int, typer.Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
+        int, Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
     ] = 5000,
 ) -> None:
     """Open MLflow's user interface here and print where to look.
@@ -191,10 +252,6 @@ def ui(
     --row and --column choose others for these. Ctrl-C ends the server. Where MLFLOW_TRACKING_URI names a server, the
     links lead there.
     """
-    import signal
-
-    from lmc_repro.common.errors import Interrupted
-    from lmc_repro.common.project import find_project
     from lmc_repro.tracking.health import facts
     from lmc_repro.tracking.server import HOST, free_port, mlflow_server
     from lmc_repro.tracking.views import find_shown
@@ -202,13 +259,13 @@ def ui(
     project = find_project()
     uri, shown = find_shown(project, study, row, column, present_of(project))
     for name, _, detail, _ in facts(uri):
-        typer.echo(f"{name}: {detail}", err=True)
+        echo(f"{name}: {detail}", err=True)
     if uri.startswith(("http://", "https://")):
         print("\n".join(links(re.sub("//[^/@]*@", "//", uri.rstrip("/")), shown, row, column)))
         return
     if (free := free_port(port)) != port:
-        typer.echo(f"port {port} is taken; using {free}", err=True)
-    typer.echo("starting mlflow server ...", err=True)
+        echo(f"port {port} is taken; using {free}", err=True)
+    echo("starting mlflow server ...", err=True)
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a closed terminal ends the server, too
     with mlflow_server(uri, project.root, free, project.working / "ui.log") as server:
         try:
@@ -216,9 +273,9 @@ def ui(
             print("Ctrl-C ends the server", flush=True)
             code = server.wait()
         except Interrupted:
-            typer.echo("server ended", err=True)
+            echo("server ended", err=True)
             return
-    typer.echo(f"the server ended by itself with code {code}; see {project.working / 'ui.log'}", err=True)
+    echo(f"the server ended by itself with code {code}; see {project.working / 'ui.log'}", err=True)
 
 
 def links(base: str, shown: list[Shown], row: str | None, column: str | None) -> Iterator[str]:
@@ -254,107 +311,3 @@ def _linked(text: str, address: str) -> str:
         return f"  {text}\n    {address}"
     link = f"  \033]8;;{address}\033\\{text}\033]8;;\033\\"
     return link if len(address) > SHORT else f"{link}\n    {address}"
-
-
-def report(
-    studies: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="STUDY", autocompletion=complete.studies_and_exhibits, help="Print the tables of these too."
-        ),
-    ] = None,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Write report/ for all studies and print an overview.
-
-    A stage of DVC. The overview names every table, figure and appendix of the paper; the tables of the named studies
-    follow it. --json prints all studies, statements and cells that were not run.
-    """
-    from lmc_repro.cli.session import open_project, show_report
-    from lmc_repro.config.expand import Choice, plan_study
-    from lmc_repro.results.read import has_results
-
-    project, params = open_project()
-    for study in studies or ():
-        if study not in params.exhibits:
-            plan_study(params, study)  # refuses an unknown name before any work
-    choices, exhibits = dict.fromkeys(params.studies, Choice()), tuple(params.exhibits)
-    if not any(has_results(project.results / study) for study in params.studies):
-        typer.echo(f"{project.results}: no results; `dvc repro` makes them", err=True)
-        for page in sorted(project.out.glob("*/*/report/index.html")):
-            typer.echo(f"of `lmc run {page.parts[-3]}`: {page}", err=True)
-    show_report(params, project.results, project.report, choices, studies or (), as_json, exhibits)
-
-
-def exhibit(
-    key: Annotated[
-        str,
-        typer.Argument(
-            metavar="EXHIBIT", autocompletion=complete.exhibits, help="An exhibit of params.yaml, e.g. table3."
-        ),
-    ],
-    as_json: opt.AsJson = False,
-) -> None:
-    """Make a table or figure that needs no training of its own.
-
-    A stage of DVC: writes results/EXHIBIT and prints its table. Takes parameter counts from the models, first batches
-    from the loaders, test accuracies from a study's results.
-    """
-    from lmc_repro.cli.session import open_project
-    from lmc_repro.exhibits import EXHIBIT, make_exhibit, read_exhibit
-
-    project, params = open_project()
-    folder = make_exhibit(key, params, project)
-    if as_json:
-        print((folder / EXHIBIT).read_text(), end="")
-        return
-    from rich.console import Console
-
-    from lmc_repro.report.terminal import print_block
-
-    print_block(read_exhibit(folder, drawn=False).section, Console())
-    print(f"exhibit: {folder}")
-
-
-def reproduction(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIR", help="Holds kept results in STUDY/PART/. Default: docs/reproduction."),
-    ] = None,
-    profile: Annotated[
-        str,
-        typer.Option(metavar="PROFILE", autocompletion=complete.profiles, help="The profile whose cells are listed."),
-    ] = "paper",
-) -> None:
-    """Print our numbers beside the paper's, from kept results.
-
-    Prints the page docs/reproduction.md. To keep results: copy cells.json, curves.csv and runs.json of a results folder
-    to docs/reproduction/STUDY/PART and describe the machine in machine.txt beside them. notes.md beside them, or one
-    folder up, is shown too.
-    """
-    from lmc_repro.cli.session import begin, open_project
-    from lmc_repro.common.errors import LmcError
-
-    project, params = open_project()
-    folder = folder or project.root / "docs" / "reproduction"
-    if not folder.is_dir():
-        raise LmcError(f"{folder}: no such folder; name one with STUDY/PART/{{runs.json,cells.json,curves.csv}}")
-    begin(params, profile)
-    from lmc_repro.report.reproduction import NOTES, read_text, reproduction_page
-
-    print(reproduction_page(kept_studies(params, folder, profile), read_text(folder / NOTES)), end="")
-
-
-def kept_studies(params: Params, folder: Path, profile: str) -> list[Study]:
-    """Return every study of a profile, with the results that are kept in folder/STUDY/PART/."""
-    from lmc_repro.config.expand import Choice, plan_study
-    from lmc_repro.config.reported import reported_claim
-    from lmc_repro.pipeline.costs import planned_cells
-    from lmc_repro.report.reproduction import NOTES, Study, read_parts, read_text
-
-    sections = []
-    for study, config in params.studies.items():
-        planned = planned_cells(plan_study(params, study, Choice(profile=profile)).cells)
-        parts, notes = read_parts(folder / study), read_text(folder / study / NOTES)
-        sections.append(Study(study, config.title, config.question, planned, parts, notes, reported_claim(study)))
-    return sections

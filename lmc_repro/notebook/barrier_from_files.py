@@ -1,13 +1,20 @@
-"""Barrier between two weight files, measured on the line between."""
+"""Barrier between two weight files of a network, which `--model` names: of the registry, or a module of one's own."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.methods import path_methods
@@ -16,31 +23,115 @@ from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.path import path_curves
 from lmc_repro.barriers.results import EpochResult
 from lmc_repro.common.errors import LmcError, own_code
-from lmc_repro.config.own_code import short_name
+from lmc_repro.config.load import parse_yaml, read_yaml, validate
+from lmc_repro.config.own_code import is_own, pinned, short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
-from lmc_repro.config.registry import ALIGNMENTS
+from lmc_repro.config.registry import ALIGNMENTS, MODELS, settings_class
 from lmc_repro.config.run import ModelSettings
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.custom_dataset import Batches, Samples
 from lmc_repro.data.dataset import Dataset
+from lmc_repro.models.module import check_sized
 from lmc_repro.models.registry import build_model
 from lmc_repro.models.registry import network as named
-from lmc_repro.notebook.network import OwnModule
+from lmc_repro.notebook import weight_files
 from lmc_repro.notebook.runs import one_thread
-from lmc_repro.notebook.weight_files import (
-    Ends,
-    Note,
-    Weights,
-    check_shapes,
-    digest,
-    fitting_ends,
-    load_into,
-    read_weights,
-)
-from lmc_repro.report.path_text import path_lines, point_lines, split_records
+from lmc_repro.notebook.weight_files import Ends, Note, Weights
+from lmc_repro.report.run_text import path_lines, point_lines, split_records
 
 BATCH = 1000
 """Default batch size of a module of one's own."""
+
+
+ALLOWED = (
+    f"a kind ({', '.join(MODELS)}) with its settings as in mlp:depth=2,width=128, the same as {{kind: mlp, ...}}, a "
+    "run's config.json, or FILE.py:FUNCTION or module:FUNCTION that returns an nn.Module"
+)
+
+
+@dataclass(frozen=True)
+class OwnModule:
+    """A user's function, by the name that it was given."""
+
+    name: str
+    build: Callable[[], Any]
+
+    def make(self) -> nn.Module:
+        """Call the function; LmcError, naming the line, if it raises something or returns no module."""
+        made = own_code(f"--model {self.name}", self.build)
+        if not isinstance(made, nn.Module):
+            raise LmcError(f"--model {self.name}: returned a {type(made).__name__}, expected an nn.Module")
+        check_sized(made, f"--model {self.name}")
+        return made
+
+
+def read_network(text: str) -> ModelSettings | OwnModule:
+    """Return the network that `--model` names; LmcError, one line, if there is none. Imports a user's own module."""
+    kind, colon, rest = text.partition(":")
+    if text.lstrip().startswith("{"):
+        return _settings(parse_yaml(text, "--model"), "--model")
+    if kind in MODELS:
+        values: dict[str, Any] = {"kind": kind}
+        for part in rest.split(",") if rest else ():
+            key, equals, value = part.partition("=")
+            if not equals:
+                raise LmcError(f"--model {text}: found {part!r}, allowed: KEY=VALUE, e.g. {kind}:slope=0.0")
+            values[key.strip()] = parse_yaml(value, f"--model {text}: {key.strip()}")
+        return _settings(values, f"--model {text}")
+    if text.endswith((".json", ".yaml", ".yml")):
+        return _of_file(Path(text))
+    module, colon, function = text.rpartition(":")
+    if not colon or not module or not function:
+        raise LmcError(f"--model: found {text!r}, allowed: {ALLOWED}")
+    found: Any = own_code(f"--model {text}", lambda: _import(module, text))
+    for name in function.split("."):
+        if not hasattr(found, name):
+            raise LmcError(f"--model {text}: {module} has no {name}; name a function that returns an nn.Module")
+        found = getattr(found, name)
+    if not callable(found):
+        raise LmcError(f"--model {text}: is a {type(found).__name__}, expected a function that returns an nn.Module")
+    return OwnModule(text, found)
+
+
+def _import(name: str, text: str) -> ModuleType:
+    """Return a module by its name or its file, whose folder is on Python's path from now on."""
+    path = Path(name).resolve() if name.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise LmcError(f"--model {text}: {name}: no such file")
+    if (folder := str(path.parent if path else Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    if path is None:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise LmcError(f"--model {text}: no module {error.name} in {folder}, nor is one installed") from None
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # of a name that ends with .py
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _of_file(path: Path) -> ModelSettings:
+    """Return the network of a run's config.json, or of a file that holds a network's settings alone."""
+    values = read_yaml(path)
+    if isinstance(values, dict) and "model" in values:
+        data = values.get("data")
+        if isinstance(data, dict) and data.get("label_noise"):
+            raise LmcError(f"{path}: its labels were noisy, and those of --data are not; use `lmc compare RUN_A RUN_B`")
+        values = values["model"]
+    return _settings(values, str(path))
+
+
+def _settings(values: Any, name: str) -> ModelSettings:
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if isinstance(kind, str) and is_own(kind):
+        values = {**values, "kind": pinned(kind)}
+    elif kind not in MODELS:
+        raise LmcError(f"{name}: kind: found {kind!r}, allowed: {', '.join(MODELS)}, FILE.py:NAME")
+    return cast(ModelSettings, validate(settings_class(MODELS, str(kind)), values, name))
 
 
 def measure_files(
@@ -74,7 +165,7 @@ def measure_files(
     Raises:
         LmcError: The files, the network and the data do not fit together; names the first key.
     """
-    weights = read_weights(paths[0], note), read_weights(paths[1], note)
+    weights = weight_files.read_weights(paths[0], note), weight_files.read_weights(paths[1], note)
     wanted = {each: points if split in (None, each) else 2 for each in SPLITS}
     if isinstance(network, OwnModule):
         if path.align not in ALIGNMENTS:
@@ -105,7 +196,7 @@ def files_record(
     """Return the result of `measure_files` on `splits`, its inputs and its `notes`, for JSON."""
     return {
         "files": [
-            {"file": str(file), "sha256": digest(file), "status": status}
+            {"file": str(file), "sha256": weight_files.digest(file), "status": status}
             for file, status in zip(ends, epoch.status, strict=True)
         ],
         "notes": list(notes),
@@ -148,8 +239,10 @@ def _of_registry(
         )
     dataset = Dataset(samples.info, samples.train, samples.test, samples.digest).to(device)
     model = build_model(network, samples.info)
-    first, second = fitting_ends(paths, weights, model.shapes, note)
-    check_shapes(first, model.shapes, paths[0], f"{named(network.model_dump(mode='json'))} on {samples.name}")
+    first, second = weight_files.fitting_ends(paths, weights, model.shapes, note)
+    weight_files.check_shapes(
+        first, model.shapes, paths[0], f"{named(network.model_dump(mode='json'))} on {samples.name}"
+    )
     methods = path_methods(path)
     with one_thread(), torch.no_grad():
         second = dict(methods.aligned(model, first, second, dataset, seed=0))
@@ -172,9 +265,9 @@ def _of_module(
         note(f"--model {network.name}: {found} cast to float32")
         first.float()
     ends = first, own_code(f"--model {network.name}", lambda: copy.deepcopy(first))  # tensors that are random: once
-    weights = fitting_ends(paths, weights, first.state_dict(), note)
+    weights = weight_files.fitting_ends(paths, weights, first.state_dict(), note)
     for module, tensors, path in zip(ends, weights, paths, strict=True):
-        load_into(module, tensors, path, network.name)
+        weight_files.load_into(module, tensors, path, network.name)
         module.to(device)
     parts = {"train": samples.train, "test": samples.test}
     loaders = {name: Batches(part, samples.info, batch_size) for name, part in parts.items()}

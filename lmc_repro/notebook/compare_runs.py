@@ -19,7 +19,7 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.models.registry import build_model, network
-from lmc_repro.report.path_text import path_lines, split_records
+from lmc_repro.report.run_text import path_lines, split_records
 from lmc_repro.tracking.find import Reader, StoredRun, TrackedRun
 
 INITIALISATION = {"init", "gain", "start_from_conv", "start_from_local"}  # of a model's settings

@@ -30,10 +30,7 @@ from lmc_repro.training.run_folder import MetricRow, RunFolder
 from lmc_repro.training.stack import stack_key
 from lmc_repro.training.trainer import Event, StackedRun, train_stack
 
-DEFAULTS: dict[str, dict[str, float]] = {
-    "sgd": {"momentum": 0.9},
-    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-}
+DEFAULTS: dict[str, dict[str, float]] = {"sgd": {"momentum": 0.9}, "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}}
 """Defaults of `run_config` for an optimizer: params.yaml's own values."""
 
 

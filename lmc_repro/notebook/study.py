@@ -39,7 +39,7 @@ from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import ORDER, StudyTable, study_table
 from lmc_repro.report.html import html_part
 from lmc_repro.report.model import EVERYWHERE, Block, Section, Table
-from lmc_repro.report.terminal import print_block
+from lmc_repro.report.text import print_block
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import StudyResults
 

@@ -28,7 +28,6 @@ JUDGED = (*VERDICTS, NO_VERDICT, NOT_RUN)
 
 NOT_COUNTED = "An analogue: it counts no agreement with the paper."
 NOTHING_COUNTED = "No cell has the paper's data set and epochs: no agreement is counted."
-OTHER = "not counted (other data or epochs than the paper's, or the same runs counted before)"
 
 OUTCOMES = ("holds", "does not hold", "seen here", "not seen here", "not decided", NO_VERDICT, NOT_RUN)
 """Outcomes of a statement, in the order of a sentence."""
@@ -54,6 +53,11 @@ class Compared:
     def name(self) -> str:
         """The cell's name among those of other studies."""
         return f"{self.table.results.title.split(':')[0]}, {self.entry.label}"
+
+    @property
+    def weight(self) -> tuple[bool, int, int]:
+        """Of several in one place, the heaviest counts."""
+        return self.entry.cell is not None, self.entry.n, len(self.table.results.cells)
 
     @property
     def disagrees(self) -> bool:
@@ -91,13 +95,10 @@ def compared(tables: Iterable[StudyTable], split: SplitName) -> list[Compared]:
                 mean = entry.mean(split) if entry.verdict(split) else None
                 ours = NO_VERDICT if mean is None else judge_barrier(mean, threshold)
             place = table.results.study, entry.row.key, entry.column.key
-            if place not in best or _weight(table, entry) > _weight(best[place].table, best[place].entry):
-                best[place] = Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends")
+            found = Compared(table, entry, paper, ours, entry.verdict(split) == "unequal ends")
+            if place not in best or found.weight > best[place].weight:
+                best[place] = found
     return list(best.values())
-
-
-def _weight(table: StudyTable, entry: Entry) -> tuple[bool, int, int]:
-    return entry.cell is not None, entry.n, len(table.results.cells)
 
 
 def two_by_two(cells: Sequence[Compared]) -> dict[Verdict, dict[str, int]]:
@@ -187,19 +188,16 @@ def seed_values(cell: CellRecord, of: str) -> dict[int, float]:
 
     Dependent pairs of one seed are averaged; pairs whose ends are not trained have none.
     """
-    return by_seed(
-        (pair.trainer_seed, _value(pair.barriers["test"], pair.barriers["train"], of)) for pair in cell.pairs
-    )
 
+    def value(test: Barriers | None, train: Barriers | None) -> float | None:
+        if test is None or train is None:
+            return None
+        if of != "gap":
+            return test.barrier if of == "barrier" else test.normalised
+        both = test.normalised, train.normalised
+        return None if both[0] is None or both[1] is None else abs(both[0] - both[1])
 
-def _value(test: Barriers | None, train: Barriers | None, of: str) -> float | None:
-    if test is None or train is None:
-        return None
-    if of == "barrier":
-        return test.barrier
-    if of == "normalised" or test.normalised is None:
-        return test.normalised
-    return None if train.normalised is None else abs(test.normalised - train.normalised)
+    return by_seed((pair.trainer_seed, value(pair.barriers["test"], pair.barriers["train"])) for pair in cell.pairs)
 
 
 def _places(table: StudyTable, statement: Statement) -> Iterator[tuple[str, Sequence[Entry | None]]]:

@@ -15,7 +15,7 @@ from lmc_repro.report import grid
 from lmc_repro.report.grid import NO_VERDICT, NONE, ORDER, StudyTable, points
 from lmc_repro.report.model import PAGE, WRITTEN, Block, Cell, Items, Paragraph, Section, Table, Value
 from lmc_repro.report.plane_figure import planes_of
-from lmc_repro.results.schema import CellRecord, PairRecord
+from lmc_repro.results.schema import CellRecord
 from lmc_repro.tracking.names import CELL, EXPERIMENT_PREFIX
 
 MLFLOW = "http://127.0.0.1:5000"
@@ -122,32 +122,24 @@ def _pairs(cells: tuple[CellRecord, ...]) -> Iterator[tuple[str, ...]]:
 def _ends(cells: tuple[CellRecord, ...]) -> Iterator[tuple[str | Cell, ...]]:
     for cell in cells:
         for pair in cell.pairs:
-            status = (_status(i, pair) for i in (0, 1))
+            ends = zip(pair.status, pair.epochs, strict=True)
+            status = (said if own is None else f"{said}, epoch {epoch_text(own)}" for said, own in ends)
             yield (_label(cell), pair.pair, str(pair.trainer_seed), *status, Cell(pair.fingerprints, code=True))
 
 
-def _status(i: int, pair: PairRecord) -> str:
-    own = pair.epochs[i]
-    return pair.status[i] if own is None else f"{pair.status[i]}, epoch {epoch_text(own)}"
-
-
 def _configurations(table: StudyTable) -> Table:
-    cells = {cell.key: _facts(cell) for cell in table.results.cells}
+    cells = {}
+    for cell in table.results.cells:  # sizes and settings, by path in the configuration
+        sizes = {"parameters": cell.parameters, "trainer seeds": cell.n_trainer_seeds, "runs": cell.n_runs}
+        cells[cell.key] = {name: as_text(value) for name, value in {**sizes, **dict(_flat(cell.config))}.items()}
     names = dict.fromkeys(name for facts in cells.values() for name in facts)
     apart = [name for name in names if len({facts.get(name) for facts in cells.values()}) > 1 or len(cells) == 1]
     rows: list[tuple[Value, ...]] = []
     for cell in table.results.cells:
         found = Cell((f"tags.`{CELL}` = '{cell.key}'",), code=True)
         rows.append((_label(cell), found, *(cells[cell.key].get(name, NONE) for name in apart)))
-    return Table(
-        "Settings that differ", ("cell", "in MLflow", *apart), tuple(rows), name=f"{table.results.study}-configurations"
-    )
-
-
-def _facts(cell: CellRecord) -> dict[str, str]:
-    """Return a cell's sizes and settings, by path in its configuration."""
-    sizes = {"parameters": cell.parameters, "trainer seeds": cell.n_trainer_seeds, "runs": cell.n_runs}
-    return {name: as_text(value) for name, value in {**sizes, **dict(_flat(cell.config))}.items()}
+    header, name = ("cell", "in MLflow", *apart), f"{table.results.study}-configurations"
+    return Table("Settings that differ", header, tuple(rows), name=name)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

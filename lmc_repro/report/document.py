@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from itertools import product
 
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.report import agreement, grid
@@ -13,8 +14,7 @@ from lmc_repro.report.details import as_text, details
 from lmc_repro.report.figures import paths_figure
 from lmc_repro.report.grid import FLAGS, GLOSSARY, NO_VERDICT, NONE, NOT_RUN, ORDER, PAPER, StudyTable, points
 from lmc_repro.report.model import Block, Cell, Curves, Figure, Items, Line, Paragraph, Section, Table
-from lmc_repro.report.value_figure import strip_figure, values_figure
-from lmc_repro.report.values import ValuePlot, value_plot
+from lmc_repro.report.value_figure import ValuePlot, strip_figure, value_plot, values_figure
 from lmc_repro.results.schema import NOT_CONVERGED, CellRecord, StudyResults
 
 INTRODUCTION = (
@@ -26,6 +26,10 @@ PATHS = (
     "a panel per cell, a line per pair; grey: a pair without a verdict. A flat line is a connected pair, a hill is a "
     "barrier. Panels share their axes but for shaded ones, which are zoomed: each has a scale of its own. Above each "
     "panel: mean barrier in points, test / train."
+)
+SOURCES = (
+    "Each value and its source: the paper, its first author's later code, a paper that it builds on, worked out, or "
+    "ours. It counts no agreement."
 )
 STRIP = (
     "A mark per cell: its mean test barrier (Eq. 1) in points, its verdict by colour and shape; the dotted line is the "
@@ -84,23 +88,20 @@ def result_blocks(report: Report) -> list[Block]:
     blocks: list[Block] = [Paragraph(said, "lead")]
     if report.of_paper and any(found.analogue for found in results):
         blocks.append(Paragraph(agreement.NOT_COUNTED, "note"))
-    data = (f"{d.title}: {d.n_train} training, {d.n_test} test images" for found in results for d in found.datasets)
-    seeds = {cell.n_trainer_seeds for found in results for cell in found.cells} or {0}
-    n = "-".join(map(str, sorted({min(seeds), max(seeds)})))
+    data = (f"{d.title}: {d.n_train} training, {d.n_test} test images" for r in results for d in r.datasets)
+    seeds = {cell.n_trainer_seeds for r in results for cell in r.cells} or {0}
+    machines = (f"{r.device}, numerics {r.numerics.partition(':')[0]}" for r in results)
     versions = (
-        f"torch {found.torch}, training numerics {found.training_numerics}, evaluation numerics "
-        f"{found.evaluation_numerics}"
-        for found in results
+        f"torch {r.torch}, training numerics {r.training_numerics}, evaluation numerics {r.evaluation_numerics}"
+        for r in results
     )
-    facts = {
-        "data": grid.several(data, "; "),
-        "n": f"{n} trainer seeds per cell",
-        "machine": grid.several(
-            (f"{found.device}, numerics {found.numerics.partition(':')[0]}" for found in results), "; "
-        ),
-        "version": grid.several(versions, "; "),
-    }
-    return [*blocks, Items(tuple(facts.items()))]
+    facts = (
+        ("data", grid.several(data, "; ")),
+        ("n", f"{'-'.join(map(str, sorted({min(seeds), max(seeds)})))} trainer seeds per cell"),
+        ("machine", grid.several(machines, "; ")),
+        ("version", grid.several(versions, "; ")),
+    )
+    return [*blocks, Items(facts)]
 
 
 def overview_table(report: Report) -> Table:
@@ -138,7 +139,8 @@ def study_section(
     if plot:
         figure = values_figure(plot, results.title, part.study)
         blocks.append(dataclasses.replace(figure, caption=_values_show(plot)))
-    blocks.append(grid_table(table if only is None else table.narrowed(only), key if drawn else ""))
+    shown = table.narrowed(lambda e: only is None or f"{e.row.key}--{e.column.key}" in only)
+    blocks.append(grid_table(shown, key if drawn else ""))
     if drawn:
         blocks.append(dataclasses.replace(paths_figure(table), caption=PATHS, linked=bool(plot) or not alone))
     if meanings := tuple(meaning for flag, meaning in FLAGS.items() if flag in _flags(table)):
@@ -185,25 +187,22 @@ def grid_table(table: StudyTable, links: str = "") -> Table:
 
 def _paths(table: StudyTable, cell: CellRecord) -> tuple[Line, ...]:
     """Return a cell's errors along its pairs' paths, test above train; a pair without a verdict has another kind."""
-    curves = ((split, pair, table.results.curves[cell.key, pair.pair, pair.epoch, split])
-              for split in reversed(ORDER) for pair in cell.pairs)  # fmt: skip
-    return tuple(
-        (split if pair.barriers[split] else "untrained",
-         tuple((alpha, 100.0 * error) for alpha, error in zip(curve.alphas, curve.errors, strict=True)))
-        for split, pair, curve in curves
-    )  # fmt: skip
+    lines = []
+    for split, pair in product(reversed(ORDER), cell.pairs):
+        curve = table.results.curves[cell.key, pair.pair, pair.epoch, split]
+        points = zip(curve.alphas, (100.0 * error for error in curve.errors), strict=True)
+        lines.append((split if pair.barriers[split] else "untrained", tuple(points)))
+    return tuple(lines)
 
 
 def _values_show(plot: ValuePlot) -> str:
     """Return the data of the plot that a study requests, and the range of its means."""
-    what = (
-        "Barrier in points" if plot.value == "barrier" else "Barrier as a share of the test accuracy (Eq. 2, percent)"
-    )
+    share = "Barrier as a share of the test accuracy (Eq. 2, percent)"
+    what = "Barrier in points" if plot.value == "barrier" else share
     over, range_ = ("over training", "band") if plot.over_training else (f"by {plot.x_label}", "bar")
     dotted = "" if plot.threshold is None else f"; dotted: the threshold, {plot.threshold:g} points"
-    shows = (
-        f"{what} {over}: means over trainer seeds, a {range_} from the smallest to the largest, a dot per seed{dotted}."
-    )
+    seeds = f"means over trainer seeds, a {range_} from the smallest to the largest, a dot per seed"
+    shows = f"{what} {over}: {seeds}{dotted}."
     if plot.over_training:
         return f"{shows} Where an end is not trained yet there is no barrier, and no mark."
     means = [p.mean for line in plot.series if line.split == "test" for p in line.points if p.seeds]
@@ -219,17 +218,10 @@ def statement_blocks(claim: Claim, found: Sequence[Finding]) -> list[Block]:
         (f.text, f.cells, f.effect or NONE, str(f.n), f"{f.in_favour} of {f.n}" if f.n else NONE, f.outcome)
         for f in found
     )
-    return [
-        Paragraph(f"The paper: {claim.text}."),
-        Items(
-            tuple((text, tally(f for f in found if f.text == text)) for text in dict.fromkeys(f.text for f in found))
-        ),
-        Section(
-            "Statements by cell",
-            (Table("Statements", header, rows, name=f"{found[0].study}-statements"),),
-            folded=True,
-        ),
-    ]
+    table = Table("Statements", header, rows, name=f"{found[0].study}-statements")
+    tallies = ((text, tally(f for f in found if f.text == text)) for text in dict.fromkeys(f.text for f in found))
+    folded = Section("Statements by cell", (table,), folded=True)
+    return [Paragraph(f"The paper: {claim.text}."), Items(tuple(tallies)), folded]
 
 
 def _agreement(tables: Sequence[StudyTable]) -> Section:
@@ -271,23 +263,15 @@ def two_by_two_blocks(cells: Sequence[agreement.Compared], split: str) -> list[B
 def provenance_section(studies: Sequence[StudyResults]) -> Section:
     """Return where each hyper-parameter comes from, each entry once."""
     rows = {(f"`{key}`", as_text(value), source): None for study in studies for key, value, source in study.sources}
-    table = Table(
-        "Hyper-parameters and their sources", ("hyper-parameter", "value", "source"), tuple(rows), name="sources"
-    )
-    shows = Paragraph(
-        "Each value and its source: the paper, its first author's later code, a paper that it builds on, worked out, "
-        "or ours. It counts no agreement."
-    )
-    return Section(
-        "Sources of the hyper-parameters", (shows, Section(f"{len(rows)} values", (table,), folded=True)), "provenance"
-    )
+    header = ("hyper-parameter", "value", "source")
+    table = Table("Hyper-parameters and their sources", header, tuple(rows), name="sources")
+    folded = Section(f"{len(rows)} values", (table,), folded=True)
+    return Section("Sources of the hyper-parameters", (Paragraph(SOURCES), folded), "provenance")
 
 
 def _not_run(cells: Sequence[NotRun]) -> Section:
     rows = tuple((cell.title, cell.label, *costs(cell.flops, cell.hours), cell.reason) for cell in cells)
     header = ("study", "cell", "FLOPs", "hours of one core", "why")
     shows = Paragraph(f"{total(cells)}. Predicted, not measured; runs that cells share are counted in each.")
-    folded = Section(
-        f"{len(rows)} lines", (Table("Cells that were not run", header, rows, name="not-run"),), folded=True
-    )
-    return Section("Not run", (shows, folded), "not-run")
+    table = Table("Cells that were not run", header, rows, name="not-run")
+    return Section("Not run", (shows, Section(f"{len(rows)} lines", (table,), folded=True)), "not-run")

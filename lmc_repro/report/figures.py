@@ -130,22 +130,19 @@ def paths_figure(table: StudyTable) -> Figure:
     of their own and a ground of their own. Rows and columns that were not run at all take no room. Equal results give
     equal bytes.
     """
-    ran = [entry for entry in table.entries if entry.cell] or list(table.entries)
-    rows = [row for row in table.rows if any(entry.row == row for entry in ran)]
-    columns = [column for column in table.columns if any(entry.column == column for entry in ran)]
-    entries = {(entry.row, entry.column): entry for entry in table.entries}
-    names = [wrapped(row.label, 1.0, 8.0, ",") for row in rows]
-    heads = [wrapped(column.label, 1.3, 7.0, ",") for column in columns]
+    ran = table.narrowed(lambda entry: entry.cell or not table.results.cells)
+    names = [wrapped(row.label, 1.0, 8.0, ",") for row in ran.rows]
+    heads = [wrapped(column.label, 1.3, 7.0, ",") for column in ran.columns]
     height = max(1.12, 0.13 * (1 + max(name.count("\n") for name in names)) + 0.3)
     above = 0.11 * max(head.count("\n") for head in heads)
     with drawing_style():
-        width = max(COLUMN, 1.6 * len(columns) + 1.2)
-        drawing, grid = make_panels(len(rows), len(columns), width, height * len(rows) + above + 1.2)
-        for row, name, line in zip(rows, names, grid, strict=True):
+        width = max(COLUMN, 1.6 * len(heads) + 1.2)
+        drawing, grid = make_panels(len(names), len(heads), width, height * len(names) + above + 1.2)
+        for row, name, line in zip(ran.rows, names, grid, strict=True):
             line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-            for column, head, axes in zip(columns, heads, line, strict=True):
-                note = _draw_paths(axes, table, entries[row, column], ORDER)
-                axes.set_title(f"{head}\n{note}" if row is rows[0] else note, pad=2.0)
+            for entry, head, axes in zip(ran.line(row), heads, line, strict=True):
+                note = _draw_paths(axes, table, entry, ORDER)
+                axes.set_title(f"{head}\n{note}" if row is ran.rows[0] else note, pad=2.0)
         _scale(grid, 2 * table.results.threshold)
         _legend(drawing, grid, ORDER, "error in percent over alpha; ")
         title = table.results.title

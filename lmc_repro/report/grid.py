@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -147,13 +147,13 @@ class StudyTable:
         """Whether the paper prints any number of this grid."""
         return any(entry.paper is not None for entry in self.entries)
 
-    def narrowed(self, cells: Collection[str]) -> StudyTable:
-        """The rows and columns that hold cells of these keys."""
-        kept = [entry for entry in self.entries if f"{entry.row.key}--{entry.column.key}" in cells]
-        rows = tuple(row for row in self.rows if any(entry.row == row for entry in kept))
-        columns = tuple(column for column in self.columns if any(entry.column == column for entry in kept))
+    def narrowed(self, kept: Callable[[Entry], object]) -> StudyTable:
+        """The rows and columns that hold entries that are kept."""
+        places = [(entry.row, entry.column) for entry in self.entries if kept(entry)]
+        rows, columns = ({place[i] for place in places} for i in (0, 1))
         there = tuple(entry for entry in self.entries if entry.row in rows and entry.column in columns)
-        return StudyTable(self.results, rows, columns, there)
+        ordered = (tuple(a for a in self.rows if a in rows), tuple(a for a in self.columns if a in columns))
+        return StudyTable(self.results, *ordered, there)
 
     def line(self, row: Axis) -> tuple[Entry, ...]:
         """The entries of one row, in the order of the columns."""
@@ -170,16 +170,13 @@ def study_table(results: StudyResults, paper: PaperTable | None = None) -> Study
     cells = {(cell.row, cell.column): cell for cell in results.cells}
     rows = _axes(results.rows, [row for row, _ in paper])
     columns = _axes(results.columns, [column for _, column in paper])
-    grid = {}
-    for row in rows:
-        for column in columns:
-            place = row.key, column.key
-            cell = cells.get(place)
-            out = cell is None and any(part.covers(*place) for part in results.left_out)
-            grid[place] = Entry(row, column, cell, cell.paper if cell else paper.get(place), out)
-    rows = tuple(row for row in rows if not all(grid[row.key, column.key].left_out for column in columns))
-    columns = tuple(column for column in columns if not all(grid[row.key, column.key].left_out for row in rows))
-    return StudyTable(results, rows, columns, tuple(grid[row.key, column.key] for row in rows for column in columns))
+    entries = []
+    for row, column in product(rows, columns):
+        cell = cells.get(place := (row.key, column.key))
+        out = cell is None and any(part.covers(*place) for part in results.left_out)
+        entries.append(Entry(row, column, cell, cell.paper if cell else paper.get(place), out))
+    whole = StudyTable(results, rows, columns, tuple(entries))
+    return whole.narrowed(lambda entry: not entry.left_out)
 
 
 def _axes(known: tuple[Axis, ...], keys: list[str]) -> tuple[Axis, ...]:

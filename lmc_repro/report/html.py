@@ -63,16 +63,22 @@ def _lines(parts: Iterable[Markup]) -> Markup:
     return Markup("\n").join(parts)
 
 
+def _attributes(**values: str) -> Markup:
+    """Return attributes of an element, those that have a value."""
+    named = ((name.rstrip("_").replace("_", "-"), value) for name, value in values.items() if value)
+    return Markup("").join(_tag(' {}="{}"', name, value) for name, value in named)
+
+
 def _block(block: Block, level: int) -> Markup:
     if isinstance(block, Section):
         body = _lines(_block(inner, level + (not block.folded)) for inner in block.shown("html"))
-        name = _tag(' id="{}"', block.key) if block.key else ""
         if not block.folded:
+            name = _attributes(id=block.key)
             return _tag("<section{}>\n<h{}>{}</h{}>\n{}\n</section>", name, level, block.title, level, body)
-        kind = Markup(' class="long"') if block.media != EVERYWHERE else ""
-        return _tag("<details{}{}>\n<summary>{}</summary>\n{}\n</details>", kind, name, block.title, body)
+        named = _attributes(class_="long" if block.media != EVERYWHERE else "", id=block.key)
+        return _tag("<details{}>\n<summary>{}</summary>\n{}\n</details>", named, block.title, body)
     if isinstance(block, Paragraph):
-        return _tag("<p{}>{}</p>", _tag(' class="{}"', block.kind) if block.kind else "", _inline(block.text))
+        return _tag("<p{}>{}</p>", _attributes(class_=block.kind), _inline(block.text))
     if isinstance(block, Items):
         return _tag("<dl>\n{}\n</dl>", _lines(_tag("<dt>{}</dt><dd>{}</dd>", n, _value(v)) for n, v in block.pairs))
     return _figure(block) if isinstance(block, Figure) else _table(block)
@@ -83,10 +89,6 @@ def _inline(text: str) -> Markup:
     if len(parts) % 2 == 0:
         return escape(text)
     return Markup("").join(_tag("<code>{}</code>", part) if i % 2 else part for i, part in enumerate(parts))
-
-
-def _name(value: Value) -> Markup | str:
-    return _tag(' id="{}"', key) if (key := cell_of(value).key) else ""
 
 
 def _value(value: Value) -> Markup:
@@ -107,34 +109,29 @@ def _table(table: Table) -> Markup:
     A grid says its roles, since styles that stack its rows take them away.
     """
 
-    def role(name: str) -> Markup:
-        return _tag(' role="{}"', name) if table.places else Markup("")
+    def named(role: str, **more: str) -> Markup:
+        return _attributes(role=role if table.places else "", **more)
 
     ours = [i for i in range(len(table.header)) if i not in table.paper]
-    header = [_tag('<th{} scope="col">{}</th>', role("columnheader"), table.header[i]) for i in ours]
+    header = [_tag("<th{}>{}</th>", named("columnheader", scope="col"), table.header[i]) for i in ours]
     rows = []
     for row in table.rows:
-        cells = [_tag('<th{}{} scope="row">{}</th>', role("rowheader"), _name(row[0]), _value(row[0]))]
+        first = named("rowheader", id=cell_of(row[0]).key, scope="row")
+        cells = [_tag("<th{}>{}</th>", first, _value(row[0]))]
         for i in ours[1:]:
             cell, inside = cell_of(row[i]), _value(row[i])
             if i + 1 in table.paper and row[i + 1] != NONE:
                 inside += _tag('<br><small class="paper">{} {}</small>', table.header[i + 1], row[i + 1])
             if table.places:
                 inside = _tag("<div>{}<span>{}</span></div>", _curves(cell.curves), inside) if cell.curves else inside
-            label = _tag(' data-label="{}"', table.header[i]) if table.places else ""
-            kind = _tag(' class="{}"', cell.kind) if cell.kind else ""
-            cells.append(_tag("<td{}{}{}>{}</td>", role("cell"), label, kind, inside))
-        rows.append(_tag("<tr{}>{}</tr>", role("row"), Markup("").join(cells)))
+            label = table.header[i] if table.places else ""
+            cells.append(_tag("<td{}>{}</td>", named("cell", data_label=label, class_=cell.kind), inside))
+        rows.append(_tag("<tr{}>{}</tr>", named("row"), Markup("").join(cells)))
     tops = {cell.curves.top for row in table.rows for value in row if (cell := cell_of(value)).curves}
-    made = _tag(
-        _TABLE,
-        caption=table.caption + "".join(f"; errors along the path, 0 to {top:.0f} %" for top in tops),
-        kind=Markup(' class="cells" role="table"') if table.places else "",
-        group=role("rowgroup"),
-        row=role("row"),
-        header=Markup("").join(header),
-        rows=_lines(rows),
-    )
+    caption = table.caption + "".join(f"; errors along the path, 0 to {top:.0f} %" for top in tops)
+    kind = Markup(' class="cells" role="table"') if table.places else ""
+    parts = {"group": named("rowgroup"), "row": named("row"), "header": Markup("").join(header), "rows": _lines(rows)}
+    made = _tag(_TABLE, caption=caption, kind=kind, **parts)
     return made + _files("Table", *(f"tables/{table.name}.{kind}" for kind in ("csv", "tex"))) if table.name else made
 
 
@@ -186,9 +183,5 @@ def _inline_svg(figure: Figure) -> Markup:
     head, _, rest = svg.partition(">")
     width = re.search(r'viewBox="0 0 (\d+)', head)
     head = re.sub(r' (?:width|height|xmlns(?::\w+)?|version)="[^"]*"', "", head)
-    size = _tag(
-        ' preserveAspectRatio="xMinYMin" class="drawn" style="--width: {}px" role="img" aria-label="{}">',
-        width[1] if width else 600,
-        figure.alt,
-    )
-    return Markup(head) + size + Markup(rest.strip())
+    shown = ' preserveAspectRatio="xMinYMin" class="drawn" style="--width: {}px" role="img" aria-label="{}">'
+    return Markup(head) + _tag(shown, width[1] if width else 600, figure.alt) + Markup(rest.strip())

@@ -9,25 +9,12 @@ from pathlib import Path
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.exhibit import Claim
+from lmc_repro.report import grid
 from lmc_repro.report.agreement import Compared, comparable, compared, findings
 from lmc_repro.report.contents import Planned, costs
 from lmc_repro.report.details import summary_table
 from lmc_repro.report.document import provenance_section, statement_blocks, two_by_two_blocks
-from lmc_repro.report.grid import (
-    FLAGS,
-    NO_VERDICT,
-    NONE,
-    NOT_RUN,
-    ORDER,
-    StudyTable,
-    flags,
-    heading,
-    paper_numbers,
-    points,
-    spread,
-    study_table,
-    untrained,
-)
+from lmc_repro.report.grid import NO_VERDICT, NONE, NOT_RUN, ORDER, StudyTable, points
 from lmc_repro.report.model import Block, Cell, Items, Paragraph, Section, Table, Value, flat
 from lmc_repro.report.text import markdown
 from lmc_repro.results.read import has_results, read_study
@@ -36,7 +23,14 @@ from lmc_repro.results.schema import CellRecord
 MACHINE = "machine.txt"
 NOTES = "notes.md"
 
-
+PAGE = (
+    "Every cell under profile paper: ours beside the paper's number where it prints one, then each study with "
+    "its parts (n, spread, machine, notes; folded) and what was not run. Hours are predicted, of one core."
+)
+COUNTED = (
+    "Cells with the paper's data set and epochs, each once: of several parts that hold a cell, the one "
+    "with most trainer seeds, of equals the one with most cells. Those that were not run are not in it."
+)
 CELLS = (
     "On test: the mean barrier in points (its range over n trainer seeds), the mean line barrier, flags; bold where "
     "disconnected. Verdicts by Eq. 1. A cell stands once per part; a setting names what the paper does not print."
@@ -74,11 +68,6 @@ class Study:
         done = {(cell.row, cell.column) for part in self.parts for cell in part.table.results.cells}
         return [cell for cell in self.planned if (cell.row, cell.column) not in done]
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """The numbers of cells planned and run."""
-        return len(self.planned), len(self.planned) - len(self.left)
-
 
 def number(cell: CellRecord) -> str:
     """Return `mean (range)` of Eq. 1 on test, bold where disconnected, the line barrier, and the flags."""
@@ -87,8 +76,8 @@ def number(cell: CellRecord) -> str:
         return "diverged or collapsed"
     bold = "**" if summary.verdict == "disconnected" else ""
     unequal = ", unequal ends" if summary.verdict == "unequal ends" else ""
-    mean = f"{bold}{points(summary.mean)}{bold} ({spread(summary)})"
-    return f"{mean}, line {points(summary.line_mean)}{unequal} {flags(cell)}".strip()
+    mean = f"{bold}{points(summary.mean)}{bold} ({grid.spread(summary)})"
+    return f"{mean}, line {points(summary.line_mean)}{unequal} {grid.flags(cell)}".strip()
 
 
 def read_parts(folder: Path) -> tuple[Part, ...]:
@@ -102,7 +91,7 @@ def read_parts(folder: Path) -> tuple[Part, ...]:
             )
         if not (machine := read_text(place / MACHINE)):
             raise LmcError(f"{place / MACHINE}: missing or empty; write the machine there in words, with its device")
-        parts.append(Part(place.name, study_table(results), machine, read_text(place / NOTES)))
+        parts.append(Part(place.name, grid.study_table(results), machine, read_text(place / NOTES)))
     return tuple(parts)
 
 
@@ -115,26 +104,15 @@ def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
     """Return docs/reproduction.md in Markdown; `notes` comes before the studies."""
     tables = [part.table for study in studies for part in study.parts]
     apart = tuple(_disagreements(tables))
+    counts = (block for split in ORDER for block in two_by_two_blocks(compared(tables, split), split))
     blocks: list[Block] = [
-        Paragraph(
-            "Every cell under profile paper: ours beside the paper's number where it prints one, then each study with "
-            "its parts (n, spread, machine, notes; folded) and what was not run. Hours are predicted, of one core."
-        ),
+        Paragraph(PAGE),
         _overview(studies),
         Section("The paper's cells", (Paragraph(CELLS), _printed(studies))),
         Section("Disagreements", (Items(apart) if apart else Paragraph("None among the cells that were run."),)),
-        Section(
-            "Agreement",
-            (
-                Paragraph(
-                    "Cells with the paper's data set and epochs, each once: of several parts that hold a cell, the one "
-                    "with most trainer seeds, of equals the one with most cells. Those that were not run are not in it."
-                ),
-                *(block for split in ORDER for block in two_by_two_blocks(compared(tables, split), split)),
-            ),
-        ),
+        Section("Agreement", (Paragraph(COUNTED), *counts)),
         *([Section("Notes", (Paragraph(notes),))] if notes else []),
-        Section("Flags", (Items(tuple(FLAGS.values())),)),
+        Section("Flags", (Items(tuple(grid.FLAGS.values())),)),
         *map(_section, studies),
         provenance_section([table.results for table in tables]),
     ]
@@ -144,10 +122,10 @@ def reproduction_page(studies: Sequence[Study], notes: str = "") -> str:
 def _overview(studies: Sequence[Study]) -> Table:
     rows = []
     for study in studies:
-        left, (count, run) = study.left, study.counts
+        left, link = study.left, Cell((study.title,), link=f"#{study.key}")
         hours = f"{sum(cell.hours for cell in left):.0f}" if left else NONE
-        link = Cell((study.title,), link=f"#{study.key}")
-        rows.append((link, str(count), str(run or NOT_RUN), str(len(left) or NONE), hours))
+        run = len(study.planned) - len(left)
+        rows.append((link, str(len(study.planned)), str(run or NOT_RUN), str(len(left) or NONE), hours))
     return Table("Studies", ("study", "cells", "run", "not run", "hours of one core for these"), tuple(rows))
 
 
@@ -171,10 +149,9 @@ def _printed(studies: Sequence[Study]) -> Table:
 def _setting(cell: CellRecord) -> str:
     """Return what the paper does not print: width, an initialisation other than torch's default, another precision."""
     model = cell.config["model"]
-    width = [f"width {model['width']}"] if model.get("width") else []
-    unusual = [model["init"]] if model["init"] != "torch-default" else []
-    precision = [cell.config["precision"]] if "precision" in cell.config else []  # recorded unless it is float32
-    return ", ".join(width + unusual + precision)
+    width = f"width {model['width']}" if model.get("width") else None
+    init = model["init"] if model["init"] != "torch-default" else None
+    return ", ".join(filter(None, (width, init, cell.config.get("precision"))))  # recorded unless it is float32
 
 
 def disagreement(found: Compared, split: SplitName) -> str:
@@ -198,16 +175,17 @@ def _disagreements(tables: Sequence[StudyTable]) -> Iterator[tuple[str, str]]:
             if not comparable(entry.cell, table.results):
                 yield entry.label, "not counted, other data or epochs than the paper's"
             elif None in (entry.verdict("test"), entry.verdict("train")):
-                why = "nothing to lose" if entry.n else untrained(entry.cell)
+                why = "nothing to lose" if entry.n else grid.untrained(entry.cell)
                 yield entry.label, f"{NO_VERDICT} ({why}), neither agreement nor disagreement"
 
 
 def _section(study: Study) -> Section:
     blocks: list[Block] = [Paragraph(text) for text in (study.question, study.notes) if text]
     for part in study.parts:
-        made = Items((*heading(part.table.results), ("machine", part.machine)))
+        made = Items((*grid.heading(part.table.results), ("machine", part.machine)))
+        notes = (Paragraph(part.notes),) if part.notes else ()
         shown: tuple[Block, ...] = (
-            *([Paragraph(part.notes)] if part.notes else []),
+            *notes,
             summary_table(part.table, compare=True),
             Section("Made with", (made,), folded=True),
         )
@@ -215,7 +193,7 @@ def _section(study: Study) -> Section:
         if (found := [f for f in findings(part.table, study.claim) if f.outcome != NOT_RUN]) and study.claim:
             blocks += statement_blocks(study.claim, found)
     if left := study.left:
-        rows = tuple((c.label, c.model, paper_numbers(c.paper), str(c.runs), *costs(c.flops, c.hours)) for c in left)
+        rows = ((c.label, c.model, grid.paper_numbers(c.paper), str(c.runs), *costs(c.flops, c.hours)) for c in left)
         header = ("not run", "network", "paper", "runs", "FLOPs", "hours of one core")
-        blocks.append(Table("Cells that were not run", header, rows))
+        blocks.append(Table("Cells that were not run", header, tuple(rows)))
     return Section(study.title, tuple(blocks), study.key)

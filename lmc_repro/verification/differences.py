@@ -1,14 +1,21 @@
-"""Differences between recorded and recomputed bytes: counted checks, and the first key that differs."""
+"""Differences between recorded and recomputed bytes: counted checks, the first key that differs, a stored training."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.files import sha256_bytes
+from lmc_repro.config.base import parse_epoch
+from lmc_repro.notebook.compare_runs import StoredTraining
+from lmc_repro.tracking.content import METRICS, Point, training_points
+from lmc_repro.tracking.find import Reader, StoredRun
+from lmc_repro.tracking.store import REBUILD
+from lmc_repro.training.run_folder import RunFolder, checkpoint_name, kept_epochs, parse_metrics
 
 K = TypeVar("K")
 
@@ -138,3 +145,77 @@ def _leaves(key: str, value: Any) -> dict[str, Any]:
 def _entry_name(entry: Any, index: int) -> str:
     named = (name for name in ("fingerprint", "pair", "cell") if isinstance(entry, dict) and name in entry)
     return next((f"{name} {entry[name]}" for name in named), str(index))
+
+
+TAGGED = ("init_sha256", "order_sha256", "augmentation_sha256", "final_sha256")
+
+Points = dict[tuple[str, int], float]
+"""Values by metric and step."""
+
+
+class RecordedTraining(StoredTraining):
+    """A finished training in MLflow as a record: its status.json holds the sha256 of every other file."""
+
+    @property
+    def checkpoints(self) -> dict[str, float]:
+        """The evaluation epochs by the names of their files, those that were not kept included."""
+        epochs = sorted(map(parse_epoch, self.run.status["checkpoints"]))
+        return {f"checkpoints/{checkpoint_name(epoch)}": epoch for epoch in epochs}
+
+    @property
+    def kept(self) -> list[str]:
+        """The names of the files that MLflow should hold, but for status.json."""
+        lost = set(self.checkpoints.values()) - set(kept_epochs(self.run.status))
+        return [name for name in self.run.status["files"] if self.checkpoints.get(name) not in lost]
+
+    def file(self, name: str) -> tuple[str, bytes]:
+        """Return the address and the content of a file of the run, compared with nothing."""
+        if (epoch := self.checkpoints.get(name)) is None:
+            return self.reader.artifact(self.stored, name)
+        path, content = self.reader.stored_checkpoint(self.run, epoch)
+        return str(path), content
+
+    def damage(self, name: str) -> str | None:
+        """Return one line if MLflow's copy of a file does not have the sha256 that status.json records."""
+        try:
+            place, content = self.file(name)
+        except LmcError as error:
+            return str(error)
+        found, recorded = sha256_bytes(content), str(self.run.status["files"][name])
+        damaged = f"{place}: damaged: its sha256 is {found[:12]}, recorded {recorded[:12]}; {REBUILD}"
+        return None if found == recorded else damaged
+
+    def problem(self, folder: RunFolder) -> str | None:
+        """Return one line if MLflow's copy of the training differs from its run folder."""
+        for name in ("status.json", "config.json", "metrics.csv"):
+            place, content = self.file(name)
+            if content != (folder.path / name).read_bytes():
+                return f"{place}: other bytes than {folder.path / name}; {REBUILD}"
+        return self.shown_otherwise()
+
+    def shown_otherwise(self) -> str | None:
+        """Return one line if the run's tags or metrics in MLflow are not those of its status.json and metrics.csv."""
+        for key in TAGGED:
+            tag, recorded = self.stored.tags.get(f"lmc.{key}"), self.run.status.get(key)
+            if tag is not None and tag != str(recorded):
+                return f"{self.file('status.json')[0]}: {key} is {recorded}, the run's tag says {tag}; {REBUILD}"
+        place, content = self.file("metrics.csv")
+        try:
+            points = training_points(parse_metrics(content.decode("ascii")))
+        except (ValueError, KeyError, TypeError):
+            raise LmcError(f"{place}: not the metrics of a training; {REBUILD}") from None
+        return points_problem(self.stored, logged_points(self.reader, self.stored, METRICS), points)
+
+
+def logged_points(reader: Reader, run: StoredRun, metrics: Iterable[str]) -> Points:
+    """Return all points of those metrics that the store has of a run."""
+    return {(name, step): v for name, points in reader.history(run, metrics).items() for step, v in points}
+
+
+def points_problem(run: StoredRun, logged: Points, expected: Iterable[Point]) -> str | None:
+    """Return one line on the first point of a run that is not the one its files give, None if all are."""
+    made = {(point.name, point.step): point.value for point in expected}
+    for (name, step), there, here in sorted(differences(logged, made)):
+        who = f"run {run.run_id} ({run.tags.get('mlflow.runName')})"
+        return f"metric {name} at step {step} is {there} in {who}, its files give {here}; {REBUILD}"
+    return None

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
 from lmc_repro.barriers.measure import measure_pair
 from lmc_repro.barriers.pair import PairEnd, pair_task
 from lmc_repro.barriers.results import PairResult
@@ -16,6 +20,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
+from lmc_repro.config.base import parse_epoch
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
 from lmc_repro.config.path import PathConfig
@@ -33,8 +38,17 @@ from lmc_repro.tracking.store import REBUILD
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import RunFolder
 from lmc_repro.training.trainer import Event
-from lmc_repro.verification.differences import Check, Finding, Tally, Where, differences, explain, values
-from lmc_repro.verification.training import RecordedTraining, compare_training, logged_points
+from lmc_repro.verification.differences import (
+    Check,
+    Finding,
+    RecordedTraining,
+    Tally,
+    Where,
+    differences,
+    explain,
+    logged_points,
+    values,
+)
 
 Identity = Mapping[str, str | None]
 """The fingerprint, and values by the keys of PARTS; None where one was not recorded."""
@@ -49,6 +63,15 @@ PARTS = {
     "lmc_repro": ("lmc_repro", "lmc.version.lmc_repro"),
 }
 """The name of each part for people, and its key of status.json or its tag; the likeliest cause of other bits first."""
+
+KEYS: tuple[tuple[str, str, Where], ...] = (
+    ("data digest", "data_digest", "data"),
+    ("initial weights", "init_sha256", "init"),
+    ("order", "order_sha256", "order"),
+    ("augmentation", "augmentation_sha256", "augmentation"),
+    ("diverged epoch", "diverged_epoch", "training"),
+)
+"""Keys of status.json besides the checksums of files: name, key, and where a difference lies."""
 
 _CODE = ("training_numerics", "commit", "lmc_repro")
 # Per kind of difference the parts that can cause it (a CPU does not change an order), and the code to look at.
@@ -236,6 +259,59 @@ def _compare(record: RecordedTraining, folder: RunFolder, tags: Mapping[str, str
     recorded = identity(record.end.fingerprint, {**run.tags, **record.run.status})
     here = identity(folder.fingerprint, {**tags, **folder.status()})
     return Comparison(run.run_id, record.name, tally.checks, tally.findings, recorded, here)
+
+
+def compare_training(record: RecordedTraining, again: RunFolder) -> Tally:
+    """Compare a recorded training with `again`, the complete folder of its second making.
+
+    Both status.json hold the sha256 of every file: equal ones mean equal files; otherwise the files show why.
+    """
+    tally, recorded, made, epochs = Tally(), record.run.status, again.status(), record.checkpoints
+    stored = "stored in MLflow"
+    intact = {name for name in record.kept if tally.add(stored, record.damage(name), epoch=epochs.get(name))}
+    tally.add(stored, record.shown_otherwise())
+    for name, key, where in KEYS:
+        there, here = recorded.get(key), made.get(key)
+        tally.count(name, there == here is not None, int((there, here) != (None, None)))
+        if there != here and where != "init":  # the tensors below show differing initial weights
+            at = max(there or 0, here or 0) if key == "diverged_epoch" else None
+            tally.find(f"{name}: {str(here)[:12]}, recorded {str(there)[:12]}", where, at)
+    files = {name: pair for name, *pair in differences(recorded["files"], made["files"])}
+    tally.count("checkpoints", sum(name not in files for name in epochs), len(epochs))
+    tally.count("metrics.csv", "metrics.csv" not in files)
+    files.pop("config.json", None)  # a later version may write more settings, of the same fingerprint
+    for name, (there, here) in files.items():
+        metrics, difference = name == "metrics.csv", f"sha256 {str(here)[:12]}, recorded {str(there)[:12]}"
+        if there is None or here is None:
+            difference = "not made here" if here is None else "not recorded, made here"
+        elif name in intact:
+            contents = record.file(name)[1], (again.path / name).read_bytes()
+            difference = explain(name, *contents) if metrics else tensor_difference(*map(load, contents))
+        if metrics:
+            epoch = float(difference.split(",")[0].split()[1]) if difference.startswith("epoch ") else None
+            tally.find(f"{name}: {difference}", "training", epoch)
+        else:
+            epoch = parse_epoch(name.removeprefix("checkpoints/epoch-").removesuffix(".safetensors"))
+            tally.find(f"weights at epoch {epoch:g}: {difference}", "init" if epoch == 0 else "training", epoch)
+    return tally
+
+
+def tensor_difference(recorded: dict[str, Tensor], made: dict[str, Tensor]) -> str:
+    """Return the first tensor, by name, that has other bits, in how many entries, and by how much at most."""
+    if recorded.keys() != made.keys():
+        return f"tensors {', '.join(sorted(made))}; recorded {', '.join(sorted(recorded))}"
+    apart = []
+    for name in sorted(recorded):
+        a, b = recorded[name], made[name]
+        if a.shape != b.shape:
+            return f"{name} has shape {list(b.shape)}, recorded {list(a.shape)}"
+        other = a.contiguous().view(torch.int32) != b.contiguous().view(torch.int32)  # bits: NaN equals itself
+        if other.any():
+            largest = (a.double() - b.double())[other].abs().nan_to_num(float("inf")).max().item()
+            apart.append(f"{name} differs in {int(other.sum())} of {a.numel()} entries, by up to {largest:.3g}")
+    if not apart:
+        return "equal tensors in another file"
+    return apart[0] + (f"; {len(apart)} of {len(recorded)} tensors differ" if len(apart) > 1 else "")
 
 
 def path_of(run: StoredRun) -> PathConfig:

@@ -6,9 +6,10 @@ runs.json is made again from run folders, cells.json from curves.csv, curves.csv
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lmc_repro.barriers.measure import measure_pair, plane_or_reason
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, PairTask, pair_key, pair_task
@@ -33,8 +34,11 @@ from lmc_repro.tracking.content import Point, cell_points, pair_points, pair_tab
 from lmc_repro.tracking.find import Reader, StoredRun
 from lmc_repro.tracking.store import REBUILD, NoStore
 from lmc_repro.training.run_folder import RunFolder, kept_epochs
-from lmc_repro.verification.differences import Check, Tally, explain
-from lmc_repro.verification.training import RecordedTraining, logged_points, points_problem
+from lmc_repro.verification.differences import Check, RecordedTraining, Tally, explain, logged_points, points_problem
+
+K = TypeVar("K")
+T = TypeVar("T")
+R = TypeVar("R")
 
 PairName = tuple[str, str]
 """Cell and pair."""
@@ -112,26 +116,25 @@ def verify_study(
     return Verification(study, profile, tuple(map(str, found)), tally.checks, problems, tuple(left_out), seconds)
 
 
+@dataclass
 class _Place:
     """The results of a study in one folder, its run folders, and its runs in MLflow; problems go to `tally`."""
 
-    def __init__(
-        self,
-        results: Path,
-        runs: Path,
-        fix: str,
-        study: StudyResults,
-        judgement: Judgement,
-        tally: Tally,
-        listener: Listener,
-    ) -> None:
-        self.results, self.runs, self.fix, self.study, self.tally = results, runs, fix, study, tally
-        self.judgement, self.listener = judgement.model_copy(update={"threshold": study.threshold}), listener
-        self.pairs = {(cell.key, pair.pair): (cell, pair) for cell in study.cells for pair in cell.pairs}
-        self.curves, diverged = study.curves_by_pair(), {run.fingerprint: run.diverged_epoch for run in study.runs}
+    results: Path
+    runs: Path
+    fix: str
+    study: StudyResults
+    judgement: Judgement
+    tally: Tally
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self.pairs = {(cell.key, pair.pair): (cell, pair) for cell in self.study.cells for pair in cell.pairs}
+        self.curves = self.study.curves_by_pair()
+        diverged = {run.fingerprint: {"diverged_epoch": run.diverged_epoch} for run in self.study.runs}
         self.made: dict[PairName, PairResult] = {}
         for name, (cell, pair) in self.pairs.items():
-            statuses = {fingerprint: {"diverged_epoch": diverged.get(fingerprint)} for fingerprint in pair.fingerprints}
+            statuses = {run: diverged.get(run, {"diverged_epoch": None}) for run in pair.fingerprints}
             self.made[name] = judged_pair(pair, self.curves[name], cell.config, statuses)
         self.stored: dict[tuple[str, ...], StoredRun] = {}
         self.trainings: dict[str, RecordedTraining] = {}
@@ -178,7 +181,8 @@ class _Place:
                 raise LmcError(
                     f"{folder_of(prepared, entry.name)}: {recorded}; run `lmc prepare {entry.name}`, or {self.fix}"
                 )
-        again = self.made | self._measure(prepared)
+        wanted = {name: f"cell {name[0]}, pair {name[1]}" for name in self.pairs}
+        again = self.made | self._again("paths", wanted, lambda name: self._task(name, prepared), measure_pair)
         of_cell = {cell.key: [again[cell.key, pair.pair] for pair in cell.pairs] for cell in self.study.cells}
         self._same("curves.csv", replace(self.study, curves=curves_of(of_cell)))
         self._judge(again)
@@ -212,11 +216,11 @@ class _Place:
 
     def _judge(self, pairs: Mapping[PairName, PairResult]) -> dict[str, CellResult]:
         """Judge every cell from its pairs, by the results' threshold, and compare cells.json; return the cells."""
-        cells, made = [], {}
+        judgement, cells, made = self.judgement.model_copy(update={"threshold": self.study.threshold}), [], {}
         for cell in self.study.cells:
             own = [pairs[cell.key, pair.pair] for pair in cell.pairs]
             plane = self.study.planes.get(cell.key)
-            made[cell.key] = result = judged_cell(cell.config, self.judgement, own, plane)
+            made[cell.key] = result = judged_cell(cell.config, judgement, own, plane)
             cells.append(replace(cell, pairs=tuple(map(pair_record, result.pairs)), summary=result.summary))
         self._same("cells.json", replace(self.study, cells=tuple(cells)))
         return made
@@ -293,55 +297,48 @@ class _Place:
         logged |= logged_points(self.reader, run, curves)
         return points_problem(run, {key: value for key, value in logged.items() if value == value}, expected)
 
-    def _measure(self, prepared: Path) -> dict[PairName, PairResult]:
-        """Measure every pair from MLflow's weights: left out if these were not kept, a problem if they are damaged."""
-        asked: list[PairName] = []
-        measured, count = {}, "paths measured again"
+    def _again(
+        self, kind: str, wanted: Mapping[K, str], task_of: Callable[[K], T | None], measure: Callable[[T], R]
+    ) -> dict[K, R]:
+        """Measure what is `wanted`, words by name, from MLflow's weights: left out where these were not kept.
 
-        def tasks() -> Iterator[PairTask]:
-            for name in self.pairs:
-                pair = f"cell {name[0]}, pair {name[1]}"
+        Damaged weights are a problem.
+        """
+        asked: list[K] = []
+
+        def tasks() -> Iterator[T]:
+            for name, words in wanted.items():
                 try:
-                    if (task := self._task(name, prepared)) is not None:
+                    if (task := task_of(name)) is not None:
                         asked.append(name)
                         yield task
                         continue
-                    self.left_out.append(f"{pair}, measured again: its weights were not kept")
+                    self.left_out.append(f"{words}, measured again: its weights were not kept")
                 except LmcError as error:
-                    self.tally.add(count, f"{pair}: not measured again: {error}")
+                    self.tally.add(f"{kind} measured again", f"{words}: not measured again: {error}")
                 self.listener.advance(1)
 
-        with part(self.listener, f"measuring {len(self.pairs)} paths again", len(self.pairs)):
-            for i, result in enumerate(LocalEngine(default_jobs()).map(measure_pair, tasks())):
-                self.tally.add(count, None)
+        measured = {}
+        with part(self.listener, f"measuring {len(wanted)} {kind} again", len(wanted)):
+            for i, result in enumerate(LocalEngine(default_jobs()).map(measure, tasks())):
+                self.tally.add(f"{kind} measured again", None)
                 measured[asked[i]] = result
-                self.listener.advance(1, asked[i][0])
+                self.listener.advance(1)
         return measured
 
     def _measure_planes(self, prepared: Path) -> dict[str, Plane]:
-        """Measure every plane from MLflow's weights; one whose weights were not kept or are damaged stays as it is."""
-        planes, asked, count = dict(self.study.planes), list[str](), "planes measured again"
+        """Measure every plane again; one that cannot be stays as it is."""
+        cells = {cell.key: cell for cell in self.study.cells if cell.plane}
 
-        def tasks() -> Iterator[PlaneTask]:
-            for cell in self.study.cells:
-                if cell.plane is None:
-                    continue
-                try:
-                    runs = [self._training(cell.key, fingerprint).end for fingerprint in cell.plane_runs]
-                    if all(run.config.epochs in kept_epochs(run.status) for run in runs):
-                        task = plane_task(runs, prepared, cell.plane)
-                        asked.append(cell.key)
-                        yield task
-                    else:
-                        self.left_out.append(f"cell {cell.key}, plane measured again: its weights were not kept")
-                except LmcError as error:
-                    self.tally.add(count, f"cell {cell.key}, plane: not measured again: {error}")
+        def task_of(key: str) -> PlaneTask | None:
+            cell = cells[key]
+            runs = [self._training(key, fingerprint).end for fingerprint in cell.plane_runs]
+            kept = all(run.config.epochs in kept_epochs(run.status) for run in runs)
+            return plane_task(runs, prepared, cell.plane) if kept and cell.plane else None
 
-        for i, found in enumerate(LocalEngine(default_jobs()).map(plane_or_reason, tasks())):
-            self.tally.add(count, None)
-            planes.pop(asked[i], None)
-            planes |= {asked[i]: found} if isinstance(found, Plane) else {}
-        return {cell.key: planes[cell.key] for cell in self.study.cells if cell.key in planes}
+        again = self._again("planes", {key: f"cell {key}, plane" for key in cells}, task_of, plane_or_reason)
+        planes: dict[str, Plane | str] = {**self.study.planes, **again}
+        return {key: plane for key in cells if isinstance(plane := planes.get(key), Plane)}
 
     def _task(self, name: PairName, prepared: Path) -> PairTask | None:
         """Return a pair's task, with the weights that MLflow holds; None if these were not all kept."""

@@ -18,10 +18,11 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from lmc_repro.cli.app import app
-from lmc_repro.cli.progress import Lines, parts
+from lmc_repro.cli.session import parts
 from lmc_repro.cli.studies import link
 from lmc_repro.cli.views import links
 from lmc_repro.common import progress
+from lmc_repro.common.progress import Lines
 from lmc_repro.data.acquire import Unavailable
 from lmc_repro.tracking.views import Shown
 

@@ -15,7 +15,7 @@ from helpers import PARAMS
 from rich.console import Console
 from safetensors.numpy import save
 
-from lmc_repro.cli.views import exhibit
+from lmc_repro.cli.reports import exhibit
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project
 from lmc_repro.config.load import load_params
@@ -26,8 +26,7 @@ from lmc_repro.report.contents import Report
 from lmc_repro.report.document import report_document
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Paragraph, Table
-from lmc_repro.report.terminal import print_block
-from lmc_repro.report.text import markdown
+from lmc_repro.report.text import markdown, print_block
 from lmc_repro.report.write import write_report
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)

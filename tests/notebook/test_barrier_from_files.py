@@ -20,8 +20,7 @@ from lmc_repro import run_config as config_of
 from lmc_repro import train as train_runs
 from lmc_repro.common.errors import LmcError
 from lmc_repro.data.custom_dataset import Samples, of_dataset, read_unlisted
-from lmc_repro.notebook.barrier_from_files import measure_files
-from lmc_repro.notebook.network import OwnModule, read_network
+from lmc_repro.notebook.barrier_from_files import OwnModule, measure_files, read_network
 
 
 @pytest.fixture

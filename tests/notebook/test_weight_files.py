@@ -17,8 +17,7 @@ from torch import nn
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.data.custom_dataset import read_unlisted
-from lmc_repro.notebook.barrier_from_files import measure_files
-from lmc_repro.notebook.network import OwnModule, read_network
+from lmc_repro.notebook.barrier_from_files import OwnModule, measure_files, read_network
 from lmc_repro.notebook.weight_files import INDEX, digest, read_weights
 
 NETWORKS = [read_network(MODEL), OwnModule("mine.py:build", Net)]

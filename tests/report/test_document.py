@@ -31,9 +31,8 @@ from lmc_repro.report.document import grid_table, overview_table, report_documen
 from lmc_repro.report.grid import paper_name
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Paragraph, Section, Value, cell_of, flat
-from lmc_repro.report.terminal import print_block
-from lmc_repro.report.text import markdown
-from lmc_repro.report.values import value_plot
+from lmc_repro.report.text import markdown, print_block
+from lmc_repro.report.value_figure import value_plot
 from lmc_repro.report.write import report_json
 
 LEFT = [{"rows": None, "columns": ["adam-medium"], "label": "ADAM medium", "why": "the same again"}]

@@ -18,8 +18,16 @@ from lmc_repro.barriers.results import EpochResult, PairResult
 from lmc_repro.report import figures
 from lmc_repro.report.figures import OWN_SCALE, QUIET, path_figure, paths_figure
 from lmc_repro.report.grid import study_table
-from lmc_repro.report.value_figure import values_figure
-from lmc_repro.report.values import Point, Series, ValuePlot, epoch_ticks, grouped, shortened, value_plot
+from lmc_repro.report.value_figure import (
+    Point,
+    Series,
+    ValuePlot,
+    epoch_ticks,
+    grouped,
+    shortened,
+    value_plot,
+    values_figure,
+)
 from lmc_repro.results.read import read_study
 
 

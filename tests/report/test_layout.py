@@ -24,8 +24,7 @@ from lmc_repro.report import figures
 from lmc_repro.report.figures import COLOURS, LINES, OWN_SCALE, QUIET, STYLES, column_figure, paths_figure
 from lmc_repro.report.grid import StudyTable, study_table
 from lmc_repro.report.plane_figure import plane_figure
-from lmc_repro.report.value_figure import values_figure
-from lmc_repro.report.values import value_plot
+from lmc_repro.report.value_figure import value_plot, values_figure
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import Axis, Show, StudyResults
 

@@ -23,8 +23,7 @@ from lmc_repro.report.details import summary_table
 from lmc_repro.report.document import report_document, study_section
 from lmc_repro.report.html import html_page
 from lmc_repro.report.model import Cell, Figure, Section, Table
-from lmc_repro.report.terminal import print_block, print_overview
-from lmc_repro.report.text import csv_table, latex_table, markdown
+from lmc_repro.report.text import csv_table, latex_table, markdown, print_block, print_overview
 from lmc_repro.report.write import headline, mean_paths, study_metrics, write_report
 
 VOID = {"meta", "br", "path", "use", "polyline"}  # of those that the page uses

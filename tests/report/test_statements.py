@@ -11,7 +11,7 @@ from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.config.load import load_params, validate
 from lmc_repro.config.reported import reported_claim, reported_tables
 from lmc_repro.report.agreement import Finding, seed_values, tally
-from lmc_repro.report.values import value_plot
+from lmc_repro.report.value_figure import value_plot
 
 ROOT = Path(__file__).parents[2]
 

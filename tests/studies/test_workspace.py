@@ -12,7 +12,7 @@ NAMES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "LMC_PROJECT_RUN")
 SCRIPT = f"""
 import json, os
 from pathlib import Path
-from lmc_repro.cli.progress import listener
+from lmc_repro.common.progress import listener
 from lmc_repro.engine.local import LocalEngine
 from lmc_repro.config.load import load_params
 from lmc_repro.pipeline.workspace import begin_process

@@ -18,8 +18,8 @@ from small_results import make_cell, make_pair
 from small_study import DIGESTS, NUMERICS, make_plan, open_tracker, weights, write_run
 
 from lmc_repro.barriers.verdict import judge_cell
-from lmc_repro.cli.progress import Lines
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.progress import Lines
 from lmc_repro.common.project import Project
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.study import Judgement

@@ -17,9 +17,8 @@ from lmc_repro.common.files import json_bytes, sha256_file, write_json
 from lmc_repro.config.run import RunConfig
 from lmc_repro.tracking.content import training_points
 from lmc_repro.training.run_folder import RunFolder
-from lmc_repro.verification.differences import Finding, differences, explain, values
-from lmc_repro.verification.reproduce import likely_reasons
-from lmc_repro.verification.training import RecordedTraining, compare_training, tensor_difference
+from lmc_repro.verification.differences import Finding, RecordedTraining, differences, explain, values
+from lmc_repro.verification.reproduce import compare_training, likely_reasons, tensor_difference
 
 IDENTITY = {
     "torch": "2.14.1",

@@ -10,7 +10,7 @@ import pytest
 from lmc_repro.barriers.curve import Curve, SplitName
 from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.config.study import Judgement
-from lmc_repro.report.path_text import BLOCKS, PLAIN, path_lines, plot, ramp, spark, split_records
+from lmc_repro.report.run_text import BLOCKS, PLAIN, path_lines, plot, ramp, spark, split_records
 
 
 @pytest.mark.parametrize(
