@@ -81,7 +81,7 @@ def barrier(
     from lmc_repro.common.project import find_project
     from lmc_repro.config.load import load_params
     from lmc_repro.config.study import Judgement
-    from lmc_repro.pipeline.workspace import resolve_device
+    from lmc_repro.engine.devices import resolve_device
 
     if split not in ("train", "test", "both"):
         raise LmcError(f"--split: {choices(split, ('train', 'test', 'both'))}")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmc_repro.cli.progress import listener, parts
 from lmc_repro.common.errors import LmcError, every
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.common.progress import Listener
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
@@ -20,16 +22,7 @@ from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings, nested
 from lmc_repro.data.status import ffcv_installed
 from lmc_repro.exhibits import check_exhibits, read_exhibit
-from lmc_repro.pipeline.workspace import (
-    Listener,
-    Workspace,
-    begin_process,
-    mirror_of,
-    prepared_dir,
-    process_tag,
-    resolve_device,
-    study_lock,
-)
+from lmc_repro.pipeline.workspace import Workspace, begin_process, mirror_of, prepared_dir, study_lock
 from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
@@ -200,7 +193,7 @@ def make_workspace(
             _require_loader(plan)
     if first_line:
         notify.line(first_line)
-    from lmc_repro.engine.devices import require_precision
+    from lmc_repro.engine.devices import require_precision, resolve_device
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
@@ -221,7 +214,7 @@ def make_workspace(
         prepared,
         jobs,
         resolved,
-        process_tag(resolved),
+        numerics_tag(resolved),
         notify,
         tracked=tracked,
         keep=keep,
