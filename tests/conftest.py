@@ -6,6 +6,7 @@ With LMC_TEST_NUMERICS=native as native profiles do: `training/test_native.py` s
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,13 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4)
 import pytest  # noqa: E402
 
 from lmc_repro.common.project import Project  # noqa: E402
+from lmc_repro.config import load  # noqa: E402
 from lmc_repro.data.dataset import Dataset  # noqa: E402
 
 if TYPE_CHECKING:
     from small import Warm
 
-LONGEST = ("e2e/test_main_job.py", "faults", "e2e", "known_answers", "benchmarks", "training", "tracking")
+LONGEST = ("e2e/test_main_job.py", "faults", "docs", "known_answers", "e2e", "benchmarks", "training", "tracking")
 """Files and folders that take minutes, in this order before all others: none is left for one core alone at the end.
 
 The first one makes the project that others of its folder wait for.
@@ -58,6 +60,21 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_flush_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a power cut; most of their time
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parsed_once() -> Iterator[None]:
+    """A text of YAML is parsed once: the repository's params.yaml takes a quarter of a second, in a hundred tests."""
+    parse, seen = load.parse_yaml, dict[tuple[str, str], bytes]()
+
+    def parse_once(text: str, name: str) -> Any:
+        if (text, name) not in seen:
+            seen[text, name] = pickle.dumps(parse(text, name))
+        return pickle.loads(seen[text, name])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "parse_yaml", parse_once)
+        yield
 
 
 @pytest.fixture(scope="session")

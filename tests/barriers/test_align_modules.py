@@ -30,6 +30,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "VGG-11": lambda: LAB.vgg11(INFO, 4),
     "ViT": lambda: LAB.vit(INFO, 4, 12, 2, 3),
 }
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if "BatchNorm" in name else []) for name in NETWORKS]
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(40, 3, 8, 8, generator=GENERATOR)
 LOADER = [(part, torch.arange(len(part)) % 4) for part in IMAGES.split(16)]
@@ -62,7 +63,7 @@ def distance(a: nn.Module, b: nn.Module) -> float:
 
 
 @pytest.mark.parametrize("by", ["weights", "activations"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_its_own_permutation_is_undone_to_the_bit_and_has_no_barrier(name: str, by: str) -> None:
     net = network(name, 0)
     moved = shuffled(net)
@@ -79,7 +80,7 @@ def test_its_own_permutation_is_undone_to_the_bit_and_has_no_barrier(name: str, 
 
 
 @pytest.mark.parametrize("by", ["weights", "activations"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_two_networks_come_nearer_and_the_function_stays(name: str, by: str) -> None:
     a, b = network(name, 0), network(name, 1)
     found = align_modules(a, b, LOADER, by)

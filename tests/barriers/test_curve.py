@@ -152,7 +152,9 @@ def made(kind: str, dataset: Dataset) -> tuple[Model, list[dict[str, Tensor]]]:
     return model, [model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("mlp", "conv") else pytest.param(kind, marks=pytest.mark.slow) for kind in MODELS]
+)
 def test_no_count_depends_on_how_the_work_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = tiny_dataset(n_train=203, n_test=101, shape=(2, 4, 4))
     model, ends = made(kind, dataset)

@@ -55,7 +55,7 @@ def test_the_named_layers_move_and_the_others_stay(rule: str, number: int) -> No
         ({"kind": "conv", "filters": 3, "kernel": 2}, {"up_to": 2}),
         ({"kind": "local", "filters": 3, "kernel": 2}, {"up_to": 2}),
         ({"kind": "attention", "patch": 2, "heads": 2, "head_dim": 3}, {"up_to": "last"}),
-        (RESNET, {"up_to": "last"}),
+        pytest.param(RESNET, {"up_to": "last"}, marks=pytest.mark.slow),
     ],
 )
 def test_one_layer_and_all_layers_are_the_whole_path(config: dict[str, Any], layers: dict[str, Any]) -> None:

@@ -54,6 +54,11 @@ MODELS["written down"] = {
     "module": f"{LAB.parents[1] / 'extending' / 'two_paths.py'}:build",
 }
 
+SLOW = ("ResNet-20, BatchNorm", "ResNet-20, LayerNorm", "VGG-11, BatchNorm", "ViT")
+CONFIGS = [
+    pytest.param(config, id=name, marks=[pytest.mark.slow] if name in SLOW else []) for name, config in MODELS.items()
+]
+
 
 def network(config: dict[str, Any]) -> tuple[Model, Dataset]:
     """Return a network for images of 4 x 4 pixels, and such images."""
@@ -77,7 +82,7 @@ def distance(a: Weights, b: Weights) -> float:
     return sum(float((a[name] - b[name]).double().square().sum()) for name in a) ** 0.5
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("align", [weight_matching, activation_matching])
 def test_a_networks_own_permutation_is_undone_to_the_bit(align: Alignment, config: dict[str, Any], seed: int) -> None:
@@ -96,7 +101,7 @@ def test_a_networks_own_permutation_is_undone_to_the_bit(align: Alignment, confi
     assert len(set(curve.wrong)) == 1 and curve_barriers(curve).barrier == 0.0
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("align", [weight_matching, activation_matching])
 def test_the_function_stays_and_the_second_time_has_the_same_bits(align: Alignment, config: dict[str, Any]) -> None:
     model, dataset = network(config)
@@ -112,7 +117,7 @@ def test_the_function_stays_and_the_second_time_has_the_same_bits(align: Alignme
         assert curves[0][split].wrong == curves[1][split].wrong
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_two_networks_come_nearer_by_permutations_alone(config: dict[str, Any]) -> None:
     model, dataset = network(config)
     for seed in range(4):
@@ -143,7 +148,7 @@ def test_where_inner_layers_alone_are_alike_units_stay_with_them() -> None:
         assert distance(theta_0, found) <= distance(theta_0, theta_1)
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_weight_matching_never_raises_the_distance(config: dict[str, Any], share: float) -> None:
     """Of networks that are near each other, and whose layers differ by as much or not at all."""
@@ -174,7 +179,7 @@ def test_units_moved_on_one_side_alone_are_refused(name: str) -> None:
         assert whole.aligned(model, theta, theta, dataset, 0)
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_equal_networks_stay_as_they_are_with_units_that_are_alike(config: dict[str, Any]) -> None:
     model, _ = network(config)
     theta = {name: torch.zeros_like(weight) for name, weight in drawn(model, 0).items()}  # any order would do
@@ -200,7 +205,7 @@ def test_four_units_by_hand() -> None:
     assert match_weights(model.axes(), theta_0, theta_1)["layers.0"].tolist() == [1, 0, 2, 3]
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_matched_units_of_each_group_correlate_as_much_as_before_or_more(config: dict[str, Any]) -> None:
     """Correlations are numpy's, of all activations at once; near networks are matched from the start."""
     model, dataset = network(config)
@@ -257,7 +262,9 @@ def test_a_unit_that_is_constant_disturbs_nothing() -> None:
     assert all(torch.equal(found[name], theta[name]) for name in theta)
 
 
-@pytest.mark.parametrize("name", ["ResNet-20, BatchNorm", "VGG-11", "ViT"])
+@pytest.mark.parametrize(
+    "name", ["VGG-11", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet-20, BatchNorm", "ViT"))]
+)
 def test_metrics_of_layers_see_the_units_of_modules(name: str) -> None:
     """At an end the features of the interpolation are the interpolated features, and between the ends they are not."""
     model, dataset = network(MODELS[name])
@@ -269,7 +276,7 @@ def test_metrics_of_layers_see_the_units_of_modules(name: str) -> None:
     assert any(abs(columns[f"llfc_{layer}"][1] - 1.0) > 0.1 for layer in layers)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_hidden_units_are_those_that_the_logits_come_from(config: dict[str, Any]) -> None:
     """The units of a group are permuted where the group is, and every group but one of others is there."""
     model, dataset = network(config)

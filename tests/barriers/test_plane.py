@@ -74,7 +74,7 @@ def test_the_plane_of_a_logistic_network_worked_out_by_hand() -> None:
         assert len(set(values.values())) > 15  # a plane on which something happens
 
 
-@pytest.mark.parametrize("model", [RELU, NORMED], ids=["mlp", "batchnorm"])
+@pytest.mark.parametrize("model", [RELU, pytest.param(NORMED, marks=pytest.mark.slow)], ids=["mlp", "batchnorm"])
 def test_corners_have_the_runs_own_counts(model: dict[str, Any], digits: Dataset, tmp_path: Path) -> None:
     dataset = digits if model is NORMED else tiny_dataset()
     changes = {"model": model, "data": {"dataset": dataset.info.name}, "epochs": 1, "evaluate_at": [0, 1]}

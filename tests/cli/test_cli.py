@@ -27,6 +27,7 @@ from lmc_repro.tracking.views import Shown
 
 HEAVY = {"torch", "mlflow", "matplotlib", "numpy", "dvc", "ffcv", "sklearn"}
 ROOT = Path(__file__).parents[2]
+slow = pytest.mark.slow
 
 
 def test_every_help_is_plain_and_imports_nothing_heavy() -> None:
@@ -92,14 +93,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     ("words", "word"),
     [
         (("run", "tabel1"), "table1"),
-        (("exhibit", "tabel3"), "table3"),
-        (("train", "figur2"), "figure2"),
+        pytest.param(("exhibit", "tabel3"), "table3", marks=slow),
+        pytest.param(("train", "figur2"), "figure2", marks=slow),
         (("run", "table1", "--row", "2-layer-bs124"), "2-layer-bs1024"),
-        (("run", "table1", "--column", "adam-hihg"), "adam-high"),
-        (("run", "table1", "--profile", "papre"), "paper"),
+        pytest.param(("run", "table1", "--column", "adam-hihg"), "adam-high", marks=slow),
+        pytest.param(("run", "table1", "--profile", "papre"), "paper", marks=slow),
         (("run", "table1", "--dataset", "mnits"), "mnist"),
         (("run", "table1", "--set", "schedule.kind=cosin"), "cosine"),
-        (("run", "table1", "--keep", "lst"), "last"),
+        pytest.param(("run", "table1", "--keep", "lst"), "last", marks=slow),
         (("prepare", "cifar"), "cifar10"),
         (("barrier", "a", "b", "--model", "mlp:depth=1", "--data", "digts"), "digits"),
     ],
@@ -152,16 +153,16 @@ def test_check_names_every_mistake_on_a_line_of_its_own(tmp_path: Path, monkeypa
     ("typed", "words"),
     [
         ("lmc run tabl", {"table1", "table2"}),
-        ("lmc exhibit tabl", {"table3", "table4"}),
+        pytest.param("lmc exhibit tabl", {"table3", "table4"}, marks=slow),
         ("lmc run table1 --row 2-layer-bs1", {"2-layer-bs1024"}),
         ("lmc run table1 --column adam-", {"adam-high", "adam-medium"}),
-        ("lmc run table1 --profile p", {"paper"}),
+        pytest.param("lmc run table1 --profile p", {"paper"}, marks=slow),
         ("lmc run nothing --row 2", set()),
-        ("lmc ui tabl", {"table1", "table2"}),
-        ("lmc ui table1 --column adam-", {"adam-high", "adam-medium"}),
-        ("lmc publish tabl", {"table1", "table2"}),
+        pytest.param("lmc ui tabl", {"table1", "table2"}, marks=slow),
+        pytest.param("lmc ui table1 --column adam-", {"adam-high", "adam-medium"}, marks=slow),
+        pytest.param("lmc publish tabl", {"table1", "table2"}, marks=slow),
         ("lmc report tabl", {"table1", "table2", "table3", "table4"}),
-        ("lmc rep", {"report", "reproduce", "reproduction"}),
+        pytest.param("lmc rep", {"report", "reproduce", "reproduction"}, marks=slow),
     ],
 )
 def test_tab_completes_names_of_params_yaml(typed: str, words: set[str]) -> None:

@@ -53,6 +53,7 @@ def test_an_exported_table_holds_the_cells(results: Path) -> None:
     assert [row[2:] for row in rows] == [ROW] * 2
 
 
+@pytest.mark.slow
 def test_a_plot_is_as_wide_as_a_column_and_has_equal_bytes(results: Path) -> None:
     for name in ("a.pdf", "b.pdf", "a.png", "a.svg"):
         assert lmc("plot", "one", "--row", "deep", "--out", name).code == 0

@@ -125,7 +125,7 @@ def test_the_profile_that_is_not_active_touches_nothing(tmp_path: Path) -> None:
     assert touched(tmp_path, lambda changed: changed["profiles"]["paper"]["settings"].update(epochs=10)) == set()
 
 
-@pytest.mark.parametrize("words", ["title", "question"])
+@pytest.mark.parametrize("words", ["title", pytest.param("question", marks=pytest.mark.slow)])
 def test_words_of_a_study_touch_it_since_its_results_carry_them(tmp_path: Path, words: str) -> None:
     assert touched(tmp_path, lambda values: values["studies"]["logistic"].update({words: "other"})) == {"logistic"}
 

@@ -95,6 +95,7 @@ def test_two_runs_give_the_path_between_their_last_checkpoints(store: TrainedSto
     assert [end["seeds"]["loader"] for end in found["runs"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_two_runs_with_an_alignment_of_ones_own(store: TrainedStore, digits: Dataset) -> None:
     shutil.copy(LAB, store.project.root)
     found = lmc(*two(store, *NOISE), "--points", 5, "--align", "lab.py:mirrored", "--json").json
@@ -295,6 +296,7 @@ def test_results_of_a_renamed_column_are_not_listed(only_files: Path, tmp_path: 
     assert [cell["cell"] for cell in lmc("list", "one", "--json").json["cells"]] == ["deep--fast"]
 
 
+@pytest.mark.slow
 def test_the_report_as_json(only_files: Path) -> None:
     write_deep(only_files)
     found = lmc("report", "--json").json

@@ -69,10 +69,21 @@ def test_batch_sizes_that_leave_no_batch(digits: Dataset) -> None:
             resident(digits, [0], batch, drop_last)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    ("seeds", "batch", "drop_last", "rule"),
-    [((0, 1, 5), 64, False, "philox"), ((3,), 449, True, "philox"), ((2, 0), 899, False, "ffcv")],
+    ("workers", "seeds", "batch", "drop_last", "rule"),
+    [
+        (2, (0, 1, 5), 64, False, "philox"),
+        (1, (2, 0), 899, False, "ffcv"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (1, (0, 1, 5), 64, False, "philox"),
+                (1, (3,), 449, True, "philox"),
+                (2, (3,), 449, True, "philox"),
+                (2, (2, 0), 899, False, "ffcv"),
+            )
+        ),
+    ],
 )
 def test_same_bits_as_resident(
     digits: Dataset, prepared: Path, workers: int, seeds: tuple[int, ...], batch: int, drop_last: bool, rule: Any

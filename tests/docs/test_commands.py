@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 import typer
+from browsing import served
 from markdown_it import MarkdownIt
 from project_run import client
 from safetensors.torch import load_file
-from tiny_project import REPOSITORY, make_project
+from three_doors import runs_behind
+from tiny_project import REPOSITORY, TinyProject, make_project
 from warm_shell import Shell
 
 from lmc_repro.common.project import Project
@@ -50,11 +52,15 @@ EXCERPTS = {
 """Beginnings of Python blocks that are a part of a file, and which file that is."""
 
 ELSEWHERE = {
-    "quickstart.md": "tests/e2e/test_quickstart.py, with its servers",
+    "quickstart.md": "test_the_quickstart_shows_what_it_says, with its servers",
     "beyond.md": "tests/lab draws its figures again",
     "cluster.md": "tests/engine/test_ray.py and tests/server, with their clusters and servers",
 }
 """Pages whose blocks another test runs."""
+
+INSTEAD = {"make repro": "dvc repro", "source .venv/bin/activate": "true"}
+SERVER = re.compile(r"^lmc ui (\w+)$", re.MULTILINE)
+"""Lines of the quickstart that are not run as written: no installation, and a server is ended again."""
 
 QUICK = r"""
 lmc() {
@@ -187,6 +193,38 @@ def test_the_blocks_of_a_page_run(page: str, copy: Path, shell: Shell) -> None:
     assert code == 0 and "Traceback" not in said, said
 
 
+@pytest.mark.slow
+@pytest.mark.server
+def test_the_quickstart_shows_what_it_says(copy: Path, shell: Shell) -> None:
+    """Its blocks in turn; each server is asked for the pairs of its view."""
+    project, report = TinyProject(copy), copy / "report" / "index.html"
+
+    def do(block: Block) -> str:
+        lines = (INSTEAD.get(line, line) for line in SERVER.sub("", block.text).splitlines())
+        code, said = shell.run("\n".join(lines), copy)
+        assert code == 0, said
+        return said
+
+    first, look, ui, own, change, see = PAGES["quickstart.md"]
+    assert (first.text, ui.text) == ("make repro\n", "lmc ui table1\n")  # test_mlflow_ui.py opens its pages
+    assert "Running stage" not in do(first)  # it has run
+    assert "2-layer-bs1024--adam-high" in do(look)
+    printed = do(own)
+    assert "slopes, profile digits: 6 cells, 12 runs" in printed and "trained 12, reused 0, resumed 0" in printed
+    assert "train@table1" not in printed.replace("'train@table1' didn't change", "")
+    assert "Slopes of my own" in report.read_text() and "slope 0.5" in report.read_text()
+    assert "trained 4, reused 8, resumed 0" in do(change)
+    assert project.params()["studies"]["slopes"]["rows"]["leaky"]["model"]["slope"] == 0.2
+    assert "leaky--adam-high" in do(see)
+    assert "slope 0.2" in report.read_text() and "slope 0.5" not in report.read_text()
+    assert SERVER.findall(see.text) == ["slopes"]
+    with served(project.start, "slopes") as links:
+        assert "viewStateShareKey=" in links["view"]
+        pairs = runs_behind(links["view"], "pair")
+    assert all("path/test_error" in run["metrics"] for run in pairs)  # which the view draws
+    assert {run["params"]["model.slope"] for run in pairs} == {"1.0", "0.5", "0.2", "0.0"}
+
+
 def test_what_is_not_run_is_shown() -> None:
     found = [block for page in PAGES.values() for block in page]
     lines = [line for block in found if block.language == "sh" for line in block.text.splitlines()]
@@ -194,6 +232,7 @@ def test_what_is_not_run_is_shown() -> None:
     code = [block.text for block in found if block.language == "python"]
     assert [entry for entry in EXCERPTS if not any(text.startswith(entry) for text in code)] == []
     assert all(PAGES[page] for page in ELSEWHERE)
+    assert INSTEAD.keys() <= {line for block in PAGES["quickstart.md"] for line in block.text.splitlines()}
 
 
 def test_commands_are_nowhere_but_in_blocks_of_a_shell() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browsing import open_page
 from tiny_project import REPOSITORY
+from whole_report import svg_alone
 
 from lmc_repro.config.reported import reported_claim
 from lmc_repro.config.study import Show
@@ -37,7 +38,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn = study_table(replace(results, show=Show(x="rows", x_label="depth and batch", value="barrier")))
     parts = StudyPart("table1", drawn, Asked("Table 1")), StudyPart("figure1", None, Asked("Figure 1"))
     path = tmp_path_factory.mktemp("report") / "index.html"
-    path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
+    with svg_alone():
+        path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
     return path
 
 
@@ -49,7 +51,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     studies = {results.study: study_table(results) for results in map(read_study, places)}
     parts = tuple(StudyPart(key, table, Asked("", claim=reported_claim(key))) for key, table in studies.items())
     path = tmp_path_factory.mktemp("whole") / "index.html"
-    path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
+    with svg_alone():
+        path.write_text(html_page(report_document(Report(parts))), encoding="utf-8")
     return path
 
 

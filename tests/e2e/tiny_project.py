@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,8 @@ def make_project(root: Path) -> TinyProject:
         shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "MLproject", "python_env.yaml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, root / name)
+    pipeline, used_and_not = root / "dvc.yaml", "[digits, mnist]"
+    pipeline.write_text(re.sub(r"\[digits, .*\]", used_and_not, pipeline.read_text()))
     project = TinyProject(root)
     project.write_params(tiny_params())
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)

@@ -102,6 +102,7 @@ def test_killed_and_resumed_has_the_same_bits(tmp_path: Path, monkeypatch: pytes
     assert resumed.config() == config
 
 
+@pytest.mark.slow
 def test_it_learns_digits(digits: Dataset, tmp_path: Path) -> None:
     config = run_config(model=NETWORK, data={"dataset": "digits"}, epochs=1, evaluate_at=[0, 1])
     (folder,) = train([config], digits, tmp_path)

@@ -97,6 +97,7 @@ def test_results_say_own_epochs_and_ends_are_the_runs_own_counts(project: Path) 
                 assert (curve.wrong[0], curve.wrong[-1]) == tuple(logged[epoch, split] for epoch in pair.epochs)
 
 
+@pytest.mark.slow
 def test_known_answers_of_spawn_and_of_one_snapshot(project: Path) -> None:
     results, found = study(project), cells(project)
     noise, at_0, at_4, same = (found[row] for row in ("noise", "spawn-0", "spawn-4", "same"))
@@ -116,6 +117,7 @@ def test_known_answers_of_spawn_and_of_one_snapshot(project: Path) -> None:
     assert noise.pairs[0].distance not in (None, 0.0)
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_models_of_both_epochs(project: Path) -> None:
     reader = Reader.open(project)
     (experiment,) = reader.experiments()
@@ -135,6 +137,7 @@ def test_mlflow_has_the_models_of_both_epochs(project: Path) -> None:
     assert "pair_epochs" not in pairs["noise"].params
 
 
+@pytest.mark.slow
 def test_a_pair_of_one_run_is_reproduced_with_one_training(project: Path) -> None:
     reader = Reader.open(project)
     wanted = {"lmc.kind": "pair", "lmc.row": "half"}
@@ -145,6 +148,7 @@ def test_a_pair_of_one_run_is_reproduced_with_one_training(project: Path) -> Non
     assert (certificate["identical"], certificate["trained"]) == (True, 1)
 
 
+@pytest.mark.slow
 def test_verify_measures_them_again_and_finds_an_epoch_that_is_not_theirs(project: Path) -> None:
     code, out, err = lmc("verify", "one")
     assert code == 0 and "paths measured again   9 of 9" in out, out + err

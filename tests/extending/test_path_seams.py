@@ -101,6 +101,7 @@ def test_all_of_them_from_params_to_results_and_mlflow(root: Path) -> None:
     assert "lab.py: changed since this run" in lmc("verify", "one").out
 
 
+@pytest.mark.slow
 def test_a_partial_path_with_built_in_metrics_from_params_to_results_and_mlflow(root: Path) -> None:
     write_project(root, {"base": {"layers": {"only": 1}, "metrics": ["ece", "llfc"]}})
     run()

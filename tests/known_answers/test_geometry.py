@@ -88,7 +88,9 @@ def permuted(theta: Weights, orders: list[Tensor]) -> Weights:
     return moved
 
 
-@pytest.mark.parametrize("depth, width", [(2, 16), (2, 32), (4, 32)])
+@pytest.mark.parametrize(
+    "depth, width", [*(pytest.param(2, width, marks=pytest.mark.slow) for width in (16, 32)), (4, 32)]
+)
 def test_permuted_hidden_units(depth: int, width: int, digits: Dataset, tmp_path: Path) -> None:
     config = run_config(
         data={"dataset": "digits"},

@@ -105,11 +105,12 @@ def assert_equal(found: list[dict[str, Tensor]], configs: list[RunConfig], withi
             assert error < within, (child, name, float(error))
 
 
+slow = pytest.mark.slow
 BOTH = [(SGD, (0.02, 0.05, 0.01)), (ADAM, (0.002, 0.005, 0.001))]
 RATES = pytest.mark.parametrize("optimizer, rates", BOTH, ids=["sgd", "adam"])
 
 
-@pytest.mark.parametrize("depth, slope", [(1, 1.0), (2, 0.0), (4, 0.3)])
+@pytest.mark.parametrize("depth, slope", [(1, 1.0), pytest.param(2, 0.0, marks=slow), (4, 0.3)])
 @pytest.mark.parametrize(
     "optimizer, rates",
     [*BOTH, (ADAMW, (0.002, 0.005, 0.001)), (SAM, (0.02, 0.05, 0.01))],
@@ -138,7 +139,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
+ALSO_COMBINED = ("weight decay", "cosine", "clip norm")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param(s, id=name, marks=slow if name in ALSO_COMBINED else []) for name, s in STRATEGIES.items()],
+)
 @RATES
 def test_strategies_equal_torch(optimizer: dict[str, Any], rates: tuple[float, ...], strategy: dict[str, Any]) -> None:
     changes = {key: value for key, value in strategy.items() if key != "weight_decay"}

@@ -215,7 +215,8 @@ def test_no_avx512(here: Parts) -> None:
 @pytest.mark.skipif(os.environ.get("LMC_FAULTS") != "long", reason="takes minutes: make faults runs it")
 def test_an_emulated_epyc(here: Parts) -> None:
     emulated = (str(EMULATOR), "-0", sys.executable, "-cpu", "EPYC-Rome", os.path.realpath(sys.executable))
-    found = parsed(run(PROGRAM, python=emulated))
+    # qemu 7.2 has gathers of AVX2 wrong: numpy's argsort of uint32, for a PDF's palette, loses its order or crashes.
+    found = parsed(run(PROGRAM, python=emulated, NPY_DISABLE_CPU_FEATURES="X86_V3"))
     assert "znver2" in found["controls"]["numba"]
     assert_same(found, here)
 

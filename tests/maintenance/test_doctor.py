@@ -73,6 +73,7 @@ def test_a_broken_store_is_a_finding(folder: Path) -> None:
     assert (folder / "mlflow.db").read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.slow
 def test_an_ffcv_that_cannot_be_imported_is_missing_with_its_system_packages(
     folder: Path, monkeypatch: pytest.MonkeyPatch, no_probes: dict[str, Any]
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_module_mlp_is_the_built_in_one(tmp_path: Path) -> None:
     assert [row.wrong for row in ends[0][1]] == [row.wrong for row in ends[1][1]]
 
 
+@pytest.mark.slow
 def test_a_run_does_not_notice_its_mates(tmp_path: Path) -> None:
     data = tiny_dataset()
     seeds = [{"trainer": seed, "loader": seed} for seed in range(2)]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
 
 from lmc_repro.barriers.alignment import permuted
 from lmc_repro.common.errors import LmcError
@@ -175,19 +174,22 @@ def test_units_change_places_and_the_function_stays(build: Callable[[], nn.Modul
             assert torch.allclose(after, before, rtol=1e-4, atol=1e-5) is whole, name
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "ConvNeXt": lambda: models.convnext.ConvNeXt(
+NETWORKS: dict[str, Callable[[Any], nn.Module]] = {
+    "ConvNeXt": lambda models: models.convnext.ConvNeXt(
         [models.convnext.CNBlockConfig(8, 16, 1), models.convnext.CNBlockConfig(16, None, 1)], num_classes=4
     ),
-    "DenseNet": lambda: models.DenseNet(4, (2, 2), 8, num_classes=4),
-    "ViT": lambda: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=4),
+    "DenseNet": lambda models: models.DenseNet(4, (2, 2), 8, num_classes=4),
+    "ViT": lambda models: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=4),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
-def test_all_units_of_torchvisions_networks_change_places(build: Callable[[], nn.Module]) -> None:
+def test_all_units_of_torchvisions_networks_change_places(build: Callable[[Any], nn.Module]) -> None:
+    from torchvision import models  # here: with it comes torch's compiler, which takes seconds
+
     torch.manual_seed(0)
-    net, inputs = drawn(build()), torch.randn(3, 3, 32, 32)
+    net, inputs = drawn(build(models)), torch.randn(3, 3, 32, 32)
     units = units_of(net, inputs[:2], "net")
     axes = {name: places + units.statistics[name] for name, places in units.axes.items()}
     moved = permuted(net.state_dict(), axes, {name: torch.randperm(p[0].units) for name, p in axes.items()})

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure as Drawing
+from whole_report import document_of, svg_alone
 
+from lmc_repro.report.html import html_page
 from lmc_repro.results.schema import VERSION
 
 N = {"train": 2000, "test": 1000}
@@ -47,48 +51,67 @@ COLUMNS = {"sgd-high": "SGD high", "adam-high": "ADAM high", "adam-medium": "ADA
 WriteStudy = Callable[..., Path]
 
 
+def write_below(
+    root: Path, profile: str = "digits", study: str = "table1", epochs: int = 200, slope: float = 1.0, **changes: Any
+) -> Path:
+    """Write results/<study>/ below a folder under a profile; returns the study's folder."""
+    dataset = "digits" if profile == "digits" else "mnist"
+    folder = root / "results" / study
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [_cell(key, numbers, dataset, epochs, slope) for key, numbers in CELLS.items()]
+    runs = {
+        "version": VERSION, "study": study,
+        "title": "Table 1: linear networks", "question": "Do they stay connected?",
+        "profile": profile, "profile_title": f"the {profile} profile", "analogue": profile == "digits",
+        "datasets": [{"name": dataset, "title": dataset.upper(), "n_train": 2000, "n_test": 1000, "classes": 10,
+                      "digest": "ab" * 32}],
+        "dataset": "mnist", "show": {"x": "rows", "x_label": "depth", "value": "barrier"}, "left_out": [],
+        "not_run": {}, "threshold": 2.0, "points": 3, "device": "cpu", "numerics": "portable", "torch": "2.14.1",
+        "training_numerics": 1, "evaluation_numerics": 1,
+        "rows": [{"key": key, "label": label} for key, label in LABELS.items()],
+        "columns": [{"key": key, "label": label} for key, label in COLUMNS.items()],
+        "provenance": [{"key": "optimizers.sgd-high.lr", "value": 0.1, "source": "paper: Table 1, header"},
+                       {"key": "settings.model.width", "value": 128, "source": "ours: small enough"}],
+        "runs": [],
+    }  # fmt: skip
+    (folder / "runs.json").write_text(json.dumps(runs | changes))
+    (folder / "cells.json").write_text(json.dumps(cells))
+    with open(folder / "curves.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss"])
+        for cell in cells:
+            for pair in cell["pairs"]:
+                for split, n in N.items():
+                    end, barrier = pair[split]["error_0"], pair[split]["barrier"]
+                    for alpha, error in ((0.0, end), (0.5, end + (barrier or 0.0)), (1.0, end)):
+                        loss = "" if barrier is None else 0.1
+                        wrong = round(error * n / 100)
+                        out.writerow([study, cell["cell"], pair["pair"], epochs, split, alpha, wrong, n, loss])
+    return folder
+
+
 @pytest.fixture
 def write_study(tmp_path: Path) -> WriteStudy:
-    """Write results/<study>/ under a profile; returns the folder."""
+    return partial(write_below, tmp_path)
 
-    def write(
-        profile: str = "digits", study: str = "table1", epochs: int = 200, slope: float = 1.0, **changes: Any
-    ) -> Path:
-        dataset = "digits" if profile == "digits" else "mnist"
-        folder = tmp_path / "results" / study
-        folder.mkdir(parents=True, exist_ok=True)
-        cells = [_cell(key, numbers, dataset, epochs, slope) for key, numbers in CELLS.items()]
-        runs = {
-            "version": VERSION, "study": study,
-            "title": "Table 1: linear networks", "question": "Do they stay connected?",
-            "profile": profile, "profile_title": f"the {profile} profile", "analogue": profile == "digits",
-            "datasets": [{"name": dataset, "title": dataset.upper(), "n_train": 2000, "n_test": 1000, "classes": 10,
-                          "digest": "ab" * 32}],
-            "dataset": "mnist", "show": {"x": "rows", "x_label": "depth", "value": "barrier"}, "left_out": [],
-            "not_run": {}, "threshold": 2.0, "points": 3, "device": "cpu", "numerics": "portable", "torch": "2.14.1",
-            "training_numerics": 1, "evaluation_numerics": 1,
-            "rows": [{"key": key, "label": label} for key, label in LABELS.items()],
-            "columns": [{"key": key, "label": label} for key, label in COLUMNS.items()],
-            "provenance": [{"key": "optimizers.sgd-high.lr", "value": 0.1, "source": "paper: Table 1, header"},
-                           {"key": "settings.model.width", "value": 128, "source": "ours: small enough"}],
-            "runs": [],
-        }  # fmt: skip
-        (folder / "runs.json").write_text(json.dumps(runs | changes))
-        (folder / "cells.json").write_text(json.dumps(cells))
-        with open(folder / "curves.csv", "w", newline="") as file:
-            out = csv.writer(file)
-            out.writerow(["study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss"])
-            for cell in cells:
-                for pair in cell["pairs"]:
-                    for split, n in N.items():
-                        end, barrier = pair[split]["error_0"], pair[split]["barrier"]
-                        for alpha, error in ((0.0, end), (0.5, end + (barrier or 0.0)), (1.0, end)):
-                            loss = "" if barrier is None else 0.1
-                            wrong = round(error * n / 100)
-                            out.writerow([study, cell["cell"], pair["pair"], epochs, split, alpha, wrong, n, loss])
-        return folder
 
-    return write
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawings are made but not rendered, which takes most of a document's time; test_figures.py holds their bytes."""
+    monkeypatch.setattr(Drawing, "savefig", lambda drawing, file, **_: file.write(b"<svg></svg>"))
+
+
+@pytest.fixture
+def only_svg() -> Iterator[None]:
+    with svg_alone():
+        yield
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a study as it is written by default."""
+    with svg_alone():
+        return html_page(document_of(write_below(tmp_path_factory.mktemp("page"))))
 
 
 def _cell(key: str, numbers: dict[str, Any], dataset: str, epochs: int, slope: float) -> dict[str, Any]:

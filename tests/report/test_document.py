@@ -42,6 +42,9 @@ CLAIM = Claim(
 )
 
 
+undrawn = pytest.mark.usefixtures("undrawn")
+
+
 def planned(row: str, column: str) -> Planned:
     return Planned(row, column, f"{row}, {column}", None, "mlp", 6, 2e12, 0.25)
 
@@ -54,6 +57,7 @@ def table_rows(document: Section, name: str) -> list[dict[str, str]]:
     return table(section(document, name), "cell")
 
 
+@undrawn
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
@@ -101,6 +105,7 @@ def test_small_curves_are_those_of_the_files_on_one_scale(write_study) -> None:
     assert lost is not None and {kind for kind, _ in lost.lines} == {"untrained"}
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_a_study_of_ones_own_is_all_that_its_report_speaks_of(write_study) -> None:
     folder = write_study(study="mine", provenance=[])
     keys = [cell["cell"] for cell in json.loads((folder / "cells.json").read_text())]
@@ -109,7 +114,8 @@ def test_a_study_of_ones_own_is_all_that_its_report_speaks_of(write_study) -> No
     assert not report.of_paper and not report.tables[0].with_paper
     console = Console(file=io.StringIO(), width=200)
     print_block(study_section(report.parts[0]), console)
-    for text in (html_page(report_document(report)), markdown(report_document(report)), console.file.getvalue()):
+    document = report_document(report)
+    for text in (html_page(document), markdown(document), console.file.getvalue()):
         text = text[text.find("<body>") :] if "<body>" in text else text
         assert "paper" not in re.sub(r"var\(--paper\)", "", text).lower() and "analogue" not in text.lower()
         assert "Table 1: linear networks" in text and "3.00 / 1.00" in text
@@ -119,6 +125,7 @@ def test_a_study_of_ones_own_is_all_that_its_report_speaks_of(write_study) -> No
     assert read_report(folder.parent, {"table1": Asked("of the paper")}).of_paper
 
 
+@undrawn
 @pytest.mark.parametrize(
     ("profile", "own", "listed"), [("digits", True, False), ("paper", True, True), ("digits", False, True)]
 )
@@ -158,6 +165,7 @@ def test_the_papers_numbers_stand_under_their_own_heading(write_study) -> None:
     assert strong == ["3.00 / 1.00", "72.00 / 60.00"]
 
 
+@undrawn
 def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
     report = report_of(write_study())
     rows = [dict(zip(SUMMARY, map(flat, row), strict=True)) for row in summary_table(report.tables[0]).rows]
@@ -170,6 +178,7 @@ def test_a_summary_holds_sd_floor_line_and_late_epochs(write_study) -> None:
     assert (two["n"], two["sd"]) == ("2", "-")
 
 
+@undrawn
 def test_an_analogue_and_other_epochs_count_no_agreement(write_study) -> None:
     document = document_of(write_study("digits"))
     assert sum(NOT_COUNTED in text for text in said(document)) == 1
@@ -179,6 +188,7 @@ def test_an_analogue_and_other_epochs_count_no_agreement(write_study) -> None:
     assert not any("agrees)" in text for text in said(document))
 
 
+@undrawn
 def test_the_papers_data_set_counts_agreement_without_a_percentage(write_study) -> None:
     document = document_of(write_study("paper"))
     agreement = section(document, "agreement")
@@ -217,11 +227,13 @@ def test_every_exhibit_of_the_paper_is_named_once_in_its_order() -> None:
     assert [line.key for line in lines] == ["table1", *[None] * 13] and overview(Report(())) == []
 
 
+@undrawn
 def test_a_report_of_own_studies_names_no_exhibit_of_the_paper() -> None:
     lines = overview(Report((StudyPart("mine", None, Asked("Mine", {}, None, "digits")),)))
     assert [(line.exhibit, line.subject, line.key) for line in lines] == [("Ours", "Mine", "mine")]
 
 
+@undrawn
 def test_outcomes_count_verdicts_and_statements(write_study) -> None:
     report = report_of(write_study("paper"), claim=CLAIM)
     (line,) = [line for line in overview(report) if line.key]
@@ -233,6 +245,7 @@ def test_outcomes_count_verdicts_and_statements(write_study) -> None:
     assert (row["outcome"], row["n"], row["seeds in favour"]) == ("holds", "3", "3 of 3")
 
 
+@undrawn
 def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
     folder = make_unequal(write_study("paper"), "4-layer--adam-high")
     claim = Claim(text="c", statements=(Statement(text="s", connected=("4-layer",), columns=("adam-high",)),))
@@ -249,6 +262,7 @@ def test_unequal_ends_are_a_verdict_of_their_own(write_study) -> None:
     assert (found["test"]["verdict"], found["test"]["line_mean"]) == ("unequal ends", 0.5)
 
 
+@undrawn
 def test_left_out_is_said_once_and_is_not_not_run(write_study) -> None:
     folder = without_column(write_study(left_out=LEFT), "adam-medium")
     report = report_of(folder)
@@ -277,6 +291,7 @@ def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
     assert other.not_run == []  # results of another profile than the plan's say nothing about what is missing
 
 
+@undrawn
 def test_a_study_without_results_and_one_that_cannot_be_planned(tmp_path: Path) -> None:
     studies = {
         "figure1": Asked("Figure 1", profile="paper", planned=(planned("slope-0", "4-layer"),)),

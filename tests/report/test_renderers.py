@@ -32,6 +32,9 @@ LOADS = {"script", "img", "link", "iframe", "object", "embed", "video", "audio",
 SMALL = Table("50 % of it", ("a_b", "ours"), (("x & y", Cell(("1.00", "n 3"), strong=True, link="#there")), ("$", "-")))
 
 
+only_svg = pytest.mark.usefixtures("only_svg")
+
+
 class Page(HTMLParser):
     """The page as a list of (tag, attributes, text inside), and whether every element is closed where it should be."""
 
@@ -62,8 +65,7 @@ class Page(HTMLParser):
         return [(found, "".join(text)) for name, found, text in self.elements if name == tag]
 
 
-def test_nothing_is_loaded(write_study) -> None:
-    text = html_page(document_of(write_study()))
+def test_nothing_is_loaded(text: str) -> None:
     page = Page(text)
     assert not LOADS & {tag for tag, _, _ in page.elements}
     addresses = [
@@ -80,6 +82,7 @@ def test_nothing_is_loaded(write_study) -> None:
     assert outside == {"http://127.0.0.1:5000/#/experiments?experimentSearchFilter=lmc%2Ftable1%2Fdigits"}
 
 
+@only_svg
 def test_links_inside_the_page_lead_somewhere(write_study) -> None:
     """Also those of its drawings, whose parts have names of their own in each."""
     text = html_page(document_of(write_study("paper")))
@@ -91,8 +94,8 @@ def test_links_inside_the_page_lead_somewhere(write_study) -> None:
     assert {str(link)[1:] for link in links if str(link).startswith("#")} <= set(ids) and len(links) > 20
 
 
-def test_it_can_be_read_without_seeing_it(write_study) -> None:
-    page = Page(html_page(document_of(write_study())))
+def test_it_can_be_read_without_seeing_it(text: str) -> None:
+    page = Page(text)
     assert page.all("html")[0][0]["lang"] == "en"
     headings = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h\d", tag)]
     assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
@@ -114,6 +117,7 @@ def test_it_can_be_read_without_seeing_it(write_study) -> None:
     assert all(str(kind).replace("-", " ") in text for _, kind, text in cells)  # colour is never the only sign
 
 
+@only_svg
 @pytest.mark.parametrize("where", ["title", "label", "provenance"])
 def test_text_of_the_files_is_escaped(write_study, where: str) -> None:
     bad = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }} {0}"
@@ -128,6 +132,7 @@ def test_text_of_the_files_is_escaped(write_study, where: str) -> None:
     assert not [found for _, found, _ in page.elements if "onload" in found]
 
 
+@only_svg
 def test_text_of_the_files_is_text_in_every_medium(write_study) -> None:
     """Markdown is rendered as forges do, with HTML: of tags, links and columns only the renderer's own remain."""
     plain, bad = "plain", "<script>x</script><b>[a](/x) \\| c | [/red] $\\input{x}$ %"
@@ -156,8 +161,7 @@ def test_text_of_the_files_is_text_in_every_medium(write_study) -> None:
     assert r"\textless{}script\textgreater{}x" in latex and r"\$\textbackslash{}input\{x\}\$ \%" in latex
 
 
-def test_text_stands_out_from_its_ground_in_light_dark_and_print(write_study) -> None:
-    text = html_page(document_of(write_study()))
+def test_text_stands_out_from_its_ground_in_light_dark_and_print(text: str) -> None:
     schemes = [dict(re.findall(r"--(\w+): #(\w{6})", s)) for s in re.findall(r":root \{(.*?)\}", text, re.S)]
     assert len(schemes) == 3
     for colours in schemes:
@@ -180,6 +184,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@pytest.mark.slow
 def test_files_and_their_bytes(write_study, tmp_path: Path) -> None:
     folder = write_study()
     studies = {"table1": Asked("Table 1"), "figure1": Asked("Figure 1")}
@@ -256,6 +261,7 @@ def test_the_paths_that_dvc_plots_are_means_over_pairs_at_the_last_epoch(write_s
             assert [float(row["error"]) for row in mine] == pytest.approx(errors, rel=1e-3)
 
 
+@only_svg
 def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
     folder = write_study()
     write_report(report_of(folder), tmp_path / "report")
@@ -266,6 +272,7 @@ def test_damage_leaves_the_old_report(write_study, tmp_path: Path) -> None:
     assert (tmp_path / "report" / "report.md").read_text() == before
 
 
+@only_svg
 def test_markdown_links_to_its_own_sections_only(write_study) -> None:
     folder = write_study("paper")
     text = markdown(report_document(read_report(folder.parent, {"table1": Asked("a"), "figure1": Asked("b")})))

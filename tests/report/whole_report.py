@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import pytest
+from matplotlib.figure import Figure as Drawing
 
 from lmc_repro.report.contents import Asked, Exhibit, Report, read_report
 from lmc_repro.report.document import report_document
 from lmc_repro.report.model import Items, Medium, Paragraph, Section, Table, flat
+
+
+@contextmanager
+def svg_alone() -> Iterator[None]:
+    """Render the one of a drawing's three files that a page holds; the others take most of its time."""
+    savefig = Drawing.savefig
+
+    def save(drawing: Drawing, file: IO[bytes], *, format: str, **more: Any) -> None:
+        if format == "svg":
+            savefig(drawing, file, format=format, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "savefig", save)
+        yield
 
 
 def report_of(folder: Path, exhibits: Sequence[Exhibit] = (), **asked: Any) -> Report:

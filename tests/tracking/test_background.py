@@ -77,6 +77,7 @@ def test_training_does_not_wait_for_a_slow_store(
     assert publish_study(project, w.plan, w.runs, w.results, Lines()).there == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "tag", "left"), [("last", "last kept", {4}), ("none", "not kept", set[int]())])
 def test_weights_that_are_not_kept_are_not_published(
     keep: Keep, tag: str, left: set[int], project: Project, digits: Dataset

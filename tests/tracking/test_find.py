@@ -130,6 +130,7 @@ def test_new_and_finished_work_costs_no_search_and_loads_its_own_cell_alone(
     assert sorted(read) == ["cell", "pair", "train"]
 
 
+@pytest.mark.slow
 def test_what_another_process_made_meanwhile_is_found(
     project: Project, plan: StudyPlan, cell: Cell, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_tables_of_another_mlflow_are_searched_through_mlflow(
     assert [step for step, _ in reader.history(reader.run(made), ["test/loss"])["test/loss"]] == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_neither_mlflow_nor_torch_is_imported_for_a_database(project: Project) -> None:
     program = (
         "import sys; from pathlib import Path; import lmc_repro.report.run_text, lmc_repro.tracking.views; "

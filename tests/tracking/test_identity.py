@@ -111,6 +111,7 @@ def test_an_experiment_and_back(
     assert f"not shown, {OTHER}: deep--fast {stranger['run_id']}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "left", "strangers"),
     [
@@ -139,6 +140,7 @@ def test_an_edited_params_yaml(
         assert found["source"] == str(project.results / "one")
 
 
+@pytest.mark.slow
 def test_a_deleted_study_is_said_to_be(project: Project, tmp_path: Path) -> None:
     run_study(project, params_of(), 3.0, tmp_path / "runs")
     project.params.write_text(json.dumps(params_of(lambda params: params["studies"].pop("one"))))
@@ -146,6 +148,7 @@ def test_a_deleted_study_is_said_to_be(project: Project, tmp_path: Path) -> None
     assert shown.pairs == () and shown.strangers == {"params.yaml has no study one under profile tiny": 2}
 
 
+@pytest.mark.slow
 def test_two_clones_on_one_store_list_their_own(
     project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_two_clones_on_one_store_list_their_own(
     assert listed(project, capsys, monkeypatch)["strangers"] == []
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_hides_nothing(
     project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_clock_that_jumps_back_hides_nothing(
     assert means(found) == {"deep--fast": 0.5, "deep--slow": 0.5} and not found["remarks"]
 
 
+@pytest.mark.slow
 def test_pairs_of_another_number_of_points_are_not_mixed_in(
     project: Project, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

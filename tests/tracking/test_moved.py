@@ -62,7 +62,9 @@ def moved_up(project: Project) -> Project:
     return Project(project.root.rename(project.root.with_name("a")))
 
 
-@pytest.mark.parametrize("move", [renamed, copied_into_itself, moved_up])
+@pytest.mark.parametrize(
+    "move", [renamed, *(pytest.param(move, marks=pytest.mark.slow) for move in (copied_into_itself, moved_up))]
+)
 def test_only_addresses_below_the_old_folder_change(move: Callable[[Project], Project], filled: Small) -> None:
     old, note = filled.project.root, f"seen in {filled.project.root}/notes"
     before = dump(filled.project)

@@ -58,6 +58,9 @@ def files(project: Project, plan: StudyPlan, cell: Cell) -> Project:
     return project
 
 
+slow = pytest.mark.slow
+
+
 def publish(project: Project, plan: StudyPlan, told: Told | None = None) -> Published:
     return publish_study(project, plan, project.runs / "one", project.results / "one", told or Told())
 
@@ -86,6 +89,7 @@ def test_everything_once(files: Project, plan: StudyPlan) -> None:
     assert not files.prepared.exists()
 
 
+@slow
 def test_it_is_what_a_comparison_would_have_logged(files: Project, plan: StudyPlan, cell: Cell) -> None:
     publish(files, plan)
     from lmc_repro.barriers.pair import pair_key
@@ -98,7 +102,10 @@ def test_it_is_what_a_comparison_would_have_logged(files: Project, plan: StudyPl
     assert len(runs_of(files, "pair")) == 2
 
 
-@pytest.mark.parametrize("method, at, done", [("sync_train", 2, 2), ("log_pair", 1, 5), ("finish_cell", 0, 6)])
+@pytest.mark.parametrize(
+    "method, at, done",
+    [pytest.param("sync_train", 2, 2, marks=slow), ("log_pair", 1, 5), pytest.param("finish_cell", 0, 6, marks=slow)],
+)
 def test_what_was_cut_off_is_completed(
     method: str, at: int, done: int, files: Project, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,12 +127,14 @@ def test_what_was_cut_off_is_completed(
     assert [len(runs_of(files, kind)) for kind in ("train", "pair", "cell")] == [4, 2, 1]
 
 
+@slow
 def test_what_somebody_deleted_comes_back(files: Project, plan: StudyPlan) -> None:
     publish(files, plan)
     client(files).delete_run(runs_of(files, "pair")[0])
     assert publish(files, plan) == Published(1, ALL - 1)
 
 
+@slow
 def test_a_changed_judgement_is_written(files: Project, plan: StudyPlan) -> None:
     publish(files, plan)
     profile = plan.profile_config
@@ -137,6 +146,7 @@ def test_a_changed_judgement_is_written(files: Project, plan: StudyPlan) -> None
     assert client(files).get_run(runs_of(files, "cell")[0]).data.tags["lmc.verdict.test"] == "connected"
 
 
+@slow
 def test_runs_without_results_are_published(files: Project, plan: StudyPlan) -> None:
     for path in (files.results / "one").iterdir():
         path.unlink()
@@ -145,6 +155,7 @@ def test_runs_without_results_are_published(files: Project, plan: StudyPlan) -> 
     assert "no results, so no pairs and cells" in told.lines[-1]
 
 
+@slow
 def test_runs_of_other_settings_are_told_of(files: Project, cell: Cell) -> None:
     told = Told()
     narrow = make_plan(evaluations=(0, 4))
@@ -177,6 +188,7 @@ def test_a_damaged_run_is_refused(files: Project, plan: StudyPlan, cell: Cell) -
         publish(files, plan)
 
 
+@slow
 def test_the_command(files: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(files)
     monkeypatch.chdir(files.root)
@@ -188,6 +200,7 @@ def test_the_command(files: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads((files.results / "one/runs.json").read_text())["study"] == "one"
 
 
+@slow
 @pytest.mark.parametrize("call", ["log_inputs", "set_experiment_tag"])
 @pytest.mark.parametrize(("words", "tries"), [("(sqlite3.IntegrityError) UNIQUE constraint failed", 3), ("other", 1)])
 def test_a_row_that_another_client_inserted_just_now_is_found(

@@ -162,7 +162,7 @@ def test_live_syncs_are_far_between(small: Small) -> None:
         assert counts(small.tracker)["runs"] == runs
 
 
-@pytest.mark.parametrize("evaluations", [(0, 2, 4), (0, 0.5, 4)])
+@pytest.mark.parametrize("evaluations", [(0, 2, 4), pytest.param((0, 0.5, 4), marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "call", ["create_logged_model", "finalize_logged_model", "log_outputs", "log_inputs", "set_terminated"]
 )

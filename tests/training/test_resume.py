@@ -68,7 +68,11 @@ def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
 
 
-@pytest.mark.parametrize("events", range(1, 10))  # epochs 1 to 4, each saved and then told; epoch 5 is told
+slow = pytest.mark.slow
+
+
+# Epochs 1 to 4, each saved and then told; epoch 5 is told.
+@pytest.mark.parametrize("events", [1, 4, 9, *(pytest.param(events, marks=slow) for events in (2, 3, 5, 6, 7, 8))])
 def test_killed_at_any_event(
     events: int, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path
 ) -> None:
@@ -91,7 +95,7 @@ def test_killed_before_anything_is_saved(
     assert [contents(folder) for folder in finish(dataset, tmp_path)] == undisturbed
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 5])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=slow), 3, 5])
 def test_stopped_in_good_order_nothing_is_lost(
     epoch: int, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +170,7 @@ def test_what_took_long_is_on_the_disk_before_it_counts_as_complete(
         assert {*kept, "metrics.csv"} <= set(told) and told[-1] == "status.json" and told[-2] == "metrics.csv"
 
 
-@pytest.mark.slow
+@slow
 def test_killed_at_any_write(
     dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +224,13 @@ def test_killed_between_a_mark_within_an_epoch_and_its_end(
     assert len(rows) == len(set(rows)) == 2 * 5 + 5  # nothing twice: five evaluations, five epochs of batches
 
 
-@pytest.mark.parametrize("damage", ["progress.json", "state", "checkpoints/epoch-0002.safetensors", "missing state"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(pytest.param(name, marks=slow) for name in ("progress.json", "missing state")),
+        *("state", "checkpoints/epoch-0002.safetensors"),
+    ],
+)
 def test_a_damaged_resume_file_starts_the_run_again(
     damage: str, dataset: Dataset, undisturbed: list[dict[str, bytes]], tmp_path: Path
 ) -> None:

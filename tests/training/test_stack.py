@@ -130,10 +130,14 @@ AT_DIGITS: dict[str, dict[str, Any]] = {
 }
 
 
+COMBINED = [(model, optimizer) for model in AT_DIGITS for optimizer in (SGD, ADAM, ADAMW, SAM)]
+COMBINED += [(model, MUON) for model in ("mlp", "attention")]
+FAST = [*zip(AT_DIGITS, (SGD, ADAM, SAM, MUON), strict=True)]
+
+
 @pytest.mark.parametrize(
     "model, optimizer",
-    [(model, optimizer) for model in AT_DIGITS for optimizer in (SGD, ADAM, ADAMW, SAM)]
-    + [(model, MUON) for model in ("mlp", "attention")],
+    [pytest.param(*both, marks=[] if both in FAST else slow) for both in COMBINED],
     ids=lambda value: value if isinstance(value, str) else value["kind"],
 )
 def test_at_the_size_of_the_digits_profile(
