@@ -19,8 +19,7 @@ from lmc_repro.barriers.plane import NoPlane, PlaneTask
 from lmc_repro.barriers.results import PairResult, Plane
 from lmc_repro.barriers.surface import plane_on
 from lmc_repro.common.numerics import use_one_thread
-from lmc_repro.data.dataset import Dataset, load_dataset
-from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.data.dataset import Dataset, load_dataset, with_label_noise
 from lmc_repro.models.base import evaluated
 from lmc_repro.models.registry import build_model
 from lmc_repro.training.evaluate import predict

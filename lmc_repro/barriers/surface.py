@@ -13,8 +13,7 @@ from lmc_repro.barriers.path import as_curve, path_curves
 from lmc_repro.barriers.plane import NoPlane, PlaneTask
 from lmc_repro.barriers.results import Place, Plane
 from lmc_repro.config.path import PlaneConfig
-from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.data.dataset import Dataset, with_label_noise
 from lmc_repro.models.base import evaluated
 from lmc_repro.models.registry import build_model
 from lmc_repro.training.evaluate import evaluate

@@ -77,7 +77,7 @@ def barrier(
     """
     from lmc_repro.cli.session import begin, load_project, path_config, say
     from lmc_repro.config.study import Judgement
-    from lmc_repro.pipeline.workspace import resolve_device
+    from lmc_repro.engine.devices import resolve_device
 
     if split not in ("train", "test", "both"):
         raise LmcError(f"--split: {choices(split, ('train', 'test', 'both'))}")

@@ -54,8 +54,7 @@ def schema() -> None:
 
 def _schema_text(path: Path | None) -> str:
     """Return the schema as JSON; `path`: the params.yaml whose own kinds it knows."""
-    from lmc_repro.config.load import load_params
-    from lmc_repro.config.schema import params_schema
+    from lmc_repro.config.load import load_params, params_schema
 
     return json.dumps(params_schema(load_params(path) if path else None), indent=2) + "\n"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.common.errors import LmcError, every
-from lmc_repro.common.progress import listener
+from lmc_repro.common.numerics import numerics_tag
+from lmc_repro.common.progress import Listener, listener
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.expand import Choice, plan_study, reported_table, validate_all
 from lmc_repro.config.load import load_params, parse_yaml, validate
@@ -20,16 +21,7 @@ from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings, nested
 from lmc_repro.data.status import ffcv_installed
 from lmc_repro.exhibits import check_exhibits, read_exhibit
-from lmc_repro.pipeline.workspace import (
-    Listener,
-    Workspace,
-    begin_process,
-    mirror_of,
-    prepared_dir,
-    process_tag,
-    resolve_device,
-    study_lock,
-)
+from lmc_repro.pipeline.workspace import Workspace, begin_process, mirror_of, prepared_dir, study_lock
 
 if TYPE_CHECKING:
     from lmc_repro.engine.cluster import Cluster
@@ -218,7 +210,7 @@ def make_workspace(
             _require_loader(plan)
     if first_line:
         notify.line(first_line)
-    from lmc_repro.engine.devices import require_precision
+    from lmc_repro.engine.devices import require_precision, resolve_device
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
@@ -231,7 +223,7 @@ def make_workspace(
         plan = dataclasses.replace(plan, cells=cells)
     _require_loader(plan)
     jobs = jobs or default_jobs(device)
-    return Workspace(project, plan, *places, jobs, device, process_tag(device), notify, **more)
+    return Workspace(project, plan, *places, jobs, device, numerics_tag(device), notify, **more)
 
 
 def _require_loader(plan: StudyPlan) -> None:

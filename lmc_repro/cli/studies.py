@@ -240,7 +240,7 @@ def run(
     from lmc_repro.cli import session
     from lmc_repro.config.expand import Choice, plan_study
     from lmc_repro.engine.cluster import chosen_cluster
-    from lmc_repro.pipeline.workspace import prepared_dir, study_lock
+    from lmc_repro.pipeline.workspace import prepared_dir, study_lock, with_earlier
     from lmc_repro.training.run_folder import Keep
 
     if keep not in get_args(Keep):
@@ -261,7 +261,6 @@ def run(
     begun, folder = time.monotonic(), out or project.out / plan.profile / study
     results = folder / "results" / study
     line = f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ..."
-    from lmc_repro.pipeline.accumulate import with_earlier, without_unfinished
 
     with suppress(LmcError):  # a cell that was not chosen may not go together with the options
         plan = with_earlier(plan, plan_study(params, study, whole), results)
@@ -277,7 +276,7 @@ def run(
     from lmc_repro.pipeline.train import train_study
 
     with study_lock(project, folder, notify):
-        workspace = without_unfinished(workspace, chosen)
+        workspace = workspace.without_unfinished(chosen)
         counts = train_study(workspace)
         compare_study(workspace)
         if no_tracking:

@@ -104,13 +104,15 @@ def _path() -> Path:
 @contextmanager
 def environment(values: Mapping[str, str | None]) -> Iterator[None]:
     """Set variables (None: unset them) while a library or process that reads them starts."""
-    before = os.environ.copy()
+    before = {name: os.environ.get(name) for name in values}
     try:
-        for name in [name for name, value in values.items() if value is None]:
-            os.environ.pop(name, None)
-        os.environ.update({name: value for name, value in values.items() if value is not None})
+        _set_environment(values)
         yield
     finally:
-        for name in values:
-            os.environ.pop(name, None)
-        os.environ.update({name: before[name] for name in values if name in before})
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        os.environ.update({} if value is None else {name: value})

@@ -1,4 +1,4 @@
-"""Progress listeners: their interface, plain lines for a log, bars for a terminal or a notebook."""
+"""Progress listeners: plain lines for a log, bars for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -16,24 +16,39 @@ _LOG_SECONDS = 600.0
 """A log gets one line per part, and one more after each of these spans."""
 
 
-class Listener(Protocol):
-    """Receives progress; draws bars on a terminal or prints lines in a log."""
+class Lines:
+    """Listener to progress that prints: a line per part, one more with the time that is left every ten minutes."""
+
+    def __init__(self) -> None:
+        self._title, self._begun, self._next = "", 0.0, 0.0
+        self._total, self._done = 0.0, 0.0
 
     def line(self, text: str) -> None:
         """Say one line."""
-        ...
+        print(text, file=sys.stderr, flush=True)
 
     def begin(self, title: str, total: float) -> None:
         """A part of the work begins, of `total` units."""
-        ...
+        self._title, self._total, self._done, self._begun = title, total, 0.0, time.monotonic()
+        self._next = self._begun + _LOG_SECONDS
+        self.line(title)
 
     def advance(self, units: float, note: str = "") -> None:
         """Some units are done."""
-        ...
+        self._done += units
+        now = time.monotonic()
+        if now >= self._next and self._done < self._total:
+            share = self._done / self._total
+            spent = now - self._begun
+            self.line(f"{self._title}: {share:.0%}, {spent:.0f} s spent, about {spent / share - spent:.0f} s left")
+            self._next = now + _LOG_SECONDS
 
     def end(self) -> None:
         """The part is over."""
-        ...
+
+
+Listener = Lines
+"""Any listener: a subclass shows progress in another way."""
 
 
 @contextmanager
@@ -46,38 +61,7 @@ def part(listener: Listener, title: str, total: float) -> Iterator[None]:
         listener.end()
 
 
-class Lines:
-    """One line per part, and one more with the time that is left every ten minutes."""
-
-    def __init__(self) -> None:
-        self._title, self._begun, self._next = "", 0.0, 0.0
-        self._total, self._done = 0.0, 0.0
-
-    def line(self, text: str) -> None:
-        """Say one line."""
-        print(text, file=sys.stderr, flush=True)
-
-    def begin(self, title: str, total: float) -> None:
-        """Announce a part."""
-        self._title, self._total, self._done, self._begun = title, total, 0.0, time.monotonic()
-        self._next = self._begun + _LOG_SECONDS
-        self.line(title)
-
-    def advance(self, units: float, note: str = "") -> None:
-        """Count; a part of many minutes says how far it is."""
-        self._done += units
-        now = time.monotonic()
-        if now >= self._next and self._done < self._total:
-            share = self._done / self._total
-            spent = now - self._begun
-            self.line(f"{self._title}: {share:.0%}, {spent:.0f} s spent, about {spent / share - spent:.0f} s left")
-            self._next = now + _LOG_SECONDS
-
-    def end(self) -> None:
-        """Do nothing."""
-
-
-class Bars:
+class Bars(Lines):
     """Rich bars on stderr, or in a notebook, with the time left."""
 
     def __init__(self) -> None:
@@ -112,7 +96,7 @@ class Bars:
         self._progress = None
 
 
-def listener() -> Bars | Lines:
+def listener() -> Listener:
     """Return bars for a terminal and for a notebook that has widgets, lines for anything else."""
     widgets = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
     return Bars() if sys.stderr.isatty() or widgets else Lines()

@@ -119,11 +119,10 @@ class Statement(Strict):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Statement:
-        said = [name for name in ("greater", "increasing", "connected") if getattr(self, name) is not None]
-        if len(said) != 1:
+        given = self.model_dump(exclude_none=True).keys()
+        if len(given & {"greater", "increasing", "connected"}) != 1:
             raise ValueError("give one of greater, increasing, connected")
-        places = [name for name in ("rows", "columns") if getattr(self, name) is not None]
-        if len(places) != (0 if self.connected == "every" else 1):
+        if len(given & {"rows", "columns"}) != (self.connected != "every"):
             raise ValueError("give one of rows, columns (and none with connected: every)")
         if self.increasing is not None and len(self.increasing) < 2:
             raise ValueError("increasing: name two cells or more")

@@ -1,10 +1,10 @@
-"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, found, allowed."""
+"""Reads params.yaml; every mistake in it becomes one line: file, path in the file, found, allowed. Its JSON schema."""
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from functools import partial, reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -49,12 +49,11 @@ def group_classes(params: Params | None = None, given: Settings | None = None) -
     for key, profile in params.profiles.items() if params else ():
         place = f"params.yaml: profiles.{key}.optimizers"
         optimizers |= {each.kind: f"{place}.{name}" for name, each in profile.optimizers.items()}
-    return {
-        "model": [(ModelTerms, ModelTerms.model_fields.keys()), *_kinds(MODELS, models)],
-        "optimizer": [(OptimizerTerms, OptimizerTerms.model_fields.keys()), *_kinds(OPTIMIZERS, optimizers)],
-        "schedule": [(ScheduleConfig, ScheduleConfig.model_fields.keys())],
-        "data": [(DataConfig, DataConfig.model_fields.keys())],
-    }
+    parts: tuple[type[BaseModel], ...] = (ModelTerms, OptimizerTerms, ScheduleConfig, DataConfig)
+    classes: Classes = {group: [(part, part.model_fields.keys())] for group, part in zip(GROUPS, parts, strict=True)}
+    classes["model"] += _kinds(MODELS, models)
+    classes["optimizer"] += _kinds(OPTIMIZERS, optimizers)
+    return classes
 
 
 def _kinds(table: Mapping[str, Kind], named: Mapping[str, str]) -> Iterator[tuple[type[BaseModel], Set[str]]]:
@@ -72,11 +71,7 @@ def check_groups(settings: Settings, classes: Classes, where: str) -> None:
 
     Another layer may name the network's kind, so RunConfig validates the whole.
     """
-    if lines := list(_group_mistakes(settings, classes, where)):
-        raise LmcError(*lines)
-
-
-def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterator[str]:
+    wrong: list[str] = []
     for group in GROUPS:
         given: dict[str, Any] = getattr(settings, group)
         mistakes = [_mistakes(known, given) if keys & given.keys() else {} for known, keys in classes[group]]
@@ -86,11 +81,13 @@ def _group_mistakes(settings: Settings, classes: Classes, where: str) -> Iterato
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
             if not found and not refused:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
-                yield f"{where}.{group}.{key}: {_unknown(key, allowed)}"
+                wrong.append(f"{where}.{group}.{key}: {_unknown(key, allowed)}")
             elif found and value is not None and None not in found:
                 first, *others = dict.fromkeys(line for line in found if line)
                 or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
-                yield f"{where}.{group}.{first}{or_else}"
+                wrong.append(f"{where}.{group}.{first}{or_else}")
+    if wrong:
+        raise LmcError(*wrong)
 
 
 def _mistakes(known: type[BaseModel], given: dict[str, Any]) -> dict[str, str]:
@@ -185,16 +182,15 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         return f"{where}: {message}" if loc else message
     if kind == "union_tag_invalid":
         return f"{where}.kind: {_choices(context['tag'], context['expected_tags'])}"
-    if kind == "kind_missing":
-        return f"{where}.kind: missing; allowed: {context['allowed']}"
-    if kind == "union_tag_not_found":
-        return f"{where}.kind: missing; allowed: {', '.join(map(repr, _tags(error['loc'])))}"
-    if kind == "string_pattern_mismatch":
-        return f"{where}: found {found!r}, allowed: text that matches {context['pattern']}"
+    if kind in ("kind_missing", "union_tag_not_found"):
+        tags = context.get("allowed") or ", ".join(map(repr, _tags(error["loc"])))
+        return f"{where}.kind: missing; allowed: {tags}"
     if kind == "literal_error":
         return f"{where}: {_choices(found, context['expected'])}"
     allowed = error["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
-    if kind == "too_short":
+    if kind == "string_pattern_mismatch":
+        allowed = f"text that matches {context['pattern']}"
+    elif kind == "too_short":
         allowed = f"at least {context['min_length']}"
     return f"{where}: found {found!r}, allowed: {allowed}"
 
@@ -248,7 +244,7 @@ def _model_at(model: type[BaseModel], value: Any, loc: tuple[Any, ...]) -> type[
         if not _is_tag(loc, i):
             value = _inside(value, part)
         if len(options) > 1:  # a union: the location names the branch by its tag
-            here = next((o for o in options if o.model_fields["kind"].annotation == Any or _tag(o) == part), options[0])
+            here = next((o for o in options if part in get_args(o.model_fields["kind"].annotation)), options[0])
         elif options and part in options[0].model_fields:
             here = options[0].model_fields[part].annotation
         elif get_origin(here) is dict:
@@ -280,5 +276,60 @@ def _models(annotation: Any, value: Any) -> list[type[BaseModel]]:
     return [annotation]
 
 
-def _tag(model: type[BaseModel]) -> Any:
-    return get_args(model.model_fields["kind"].annotation)[0]
+Schema = dict[str, Any]
+_OWN = {"type": "string", "pattern": r"\.py:[A-Za-z_]\w*$"}
+
+
+def params_schema(params: Params | None = None) -> Schema:
+    """Return the JSON schema (draft 2020-12) of params.yaml.
+
+    It knows keys, types and bounds. Which key goes with which kind, and all else that concerns several keys, is left to
+    `lmc check`.
+
+    Args:
+        params: A project's file, so that keys of its networks and optimizers of one's own are known, too.
+    """
+    schema: Schema = Params.model_json_schema()
+    definitions: dict[str, Schema] = schema["$defs"]
+    groups = {group: [known for known, _ in classes] for group, classes in group_classes(params).items()}
+    tables = {placeholder.__name__.removesuffix("Settings").lower(): placeholder for placeholder in OPEN}
+    for group, classes in groups.items():
+        kinds = OPEN[tables[group]] if group in tables else ()
+        part = _union(classes, kinds, definitions)
+        name = [{"type": "string"}] if group == "optimizer" else []  # one that the profile gives a meaning to
+        for layer in ("Settings", "AxisEntry"):
+            definitions[layer]["properties"][group] = {"anyOf": [part, *name]}
+    for group, placeholder in tables.items():
+        classes = [known for known in groups.get(group, ()) if issubclass(known, placeholder)]
+        part = _union(classes, OPEN[placeholder], definitions)
+        # Augmentations are of one's own alone.
+        definitions[placeholder.__name__] = part | {"required": ["kind"], "additionalProperties": not classes}
+    return schema
+
+
+def _union(classes: Iterable[type[BaseModel]], kinds: Collection[str], definitions: dict[str, Schema]) -> Schema:
+    """Return an object that may have the keys of any of `classes`, and as `kind` one of `kinds` or one of one's own.
+
+    What the classes refer to joins `definitions`.
+    """
+    properties: dict[str, list[Mapping[str, Any]]] = {}
+    for known in classes:
+        part = known.model_json_schema()
+        for name, definition in part.pop("$defs", {}).items():
+            definitions.setdefault(name, definition)
+        for key, value in part["properties"].items():
+            properties.setdefault(key, []).append({k: v for k, v in value.items() if k not in ("default", "title")})
+    merged: dict[str, Any] = {
+        key: {"anyOf": [*_distinct(values), {"type": "null"}]} for key, values in properties.items()
+    }
+    if kinds or not properties:
+        merged["kind"] = {"anyOf": [{"enum": list(kinds)}, _OWN]} if kinds else _OWN
+    return {"type": "object", "properties": merged, "additionalProperties": False}
+
+
+def _distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found

@@ -39,13 +39,7 @@ def pinned(name: str) -> str:
     Raises:
         LmcError: If the file is missing, cannot be imported, has no such object, or has other content than the pin.
     """
-    if not is_own(name):
-        return name
-    file, attribute, recorded = _parts(name)
-    path, content = _read(file, recorded)
-    sha256 = sha256_bytes(content)[:16]
-    _attribute(path, sha256, attribute)
-    return f"{file}:{attribute}#{sha256}"
+    return _found(name)[0] if is_own(name) else name
 
 
 def own_object(name: str) -> Any:
@@ -109,14 +103,20 @@ PinnedName = Annotated[str, AfterValidator(pin)]
 
 @cache
 def _pinned_object(name: str) -> Any:
-    file, attribute, sha256 = _parts(pinned(name))
-    return _attribute(_read(file, sha256)[0], str(sha256), attribute)
+    return _found(name)[1]
 
 
-def _parts(name: str) -> tuple[str, str, str | None]:
+def _found(name: str) -> tuple[str, Any]:
+    """Return a name with its pin, and its object; LmcError as `pinned` raises it."""
     if (match := _NAME.fullmatch(name)) is None:
         raise LmcError(f"found {name!r}, allowed: FILE.py:NAME")
-    return match["file"], match["name"], match["sha256"]
+    path, content = _read(match["file"], match["sha256"])
+    sha256, attribute = sha256_bytes(content)[:16], match["name"]
+    module = _module(path, sha256)
+    if not hasattr(module, attribute):
+        names = [name for name in vars(module) if not name.startswith("_")]
+        raise LmcError(f"{path}: found no {attribute}, allowed: {', '.join(names)}")
+    return f"{match['file']}:{attribute}#{sha256}", getattr(module, attribute)
 
 
 def _read(file: str, recorded: str | None) -> tuple[Path, bytes]:
@@ -137,14 +137,6 @@ def _read(file: str, recorded: str | None) -> tuple[Path, bytes]:
             "or train anew under params.yaml"
         )
     return path, content
-
-
-def _attribute(path: Path, sha256: str, attribute: str) -> Any:
-    module = _module(path, sha256)
-    if not hasattr(module, attribute):
-        names = [name for name in vars(module) if not name.startswith("_")]
-        raise LmcError(f"{path}: found no {attribute}, allowed: {', '.join(names)}")
-    return getattr(module, attribute)
 
 
 @cache

@@ -52,8 +52,7 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _profile_exists(self) -> Params:
-        if self.profile not in self.profiles:
-            raise ValueError(f"profile: {choices(self.profile, self.profiles)}")
+        _known((self.profile,), self.profiles, "profile")
         for key, profile in self.profiles.items():
             for i, override in enumerate(profile.overrides):
                 where = f"profiles.{key}.overrides.{i}"
@@ -83,15 +82,11 @@ class Params(Strict):
                 raise ValueError(f"{where}: a study has this name, and both write to results/{key}; choose another")
             if isinstance(exhibit, BatchesExhibit) or exhibit.study is None:
                 continue
-            study = self.studies.get(exhibit.study)
-            if study is None:
-                raise ValueError(f"{where}.study: {choices(exhibit.study, self.studies)}")
+            _known((exhibit.study,), self.studies, f"{where}.study")
+            study = self.studies[exhibit.study]
             if isinstance(exhibit, AccuraciesExhibit):
-                for name, wanted, there in (
-                    ("rows", exhibit.rows, study.columns),
-                    ("columns", exhibit.columns, study.rows),
-                ):
-                    _known(wanted, there, f"{where}.{name}")
+                _known(exhibit.rows, study.columns, f"{where}.rows")
+                _known(exhibit.columns, study.rows, f"{where}.columns")
         return self
 
 

@@ -9,9 +9,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SerializeAsAny,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
-    model_serializer,
     model_validator,
 )
 
@@ -261,7 +259,8 @@ class AugmentConfig(Strict):
     flip: bool = False
     crop: int = Field(default=0, ge=0, le=32)
     cutout: int = Field(default=0, ge=0, le=64)
-    steps: tuple[AugmentStep, ...] = Field(default=(), strict=False)
+    # Where there are none, configs keep the bytes and identity that they had before there were steps.
+    steps: tuple[AugmentStep, ...] = Field(default=(), strict=False, exclude_if=lambda steps: not steps)
 
     @model_validator(mode="after")
     def _does_something(self) -> AugmentConfig:
@@ -271,13 +270,6 @@ class AugmentConfig(Strict):
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"steps: found {', '.join(kinds)}: give each kind once")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_empty_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = dump(self)
-        if not self.steps:
-            values.pop("steps", None)  # configs written before there were steps keep their bytes and identity
-        return values
 
 
 class DataConfig(Strict):
@@ -349,7 +341,8 @@ class RunConfig(Strict):
     batch_size: BatchSize
     epochs: Epochs
     evaluate_at: EvaluationEpochs
-    precision: Precision = "float32"
+    # Files of float32 runs keep the bytes that they had before there was a choice.
+    precision: Precision = Field(default="float32", exclude_if=lambda precision: precision == "float32")
     seeds: Seeds
 
     @model_validator(mode="after")
@@ -371,14 +364,6 @@ class RunConfig(Strict):
                 f"seeds.early.until: {self.seeds.early.until} epochs are longer than the run of {self.epochs}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_plain_precision(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit float32, so that files of such runs keep the bytes they had before there was a choice."""
-        values: dict[str, Any] = write(self)
-        if self.precision == "float32":
-            values.pop("precision", None)
-        return values
 
     def without_seeds(self) -> dict[str, Any]:
         """Return the fields that all runs of a cell share, as plain JSON values."""

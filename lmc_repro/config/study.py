@@ -203,35 +203,20 @@ class StudyConfig(Strict):
     callbacks: OwnNames = ()
 
     @model_validator(mode="after")
-    def _fits_a_machine(self) -> StudyConfig:
+    def _fits_together(self) -> StudyConfig:
         if (cells := len(self.rows) * len(self.columns)) > bounds.CELLS:
             raise ValueError(f"rows and columns: found {cells:,} cells, allowed: {bounds.CELLS:,}; leave some out")
-        return self
-
-    @model_validator(mode="after")
-    def _sources_have_settings(self) -> StudyConfig:
-        if unused := sorted(self.provenance.keys() - self.settings_used()):
+        used = {name for part in (self.base, *self.rows.values(), *self.columns.values()) for name in part.given()}
+        if unused := sorted(self.provenance.keys() - used):
             raise ValueError(f"provenance: {', '.join(unused)}: no setting of this study")
-        return self
-
-    @model_validator(mode="after")
-    def _what_is_reported_is_described(self) -> StudyConfig:
         for name in ("title", "question"):
             if self.reported is not None and not getattr(self, name):
                 raise ValueError(f"{name}: missing; a study with `reported` has one")
-        return self
-
-    @model_validator(mode="after")
-    def _bases_exist(self) -> StudyConfig:
         for axis, entries in (("rows", self.rows), ("columns", self.columns)):
             for key, entry in entries.items():
                 if entry.varies is not None and (entry.varies not in entries or entry.varies == key):
                     others = [other for other in entries if other != key]
                     raise ValueError(f"{axis}.{key}.varies: found {entry.varies!r}, allowed: {', '.join(others)}")
-        return self
-
-    @model_validator(mode="after")
-    def _axes_do_not_fight(self) -> StudyConfig:
         for row_key, row in self.rows.items():
             for column_key, column in self.columns.items():
                 if both := sorted(set(row.given()) & set(column.given())):
@@ -239,10 +224,6 @@ class StudyConfig(Strict):
                         f"row {row_key} and column {column_key} both set {', '.join(both)}: let one axis set it"
                     )
         return self
-
-    def settings_used(self) -> set[str]:
-        """Return the names of the settings that its base, rows and columns give."""
-        return {name for part in (self.base, *self.rows.values(), *self.columns.values()) for name in part.given()}
 
 
 class Judgement(Strict):
@@ -322,13 +303,9 @@ class ProfileConfig(Strict):
     callbacks: OwnNames = ()
 
     @model_validator(mode="after")
-    def _counts_or_names(self) -> ProfileConfig:
+    def _fits_together(self) -> ProfileConfig:
         if self.trainer_seeds is not None and "pairs" in self.model_fields_set:
             raise ValueError(_ONE_OF_THEM)
-        return self
-
-    @model_validator(mode="after")
-    def _sources_have_numbers(self) -> ProfileConfig:
         leaves = self.hyper_parameters()
         if unused := sorted(key for key in self.provenance if not any(_covers(key, leaf) for leaf in leaves)):
             raise ValueError(f"provenance: {', '.join(unused)} names no hyper-parameter of this profile")
@@ -336,9 +313,7 @@ class ProfileConfig(Strict):
 
     def hyper_parameters(self) -> dict[str, object]:
         """Return every hyper-parameter of the profile by its dotted path."""
-        leaves: dict[str, object] = {
-            f"judgement.{name}": getattr(self.judgement, name) for name in Judgement.model_fields
-        }
+        leaves: dict[str, object] = {f"judgement.{name}": value for name, value in self.judgement}
         leaves |= {f"settings.{name}": value for name, value in self.settings.given().items()}
         for key, optimizer in self.optimizers.items():
             leaves |= {f"optimizers.{key}.{name}": value for name, value in optimizer}

@@ -19,6 +19,7 @@ from lmc_repro.config.registry import AUGMENTATIONS, build
 from lmc_repro.config.run import AugmentConfig, Seeds, StepSettings
 from lmc_repro.data.dataset import normalise
 
+Words = npt.NDArray[np.uint64]
 View = Callable[[Tensor, Tensor], Tensor]
 """From a batch's images uint8 [C, b, ch, H, W] and sample indices int64 [C, b] to inputs float32, of images' shape."""
 
@@ -131,9 +132,7 @@ def _seed(seeds: Seeds, epoch: int) -> int:
     return seed
 
 
-def _two_below(
-    words: npt.NDArray[np.uint64], high: int, low: int
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def _two_below(words: Words, high: int, low: int) -> tuple[Words, Words]:
     """Return uniform numbers below `high` and below `low` from the two halves of each word (uneven by 2^-32)."""
     half = np.uint64(32)
     upper, lower = words >> half, words & np.uint64(2**32 - 1)

@@ -1,4 +1,4 @@
-"""A prepared data set in memory: uint8 images, int64 labels, one digest, one normalisation."""
+"""A prepared data set in memory: uint8 images, int64 labels, one digest, one normalisation; label noise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,6 +19,8 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.data.status import folder_of, require_ready
 
 DIGEST_VERSION = b"lmc-data-1"
+LABEL_NOISE_SEED = 2312_09832
+"""Fixed seed, of no run: label noise is part of the data, not of SGD's noise."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,30 @@ def normalise(images: Tensor, info: DatasetInfo, out: Tensor | None = None) -> T
     for channel, mean, std in zip(channels, info.mean, info.std, strict=True):
         channel.mul_(float(np.float32(1.0 / (info.scale_max * std)))).add_(float(np.float32(-mean / std)))
     return out
+
+
+def noisy_labels(labels: npt.NDArray[np.int64], classes: int, share: float) -> npt.NDArray[np.int64]:
+    """Return the labels [n] with exactly round(share * n) of them replaced, uniformly among the other classes.
+
+    Raw words of Philox keyed by (LABEL_NOISE_SEED, n, classes) draw the samples and the number of classes by which each
+    moves, so no run matters. Shares are nested: a larger one makes all changes of a smaller one, to the same classes.
+    """
+    n = len(labels)
+    words = np.random.Philox(np.random.SeedSequence(LABEL_NOISE_SEED, spawn_key=(n, classes))).random_raw(2 * n)
+    chosen = np.argsort(words[:n], kind="stable")[: round(share * n)]
+    moves = 1 + ((words[n:] >> np.uint64(32)) * np.uint64(classes - 1) >> np.uint64(32)).astype(np.int64)
+    noisy = labels.copy()
+    noisy[chosen] = (labels[chosen] + moves[chosen]) % classes
+    return noisy
+
+
+def with_label_noise(dataset: Dataset, share: float) -> Dataset:
+    """Return the data set for training: noisy training labels, test split and digest unchanged.
+
+    The digest stays that of the clean arrays, since the share is in the run's config. Do not apply it twice.
+    """
+    if share == 0.0:
+        return dataset
+    labels = torch.from_numpy(noisy_labels(dataset.train.labels.cpu().numpy(), dataset.info.classes, share))
+    train = Split(dataset.train.images, labels.to(dataset.train.labels.device))
+    return replace(dataset, train=train)

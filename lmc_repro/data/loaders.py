@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,16 +29,6 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     indices: Tensor
-
-
-class StackLoader(Protocol):
-    """Train batches for C runs, in the order of each run's loader seed in that epoch."""
-
-    steps_per_epoch: int
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of one epoch; b is the batch size, or what is left in the last."""
-        ...
 
 
 def count_steps(n: int, batch_size: int, drop_last: bool) -> int:
@@ -70,11 +60,11 @@ def open_loader(
     if kind == "resident":
         return ResidentLoader(dataset.train, seeds, batch_size, drop_last, rule)
     path = _checked_beton(dataset, prepared_dir)
-    return FfcvLoader(path, dataset.train, seeds, batch_size, drop_last, rule, workers)
+    return FfcvLoader(path, workers, dataset.train, seeds, batch_size, drop_last, rule)
 
 
-class _Loader:
-    """Base of both kinds of `StackLoader`: the training split, the seeds, and the cuts of an epoch into batches."""
+class StackLoader:
+    """Train batches for C runs, in the order of each run's loader seed in that epoch; base of both kinds."""
 
     def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
         self.steps_per_epoch = count_steps(len(split), batch_size, drop_last)
@@ -82,16 +72,21 @@ class _Loader:
         self._batch_size = min(batch_size, len(split))
         self._rule: OrderRule = rule
 
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of one epoch; b is the batch size, or what is left in the last."""
+        raise NotImplementedError
+
     def _cuts(self) -> Iterator[slice]:
         """Yield the place of each batch in an epoch's order."""
         return (slice(step * self._batch_size, (step + 1) * self._batch_size) for step in range(self.steps_per_epoch))
 
 
-class ResidentLoader(_Loader):
-    """A `StackLoader` that gathers rows of `split` into one reused buffer; batches stay on the split's device."""
+class ResidentLoader(StackLoader):
+    """A loader that gathers rows of `split` into one reused buffer; batches stay on the split's device."""
 
-    def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
-        super().__init__(split, seeds, batch_size, drop_last, rule)
+    def __init__(self, *of_all: Any) -> None:
+        super().__init__(*of_all)
+        split = self._split
         rows = len(self._seeds) * self._batch_size
         self._rows = split.images.reshape(len(split), -1)
         self._images = torch.empty((rows, self._rows.shape[1]), dtype=torch.uint8, device=split.images.device)
@@ -111,8 +106,8 @@ class ResidentLoader(_Loader):
             yield Batch(images.view(*these.shape, *self._split.images.shape[1:]), labels.view(these.shape), these)
 
 
-class FfcvLoader(_Loader):
-    """A `StackLoader` over the .beton file at `path`, which holds the images of `split`.
+class FfcvLoader(StackLoader):
+    """A loader over the .beton file at `path`, which holds the images of `split`.
 
     ffcv sees a batch of C runs times b samples; its order lists, for every step, the first run's indices, then the
     second's, and so on, so a sample comes up C times per epoch. Labels are the split's, looked up: they may be
@@ -120,17 +115,8 @@ class FfcvLoader(_Loader):
     Creating one compiles ffcv's pipeline: about half a second.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        split: Split,
-        seeds: Sequence[Seeds],
-        batch_size: int,
-        drop_last: bool,
-        rule: OrderRule,
-        workers: int,
-    ) -> None:
-        super().__init__(split, seeds, batch_size, drop_last, rule)
+    def __init__(self, path: Path, workers: int, *of_all: Any) -> None:
+        super().__init__(*of_all)
         self._loader = open_stream(path, len(self._seeds) * self._batch_size, workers)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:

@@ -120,17 +120,13 @@ def write_only(prepared_dir: Path, name: str, status: Status) -> Status:
 def new_folder(prepared_dir: Path, name: str) -> Iterator[Path]:
     """Yield a new folder that takes the place of a data set's only if the block ends without an error."""
     target = folder_of(prepared_dir, name)
-    name = target.name
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=prepared_dir))
+    new, old = temporary / "new", temporary / "old"
     try:
-        yield folder
-        folder.chmod(0o755)  # mkdtemp makes it private
+        new.mkdir()
+        yield new
         if target.exists():  # a folder cannot replace a full one: the old one moves aside first
-            old = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=prepared_dir))
             os.replace(target, old)
-            os.replace(folder, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(folder, target)
+        os.replace(new, target)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -16,8 +16,7 @@ from lmc_repro.config.base import parse_epoch
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.status import STATUS, folder_of, locked, new_folder, require_ready
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
-from lmc_repro.training.resume import clear_progress
-from lmc_repro.training.run_folder import RunFolder, checkpoint_name, content_names
+from lmc_repro.training.run_folder import RunFolder, checkpoint_name, clear_progress, content_names
 
 Files = Mapping[str, bytes]
 """Contents by name within one folder."""

@@ -100,6 +100,11 @@ def _guarded(section: str, check: Callable[..., Iterable[Finding]], *arguments: 
         return [Finding(section, "check", "warning", f"could not be made: {_line(error)}")]
 
 
+def _of_error(section: str, name: str, state: State, error: LmcError) -> Finding:
+    line, _, fix = str(error).rpartition("; ")
+    return Finding(section, name, state, line or fix, fix if line else None)
+
+
 def _line(error: Exception) -> str:
     text = str(error) if isinstance(error, LmcError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
@@ -109,8 +114,7 @@ def _project() -> tuple[Project | None, Params | None, list[Finding]]:
     try:
         project = find_project()
     except LmcError as error:
-        line, _, fix = str(error).rpartition("; ")
-        return None, None, [Finding("project", "place", "missing", line, fix)]
+        return None, None, [_of_error("project", "place", "missing", error)]
     findings = [Finding("project", "place", "ok", str(project.root))]
     if remark := missing_git(project):
         line, _, fix = remark.partition("; ")
@@ -359,8 +363,7 @@ def check_cluster(params: Params | None) -> Iterator[Finding]:
         machines = Machines(cluster, "cpu")
         answers = machines.identities()
     except LmcError as error:
-        line, _, fix = str(error).rpartition("; ")
-        yield finding("place", "warning", line or str(error), fix)
+        yield _of_error("cluster", "place", "warning", error)
         return
     yield finding("place", "ok", f"{cluster.address}: {len(answers)} machines")
     for name, answer in answers.items():
@@ -389,8 +392,7 @@ def check_store(root: Path, fix_runs: bool) -> Iterator[Finding]:
         ended = end_stale(uri, found) if fix_runs and found.stale else []
         shared = [finding(name, states[good], detail, fix) for name, good, detail, fix in facts(uri, write=True)]
     except LmcError as error:
-        line, _, fix = str(error).rpartition("; ")
-        yield finding("place", "warning", line or str(error), fix or None)
+        yield _of_error("store", "place", "warning", error)
         return
     yield finding("place", "ok", without_password(uri))
     yield from shared

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.numerics import is_portable
+from lmc_repro.common.numerics import is_portable, numerics_tag
 from lmc_repro.common.progress import listener
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.catalog import dataset_info
@@ -32,7 +32,7 @@ from lmc_repro.notebook.paths import Picture
 from lmc_repro.notebook.runs import DEFAULTS, one_thread
 from lmc_repro.pipeline.compare import compare_study
 from lmc_repro.pipeline.train import train_study
-from lmc_repro.pipeline.workspace import Workspace, prepared_dir, process_tag, study_lock
+from lmc_repro.pipeline.workspace import Workspace, prepared_dir, study_lock
 from lmc_repro.report.contents import Asked, StudyPart
 from lmc_repro.report.document import study_section
 from lmc_repro.report.figures import paths_figure
@@ -154,7 +154,7 @@ def study(
         project = Project(Path(scratch if folder is None else folder).resolve())
         prepared = _prepared(project, sorted({cell.config["data"]["dataset"] for cell in plan.cells}))
         runs, results = project.runs / name, project.results / name
-        tag, told = process_tag(resolved), listener()
+        tag, told = numerics_tag(resolved), listener()
         workers = jobs or default_jobs(resolved)
         workspace = Workspace(project, plan, runs, results, prepared, workers, resolved, tag, told, tracked=False)
         with study_lock(project, runs, told):

@@ -19,9 +19,8 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.data.status import folder_of, read_status
 from lmc_repro.models.registry import build_model
-from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
-from lmc_repro.results.pairs import ends_problem
-from lmc_repro.results.planes import runs_problem
+from lmc_repro.pipeline.workspace import PlannedRun, planned_runs
+from lmc_repro.results.pairs import ends_problem, runs_problem
 from lmc_repro.results.read import read_study
 from lmc_repro.results.schema import FILES, PLANES, StudyResults
 from lmc_repro.results.write import pair_record, run_record
@@ -83,7 +82,7 @@ def check_carried(project: Project, plan: StudyPlan, folder: Path, study: StudyR
                 f"{runs_file}: data set {short_name(name)} has digest {digest[:12]}, the one prepared here "
                 f"{status['digest'][:12]}; run the study with a copy of {folder_of(project.prepared, name)}"
             )
-    planned = {run.fingerprint: run for run in planned_runs_of(cells, digests, study.numerics, study.torch)}
+    planned = {run.fingerprint: run for run in planned_runs(cells, digests, study.numerics, study.torch)}
     names = {path.name for path in (folder / "runs").iterdir()}
     for name in sorted(names ^ {run.fingerprint for run in study.runs}):
         word = "missing" if name not in names else "not named in runs.json"

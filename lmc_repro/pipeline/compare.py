@@ -13,19 +13,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from lmc_repro.barriers.measure import plane_or_reason
 from lmc_repro.barriers.pair import PairEnd, PairTask, pair_key, pair_task
-from lmc_repro.barriers.results import CellResult, PairResult
+from lmc_repro.barriers.plane import plane_key, plane_task
+from lmc_repro.barriers.results import CellResult, PairResult, Plane
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
 from lmc_repro.config.plan import Cell, Pair
 from lmc_repro.config.run import RunConfig
 from lmc_repro.engine.local import LocalEngine
-from lmc_repro.pipeline.planes import measure_planes
 from lmc_repro.pipeline.publish import figure_title, log_cell, log_result, publish_trainings
-from lmc_repro.pipeline.train import planned_runs
-from lmc_repro.pipeline.workspace import Workspace
+from lmc_repro.pipeline.workspace import Workspace, planned_runs
 from lmc_repro.report.figures import measure_and_draw
-from lmc_repro.results.pairs import ends_problem, judged_cell, load_pair, store_pair
+from lmc_repro.results.pairs import (
+    ends_problem,
+    judged_cell,
+    load_pair,
+    load_plane,
+    runs_problem,
+    store_measured,
+    store_pair,
+)
 from lmc_repro.results.write import run_record, write_results
 from lmc_repro.tracking import Tracker
 from lmc_repro.tracking.find import TrackedRun
@@ -33,6 +41,8 @@ from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder
 
 Images = Mapping[str, bytes]
+RunsOf = Callable[[Cell, Sequence[RunConfig]], Sequence[PairEnd]]
+"""From a cell and some of its runs to these with their weights."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,15 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
     """
     w = workspace
     cells, digests, not_run = w.available()
-    runs = planned_runs(w, cells, digests)
+    runs = planned_runs(cells, digests, w.tag)
     folders = {run.config: RunFolder(w.runs / run.fingerprint) for run in runs}
     for run in runs:
-        _require_whole(w, run.cell, folders[run.config])
+        folder = folders[run.config]
+        if not folder.is_complete():
+            fix = f"run `lmc train {w.plan.study}` first"
+            raise LmcError(f"{folder.path}: no finished run of cell {run.cell.key}; {fix}")
+        if damage := folder.damage():
+            raise LmcError(damage)
     statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
     found: dict[str, list[PairResult]] = {cell.key: [] for cell in cells}
     jobs = []
@@ -74,14 +89,14 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
         tracker = stack.enter_context(Tracker.open(w.project, w.plan, digests, w.tag)) if w.tracked else None
         if tracker is not None:
             # Two cells of a study may need the same run, in a noise and in an init pair: each has it in MLflow.
-            everywhere = [run for cell in cells for run in planned_runs(w, [cell], digests)]
+            everywhere = [run for cell in cells for run in planned_runs([cell], digests, w.tag)]
             publish_trainings(tracker, everywhere, w.runs, w.listener)
 
         def runs_of(cell: Cell, configs: Sequence[RunConfig]) -> list[PairEnd]:
-            found = [(folders[config].fingerprint, config) for config in configs]
-            if tracker is None or w.keep != "all":
-                return _stored_runs(w, found)
-            return _tracked_runs(tracker, cell, found, statuses)
+            wanted = [(folders[config].fingerprint, config) for config in configs]
+            if tracker is None or w.keep != "all":  # the working store keeps all weights
+                return [PairEnd.of(RunFolder(w.store / fingerprint)) for fingerprint, _ in wanted]
+            return _tracked_runs(tracker, cell, wanted, statuses)
 
         def task_of(job: _Job) -> PairTask:
             a, b = runs_of(job.cell, job.pair.runs)
@@ -95,7 +110,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
                     log_result(tracker, job.cell, job.key, result, images)
                 found[job.cell.key].append(result)
                 w.listener.advance(1, job.cell.key)
-        planes = measure_planes(w, cells, {m.config: m.fingerprint for m in runs}, runs_of)
+        planes = _planes(w, cells, {m.config: m.fingerprint for m in runs}, runs_of)
         judgement = w.plan.profile_config.judgement
         results = {c.key: judged_cell(c.config, judgement, found[c.key], planes.get(c.key)) for c in cells}
         if tracker is not None:
@@ -114,15 +129,6 @@ def link_study(workspace: Workspace) -> None:
     with Tracker.open(workspace.project, workspace.plan, digests, workspace.tag) as tracker:
         if remark := tracker.link_project_run(cells):
             workspace.listener.line(remark)
-
-
-def _require_whole(workspace: Workspace, cell: Cell, folder: RunFolder) -> None:
-    if not folder.is_complete():
-        raise LmcError(
-            f"{folder.path}: no finished run of cell {cell.key}; run `lmc train {workspace.plan.study}` first"
-        )
-    if damage := folder.damage():
-        raise LmcError(damage)
 
 
 def _measure(
@@ -181,6 +187,36 @@ def _tracked_runs(
     return ends
 
 
-def _stored_runs(workspace: Workspace, wanted: Sequence[tuple[str, RunConfig]]) -> list[PairEnd]:
-    """Return runs with the weights of the working store, which keeps all of them."""
-    return [PairEnd.of(RunFolder(workspace.store / fingerprint)) for fingerprint, _ in wanted]
+def _planes(
+    workspace: Workspace, cells: Sequence[Cell], fingerprints: Mapping[RunConfig, str], runs_of: RunsOf
+) -> dict[str, Plane]:
+    """Return the planes that cells ask for, by cell key: of the working store, or measured now.
+
+    Of three runs that span none, the progress listener is told why.
+
+    Raises:
+        LmcError: A run on its plane has other counts than in its training.
+    """
+    w = workspace
+    asked = [(cell, cell.plane, cell.runs[:3]) for cell in cells if cell.plane]
+    if not asked:
+        return {}
+    store, planes = w.project.working / "pairs", dict[str, Plane]()
+    keys = {cell.key: plane_key([fingerprints[run] for run in runs], grid, w.tag) for cell, grid, runs in asked}
+    for name, key in keys.items():
+        if plane := load_plane(store, key):
+            planes[name] = plane
+    missing = [entry for entry in asked if entry[0].key not in planes]
+    tasks = (plane_task(runs_of(cell, runs), w.prepared, grid, w.device) for cell, grid, runs in missing)
+    with part(w.listener, f"measuring {len(missing)} planes", len(missing)):
+        engine = w.engine or LocalEngine(w.jobs)
+        for (cell, _, _), found in zip(missing, engine.map(plane_or_reason, tasks), strict=True):
+            if isinstance(found, Plane):
+                if problem := runs_problem(w.runs, w.tag, found):
+                    raise LmcError(problem)
+                store_measured(store, keys[cell.key], found)
+                planes[cell.key] = found
+            else:
+                w.listener.line(f"cell {cell.key}: no plane: {found}")
+            w.listener.advance(1, cell.key)
+    return planes

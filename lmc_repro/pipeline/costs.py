@@ -16,23 +16,19 @@ from lmc_repro.report.contents import GFLOPS, Planned
 
 def planned_cells(cells: Iterable[Cell]) -> tuple[Planned, ...]:
     """Return the cells with the FLOPs and core hours of their runs from the start."""
-    planned = []
-    for cell in cells:
-        cost = estimate(cell.runs, GFLOPS)
-        label = f"{cell.row_label}, {cell.column_label}"
-        planned.append(
-            Planned(
-                row=cell.row,
-                column=cell.column,
-                label=label,
-                paper=cell.paper,
-                model=network(cell.config["model"]),
-                runs=cost.runs,
-                flops=cost.flops,
-                hours=cost.seconds / 3600,
-            )
+    return tuple(
+        Planned(
+            row=cell.row,
+            column=cell.column,
+            label=f"{cell.row_label}, {cell.column_label}",
+            paper=cell.paper,
+            model=network(cell.config["model"]),
+            runs=cost.runs,
+            flops=cost.flops,
+            hours=cost.seconds / 3600,
         )
-    return tuple(planned)
+        for cell, cost in ((cell, estimate(cell.runs, GFLOPS)) for cell in cells)
+    )
 
 
 def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterator[str]:

@@ -10,14 +10,13 @@ from typing import Any
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS, pair_key
 from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
-from lmc_repro.common.progress import part
+from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
 from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
 from lmc_repro.pipeline.carried import carried_study, check_carried, check_pair
-from lmc_repro.pipeline.runs import PlannedRun
-from lmc_repro.pipeline.workspace import Listener
+from lmc_repro.pipeline.workspace import PlannedRun
 from lmc_repro.report.figures import path_figure
 from lmc_repro.report.plane_figure import plane_figure
 from lmc_repro.results.pairs import judged_cell, judged_pair

@@ -17,11 +17,9 @@ from lmc_repro.engine.local import LocalEngine
 from lmc_repro.engine.protocol import run_stacks
 from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.models.registry import build_model
-from lmc_repro.pipeline.runs import PlannedRun, planned_runs_of
-from lmc_repro.pipeline.workspace import Workspace
+from lmc_repro.pipeline.workspace import PlannedRun, Workspace, planned_runs
 from lmc_repro.tracking import Tracker
-from lmc_repro.training.resume import clear_progress, peek_epoch
-from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.run_folder import RunFolder, clear_progress, peek_epoch
 from lmc_repro.training.trainer import Event
 
 
@@ -37,47 +35,41 @@ class Counts:
         return f"trained {self.trained}, reused {self.reused}, resumed {self.resumed}"
 
 
-def planned_runs(workspace: Workspace, cells: list[Cell], digests: dict[str, str]) -> list[PlannedRun]:
-    """Return the runs of the cells, each once, and their fingerprints in this workspace."""
-    return planned_runs_of(cells, digests, workspace.tag)
-
-
 def train_study(workspace: Workspace) -> Counts:
     """Train the runs that are neither finished here nor elsewhere in the project; return counts by origin.
 
     Every finished run is in the working store, and linked from the study's runs folder, which then holds these runs
     and no others.
     """
-    cells, digests, not_run = workspace.available()
+    w, say = workspace, workspace.listener.line
+    cells, digests, not_run = w.available()
     for reason in sorted(set(not_run.values())):
-        workspace.listener.line(f"not run: {reason}")
-    todo = []
-    runs = planned_runs(workspace, cells, digests)
-    for run in runs:
-        if _find_finished(workspace, run.fingerprint):
-            continue
-        epoch = peek_epoch(RunFolder(workspace.store / run.fingerprint))
-        todo.append(QueuedRun(run.fingerprint, run.config, run.cell.loader, epoch))
-    w = workspace
+        say(f"not run: {reason}")
+    runs = planned_runs(cells, digests, w.tag)
+    missing = [run for run in runs if not _find_finished(w, run.fingerprint)]
+    todo = [
+        QueuedRun(run.fingerprint, run.config, run.cell.loader, peek_epoch(RunFolder(w.store / run.fingerprint)))
+        for run in missing
+    ]
     tasks = plan_stacks(todo, w.jobs, w.store, w.prepared, w.tag, w.device, w.plan.callbacks)
-    publisher = _Publisher(workspace, digests, {run.fingerprint: run for run in runs})
-    remaining = sum(work.config.epochs - work.epoch for work in todo)
-    workspace.listener.line(_plan_line(len(runs), [work.epoch for work in todo]))
+    publisher = _Publisher(w, digests, {run.fingerprint: run for run in runs})
+    say(_plan_line(len(runs), [work.epoch for work in todo]))
     if todo:
         for cell in cells:
             config = cell.runs[0]
             require_units(cell.path, build_model(config.model, dataset_info(config.data.dataset)))
-        if short := _short_of_disk(workspace, [work.config for work in todo]):
-            workspace.listener.line(short)
+        if short := _short_of_disk(w, [work.config for work in todo]):
+            say(short)
         publisher.open(cells)
-        workspace.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
+        remaining = sum(work.config.epochs - work.epoch for work in todo)
+        w.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
     try:
-        run_stacks(workspace.engine or LocalEngine(workspace.jobs), tasks, publisher.on_event)
+        run_stacks(w.engine or LocalEngine(w.jobs), tasks, publisher.on_event)
     finally:
         if todo:
-            workspace.listener.end()
+            w.listener.end()
         publisher.close()
-    _export(workspace, runs)
+    _export(w, runs)
     here = publisher.done
     resumed = len({work.fingerprint for work in todo if work.epoch > 0} & here)
     return Counts(len(here) - resumed, len(runs) - len(here), resumed)  # runs finished by another process are reused
@@ -101,7 +93,7 @@ class _Publisher:
     """Keeps MLflow up to date in a thread while stacks train; the comparison publishes later what fails now."""
 
     def __init__(self, workspace: Workspace, digests: dict[str, str], runs: dict[str, PlannedRun]) -> None:
-        self.workspace, self.digests, self.runs = workspace, digests, runs
+        self.workspace, self.digests, self.runs, self.say = workspace, digests, runs, workspace.listener.line
         self.tracker: Tracker | None = None  # None before it is opened, and after it failed
         self.thread = ThreadPoolExecutor(1, "publisher")
         self.queued: set[tuple[str, bool]] = set()  # run and whether it is done: at most two entries per run
@@ -113,24 +105,19 @@ class _Publisher:
     def on_event(self, event: Event) -> None:
         if event.kind == "epoch":
             self.workspace.listener.advance(len(event.fingerprints))
-            return
-        if event.kind == "waiting":
-            self._say_once(event.note)
-            return
-        if event.kind == "given up":
+        elif event.kind == "waiting":
+            if event.note not in self.waited_for:
+                self.waited_for.add(event.note)
+                self.say(f"waiting for {event.note}, which trains a run of this study; it is used, too")
+        elif event.kind == "given up":
             for fingerprint in event.fingerprints:
                 cell = self.runs[fingerprint].cell.key
-                self.workspace.listener.line(f"given up: run {fingerprint} of cell {cell}: {event.note}")
-            return
-        if event.kind == "done":
-            self.done.update(event.fingerprints)
-        for fingerprint in event.fingerprints:
-            self._publish(fingerprint, done=event.kind == "done")
-
-    def _say_once(self, holder: str) -> None:
-        if holder not in self.waited_for:
-            self.waited_for.add(holder)
-            self.workspace.listener.line(f"waiting for {holder}, which trains a run of this study; it is used, too")
+                self.say(f"given up: run {fingerprint} of cell {cell}: {event.note}")
+        else:
+            done = event.kind == "done"
+            self.done.update(event.fingerprints if done else ())
+            for fingerprint in event.fingerprints:
+                self._publish(fingerprint, done)
 
     def open(self, cells: Iterable[Cell]) -> None:
         """Open the store before workers start; LmcError where it cannot be used, so that nothing is trained first."""
@@ -158,9 +145,8 @@ class _Publisher:
         self.thread.submit(self._sync, self.tracker, fingerprint, done)
         if len(self.queued) > BEHIND and not self.behind:
             self.behind = True
-            self.workspace.listener.line(
-                f"tracking: MLflow is slower than the training: {len(self.queued)} runs wait for it; training goes on"
-            )
+            waiting = len(self.queued)
+            self.say(f"tracking: MLflow is slower than the training: {waiting} runs wait for it; training goes on")
 
     def _sync(self, tracker: Tracker, fingerprint: str, done: bool) -> None:
         """Publish a run, in the thread; nothing more after an error."""
@@ -183,9 +169,7 @@ class _Publisher:
         if self.tracker is not None and self.error is not None:
             self.tracker = None
             line = " ".join(str(self.error).split())[:200]
-            self.workspace.listener.line(
-                f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it"
-            )
+            self.say(f"tracking: MLflow could not be written ({line}); training goes on, `lmc compare` publishes it")
 
 
 def _short_of_disk(workspace: Workspace, configs: list[RunConfig]) -> str | None:
@@ -219,7 +203,12 @@ def _find_finished(workspace: Workspace, fingerprint: str) -> bool:
 
 
 def _export(workspace: Workspace, runs: list[PlannedRun]) -> None:
-    workspace.keep_runs(run.fingerprint for run in runs)
+    """Put the study's runs into its runs folder, and remove all others from it."""
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    wanted = {run.fingerprint for run in runs}
+    for old in workspace.runs.iterdir():
+        if old.is_dir() and old.name not in wanted:
+            shutil.rmtree(old)
     for run in runs:
         stored = RunFolder(workspace.store / run.fingerprint)
         if not stored.is_complete():

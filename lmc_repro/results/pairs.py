@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from lmc_repro.barriers.curve import Curve, SplitName
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.pair import judge_epoch
 from lmc_repro.barriers.results import DIFFERENT, CellResult, PairResult, Plane
 from lmc_repro.barriers.verdict import judge_cell
@@ -22,7 +22,7 @@ from lmc_repro.config.own_code import short_name
 from lmc_repro.config.path import PLAIN_PATH, PathConfig
 from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
-from lmc_repro.results.schema import Measured
+from lmc_repro.results.schema import MEASURED, Measured
 from lmc_repro.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -49,15 +49,14 @@ class _CachedPair(Measured):
 
 
 _CACHED = TypeAdapter(_CachedPair)
-_MEASURED = tuple(field.name for field in dataclasses.fields(Measured))
+_PLANE = TypeAdapter(Plane)
 
 
 def store_pair(folder: Path, key: str, result: PairResult) -> None:
     """Store measurements, not judgements: curves at every evaluation epoch and the endpoints' distance."""
     evaluations = tuple(_Mark(epoch.epoch, epoch.curves) for epoch in result.evaluations)
-    store_measured(
-        folder, key, _CachedPair(**{name: getattr(result, name) for name in _MEASURED}, evaluations=evaluations)
-    )
+    measured = {name: getattr(result, name) for name in MEASURED}
+    store_measured(folder, key, _CachedPair(**measured, evaluations=evaluations))
 
 
 def store_measured(folder: Path, key: str, found: DataclassInstance) -> None:
@@ -71,7 +70,7 @@ def load_pair(
     folder: Path, key: str, config: Mapping[str, Any], statuses: Mapping[str, Mapping[str, Any]]
 ) -> PairResult | None:
     """Return a stored pair of a cell with this config, judged anew; None if there is none or its file is damaged."""
-    if (cached := load_measured(folder, key, _CACHED)) is None:
+    if (cached := _load(folder, key, _CACHED)) is None:
         return None
     try:
         return judged_pair(cached, {epoch.epoch: epoch.curves for epoch in cached.evaluations}, config, statuses)
@@ -79,8 +78,12 @@ def load_pair(
         return None
 
 
-def load_measured(folder: Path, key: str, form: TypeAdapter[T]) -> T | None:
-    """Return what `store_measured` stored; None if there is none or its file is damaged."""
+def load_plane(folder: Path, key: str) -> Plane | None:
+    """Return a stored plane; None if there is none or its file is damaged."""
+    return _load(folder, key, _PLANE)
+
+
+def _load(folder: Path, key: str, form: TypeAdapter[T]) -> T | None:
     try:
         stored = json.loads((folder / f"{key}.json").read_bytes())
         return form.validate_python(stored["measured"]) if stored["sha256"] == _checksum(stored["measured"]) else None
@@ -102,7 +105,7 @@ def judged_pair(
     diverged = (statuses[first]["diverged_epoch"], statuses[second]["diverged_epoch"])
     classes, largest_class = dataset_info(config["data"]["dataset"]).classes, measured.largest_class
     return PairResult(
-        **{name: getattr(measured, name) for name in _MEASURED},
+        **{name: getattr(measured, name) for name in MEASURED},
         evaluations=tuple(
             judge_epoch(e, evaluations[e], diverged, classes, largest_class, measured.epochs)
             for e in sorted(evaluations)
@@ -136,15 +139,27 @@ def ends_problem(runs: Path, tag: str, result: PairResult, path: PathConfig = PL
                 found = curve.wrong[-end]
                 said, moved = logged.get((epoch, split)), end == 1 and path.align != "none"
                 if said is None or abs(said - found) > (DIFFERENT if moved else share) * curve.n:
-                    why = (
-                        f"align {short_name(path.align)} changed the network's function"
-                        if moved
-                        else (f"other bits than in training; delete {folder.path} and train again")
-                    )
+                    why = f"other bits than in training; delete {folder.path} and train again"
+                    if moved:
+                        why = f"align {short_name(path.align)} changed the network's function"
                     return (
                         f"{folder.path / 'metrics.csv'}: epoch {epoch:g} says {said} wrong on {split}, pair "
                         f"{result.pair} has {found}: {why}"
                     )
+    return None
+
+
+def runs_problem(runs: Path, tag: str, plane: Plane) -> str | None:
+    """Return one line if a count of the three runs differs from their metrics.csv in `runs`; see `ends_problem`."""
+    share = DIFFERENT if tag.startswith("cuda") else 0.0
+    for i, fingerprint in enumerate(plane.fingerprints):
+        folder = RunFolder(runs / fingerprint)
+        last = {row.split: row for row in folder.metrics()}  # of the last epoch, in their order
+        for split in SPLITS:
+            found, n, row = plane.runs[split].wrong[i], plane.runs[split].n, last.get(split)
+            if row is None or row.wrong is None or row.n != n or abs(row.wrong - found) > share * n:
+                said = f"{row.wrong} wrong of {row.n}" if row else "nothing"
+                return f"{folder.path / 'metrics.csv'}: says {said} on {split}, its plane has {found} of {n}"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +16,11 @@ from lmc_repro.barriers.results import Plane
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.config.base import parse_epoch
-from lmc_repro.results.planes import read_planes
 from lmc_repro.results.schema import (
     CURVE_COLUMNS,
     FILES,
     NOT_CONVERGED,
+    PLANE_COLUMNS,
     PLANES,
     VERSION,
     CellRecord,
@@ -175,6 +175,37 @@ def _planes(lines: list[list[str]], cells: Iterable[CellRecord]) -> dict[str, Pl
             for curve in (plane.runs[split], *plane.rows[split]):
                 _check(f"{key}, {split}", curve)
     return planes
+
+
+def read_planes(lines: Sequence[Sequence[str]]) -> dict[str, Plane]:
+    """Return the planes of planes.csv by cell; ValueError, KeyError or IndexError if it is not such a file."""
+    header, *rows = lines
+    if tuple(header) != PLANE_COLUMNS:
+        raise ValueError(f"columns: found {', '.join(header)}")
+    cells: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        cells.setdefault(row[1], []).append(dict(zip(PLANE_COLUMNS, row, strict=True)))
+    return {cell: _plane(cell, values) for cell, values in cells.items()}
+
+
+def _plane(cell: str, rows: Sequence[Mapping[str, str]]) -> Plane:
+    ys, xs = (tuple(dict.fromkeys(float(row[name]) for row in rows if not row["run"])) for name in ("y", "x"))
+    corners = {row["run"]: (float(row["x"]), float(row["y"])) for row in rows if row["run"]}
+    a, b, c = corners
+    runs, grid = {}, {}
+    for split in SPLITS:
+        own = [row for row in rows if row["split"] == split]
+        expected = [*corners.values(), *((x, y) for y in ys for x in xs)]
+        if [(float(row["x"]), float(row["y"])) for row in own] != expected:
+            raise ValueError(f"{cell}, {split}: not the three runs and a whole grid")
+        runs[split] = _curve(own[:3])
+        grid[split] = tuple(_curve(own[i : i + len(xs)]) for i in range(3, len(own), len(xs)))
+    return Plane((a, b, c), (corners[a], corners[b], corners[c]), xs, ys, runs, grid)
+
+
+def _curve(rows: Sequence[Mapping[str, str]]) -> Curve:
+    loss = tuple(float(row["loss"]) if row["loss"] else None for row in rows)
+    return Curve(tuple(int(row["wrong"]) for row in rows), int(rows[0]["n"]), loss)
 
 
 def _check(place: str, curve: Curve) -> None:

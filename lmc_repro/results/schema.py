@@ -7,7 +7,7 @@ under `train` and `test` are dictionaries by split here. The files hold no run i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lmc_repro.barriers.barrier import Barriers
@@ -16,6 +16,7 @@ from lmc_repro.barriers.results import CellSummary, Plane
 from lmc_repro.barriers.status import EndpointStatus
 from lmc_repro.config.path import PLAIN_PATH, PathConfig, PlaneConfig
 from lmc_repro.config.plan import COMMON, Epochs
+from lmc_repro.config.study import Show
 
 VERSION = 2
 """`version` of runs.json, raised by any change of keys; files without one are of version 1 (`mid_signed`)."""
@@ -25,6 +26,9 @@ PLANES = "planes.csv"
 """A fourth file, where a cell asks for a plane."""
 CURVE_COLUMNS = ("study", "cell", "pair", "epoch", "split", "alpha", "wrong", "n", "loss")
 """After them stand the means of path metrics: empty where a cell has no such metric, `nan` where one is not finite."""
+
+PLANE_COLUMNS = ("study", "cell", "run", "x", "y", "split", "wrong", "n", "loss")
+"""`run` is a fingerprint in the rows of the three runs themselves, and empty on the grid."""
 
 NOT_CONVERGED = "not_converged"
 """A flag that is added to a cell's flags when it is read, see `not_converged`."""
@@ -47,15 +51,6 @@ class Axis:
     label: str
     dataset: str | None = None
     varies: str | None = None
-
-
-@dataclass(frozen=True)
-class Show:
-    """A drawing that a study requests: `value` (barrier or normalised) over `x` (rows, columns or epochs)."""
-
-    x: str
-    x_label: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +115,9 @@ class Measured:
     disagreement: dict[SplitName, float]
     epochs: Epochs = field(default=COMMON, kw_only=True)
     permutations: dict[str, str] | None = field(default=None, kw_only=True)
+
+
+MEASURED = tuple(field.name for field in fields(Measured))
 
 
 @dataclass(frozen=True)

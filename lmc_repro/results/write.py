@@ -12,7 +12,7 @@ from typing import Any
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
 from lmc_repro.barriers.pair import EVALUATION_NUMERICS
-from lmc_repro.barriers.results import CellResult, CellSummary, PairResult
+from lmc_repro.barriers.results import CellResult, CellSummary, PairResult, Place, Plane
 from lmc_repro.common.files import json_bytes, write_atomic
 from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import epoch_text
@@ -23,10 +23,11 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.config.study import AxisEntry, StudyConfig
 from lmc_repro.models.base import count_parameters
 from lmc_repro.models.registry import build_model
-from lmc_repro.results.planes import planes_csv
 from lmc_repro.results.schema import (
     CURVE_COLUMNS,
+    MEASURED,
     NOT_CONVERGED,
+    PLANE_COLUMNS,
     PLANES,
     VERSION,
     Axis,
@@ -36,13 +37,15 @@ from lmc_repro.results.schema import (
     LeftOut,
     PairRecord,
     RunRecord,
-    Show,
     StudyResults,
 )
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.run_folder import RunFolder
 
 _IF_GIVEN = ("augmentation_sha256", "stack")
+_OF_THE_CELL = (
+    "key", "row", "column", "row_label", "column_label", "config", "pair_kind", "paper", "path", "plane",
+)  # fmt: skip
 
 
 def run_record(folder: RunFolder, cell: str, config: RunConfig, status: Mapping[str, Any]) -> RunRecord:
@@ -97,7 +100,7 @@ def write_results(
         dataset=study.base.data.get("dataset"),
         rows=_axis(study.rows, {cell.row: cell.row_label for cell in plan.cells}),
         columns=_axis(study.columns, {cell.column: cell.column_label for cell in plan.cells}),
-        show=Show(**study.show.model_dump()) if study.show else None,
+        show=study.show,
         left_out=_left_out(plan),
         provenance=tuple(settings),
         not_run=dict(not_run),
@@ -119,9 +122,13 @@ def results_files(study: StudyResults) -> dict[str, bytes]:
     del runs["cells"], runs["curves"], runs["planes"]
     for key in ("datasets", "rows", "columns", "left_out"):
         runs[key] = [dataclasses.asdict(entry) for entry in runs[key]]
-    runs["show"] = study.show and dataclasses.asdict(study.show)
+    runs["show"] = study.show and study.show.model_dump()
     runs["provenance"] = [dict(zip(("key", "value", "source"), entry, strict=True)) for entry in study.provenance]
-    runs["runs"] = [_without_absent(dataclasses.asdict(run)) for run in study.runs]
+    for run in (records := [dataclasses.asdict(run) for run in study.runs]):
+        for key in _IF_GIVEN:
+            if run[key] is None:
+                del run[key]
+    runs["runs"] = records
     return {
         "runs.json": json_bytes(runs),
         "cells.json": json_bytes([_cell(cell) for cell in study.cells]),
@@ -152,21 +159,12 @@ def cell_record(cell: Cell, result: CellResult) -> CellRecord:
     """Return a cell's record; barriers in points, normalised in percent, losses in nats."""
     config = RunConfig.model_validate({**cell.config, "seeds": cell.runs[0].seeds})
     return CellRecord(
-        key=cell.key,
-        row=cell.row,
-        column=cell.column,
-        row_label=cell.row_label,
-        column_label=cell.column_label,
-        config=cell.config,
-        pair_kind=cell.pair_kind,
+        **{name: getattr(cell, name) for name in _OF_THE_CELL},
         n_trainer_seeds=len({pair.trainer_seed for pair in cell.pairs}),
         n_runs=len(cell.runs),
         parameters=count_parameters(build_model(config.model, dataset_info(config.data.dataset))),
-        paper=cell.paper,
         pairs=tuple(map(pair_record, result.pairs)),
         summary=result.summary,
-        path=cell.path,
-        plane=cell.plane,
     )
 
 
@@ -176,15 +174,7 @@ def pair_record(pair: PairResult) -> PairRecord:
     found: dict[SplitName, Barriers | None] = dict.fromkeys(SPLITS) | (final.barriers or {})
     shares = {split: final.curves[split].errors for split in SPLITS}
     return PairRecord(
-        pair=pair.pair,
-        trainer_seed=pair.trainer_seed,
-        fingerprints=pair.fingerprints,
-        largest_class=pair.largest_class,
-        distance=pair.distance,
-        cosine=pair.cosine,
-        disagreement=pair.disagreement,
-        epochs=pair.epochs,
-        permutations=pair.permutations,
+        **{name: getattr(pair, name) for name in MEASURED},
         status=final.status,
         epoch=final.epoch,
         barriers=found,
@@ -225,10 +215,6 @@ def _summary(summary: CellSummary) -> dict[str, Any]:
     return record | {"flags": [flag for flag in summary.flags if flag != NOT_CONVERGED]}
 
 
-def _without_absent(run: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in run.items() if value is not None or key not in _IF_GIVEN}
-
-
 def _curves_csv(study: str, curves: Mapping[CurveKey, Curve]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -237,13 +223,28 @@ def _curves_csv(study: str, curves: Mapping[CurveKey, Curve]) -> bytes:
     for (cell, pair, epoch, split), curve in curves.items():
         for i, (alpha, wrong, loss) in enumerate(zip(curve.alphas, curve.wrong, curve.loss, strict=True)):
             last = "" if loss is None else repr(loss)
-            more = [_mean(curve.columns[name][i]) if name in curve.columns else "" for name in metrics]
+            found = ["" if name not in curve.columns else curve.columns[name][i] for name in metrics]
+            more = ["nan" if value is None else value for value in found]
             writer.writerow([study, cell, pair, epoch_text(epoch), split, alpha, wrong, curve.n, last, *more])
     return text.getvalue().encode()
 
 
-def _mean(value: float | None) -> str:
-    return "nan" if value is None else repr(value)
+def planes_csv(study: str, planes: Mapping[str, Plane]) -> bytes:
+    """Return planes.csv: of each cell and split the three runs, then the grid row by row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PLANE_COLUMNS)
+    for cell, plane in planes.items():
+        for split in SPLITS:
+            parts: list[tuple[Sequence[str], Sequence[Place], Curve]]
+            parts = [(plane.fingerprints, plane.corners, plane.runs[split])]
+            for y, row in zip(plane.ys, plane.rows[split], strict=True):
+                parts.append(([""] * len(plane.xs), [(x, y) for x in plane.xs], row))
+            for runs, places, curve in parts:
+                for run, place, wrong, loss in zip(runs, places, curve.wrong, curve.loss, strict=True):
+                    last = "" if loss is None else repr(loss)
+                    writer.writerow([study, cell, run, *map(repr, place), split, wrong, curve.n, last])
+    return text.getvalue().encode()
 
 
 def _dataset(name: str, digest: str) -> DatasetRecord:

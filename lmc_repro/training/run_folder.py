@@ -1,30 +1,37 @@
 """The files of one run: config.json, metrics.csv, status.json, checkpoints/; and, while it trains, its progress.
 
 A run folder is named by its fingerprint. It is complete when status.json is there, which is written last and holds
-the sha256 of everything else. No dates, durations or ids: equal bits give equal folders.
+the sha256 of everything else. No dates, durations or ids: equal bits give equal folders. An interrupted run resumes
+from its progress, bit for bit: weights, optimizer buffers, metrics so far.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import json_bytes, read_json, sha256_file, write_atomic, write_json
 from lmc_repro.config.base import epoch_text, parse_epoch
 from lmc_repro.config.load import validate
 from lmc_repro.config.run import RunConfig
+from lmc_repro.training.checkpoint import read_checkpoint, write_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Keep = Literal["all", "last", "none"]
 """The choice of checkpoints to keep of a run."""
 
 METRIC_COLUMNS = ("epoch", "split", "wrong", "n", "loss")
+_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -127,16 +134,14 @@ class RunFolder:
         """Return one line naming the first file that does not fit its recorded sha256, or None if all do."""
         try:
             status = self.status()
-            files, evaluations = (
-                status["files"],
-                set(map(parse_epoch, status["checkpoints"])) - set(kept_epochs(status)),
-            )
-        except (LmcError, KeyError, TypeError, ValueError) as error:
-            return str(error) if isinstance(error, LmcError) else f"{self.status_file}: damaged; {self.fix}"
-        left_out = {f"checkpoints/{checkpoint_name(epoch)}" for epoch in evaluations}
+            evaluations = set(map(parse_epoch, status["checkpoints"])) - set(kept_epochs(status))
+            left_out = {f"checkpoints/{checkpoint_name(epoch)}" for epoch in evaluations}
+            files = {name: sha256 for name, sha256 in status["files"].items() if name not in left_out}
+        except LmcError as error:
+            return str(error)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return f"{self.status_file}: damaged; {self.fix}"
         for name, recorded in files.items():
-            if name in left_out:
-                continue
             try:
                 found = sha256_file(self.path / name)
             except OSError as error:
@@ -187,3 +192,75 @@ def _row(values: dict[str, str]) -> MetricRow:
         n=int(values["n"]),
         loss=float(values["loss"]) if values["loss"] else None,
     )
+
+
+@dataclass
+class Progress:
+    """A run's state after `epoch` whole epochs; `tensors` are its weights and buffers, one row each.
+
+    `stack` lists the sizes of its stacks so far, on a GPU only.
+    """
+
+    epoch: int = 0
+    diverged_epoch: float | None = None
+    rows: list[MetricRow] = field(default_factory=list)
+    checkpoints: dict[float, str] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    stack: list[int] = field(default_factory=list)
+
+
+def save_progress(folder: RunFolder, progress: Progress) -> None:
+    """Store `progress`; the JSON file is renamed into place last, so the files it names are whole."""
+    state = folder.path / f"state-{progress.epoch:04d}.safetensors"
+    sha256 = write_checkpoint(state, progress.tensors)
+    record = {
+        "fingerprint": folder.fingerprint,
+        "epoch": progress.epoch,
+        "diverged_epoch": progress.diverged_epoch,
+        "stack": progress.stack,
+        "rows": [vars(row) for row in progress.rows],
+        "checkpoints": {epoch_text(epoch): sha for epoch, sha in progress.checkpoints.items()},
+        "state": {"file": state.name, "sha256": sha256},
+    }
+    write_atomic(folder.path / _PROGRESS, json.dumps(record, allow_nan=False).encode())  # compact: for no reader
+    for old in folder.path.glob("state-*.safetensors"):
+        if old != state:
+            old.unlink(missing_ok=True)
+
+
+def load_progress(folder: RunFolder) -> Progress | None:
+    """Return the last whole progress of an unfinished run, or None where there is none, or a damaged one."""
+    try:
+        record: dict[str, Any] = json.loads((folder.path / _PROGRESS).read_bytes())
+        if record["fingerprint"] != folder.fingerprint:
+            return None
+        state = record["state"]
+        checkpoints = {parse_epoch(epoch): str(sha) for epoch, sha in record["checkpoints"].items()}
+        for epoch, sha in checkpoints.items():
+            read_checkpoint(folder.checkpoint(epoch), sha, folder.fix)
+        return Progress(
+            epoch=int(record["epoch"]),
+            diverged_epoch=record["diverged_epoch"],
+            rows=[MetricRow(**row) for row in record["rows"]],
+            checkpoints=checkpoints,
+            tensors=read_checkpoint(folder.path / str(state["file"]), state["sha256"], folder.fix),
+            stack=record.get("stack", []),
+        )
+    except (OSError, ValueError, KeyError, TypeError, LmcError):
+        return None  # only time is lost: the run starts again
+
+
+def peek_epoch(folder: RunFolder) -> int:
+    """Return the epoch that a run would resume from, without reading its tensors; 0 if it has not begun."""
+    try:
+        return int(json.loads((folder.path / _PROGRESS).read_bytes())["epoch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def clear_progress(folder: RunFolder) -> None:
+    """Remove the resume files of a finished run, and leftovers of interrupted writes."""
+    (folder.path / _PROGRESS).unlink(missing_ok=True)
+    for pattern in ("state-*.safetensors", ".*.tmp", "checkpoints/.*.tmp"):
+        for left in folder.path.glob(pattern):
+            left.unlink(missing_ok=True)

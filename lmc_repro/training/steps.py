@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,29 +20,30 @@ from lmc_repro.training.step import TrainStep
 WARM_UP = 3  # calls before the capture: they load libraries and allocate workspaces, which a capture must not do
 
 
-class EpochSteps(Protocol):
-    """Takes the steps of whole epochs with a `TrainStep`, for the C runs of a stack."""
+class EpochSteps:
+    """Takes the steps of whole epochs with a `TrainStep`, for the C runs of a stack; base of both kinds."""
 
-    steps_per_epoch: int
-
-    def epoch(self, epoch: int) -> Iterator[int]:
-        """Take the steps of `epoch` (from 0), yielding how many are done after each."""
-        ...
-
-    def batch_losses(self) -> tuple[list[float], int]:
-        """Return each run's mean loss over the samples of the last epoch, and their number."""
-        ...
-
-
-class LoaderSteps:
-    """Steps on a loader's batches, with rates from Python: for the CPU and for FFCV."""
-
-    def __init__(self, step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, loader: StackLoader) -> None:
-        self._step, self._configs, self._dataset, self._loader = step, configs, dataset, loader
-        self.steps_per_epoch = loader.steps_per_epoch
+    def __init__(self, step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, steps_per_epoch: int) -> None:
+        self._step, self._configs, self._dataset, self.steps_per_epoch = step, configs, dataset, steps_per_epoch
         self._device = step.weights.device
         self._sums = torch.zeros(len(configs), dtype=torch.float64, device=self._device)
         self._seen = 0
+
+    def epoch(self, epoch: int) -> Iterator[int]:
+        """Take the steps of `epoch` (from 0), yielding how many are done after each."""
+        raise NotImplementedError
+
+    def batch_losses(self) -> tuple[list[float], int]:
+        """Return each run's mean loss over the samples of the last epoch, and their number."""
+        return [total / self._seen for total in self._sums.tolist()], self._seen
+
+
+class LoaderSteps(EpochSteps):
+    """Steps on a loader's batches, with rates from Python: for the CPU and for FFCV."""
+
+    def __init__(self, step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, loader: StackLoader) -> None:
+        super().__init__(step, configs, dataset, loader.steps_per_epoch)
+        self._loader = loader
 
     def epoch(self, epoch: int) -> Iterator[int]:
         """See `EpochSteps.epoch`."""
@@ -60,12 +60,8 @@ class LoaderSteps:
             self._seen += labels.shape[1]
             yield k + 1
 
-    def batch_losses(self) -> tuple[list[float], int]:
-        """See `EpochSteps.batch_losses`."""
-        return [total / self._seen for total in self._sums.tolist()], self._seen
 
-
-class DeviceSteps:
+class DeviceSteps(EpochSteps):
     """Steps that gather resident images by a counter that lies on the device too: normalised, or bytes to augment.
 
     A graph freezes every number that Python gives, so orders, draws and the optimizer's numbers of all of an epoch's
@@ -76,21 +72,18 @@ class DeviceSteps:
     def __init__(
         self, step: TrainStep, configs: Sequence[RunConfig], dataset: Dataset, graphs: Graphs | None = None
     ) -> None:
-        config, device = configs[0], step.weights.device
-        self._step, self._configs, self._dataset, self._graphs = step, configs, dataset, graphs
-        self._n, runs = len(dataset.train), len(configs)
-        self._batch = min(config.batch_size, self._n)
-        self.steps_per_epoch = count_steps(self._n, config.batch_size, config.data.drop_last)
+        config, device, n = configs[0], step.weights.device, len(dataset.train)
+        super().__init__(step, configs, dataset, count_steps(n, config.batch_size, config.data.drop_last))
+        self._graphs, self._n, self._batch = graphs, n, min(config.batch_size, n)
         # A batch of ready values is half as many bytes as one that is gathered, converted and scaled.
         images = dataset.train.images
         ready = images if config.data.augment else normalise(images, dataset.info)
-        self._rows = ready.reshape(self._n, -1)
-        self._order = torch.zeros(runs, self._n, dtype=torch.int64, device=device)
+        self._rows = ready.reshape(n, -1)
+        self._order = torch.zeros(len(configs), n, dtype=torch.int64, device=device)
         self._draws = [torch.zeros_like(drawn, device=device) for drawn in self._drawn(0)]
         self._tables = [torch.zeros_like(table, device=device) for table in self._numbers(0)]
         self._places = torch.arange(self._batch, device=device)
         self._done = torch.zeros(1, dtype=torch.int64, device=device)
-        self._sums = torch.zeros(runs, dtype=torch.float64, device=device)
 
     def epoch(self, epoch: int) -> Iterator[int]:
         """See `EpochSteps.epoch`."""
@@ -102,22 +95,15 @@ class DeviceSteps:
             table.copy_(numbers)
         self._done.zero_()
         self._sums.zero_()
+        self._seen = 0
         for k in range(self.steps_per_epoch):
-            size = self._size(k)
+            size = min(self._batch, self._n - k * self._batch)  # the last batch has what is left
+            self._seen += size
             if self._graphs is None:
                 self._take(size)
             else:
                 self._graphs.run(size, self._take)
             yield k + 1
-
-    def batch_losses(self) -> tuple[list[float], int]:
-        """See `EpochSteps.batch_losses`."""
-        seen = sum(self._size(k) for k in range(self.steps_per_epoch))
-        return [total / seen for total in self._sums.tolist()], seen
-
-    def _size(self, k: int) -> int:
-        """Return the samples of step `k`: a batch, or what is left for the last."""
-        return min(self._batch, self._n - k * self._batch)
 
     def _take(self, size: int) -> None:
         """Take the step that the counter stands at, on `size` samples per run, by the same operations in every call."""

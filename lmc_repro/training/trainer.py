@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +15,23 @@ from lmc_repro.common.numerics import torch_version
 from lmc_repro.config.base import SplitName, epoch_text, epochs_within
 from lmc_repro.config.run import LoaderKind, RunConfig
 from lmc_repro.data.augment import augmentation_sha256
-from lmc_repro.data.dataset import Dataset, Split
-from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.data.dataset import Dataset, Split, with_label_noise
 from lmc_repro.data.order import orders_sha256
 from lmc_repro.models.base import Model, Weights, evaluated
 from lmc_repro.models.registry import build_model
 from lmc_repro.training.checkpoint import write_checkpoint
-from lmc_repro.training.evaluate import Score, evaluate
+from lmc_repro.training.evaluate import Score, evaluate, finite
 from lmc_repro.training.fingerprint import TRAINING_NUMERICS
 from lmc_repro.training.optimizer import build_optimizer
-from lmc_repro.training.resume import Progress, clear_progress, load_progress, save_progress
-from lmc_repro.training.run_folder import MetricRow, RunFolder, content_names
+from lmc_repro.training.run_folder import (
+    MetricRow,
+    Progress,
+    RunFolder,
+    clear_progress,
+    content_names,
+    load_progress,
+    save_progress,
+)
 from lmc_repro.training.stack import Layout, stack_key
 from lmc_repro.training.step import TrainStep
 from lmc_repro.training.steps import open_steps
@@ -132,12 +137,9 @@ class _Training:
         self.model = build_model(config.model, dataset.info)
         self.layout = Layout(self.model)
         self.epoch = self.progress[0].epoch
-        weights = self.layout.stack(
-            [
-                build_model(c.model, dataset.info).init(torch.Generator().manual_seed(c.seeds.trainer))
-                for c in self.configs
-            ]
-        ).to(device)
+        models = [build_model(c.model, dataset.info) for c in self.configs]  # initialisations may differ
+        generators = [torch.Generator().manual_seed(c.seeds.trainer) for c in self.configs]
+        weights = self.layout.stack([m.init(g) for m, g in zip(models, generators, strict=True)]).to(device)
         optimizer = build_optimizer(config.optimizer, weights)
         if self.progress[0].tensors:
             for i, progress in enumerate(self.progress):
@@ -148,7 +150,9 @@ class _Training:
         self.step = TrainStep(self.model, self.layout, weights, optimizer, config.clip, config.precision)
         self.steps = open_steps(self.step, self.configs, dataset, prepared_dir, loader)
         self.within = epochs_within(config.evaluate_at, self.steps.steps_per_epoch)
-        self._note_stack()
+        for progress in self.progress:  # on a GPU a run's bits may depend on how many train together
+            if numerics.startswith("cuda") and progress.stack[-1:] != [len(self.runs)]:
+                progress.stack.append(len(self.runs))
         self.on_their_way: list[Path] = []  # written, and perhaps not on the disk
         self.save_at = time.monotonic() + SAVE_EVERY_SECONDS
         self.saved_epoch = self.epoch
@@ -191,18 +195,12 @@ class _Training:
         self._note_diverged(self.epoch)
         losses, seen = self.steps.batch_losses()
         for progress, loss in zip(self.progress, losses, strict=True):
-            progress.rows.append(MetricRow(self.epoch, "batch", None, seen, _finite(loss)))
+            progress.rows.append(MetricRow(self.epoch, "batch", None, seen, finite(loss)))
             progress.epoch = self.epoch
 
-    def _note_stack(self) -> None:
-        """Record the stack's size, in order: on a GPU a run's bits may depend on how many train together."""
-        for progress in self.progress:
-            if self.numerics.startswith("cuda") and progress.stack[-1:] != [len(self.runs)]:
-                progress.stack.append(len(self.runs))
-
     def _note_diverged(self, epoch: float) -> None:
-        for progress, finite in zip(self.progress, self.step.finite.tolist(), strict=True):
-            if progress.diverged_epoch is None and not finite:
+        for progress, trained in zip(self.progress, self.step.finite.tolist(), strict=True):
+            if progress.diverged_epoch is None and not trained:
                 progress.diverged_epoch = epoch
 
     def _evaluate(self, epoch: float) -> None:
@@ -250,9 +248,12 @@ class _Training:
 
     def _finish(self, run: StackedRun, progress: Progress, wait: bool) -> None:
         """Write status.json, which makes the folder complete, after metrics.csv is on the disk if `wait`."""
-        folder, config = run.folder, run.config
+        folder, config, checkpoints = run.folder, run.config, progress.checkpoints
         folder.write_metrics(progress.rows, wait)
-        checkpoints = progress.checkpoints
+        n, info, augment = len(self.dataset.train), self.dataset.info, config.data.augment
+        noise = {}
+        if augment is not None:
+            noise["augmentation_sha256"] = augmentation_sha256(augment, info, n, config.seeds, config.epochs)
         status = {
             "fingerprint": folder.fingerprint,
             "diverged_epoch": progress.diverged_epoch,
@@ -261,8 +262,8 @@ class _Training:
             **({"stack": progress.stack} if progress.stack else {}),
             "torch": torch_version(),
             "training_numerics": TRAINING_NUMERICS,
-            "order_sha256": order_sha256(len(self.dataset.train), config, self.weights.device),
-            **self._augmentation(config),
+            "order_sha256": order_sha256(n, config, self.weights.device),
+            **noise,
             "init_sha256": checkpoints.get(0),
             "final_sha256": checkpoints[config.epochs],
             "checkpoints": {epoch_text(epoch): sha for epoch, sha in checkpoints.items()},
@@ -271,19 +272,8 @@ class _Training:
         write_json(folder.status_file, status)
         clear_progress(folder)
 
-    def _augmentation(self, config: RunConfig) -> dict[str, str]:
-        """Return the augmentation's entries of status.json: none where nothing is augmented."""
-        if (augment := config.data.augment) is None:
-            return {}
-        n, info = len(self.dataset.train), self.dataset.info
-        return {"augmentation_sha256": augmentation_sha256(augment, info, n, config.seeds, config.epochs)}
-
 
 def order_sha256(n: int, config: RunConfig, device: torch.device | None = None) -> str:
     """Return the sha256 (hex) of the orders of all epochs of a run."""
     seeds = tuple(config.seeds.loader_at(epoch) for epoch in range(config.epochs))
     return orders_sha256(n, seeds, config.data.order, device)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -24,8 +24,7 @@ from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import folder_of, require_ready
 from lmc_repro.engine.local import LocalEngine, default_jobs
 from lmc_repro.pipeline.workspace import prepared_dir
-from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair
-from lmc_repro.results.planes import runs_problem
+from lmc_repro.results.pairs import ends_problem, judged_cell, judged_pair, runs_problem
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PLANES, CellRecord, StudyResults
 from lmc_repro.results.write import curves_of, pair_record, results_files, run_record

@@ -21,8 +21,7 @@ from lmc_repro.barriers.results import PairResult
 from lmc_repro.config.base import canonical_json
 from lmc_repro.config.path import PathConfig
 from lmc_repro.config.plan import Epochs
-from lmc_repro.data.dataset import Dataset
-from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.data.dataset import Dataset, with_label_noise
 from lmc_repro.results.pairs import ends_problem, load_pair, store_pair
 from lmc_repro.training.checkpoint import Checkpoint
 from lmc_repro.training.run_folder import RunFolder

@@ -9,8 +9,7 @@ import pytest
 from commands import lmc, refused
 from helpers import PARAMS
 
-from lmc_repro.config.load import read_yaml
-from lmc_repro.config.schema import params_schema
+from lmc_repro.config.load import params_schema, read_yaml
 
 FILES = {
     ".dvcignore", ".gitignore", "MLproject", "README.md", "dvc.yaml", "params.schema.json", "params.yaml",

@@ -11,11 +11,10 @@ from helpers import EXAMPLE, PARAMS
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.config.catalog import dataset_info
-from lmc_repro.config.expand import validate_all
+from lmc_repro.config.expand import validate_all, weight_count
 from lmc_repro.config.load import check_params, load_params, read_yaml, validate
 from lmc_repro.config.params import Params
 from lmc_repro.config.registry import MODELS, settings_class
-from lmc_repro.config.resolve import weight_count
 from lmc_repro.config.run import RunConfig
 from lmc_repro.exhibits import check_exhibits
 from lmc_repro.models.registry import build_model

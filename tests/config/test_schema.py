@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from helpers import EXAMPLE, PARAMS
 
-from lmc_repro.config.load import load_params, parse_yaml
-from lmc_repro.config.schema import params_schema
+from lmc_repro.config.load import load_params, params_schema, parse_yaml
 
 TEMPLATE = (files("lmc_repro.cli") / "template" / "params.yaml.in").read_text("utf-8")
 EXAMPLES = Path(__file__).parents[2] / "examples" / "extending"

@@ -1,15 +1,17 @@
-"""What the schemas accept, refuse, and keep as it was written."""
+"""The schemas: values that they accept, refuse and keep as written; keys that a params.yaml may leave out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from helpers import ADAM, EXAMPLE, run_config
+from helpers import ADAM, EXAMPLE, SGD, run_config
 from pydantic import ValidationError
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import canonical_json
-from lmc_repro.config.load import load_params
+from lmc_repro.config.load import load_params, validate
+from lmc_repro.config.params import Params
 from lmc_repro.config.run import MlpConfig, RunConfig
 from lmc_repro.config.study import Settings
 
@@ -82,3 +84,39 @@ def test_provenance_the_longest_entry_counts() -> None:
     assert profile.source("optimizers.adam-high.eps").startswith("ours:")
     assert profile.source("settings.model.init").startswith("inferred:")
     assert profile.source("nothing.known") is None
+
+
+def smallest() -> dict[str, Any]:
+    """Return the plain values of a params.yaml with nothing that can be left out."""
+    settings = {"batch": 64, "epochs": 1, "evaluate_at": [1], "model": {"depth": 1}, "data": {"dataset": "digits"}}
+    study = {"base": settings, "rows": {"r": {"label": "R"}}, "columns": {"c": {"label": "C", "optimizer": SGD}}}
+    profile = {"numerics": "portable", "datasets": ["digits"]}
+    return {"profile": "p", "profiles": {"p": profile}, "studies": {"s": study}}
+
+
+def test_keys_are_titles_and_the_rest_is_empty() -> None:
+    params = validate(Params, smallest(), "params.yaml")
+    study, profile = params.studies["s"], params.profiles["p"]
+    assert (study.title, study.question, study.provenance) == ("s", "", {})
+    assert (profile.title, profile.analogue, profile.provenance, profile.judgement.threshold) == ("p", False, {}, 2.0)
+    named = smallest()
+    named["studies"]["s"]["title"] = "Mine"
+    assert validate(Params, named, "params.yaml").studies["s"].title == "Mine"
+
+
+def test_a_study_held_against_the_paper_needs_them() -> None:
+    values = smallest()
+    values["studies"]["s"] |= {"reported": "table1", "title": "T"}
+    with pytest.raises(LmcError, match=r"^params.yaml: studies.s: question: missing"):
+        validate(Params, values, "params.yaml")
+    values["studies"]["s"]["question"] = "Q?"
+    profile = values["profiles"]["p"]
+    with pytest.raises(
+        LmcError, match=r"profiles.p.provenance: no entry for judgement.min_train_accuracy, judgement.t"
+    ):
+        validate(Params, values, "params.yaml")
+    profile["provenance"] = {"judgement": "cited: Frankle et al."}
+    assert validate(Params, values, "params.yaml").profiles["p"].without_source() == []
+    profile["provenance"]["optimizers"] = "ours: none"
+    with pytest.raises(LmcError, match="provenance: optimizers names no hyper-parameter"):
+        validate(Params, values, "params.yaml")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import tiny_dataset
 
-from lmc_repro.data.label_noise import noisy_labels, with_label_noise
+from lmc_repro.data.dataset import noisy_labels, with_label_noise
 from lmc_repro.data.order import epoch_order, epoch_orders, orders_sha256
 
 GOLDEN_START = [600, 943, 941, 201, 408]

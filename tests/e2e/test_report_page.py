@@ -13,12 +13,12 @@ from tiny_project import REPOSITORY
 from whole_report import svg_alone
 
 from lmc_repro.config.reported import reported_claim
+from lmc_repro.config.study import Show
 from lmc_repro.report.contents import Asked, Report, StudyPart
 from lmc_repro.report.document import report_document
 from lmc_repro.report.grid import study_table
 from lmc_repro.report.html import html_page
 from lmc_repro.results.read import has_results, read_study
-from lmc_repro.results.schema import Show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +35,7 @@ KEPT = REPOSITORY / "docs" / "reproduction"
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = read_study(KEPT / "table1" / "bs1024-width256")
-    drawn = study_table(replace(results, show=Show("rows", "depth and batch", "barrier")))
+    drawn = study_table(replace(results, show=Show(x="rows", x_label="depth and batch", value="barrier")))
     parts = StudyPart("table1", drawn, Asked("Table 1")), StudyPart("figure1", None, Asked("Figure 1"))
     path = tmp_path_factory.mktemp("report") / "index.html"
     with svg_alone():

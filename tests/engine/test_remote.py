@@ -32,8 +32,7 @@ from lmc_repro.engine.remote import Attempt, Data, Letter
 from lmc_repro.engine.task import StackTask, train_task
 from lmc_repro.engine.transfer import Expected, Files, read_dataset, read_files, write_state, write_whole
 from lmc_repro.training import trainer
-from lmc_repro.training.resume import load_progress
-from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.run_folder import RunFolder, load_progress
 
 NAMES = ("a" * 16, "b" * 16)
 CONFIGS = {

@@ -24,8 +24,7 @@ from lmc_repro.config.load import load_params, validate
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine.devices import require_precision
-from lmc_repro.training.resume import Progress
-from lmc_repro.training.run_folder import RunFolder
+from lmc_repro.training.run_folder import Progress, RunFolder
 from lmc_repro.training.trainer import StackedRun, _Training
 
 CONFIGS = 1000 if LONG else 60

@@ -26,7 +26,7 @@ from lmc_repro.report.grid import StudyTable, study_table
 from lmc_repro.report.plane_figure import plane_figure
 from lmc_repro.report.value_figure import value_plot, values_figure
 from lmc_repro.results.read import read_study
-from lmc_repro.results.schema import Axis, Show, StudyResults
+from lmc_repro.results.schema import Axis, StudyResults
 
 STUDIES = load_params(PARAMS)
 Boxes = list[tuple[str, Bbox]]
@@ -77,7 +77,7 @@ def results_like(base: StudyResults, study: str) -> StudyResults:
     show = plan.study_config.show
     return replace(
         base, study=study, title=plan.study_config.title, rows=tuple(rows.values()), columns=tuple(columns.values()),
-        cells=tuple(cells), curves=curves, show=Show(**show.model_dump()) if show else None,
+        cells=tuple(cells), curves=curves, show=show,
     )  # fmt: skip
 
 

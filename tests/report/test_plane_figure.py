@@ -16,7 +16,8 @@ from lmc_repro.barriers.results import Plane
 from lmc_repro.report import figures
 from lmc_repro.report.figures import COLUMN
 from lmc_repro.report.plane_figure import COLOURS, levels_within, plane_figure
-from lmc_repro.results.planes import planes_csv, read_planes
+from lmc_repro.results.read import read_planes
+from lmc_repro.results.write import planes_csv
 
 RUNS = ("seeds 0-0", "seeds 0-1", "seeds 1-2")
 N = 1000

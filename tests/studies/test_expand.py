@@ -203,4 +203,5 @@ def test_the_projects_own_params_yaml() -> None:
 
 def test_every_setting_of_the_projects_own_studies_has_a_source() -> None:
     for key, study in load_params(PARAMS).studies.items():
-        assert study.settings_used() == set(study.provenance), key
+        parts = (study.base, *study.rows.values(), *study.columns.values())
+        assert {name for part in parts for name in part.given()} == set(study.provenance), key

@@ -19,7 +19,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.params import Params
 from lmc_repro.config.study import Settings
-from lmc_repro.pipeline import planes
+from lmc_repro.pipeline import compare
 from lmc_repro.results.read import read_study
 from lmc_repro.results.write import results_files
 from lmc_repro.tracking.names import cell_identity
@@ -147,7 +147,7 @@ def test_from_params_to_results_mlflow_and_figures(root: Path, monkeypatch: pyte
 def test_an_interrupted_comparison_keeps_its_finished_planes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(params(("fast", "slow"), plane={"points": 3}))
     made, stored = list[str](), list[str]()
-    task, store = planes.plane_task, planes.store_measured
+    task, store = compare.plane_task, compare.store_measured
 
     def counted(runs: Any, *rest: Any) -> Any:
         made.append(runs[0].fingerprint)
@@ -159,8 +159,8 @@ def test_an_interrupted_comparison_keeps_its_finished_planes(root: Path, monkeyp
             raise LmcError("interrupted")
         store(folder, key, plane)
 
-    monkeypatch.setattr(planes, "plane_task", counted)
-    monkeypatch.setattr(planes, "store_measured", second_fails)
+    monkeypatch.setattr(compare, "plane_task", counted)
+    monkeypatch.setattr(compare, "store_measured", second_fails)
     assert "interrupted" in lmc("run", "one", "--jobs", "1", "--no-tracking").err
     assert not RESULTS.exists()
     run("--no-tracking")

@@ -16,8 +16,7 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine.local import Stopped
 from lmc_repro.training import trainer
-from lmc_repro.training.resume import Progress, peek_epoch
-from lmc_repro.training.run_folder import RunFolder, checkpoint_name
+from lmc_repro.training.run_folder import Progress, RunFolder, checkpoint_name, peek_epoch
 from lmc_repro.training.trainer import Event
 
 DATA = {"augment": {"flip": True, "crop": 2, "cutout": 2}, "label_noise": 0.2}

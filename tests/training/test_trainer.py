@@ -21,8 +21,7 @@ from lmc_repro.config.base import epochs_within
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.augment import augment, augmentation_sha256, epoch_draws
 from lmc_repro.data.beton import write_beton
-from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.data.label_noise import with_label_noise
+from lmc_repro.data.dataset import Dataset, normalise, with_label_noise
 from lmc_repro.data.loaders import open_loader
 from lmc_repro.data.order import epoch_order
 from lmc_repro.data.status import write_status
