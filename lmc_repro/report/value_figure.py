@@ -6,10 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SPLITS, SplitName
@@ -19,6 +16,9 @@ from lmc_repro.report.contents import StudyPart
 from lmc_repro.report.grid import NO_VERDICT, ORDER, StudyTable, by_seed, points
 from lmc_repro.report.model import Figure
 from lmc_repro.results.schema import CellRecord, PairRecord, StudyResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Y_LABELS = {"barrier": "barrier, points", "normalised": "normalised barrier, %"}
 
@@ -180,6 +180,8 @@ def values_figure(plot: ValuePlot, title: str, study: str) -> Figure:
     values would all lie at the bottom of it have a scale of their own. There is no title, which a page and a paper set
     beside it. Equal plots give equal bytes.
     """
+    from matplotlib.lines import Line2D
+
     names = list(dict.fromkeys(line.panel for line in plot.series))
     down, across = (len(ORDER), len(names)) if len(names) > 1 else (1, len(ORDER))
     inches = 7.0 if across < 4 else 8.4

@@ -9,13 +9,16 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from finished import write_finished
 from mlflow import MlflowClient
 from small import Small, Warm
 
+from lmc_repro.tracking.artifacts import ARCHIVE
 from lmc_repro.tracking.server import HOST, free_port, mlflow_server
 
 pytestmark = pytest.mark.server
@@ -51,7 +54,7 @@ def expected(finished: Path, empty_store: Path, warm: Warm, tmp_path_factory: py
 
 
 def content(address: str) -> Counter[Any]:
-    """Return what the store's experiment holds, without ids and times, and how often."""
+    """Return what the store's experiment holds, without ids and times, and how often; an archive is what it holds."""
     client = MlflowClient(address)
     (experiment,) = [e for e in client.search_experiments() if e.name.startswith("lmc/")]
     runs = client.search_runs([experiment.experiment_id])
@@ -62,9 +65,15 @@ def content(address: str) -> Counter[Any]:
             name: tuple((point.step, point.value) for point in client.get_metric_history(run.info.run_id, name))
             for name in run.data.metrics
         }
-        files = sorted(file.path for file in client.list_artifacts(run.info.run_id))
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        if ARCHIVE in files:
+            with (
+                TemporaryDirectory() as place,
+                ZipFile(client.download_artifacts(run.info.run_id, ARCHIVE, place)) as archive,
+            ):
+                files = files - {ARCHIVE} | {name.partition("/")[0] for name in archive.namelist()}
         parent = names.get(run.data.tags.get("mlflow.parentRunId", ""))
-        found[str((run.info.run_name, run.info.status, parent, sorted(history.items()), files))] += 1
+        found[str((run.info.run_name, run.info.status, parent, sorted(history.items()), sorted(files)))] += 1
     found["models"] = len(client.search_logged_models([experiment.experiment_id]))
     return found
 

@@ -35,7 +35,7 @@ def test_a_training_has_whole_steps_and_every_mark_once(small: Small) -> None:
     assert len(client.search_logged_models([other.run_ids()["experiment_id"]])) == 1
     for reader in (small.tracker, other):
         run = reader.runs(small.cell, [fingerprint(config)])[fingerprint(config)]
-        assert sorted(run.models) == [4]
+        assert sorted(run.owner.models) == [4]
         for epoch in EVALUATION_EPOCHS:
             back, expected = reader.checkpoint(run, epoch).tensors(), weights(config, epoch)
             assert all(torch.equal(back[name], expected[name]) for name in expected)
