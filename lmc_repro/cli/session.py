@@ -22,6 +22,7 @@ from lmc_repro.config.study import Settings, nested
 from lmc_repro.data.status import ffcv_installed
 from lmc_repro.exhibits import check_exhibits, read_exhibit
 from lmc_repro.pipeline.workspace import Workspace, begin_process, mirror_of, prepared_dir, study_lock
+from lmc_repro.training.run_folder import Keep
 
 if TYPE_CHECKING:
     from lmc_repro.engine.cluster import Cluster
@@ -194,14 +195,15 @@ def make_workspace(
     device: str | None,
     notify: Listener,
     first_line: str = "",
-    **more: Any,
+    tracked: bool = True,
+    keep: Keep = "all",
 ) -> Workspace:
     """Return a study's workspace, its device resolved, while another process imports what workers need.
 
     LmcError, before `first_line` and any work, for a store that cannot be used and a loader that is not installed.
-    `places`: of runs, results and prepared data; `more`: fields of the workspace that have defaults.
+    `places`: of runs, results and prepared data.
     """
-    device, tracked = device or plan.profile_config.device, more.get("tracked", True)
+    device = device or plan.profile_config.device
     if tracked:
         from lmc_repro.tracking.store import require_store
 
@@ -223,7 +225,8 @@ def make_workspace(
         plan = dataclasses.replace(plan, cells=cells)
     _require_loader(plan)
     jobs = jobs or default_jobs(device)
-    return Workspace(project, plan, *places, jobs, device, numerics_tag(device), notify, **more)
+    tag = numerics_tag(device)
+    return Workspace(project, plan, *places, jobs, device, tag, notify, tracked=tracked, keep=keep)
 
 
 def _require_loader(plan: StudyPlan) -> None:

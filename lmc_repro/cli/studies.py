@@ -8,7 +8,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, cast, get_args
 
 from typer import Argument, Exit, Option, echo
 
@@ -266,8 +266,8 @@ def run(
         plan = with_earlier(plan, plan_study(params, study, whole), results)
     names = sorted({cell.config["data"]["dataset"] for cell in plan.cells})
     prepared = prepared_dir(project, names)
-    places, fields = (folder / "runs", results, prepared), {"tracked": not no_tracking, "keep": keep}
-    workspace = session.make_workspace(project, plan, places, jobs, device, notify, line, **fields)
+    places, kept_as = (folder / "runs", results, prepared), cast("Keep", keep)
+    workspace = session.make_workspace(project, plan, places, jobs, device, notify, line, not no_tracking, kept_as)
     workspace = session.on_cluster(workspace, cluster, jobs)
     for name in names:
         if not no_tracking or prepared != project.prepared:  # all are ready there; a bare machine reads no images

@@ -201,11 +201,17 @@ def _study_state(project: Project, params: Params, study: str, profile: str) -> 
         except (LmcError, KeyError, TypeError, AttributeError) as error:
             remark = str(error) if isinstance(error, LmcError) else "damaged results; `lmc verify` names the file"
             return State(study, "study", title, len(planned), remark=remark)
-        counts, where = (
-            (len(same), len(cells) - len(same), dict(sorted(verdicts.items()))),
-            folder.relative_to(project.root),
+        return State(
+            study,
+            "study",
+            title,
+            planned=len(planned),
+            done=len(same),
+            other=len(cells) - len(same),
+            verdicts=dict(sorted(verdicts.items())),
+            where=str(folder.relative_to(project.root)),
+            written=_written(folder / "cells.json"),
         )
-        return State(study, "study", title, len(planned), *counts, str(where), _written(folder / "cells.json"))
     return State(study, "study", title, len(planned), remark=f"no results; `lmc run {study}`")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def open_loader(
     if kind == "resident":
         return ResidentLoader(dataset.train, seeds, batch_size, drop_last, rule)
     path = _checked_beton(dataset, prepared_dir)
-    return FfcvLoader(path, workers, dataset.train, seeds, batch_size, drop_last, rule)
+    return FfcvLoader(path, dataset.train, seeds, batch_size, drop_last, rule, workers)
 
 
 class StackLoader:
@@ -84,9 +84,8 @@ class StackLoader:
 class ResidentLoader(StackLoader):
     """A loader that gathers rows of `split` into one reused buffer; batches stay on the split's device."""
 
-    def __init__(self, *of_all: Any) -> None:
-        super().__init__(*of_all)
-        split = self._split
+    def __init__(self, split: Split, seeds: Sequence[Seeds], batch_size: int, drop_last: bool, rule: OrderRule) -> None:
+        super().__init__(split, seeds, batch_size, drop_last, rule)
         rows = len(self._seeds) * self._batch_size
         self._rows = split.images.reshape(len(split), -1)
         self._images = torch.empty((rows, self._rows.shape[1]), dtype=torch.uint8, device=split.images.device)
@@ -115,8 +114,17 @@ class FfcvLoader(StackLoader):
     Creating one compiles ffcv's pipeline: about half a second.
     """
 
-    def __init__(self, path: Path, workers: int, *of_all: Any) -> None:
-        super().__init__(*of_all)
+    def __init__(
+        self,
+        path: Path,
+        split: Split,
+        seeds: Sequence[Seeds],
+        batch_size: int,
+        drop_last: bool,
+        rule: OrderRule,
+        workers: int,
+    ) -> None:
+        super().__init__(split, seeds, batch_size, drop_last, rule)
         self._loader = open_stream(path, len(self._seeds) * self._batch_size, workers)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:

@@ -154,10 +154,10 @@ def study(
         project = Project(Path(scratch if folder is None else folder).resolve())
         prepared = _prepared(project, sorted({cell.config["data"]["dataset"] for cell in plan.cells}))
         runs, results = project.runs / name, project.results / name
-        tag, told = numerics_tag(resolved), listener()
+        tag, notify = numerics_tag(resolved), listener()
         workers = jobs or default_jobs(resolved)
-        workspace = Workspace(project, plan, runs, results, prepared, workers, resolved, tag, told, tracked=False)
-        with study_lock(project, runs, told):
+        workspace = Workspace(project, plan, runs, results, prepared, workers, resolved, tag, notify, tracked=False)
+        with study_lock(project, runs, notify):
             train_study(workspace)
             compare_study(workspace)
             return Study(read_study(results))

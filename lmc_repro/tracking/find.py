@@ -81,23 +81,38 @@ class StoredRun:
 
     @classmethod
     def of(cls, run: Run) -> StoredRun:
-        info, data = run.info, run.data
-        outputs = run.outputs.model_outputs if run.outputs else ()
-        models: dict[float, str] = {output.step: output.model_id for output in outputs}
-        inputs = {model.model_id for model in run.inputs.model_inputs or ()} if run.inputs else set[str]()
-        held = dict(data.params), dict(data.tags), dict(data.metrics), models, inputs
-        return cls(info.run_id, info.experiment_id, info.status, info.artifact_uri, *held, info.start_time)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        inputs = (run.inputs.model_inputs or []) if run.inputs else []
+        return cls(
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            status=run.info.status,
+            artifact_uri=run.info.artifact_uri,
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=dict(run.data.metrics),
+            models={output.step: output.model_id for output in outputs},
+            inputs={model.model_id for model in inputs},
+            start_ms=run.info.start_time,
+        )
 
     @classmethod
     def of_answer(cls, run: dict[str, Any]) -> StoredRun:
         """Return a run of a server's answer."""
-        info, said = run["info"], {**run.get("data", {}), **run.get("outputs", {}), **run.get("inputs", {})}
-        params, tags = ({e["key"]: e.get("value", "") for e in said.get(part, ())} for part in ("params", "tags"))
-        metrics = {e["key"]: float(e["value"]) for e in said.get("metrics", ())}
-        models: dict[float, str] = {int(e.get("step", 0)): e["model_id"] for e in said.get("model_outputs", ())}
-        held = params, tags, metrics, models, {e["model_id"] for e in said.get("model_inputs", ())}
-        place = info["artifact_uri"]
-        return cls(info["run_id"], info["experiment_id"], info["status"], place, *held, int(info["start_time"]))
+        info, data = run["info"], run.get("data", {})
+        outputs, inputs = run.get("outputs", {}), run.get("inputs", {})
+        return cls(
+            run_id=info["run_id"],
+            experiment_id=info["experiment_id"],
+            status=info["status"],
+            artifact_uri=info["artifact_uri"],
+            params={entry["key"]: entry.get("value", "") for entry in data.get("params", ())},
+            tags={entry["key"]: entry.get("value", "") for entry in data.get("tags", ())},
+            metrics={entry["key"]: float(entry["value"]) for entry in data.get("metrics", ())},
+            models={int(entry.get("step", 0)): entry["model_id"] for entry in outputs.get("model_outputs", ())},
+            inputs={entry["model_id"] for entry in inputs.get("model_inputs", ())},
+            start_ms=int(info["start_time"]),
+        )
 
 
 @dataclass(frozen=True)
