@@ -40,10 +40,10 @@ def _cluster(folder: Path) -> Iterator[str]:
     """Start a node with all cores of this machine, and yield its address."""
     root = str(Path(__file__).parents[1])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(32).hex())  # Ray reads it once per process
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": os.urandom(32).hex(),
         "RAY_TMPDIR": str(folder),
         "RAY_worker_niceness": "0",  # as that of local processes; Ray gives its own 15
         "PYTHONPATH": os.pathsep.join(paths),

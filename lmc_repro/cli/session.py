@@ -225,7 +225,7 @@ def make_workspace(
         plan = dataclasses.replace(plan, cells=cells)
     _require_loader(plan)
     jobs = jobs or default_jobs(device)
-    tag = numerics_tag(device)
+    tag = numerics_tag(device, {config.precision for config in plan.runs})
     return Workspace(project, plan, *places, jobs, device, tag, notify, tracked=tracked, keep=keep)
 
 

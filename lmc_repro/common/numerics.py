@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -56,11 +57,12 @@ def mode_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in (_CHOSEN, *PORTABLE, *NATIVE) if name in os.environ}
 
 
-def numerics_tag(device: str = "cpu") -> str:
+def numerics_tag(device: str = "cpu", precisions: Iterable[str] = ()) -> str:
     """Return the tag of everything in this process that decides bits, for fingerprints.
 
-    portable:openblas-0.3.34.481.3:Haswell, native:AuthenticAMD:AVX2:2, cuda:<name>. On a GPU a run's bits may depend on
-    the size of its stack too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.
+    portable:openblas-0.3.34.481.3:Haswell, native:AuthenticAMD:AVX2:2, cuda:<name>; with bf16 among the `precisions` of
+    trainings on a CPU, native:GenuineIntel:AVX512:2:amx_bf16. On a GPU a run's bits may depend on the size of its stack
+    too, which no plan knows beforehand: it is recorded in status.json, and is in no fingerprint.
     """
     if device.startswith("cuda"):
         import torch
@@ -70,7 +72,8 @@ def numerics_tag(device: str = "cpu") -> str:
         return f"portable:{openblas_tag()}"
     import torch
 
-    return f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}:{NATIVE_NUMERICS}"
+    tag = f"native:{cpu_vendor()}:{torch.backends.cpu.get_cpu_capability()}:{NATIVE_NUMERICS}"
+    return f"{tag}:{bf16_unit()}" if "bf16" in precisions else tag
 
 
 def is_portable() -> bool:
@@ -80,12 +83,24 @@ def is_portable() -> bool:
 
 def cpu_vendor() -> str:
     """Return the CPU's vendor as the CPU itself says, e.g. GenuineIntel or AuthenticAMD; its architecture on others."""
+    return _cpu_says("vendor_id") or platform.machine().lower()
+
+
+def bf16_unit() -> str | None:
+    """Return what multiplies bfloat16 in this CPU, amx_bf16 or avx512_bf16; None where nothing does.
+
+    The two add in another order, so that their bits differ.
+    """
+    flags = _cpu_says("flags").split()
+    return next((unit for unit in ("amx_bf16", "avx512_bf16") if unit in flags), None)
+
+
+def _cpu_says(key: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
-    return next(found, platform.machine().lower())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def torch_version() -> str:

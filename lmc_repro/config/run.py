@@ -324,9 +324,10 @@ class Seeds(Strict):
 
 
 Precision = Literal["float32", "tf32", "bf16"]
-"""Precision of training's matrix products on a GPU; weights, optimizer and all measurements are always float32.
+"""Precision of training's matrix products; weights, optimizer and all measurements are always float32.
 
-`tf32`: factors rounded to 10 bits of mantissa, sums in float32. `bf16`: factors and products rounded to 7 bits.
+`tf32`, on a GPU: factors rounded to 10 bits of mantissa, sums in float32. `bf16`, on a GPU or a CPU with AMX or
+AVX512-BF16: factors and products rounded to 7 bits.
 """
 
 

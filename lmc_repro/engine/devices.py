@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lmc_repro.common.errors import LmcError, choices
+from lmc_repro.common.numerics import bf16_unit, is_portable
 from lmc_repro.config.run import RunConfig
 
 
@@ -24,9 +25,15 @@ def resolve_device(wanted: str) -> str:
 
 
 def require_precision(configs: Iterable[RunConfig], device: str) -> None:
-    """Raise LmcError for a GPU's precision on a CPU, which has no tf32 and whose bf16 is slow and differs."""
-    found = sorted({config.precision for config in configs} - {"float32"})
-    if found and not device.startswith("cuda"):
+    """Raise LmcError for a precision that a CPU does not have: tf32; bf16 without a unit for it, or portable."""
+    found = {config.precision for config in configs} - {"float32"}
+    if not found or device.startswith("cuda"):
+        return
+    if "tf32" in found:
+        raise LmcError("precision: found tf32, allowed on a CPU: float32, bf16; use --device cuda, or leave it out")
+    if bf16_unit() is None:
         raise LmcError(
-            f"precision: found {', '.join(found)}, allowed on a CPU: float32; use --device cuda, or leave precision out"
+            "precision: found bf16, this CPU has neither amx_bf16 nor avx512_bf16; use --device cuda, or leave it out"
         )
+    if is_portable():
+        raise LmcError("precision: bf16 has no portable bits; set numerics: native in the profile, or leave it out")

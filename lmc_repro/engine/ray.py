@@ -89,7 +89,9 @@ class RayEngine:
         return sum(machine.gpus if gpus else machine.cpus for machine in self.machines.alive())
 
     def submit(self, task: StackTask) -> None:
-        """See `Engine.submit`; LmcError for a task that no machine can ever hold."""
+        """See `Engine.submit`; LmcError for a task that no machine can ever hold, and for bf16 on CPUs."""
+        if self.machines.device == "cpu" and task.runs[0][1].precision == "bf16":
+            raise LmcError("precision: bf16 on a CPU has bits of that CPU's kind; leave --engine ray out")
         needed, most = _bytes(task.memory), max((machine.memory for machine in self.machines.alive()), default=None)
         if most is not None and most < needed:
             raise LmcError(

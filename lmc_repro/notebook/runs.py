@@ -115,7 +115,8 @@ def train(
     if others := sorted({short_name(config.data.dataset) for config in configs} - {dataset.info.name}):
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
         raise LmcError(f"{found}; train those of each data set by themselves")
-    tag, identity = numerics_tag(device), data_identity(dataset.info, dataset.digest)
+    tag = numerics_tag(device, {config.precision for config in configs})
+    identity = data_identity(dataset.info, dataset.digest)
     with one_thread(), tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch if folder is None else folder)
         names = [run_fingerprint(config, identity, tag) for config in configs]

@@ -154,7 +154,7 @@ def study(
         project = Project(Path(scratch if folder is None else folder).resolve())
         prepared = _prepared(project, sorted({cell.config["data"]["dataset"] for cell in plan.cells}))
         runs, results = project.runs / name, project.results / name
-        tag, notify = numerics_tag(resolved), listener()
+        tag, notify = numerics_tag(resolved, {config.precision for config in plan.runs}), listener()
         workers = jobs or default_jobs(resolved)
         workspace = Workspace(project, plan, runs, results, prepared, workers, resolved, tag, notify, tracked=False)
         with study_lock(project, runs, notify):

@@ -227,7 +227,8 @@ def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, lis
     """Train all records from nothing and return their complete folders."""
     on_gpu = str(records[0].run.status["numerics"]).startswith("cuda:")  # on a GPU only what a GPU trained
     device = resolve_device("auto" if on_gpu else "cpu")
-    tag, work, jobs = numerics_tag(device), [], default_jobs(device)
+    tag = numerics_tag(device, {record.end.config.precision for record in records})
+    work, jobs = [], default_jobs(device)
     for record in records:
         info, config = dataset_info(record.end.config.data.dataset), record.end.config
         identity = data_identity(info, str(require_ready(prepared, info.name).get("digest")))

@@ -164,8 +164,9 @@ class _Place:
                     self.tally.attempt("pairs in MLflow", self._pair_problem, (cell.key, record.pair))
                 self.tally.attempt("cells in MLflow", self._cell_problem, cell, cells[cell.key])
                 self.listener.advance(1, cell.key)
+        precisions = {cell.config.get("precision", "float32") for cell in self.study.cells}
         conditions = {
-            "numerics": (self.study.numerics, numerics_tag()),
+            "numerics": (self.study.numerics, numerics_tag("cpu", precisions)),
             "torch": (self.study.torch, torch_version()),
             "EVALUATION_NUMERICS": (self.study.evaluation_numerics, EVALUATION_NUMERICS),
         }

@@ -127,7 +127,7 @@ def test_a_run_asks_the_server_once_before_its_first_line(
     server: str, in_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    code, _, err = lmc("run", "one", "--set", "precision=bf16")  # which a CPU refuses after that line
+    code, _, err = lmc("run", "one", "--set", "precision=tf32")  # which a CPU refuses after that line
     assert code == 2 and [line.split(":")[0] for line in err.splitlines()][:2] == ["one, profile tiny", "error"]
     assert _Answer.asked == ["/api/2.0/mlflow/logged-models/search"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import ADAM, ADAMW, MUON, SAM, SGD, contents, run_config, tiny_dataset, train
 
-from lmc_repro.common.numerics import PORTABLE
+from lmc_repro.common.numerics import PORTABLE, bf16_unit
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset, Split, data_digest
 
@@ -148,6 +148,18 @@ def test_at_the_size_of_the_digits_profile(
     dataset, stacks = Dataset(digits.info, part, part, data_digest(part, part)), [[3], [3, 5], [3, 2, 4], [*range(8)]]
     network = AT_DIGITS[model]
     assert_same_in_every_stack(lambda n: child(n, network, optimizer, batch_size=64), dataset, tmp_path, stacks)
+
+
+@slow
+@pytest.mark.skipif(bf16_unit() is None, reason="this CPU does not multiply bfloat16")
+@pytest.mark.parametrize("model", AT_DIGITS)
+def test_bf16(model: str, digits: Dataset, tmp_path: Path) -> None:
+    part = Split(digits.train.images[:195], digits.train.labels[:195])
+    dataset, stacks = Dataset(digits.info, part, part, data_digest(part, part)), [[3], [3, 5], [*range(8)]]
+    network = AT_DIGITS[model]
+    assert_same_in_every_stack(
+        lambda n: child(n, network, SGD, batch_size=64, precision="bf16"), dataset, tmp_path, stacks
+    )
 
 
 def test_children_may_differ_in_seeds_rate_and_schedule_only(tmp_path: Path) -> None:

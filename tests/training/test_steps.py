@@ -5,7 +5,7 @@ There is no GPU here: the steps run eagerly on the CPU, and a fake of torch.cuda
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import pytest
 import torch
 from helpers import ADAM, ADAMW, MUON, SAM, SGD, contents, run_config, tiny_dataset, train
 
+from lmc_repro.common import numerics
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.config.run import Precision, RunConfig
 from lmc_repro.data.dataset import Dataset, normalise
-from lmc_repro.engine.devices import require_precision
+from lmc_repro.engine import devices
 from lmc_repro.engine.local import Stopped
 from lmc_repro.models.mlp import Mlp
 from lmc_repro.models.products import affine
@@ -251,12 +252,35 @@ def test_tf32_is_switched_on_inside_a_step_and_off_for_evaluations(monkeypatch: 
     assert set(seen) == {"tf32"} and matmul.fp32_precision == before != "tf32"
 
 
-def test_a_cpu_refuses_what_only_a_gpu_has() -> None:
-    configs = [run_config(), run_config(precision="bf16")]
-    require_precision(configs, "cuda")
-    require_precision(configs[:1], "cpu")
-    with pytest.raises(LmcError, match="precision: found bf16, allowed on a CPU: float32; use --device cuda"):
-        require_precision(configs, "cpu")
+@pytest.mark.parametrize(
+    ("precision", "unit", "portable", "key"),
+    [
+        ("float32", None, True, None),
+        ("bf16", "avx512_bf16", False, None),
+        ("bf16", None, False, "neither amx_bf16 nor avx512_bf16"),
+        ("bf16", "amx_bf16", True, "numerics: native"),
+        ("tf32", "amx_bf16", False, "found tf32"),
+    ],
+)
+def test_a_cpu_refuses_a_precision_that_it_does_not_have(
+    precision: Precision, unit: str | None, portable: bool, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "bf16_unit", lambda: unit)
+    monkeypatch.setattr(devices, "is_portable", lambda: portable)
+    configs = [run_config(), run_config(precision=precision)]
+    devices.require_precision(configs, "cuda")
+    with pytest.raises(LmcError, match=key) if key else nullcontext():
+        devices.require_precision(configs, "cpu")
+
+
+def test_the_unit_of_bf16_is_in_the_tag_of_its_trainings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics, "is_portable", lambda: False)
+    units = {"fpu avx512_bf16 amx_bf16": "amx_bf16", "avx512f avx512_bf16": "avx512_bf16", "avx2": "None"}
+    for flags, unit in units.items():
+        monkeypatch.setattr(numerics, "_cpu_says", {"flags": flags, "vendor_id": "Some"}.__getitem__)
+        plain = numerics_tag("cpu", {"float32", "tf32"})
+        assert plain == numerics_tag() and plain.startswith("native:Some:") and "bf16" not in plain
+        assert numerics_tag("cpu", {"float32", "bf16"}) == f"{plain}:{unit}"
 
 
 def test_float32_is_not_written_so_that_its_files_are_as_they_were() -> None:
