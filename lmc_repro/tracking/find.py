@@ -208,6 +208,13 @@ class Reader:
         found = self._read(lambda store: _read_runs(store, allowed, experiments, ids, only))
         return self._search(allowed, experiments, ids) if found is None else found
 
+    def filled(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
+        """Return runs of which `only` some tags were read with all that they hold; a search has read that already."""
+        runs = list(runs)
+        ids = [run.run_id for run in runs]
+        found = self._read(lambda store: _read_runs(store, {}, None, ids, None))
+        return runs if found is None else found
+
     def run(self, run_id: str) -> StoredRun:
         """Return the run with this id, a deleted one too."""
         if found := self._read(lambda store: _filled(store, store.execute(f"{_RUNS} WHERE run_uuid = ?", (run_id,)))):

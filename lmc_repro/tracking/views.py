@@ -156,7 +156,7 @@ def stored_cells(
             strangers.append(Stranger(key, run.run_id, why))
         elif (known := chosen.get(key)) is None or not known.finished or run.finished:
             chosen[key] = run
-    cells = {run.tags[names.CELL]: run for run in reader.runs({}, ids=[run.run_id for run in chosen.values()])}
+    cells = {run.tags[names.CELL]: run for run in reader.filled(chosen.values())}
     wanted = {(cell.key, pair.name) for cell in plan.cells for pair in cell.pairs}
     ids = {run.tags[names.CELL_ID] for run in cells.values()}
     pairs = {

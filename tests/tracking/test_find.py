@@ -81,6 +81,8 @@ def test_the_file_and_mlflow_say_the_same(project: Project, plan: StudyPlan, tmp
     assert reader.run(gone).run_id == gone  # the weights of a deleted run may still be asked for
     (only,) = reader.runs({}, ids=[made], only=["lmc.pair"])
     assert (only.tags, only.params, only.metrics) == ({"lmc.pair": pair.name}, {}, {})
+    (file,), (search,) = reader.filled([only]), searched.filled(searched.runs({}, ids=[made], only=["lmc.pair"]))
+    assert in_order(file) == in_order(search) == in_order(reader.run(made))
 
 
 def test_runs_come_oldest_first_and_what_others_commit_is_seen(
