@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster, commands, curve, matching, publish, stacks, store, tracking, training
+from benchmarks import cluster, commands, curve, matching, precision, publish, stacks, store, tracking, training
 from benchmarks.data_files import find_files
 from benchmarks.machine import machine, torch_version
 from benchmarks.networks import NETWORKS
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Options], dict[str, Any]]] = {
     **{name: partial(lambda name, options: {name: training.measure(name, options)}, name) for name in NETWORKS},
     "curve": curve.measure,
     "stack": stacks.measure,
+    "bf16": precision.measure,
     "matching": matching.measure,
     "tracking": tracking.measure,
     "commands": commands.measure,

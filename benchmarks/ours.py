@@ -57,7 +57,9 @@ def epochs(
         model = build_model(configs[0].model, dataset.info)
         layout = Layout(model)
         weights = layout.stack([model.init(torch.Generator().manual_seed(c.seeds.trainer)) for c in configs]).to(device)
-        step = TrainStep(model, layout, weights, build_optimizer(configs[0].optimizer, weights))
+        step = TrainStep(
+            model, layout, weights, build_optimizer(configs[0].optimizer, weights), None, configs[0].precision
+        )
         made.append(open_steps(step, configs, dataset, prepared, loader))
     done = 0
 

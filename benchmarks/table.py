@@ -39,6 +39,12 @@ PUBLISHED = "{runs} runs in {seconds:.1f} s, {cpu_seconds:.1f} s of CPU of the c
 SINGLE = (
     ("curve_ratio", "a curve of 11 alphas, of eleven plain evaluations", "{:.2f}", "at most 0.30"),
     ("stack_ratio", "32 digits runs (2 layers) one by one, of stacked", "{:.1f}", "at least 4"),
+    (
+        "bf16",
+        "training in float32, of the same in bf16 ({unit}): minimal, 8 layers of 1024, CNN",
+        "{minimal:.2f}, {mlp8x1024:.2f}, {cnn:.2f}",
+        "at least 2.5",
+    ),
     ("tracking_share", "MLflow and checkpoints, of a run at MNIST size", "{:.1%}", "at most 2 %"),
     ("matching_seconds", "weight matching of two 784-512-512-512-10, CPU", "{} s", "at most 0.4 s"),
     ("matching_distance", "their distance, of untrained networks", "{before:.2f} to {after:.2f}", "at most 30.33"),
@@ -105,7 +111,7 @@ def _single(found: dict[str, Any], key: str, what: str, form: str, target: str) 
         shown = form.format(show(value)) if "median" in value else form.format(**value)
     else:
         shown = form.format(value)
-    return f"| {what} | {shown} | {target} |"
+    return f"| {what.format(**value) if isinstance(value, dict) else what} | {shown} | {target} |"
 
 
 def show(seconds: dict[str, Any]) -> str:

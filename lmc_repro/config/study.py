@@ -100,7 +100,7 @@ class Settings(Strict):
     `model`, `optimizer`, `schedule` and `data` are those of RunConfig, with ModelTerms and OptimizerTerms; what a
     network of the cell's kind does not have is left out. `batch` is a name that the profile gives a meaning to, or a
     number. `share_noise_until` gives the runs of a pair one trajectory for so many epochs. `precision` is that of the
-    matrix products of training on a GPU. `pair` says which pairs a cell has, `pairs` how many or `trainer_seeds` of
+    matrix products of training. `pair` says which pairs a cell has, `pairs` how many or `trainer_seeds` of
     which seeds; `metrics`, `align`, `repair` and `layers` say how their paths are made, see PathConfig;
     `plane` asks for the plane through the first three runs of a cell.
     """

@@ -1,0 +1,45 @@
+"""Training in bfloat16 against float32: one process, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.crew import Task, take_turns
+from benchmarks.options import Options
+from lmc_repro.common.numerics import bf16_unit
+
+MODELS: dict[str, dict[str, Any]] = {
+    "minimal": {"kind": "mlp", "depth": 2, "width": 512, "slope": 0.0},
+    "mlp8x1024": {"kind": "mlp", "depth": 8, "width": 1024, "slope": 0.0},
+    "cnn": {"kind": "conv", "filters": 128, "kernel": 4},
+}
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Return `bf16`, for each network its CPU seconds in float32 over those in bf16, and the unit; None without one."""
+    if bf16_unit() is None:
+        return {"bf16": None}
+    found: dict[str, Any] = {"unit": bf16_unit()}
+    for name in MODELS:
+        ways = {
+            precision: [
+                Task("benchmarks.precision:epochs", {"network": name, "precision": precision, "quick": options.quick})
+            ]
+            for precision in ("float32", "bf16")
+        }
+        seconds = {way: taken["cpu_seconds"]["median"] for way, taken in take_turns(ways, options.repeats).items()}
+        found[name] = seconds["float32"] / seconds["bf16"]
+    return {"bf16": found}
+
+
+def epochs(network: str, precision: str, quick: bool) -> Callable[[], None]:
+    """Return an epoch of two steps of 1024 images of MNIST in this precision."""
+    from pathlib import Path
+
+    from benchmarks import ours
+    from benchmarks.data import mnist
+
+    config = ours.run_config("mnist", MODELS[network], 50 if quick else 1024)
+    config = config.model_copy(update={"precision": precision})
+    return ours.epochs([[config]], mnist(2048, quick=quick), Path("unused"))
