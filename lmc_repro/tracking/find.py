@@ -210,10 +210,9 @@ class Reader:
 
     def filled(self, runs: Iterable[StoredRun]) -> list[StoredRun]:
         """Return runs of which `only` some tags were read with all that they hold; a search has read that already."""
-        runs = list(runs)
-        ids = [run.run_id for run in runs]
-        found = self._read(lambda store: _read_runs(store, {}, None, ids, None))
-        return runs if found is None else found
+        known = {run.run_id: run for run in runs}
+        found = self._read(lambda store: _read_runs(store, {}, None, known, None))
+        return list(known.values()) if found is None else found
 
     def run(self, run_id: str) -> StoredRun:
         """Return the run with this id, a deleted one too."""
