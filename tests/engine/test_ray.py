@@ -227,6 +227,13 @@ def test_a_task_that_no_node_can_hold_is_refused_at_once(nodes: TwoNodes, stacks
     assert not small.working.exists()
 
 
+def test_bf16_is_refused_since_machines_may_round_and_add_in_other_ways(nodes: TwoNodes, stacks: Stacks) -> None:
+    (task,) = stacks("a")
+    ((name, config),) = task.runs
+    with pytest.raises(LmcError, match="precision"):
+        nodes.engine().submit(replace(task, runs=((name, config.model_copy(update={"precision": "bf16"})),)))
+
+
 def test_a_cluster_without_machines_is_waited_for_and_then_left(
     nodes: TwoNodes, stacks: Stacks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
