@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.openblas import environment
+from lmc_repro.common.signals import held_back
 from lmc_repro.engine.costs import processes_that_fit
 from lmc_repro.engine.protocol import Ended
 from lmc_repro.engine.task import StackTask, train_task
@@ -111,8 +112,8 @@ class LocalEngine:
 
     def stop(self) -> None:
         """See `Engine.stop`."""
+        self._queued.clear()
         if self._pool is not None:
-            self._queued.clear()
             self._stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -124,13 +125,14 @@ class LocalEngine:
         if not first:
             return
         with _pool(self.jobs, (None, None)) as pool:
-            waiting = deque(pool.submit(function, task) for task in first)
+            waiting = deque[Future[T]]()
             try:
+                waiting.extend(_submit(pool, function, task) for task in first)
                 while waiting:
                     oldest = waiting.popleft()
                     if (error := _explained(oldest.exception())) is not None:
                         raise error
-                    waiting.extend(pool.submit(function, task) for task in islice(source, 1))
+                    waiting.extend(_submit(pool, function, task) for task in islice(source, 1))
                     yield oldest.result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)  # on an interruption, wait only for running tasks
@@ -146,12 +148,17 @@ class LocalEngine:
             self._events, self._stop = context.Queue(), context.Event()
             self._pool = _pool(jobs, (self._events, self._stop))
         for task in self._queued:
-            self._running[self._pool.submit(_train, task)] = task
+            self._running[_submit(self._pool, _train, task)] = task
         self._queued.clear()
 
 
 def _pool(jobs: int, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, mp_context=worker_context(), initializer=_begin, initargs=arguments)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Any], T], task: Any) -> Future[T]:
+    with held_back():  # a process may be started
+        return pool.submit(function, task)
 
 
 def _begin(events: Any, stop: Any) -> None:
@@ -188,6 +195,6 @@ def _explained(error: BaseException | None) -> BaseException | None:
         return error
     time.sleep(0.2)  # the signal that ended the worker may be on its way to this process too, which then says so
     return LmcError(
-        "a worker process was ended from outside (out of memory, or killed); run again to resume from its last "
-        "checkpoint, with fewer --jobs if memory is short"
+        "a worker process ended before its work (out of memory, killed, or begun by a script without `if __name__ == "
+        "'__main__':`); run again to resume from its last checkpoint, with fewer --jobs if memory is short"
     )

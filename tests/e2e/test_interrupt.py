@@ -63,6 +63,19 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+def test_an_interruption_as_workers_begin_ends_them_too(project: TinyProject, seconds: float) -> None:
+    process = project.start(*train(project))
+    assert process.stdout is not None
+    begun = next(line for line in process.stdout if line.startswith("training "))
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, printed.count(GO_ON)) == (130, 1), begun + printed
+    assert "Traceback" not in printed
+    assert list(project.root.glob(".lmc/runs/*/status.json")) == []
+
+
 def test_interrupted_training_goes_on_with_the_same_bits(project: TinyProject) -> None:
     """Ctrl-C, all processes killed, the parent alone killed: its workers end, or a second writer would be met."""
     assert "trained 4, reused 0, resumed 0" in project.lmc("train", "table1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from trained_store import write_prepared
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
+from lmc_repro.common.signals import held_back
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine import task as task_module
@@ -88,6 +90,26 @@ def test_an_interruption_here_stops_the_engine(stacks: Stacks) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_stacks(engine, stacks("interrupted"), interrupt)
     assert engine.stopped == 1
+
+
+def test_what_is_queued_when_an_engine_stops_does_not_begin(stacks: Stacks) -> None:
+    engine = LocalEngine(1)
+    for task in stacks("queued"):
+        engine.submit(task)
+    engine.stop()
+    assert [*engine.poll(30.0)] == []
+
+
+def test_signals_act_after_the_block_that_holds_them_back() -> None:
+    done, before = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        done.append("all of it")
+    assert done == ["all of it"] and signal.getsignal(signal.SIGINT) is before
+    with held_back():
+        done.append("no signal")
+    assert len(done) == 2
 
 
 def test_tasks_are_computed_in_order_by_other_processes() -> None:

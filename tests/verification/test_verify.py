@@ -212,7 +212,7 @@ def test_without_a_store_the_files_are_verified(
 
 
 def test_other_numerics_measure_nothing_again(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmc_repro.verification.verify.numerics_tag", lambda: "portable:Another")
+    monkeypatch.setattr("lmc_repro.verification.verify.numerics_tag", lambda *conditions: "portable:Another")
     code, found = verified()
     assert code == 0
     assert found["left_out"][0].startswith("paths measured again: they were made with numerics portable:")
