@@ -21,7 +21,7 @@ def resolve_device(wanted: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if wanted == "cuda":
-        raise LmcError("--device cuda: torch sees no GPU here; use cpu")
+        raise LmcError("--device cuda: torch sees no GPU here; use --device cpu")
     return "cpu"
 
 

@@ -64,6 +64,13 @@ def test_a_folder_keeps_runs(tmp_path: Path) -> None:
         train([config()], data, tmp_path / "kept")
 
 
+def test_a_device_and_a_precision_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, precision, named in (("cuda", "float32", "cuda"), ("tpu", "float32", "tpu"), ("auto", "tf32", "tf32")):
+        with pytest.raises(LmcError, match=named):
+            train([config(precision=precision)], tiny_dataset(), device=device)
+
+
 def test_threads_are_given_back() -> None:
     torch.set_num_threads(2)
     try:
