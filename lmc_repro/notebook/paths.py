@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lmc_repro.barriers.alignment import Alignment
 from lmc_repro.barriers.barrier import curve_barriers
-from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName, require_points
 from lmc_repro.barriers.measure import measure_on
 from lmc_repro.barriers.methods import given_methods
 from lmc_repro.barriers.metrics import LayerMetric
@@ -71,7 +71,7 @@ def measure_pair(
         a: The run at alpha 0.
         b: The run at alpha 1.
         dataset: The data that both saw.
-        points: The number of alphas, both ends included.
+        points: The number of alphas, both ends included; 3 or more.
         align: Moves the weights of `b` before the path is drawn, without changing their function: none, weights,
             activations, FILE.py:NAME or a function.
         repair: Moves the weights at every inner point: none, repair, FILE.py:NAME or a function.
@@ -84,6 +84,7 @@ def measure_pair(
         LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
             alignment changed the function.
     """
+    require_points(points)
     methods = given_methods(align, repair, metrics)
     task = last_pair(ends_of(a, b, dataset), Path(), points)
     with one_thread():

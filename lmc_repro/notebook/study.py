@@ -134,7 +134,7 @@ def study(
         epochs: Replaces the settings' `epochs`; evaluation epochs up to it stay, and it is the last.
         pairs: Replaces the settings' `pairs`, 3 by default.
         replicas: Runs per trainer seed.
-        points: Alphas on a path, both ends included.
+        points: Alphas on a path, both ends included; 3 or more.
         threshold: Points of error from which a cell is not connected.
         device: cpu, cuda or auto.
         jobs: Worker processes, by default one per core, and at most 4 on a GPU. A script calls this below

@@ -111,6 +111,8 @@ def test_two_runs_that_make_no_pair() -> None:
     (other,) = train([config(batch_size=61)], data)
     with pytest.raises(LmcError, match="no SGD noise: same initialisation, same batches"):
         measure_pair(b, other, data)
+    with pytest.raises(LmcError, match="points: found 2"):
+        measure_pair(a, b, data, points=2)
     with pytest.raises(LmcError, match=r"tiny: digest \w{12}, but the runs saw"):
         measure_pair(a, b, tiny_dataset(seed=1))
     with pytest.raises(LmcError, match="the configs are for data set digits, the data set given is tiny"):

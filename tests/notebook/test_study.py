@@ -96,7 +96,7 @@ def test_its_numbers_are_those_of_lmc_run(
         ({"base": GRID["base"] | {"data": {"dataset": "mnsit"}}}, "mnist"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnist"}}}, "params.yaml"),  # there is no project here
         ({"pairs": 0}, "pairs"),
-        ({"points": 1}, "points"),
+        ({"points": 2}, "points"),
         ({"device": "tpu"}, "tpu"),
     ],
 )
