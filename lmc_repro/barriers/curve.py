@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import SPLITS, SplitName
 
-__all__ = ["SPLITS", "Curve", "SplitName"]
+__all__ = ["SPLITS", "Curve", "SplitName", "require_points"]
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,9 @@ class Curve:
     def errors(self) -> tuple[float, ...]:
         """Shares of wrong predictions."""
         return tuple(wrong / self.n for wrong in self.wrong)
+
+
+def require_points(points: int) -> None:
+    """Raise LmcError unless a path has a point between its ends."""
+    if points < 3:
+        raise LmcError(f"points: found {points}, allowed: 3 or more, both ends included")

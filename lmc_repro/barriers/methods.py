@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.repair import Repair
 from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import DIFFERENT
-from lmc_repro.common.errors import LmcError, own_code
-from lmc_repro.config.own_code import short_name
+from lmc_repro.common.errors import LmcError, choices, own_code
+from lmc_repro.config.own_code import is_own, short_name
 from lmc_repro.config.path import LayersConfig, PathConfig
 from lmc_repro.config.registry import ALIGNMENTS, PATH_METRICS, REPAIRS, named_object
 from lmc_repro.data.dataset import Dataset
@@ -87,23 +87,41 @@ class PathMethods:
 
 def path_methods(config: PathConfig) -> PathMethods:
     """Return the methods that a config names; LmcError for an object of another kind."""
-    align, repair = named_object(ALIGNMENTS, config.align), named_object(REPAIRS, config.repair)
-    names = f"align {short_name(config.align)}", f"repair {short_name(config.repair)}"
-    for name, found in zip(names, (align, repair), strict=True):
+    return given_methods(config.align, config.repair, config.metrics, config.layers)
+
+
+def given_methods(
+    align: Alignment | str,
+    repair: Repair | str,
+    metrics: Iterable[PathMetric | LayerMetric | str],
+    layers: LayersConfig | None = None,
+) -> PathMethods:
+    """Return methods, each given as an object or its name; LmcError for an unknown name or another kind of object."""
+    align_name, aligned = _method("align", ALIGNMENTS, align)
+    repair_name, repaired = _method("repair", REPAIRS, repair)
+    for name, found in ((align_name, aligned), (repair_name, repaired)):
         if not callable(found):
             raise LmcError(f"{name}: is a {type(found).__name__}, expected a function")
-    metrics: dict[str, PathMetric | LayerMetric] = {}
-    for name in config.metrics:
-        metric = named_object(PATH_METRICS, name)
+    known: dict[str, PathMetric | LayerMetric] = {}
+    for name, metric in (_method("metrics", PATH_METRICS, each) for each in metrics):
         if not isinstance(metric, PathMetric | LayerMetric):
-            raise LmcError(f"metrics {short_name(name)}: is a {type(metric).__name__}, expected a PathMetric")
-        if metric.name in (*_TAKEN, *metrics) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
+            raise LmcError(f"{name}: is a {type(metric).__name__}, expected a PathMetric")
+        if metric.name in (*_TAKEN, *known) or not re.fullmatch(r"[A-Za-z]\w*", metric.name, re.ASCII):
             raise LmcError(
-                f"metrics {short_name(name)}: its name is {metric.name!r}, allowed: letters, digits and _, and none of "
-                f"{', '.join((*_TAKEN, *metrics))}"
+                f"{name}: its name is {metric.name!r}, allowed: letters, digits and _, and none of "
+                f"{', '.join((*_TAKEN, *known))}"
             )
-        metrics[metric.name] = metric
-    return PathMethods(align, repair, tuple(metrics.values()), *names, config.layers)
+        known[metric.name] = metric
+    return PathMethods(aligned, repaired, tuple(known.values()), align_name, repair_name, layers)
+
+
+def _method(part: str, table: Mapping[str, str], given: Any) -> tuple[str, Any]:
+    """Return what errors call a method, and its object; LmcError for a name neither in the table nor FILE.py:NAME."""
+    if not isinstance(given, str):
+        return part, given
+    if given not in table and not is_own(given):
+        raise LmcError(f"{part}: {choices(given, (*table, 'FILE.py:NAME'))}")
+    return f"{part} {short_name(given)}", named_object(table, given)
 
 
 def require_units(config: PathConfig, model: Model) -> None:

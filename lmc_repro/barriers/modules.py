@@ -18,7 +18,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from lmc_repro.barriers.activations import IMAGES
 from lmc_repro.barriers.alignment import permuted
-from lmc_repro.barriers.curve import Curve
+from lmc_repro.barriers.curve import Curve, require_points
 from lmc_repro.barriers.matching import match_hidden, match_weights
 from lmc_repro.barriers.path import as_curve
 from lmc_repro.barriers.results import DIFFERENT
@@ -45,8 +45,9 @@ def path_between(
     those of one batch of all samples of `recalibrate`, which is gone through once per layer. Inputs go to the
     parameters' device. Half precision (float16, bfloat16) is cast to float32, a module's with a warning. Both modules
     are left as they were. LmcError, naming the first key, where the two do not fit together, or a model or loader
-    raises something.
+    raises something, or for fewer than 3 points.
     """
+    require_points(points)
     for name, model in (("model_a", model_a), ("model_b", model_b)):
         if isinstance(model, nn.Module) and (found := half_types(model)):
             warnings.warn(f"{name}: {found} cast to float32", stacklevel=2)
@@ -128,8 +129,6 @@ def measured(
     model_a: nn.Module, model_b: nn.Module, loader: Loader, points: int = 11, recalibrate: Loader | None = None
 ) -> Curve:
     """Return what `path_between` does, exceptions of the models and loaders as they are."""
-    if points < 2:
-        raise LmcError(f"points: found {points}, allowed: 2 or more, both ends included")
     for name, source in (("loader", loader), ("recalibrate", recalibrate)):
         if source is not None and iter(source) is source:
             raise LmcError(f"{name}: can be gone through once only; give a DataLoader, or a list of batches")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,23 @@ def load_project() -> tuple[Project, Params]:
     return project, load_params(project.params)
 
 
-def open_project() -> tuple[Project, Params]:
-    """Return the same, with every study and exhibit validated."""
+def open_project(on_this_cpu: bool = False) -> tuple[Project, Params]:
+    """Return the same, with every study and exhibit validated.
+
+    `on_this_cpu`: where the profile's device is cpu, this one has to have the precisions of every study.
+    """
     project, params = load_project()
-    every((lambda: _check_paths(validate_all(params)), lambda: check_exhibits(params)))
+    if on_this_cpu:
+        begin(params, params.profile)
+    every((lambda: _check_plans(validate_all(params), on_this_cpu), lambda: check_exhibits(params)))
     return project, params
 
 
-def _check_paths(plans: Iterable[StudyPlan]) -> None:
+def _check_plans(plans: Sequence[StudyPlan], on_this_cpu: bool) -> None:
+    if on_this_cpu:
+        from lmc_repro.engine.devices import require_precisions
+
+        every(partial(require_precisions, plan, "cpu") for plan in plans if plan.profile_config.device == "cpu")
     for path in {cell.path for plan in plans for cell in plan.cells} - {PLAIN_PATH}:
         from lmc_repro.barriers.methods import path_methods  # imports torch
 
@@ -212,12 +222,12 @@ def make_workspace(
             _require_loader(plan)
     if first_line:
         notify.line(first_line)
-    from lmc_repro.engine.devices import require_precision, resolve_device
+    from lmc_repro.engine.devices import require_precisions, resolve_device
     from lmc_repro.engine.local import default_jobs, worker_context
 
     worker_context()
     device = resolve_device(device)
-    require_precision(plan.runs, device)
+    require_precisions(plan, device)
     if device != "cpu" or not tracked:
         # Streaming through FFCV is the CPU's way; a GPU gathers from its own memory. A machine without tracking has
         # little installed, and the bits are the same.

@@ -30,15 +30,16 @@ def check(
     """Check params.yaml and every study in it; do nothing else.
 
     Names every wrong key in a line of its own, with the value found and the values allowed. Once all keys are right,
-    checks how they go together. Also names a store whose addresses are those of another folder, from which the project
-    was moved or copied, and a missing git repository. It is the first stage of DVC, which deletes the outputs of a
-    stage before it runs it, so mistakes have to show before.
+    checks how they go together, and that this CPU has every precision where the profile's device is cpu. Also names a
+    store whose addresses are those of another folder, from which the project was moved or copied, and a missing git
+    repository. It is the first stage of DVC, which deletes the outputs of a stage before it runs it, so mistakes have
+    to show before.
     """
     from lmc_repro.cli.session import open_project
     from lmc_repro.tracking.store import require_in_place, tracking_uri
 
     try:
-        project, params = open_project()
+        project, params = open_project(on_this_cpu=True)
     except LmcError as error:
         for line in error.lines:
             echo(f"error: {line}", err=True)

@@ -81,7 +81,7 @@ def check_groups(settings: Settings, classes: Classes, where: str) -> None:
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
             if not found and not refused:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
-                wrong.append(f"{where}.{group}.{key}: {_unknown(key, allowed)}")
+                wrong.append(f"{where}.{group}.{key}: {unknown_key(key, allowed)}")
             elif found and value is not None and None not in found:
                 first, *others = dict.fromkeys(line for line in found if line)
                 or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
@@ -174,7 +174,7 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         here = _model_at(model, value, error["loc"][:-1])
         if here and issubclass(here, Settings) and (moved := _moved(str(loc[-1]))):
             return f"{where}: now {moved}"
-        return f"{where}: {_unknown(str(loc[-1]), here.model_fields if here else ())}"
+        return f"{where}: {unknown_key(str(loc[-1]), here.model_fields if here else ())}"
     if kind == "missing":
         return f"{where}: missing; add this key"
     if kind == "value_error":
@@ -195,7 +195,8 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     return f"{where}: found {found!r}, allowed: {allowed}"
 
 
-def _unknown(key: str, allowed: Collection[str]) -> str:
+def unknown_key(key: str, allowed: Collection[str]) -> str:
+    """Return the words for a key that is none of the allowed ones."""
     hint = f"{hint} " if (hint := meant(key, allowed)) else ""
     return f"unknown key; {hint}allowed: {', '.join(allowed)}"
 

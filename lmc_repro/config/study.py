@@ -293,7 +293,7 @@ class ProfileConfig(Strict):
     pairs: Pairs = 3
     trainer_seeds: TrainerSeeds | None = None
     replicas: int = Field(default=2, ge=2, le=bounds.REPLICAS)
-    points: int = Field(default=11, ge=2, le=bounds.POINTS, description="alphas on the path, both ends included")
+    points: int = Field(default=11, ge=3, le=bounds.POINTS, description="alphas on the path, both ends included")
     judgement: Judgement = Judgement()
     settings: Settings = Settings()
     optimizers: dict[Key, OptimizerConfig] = Field(default_factory=dict)

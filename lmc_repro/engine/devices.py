@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.common.numerics import bf16_unit, is_portable
+from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.run import RunConfig
 
 
@@ -29,11 +30,22 @@ def require_precision(configs: Iterable[RunConfig], device: str) -> None:
     found = {config.precision for config in configs} - {"float32"}
     if not found or device.startswith("cuda"):
         return
-    if "tf32" in found:
-        raise LmcError("precision: found tf32, allowed on a CPU: float32, bf16; use --device cuda, or leave it out")
     if bf16_unit() is None:
-        raise LmcError(
-            "precision: found bf16, this CPU has neither amx_bf16 nor avx512_bf16; use --device cuda, or leave it out"
-        )
-    if is_portable():
-        raise LmcError("precision: bf16 has no portable bits; set numerics: native in the profile, or leave it out")
+        allowed = "float32 (bf16: with amx_bf16 or avx512_bf16)"
+    elif is_portable():
+        allowed = "float32 (bf16: with numerics: native)"
+    elif "tf32" in found:
+        allowed = "float32, bf16"
+    else:
+        return
+    raise LmcError(f"precision: found {max(found)}, allowed on this CPU: {allowed}; change it, or the device to cuda")
+
+
+def require_precisions(plan: StudyPlan, device: str) -> None:
+    """Raise the same for a study, with the place of its first such cell."""
+    for cell in plan.cells:
+        try:
+            require_precision(cell.runs, device)
+        except LmcError as error:
+            place = f"studies.{plan.study}, row {cell.row}, column {cell.column}, profile {plan.profile}"
+            raise LmcError(f"params.yaml: {place}: {error}") from None

@@ -9,16 +9,14 @@ from itertools import combinations
 from pathlib import Path
 
 from lmc_repro.barriers.alignment import Alignment
-from lmc_repro.barriers.alignment import none as as_it_is
 from lmc_repro.barriers.barrier import curve_barriers
-from lmc_repro.barriers.curve import SPLITS, Curve, SplitName
+from lmc_repro.barriers.curve import SPLITS, Curve, SplitName, require_points
 from lmc_repro.barriers.measure import measure_on
-from lmc_repro.barriers.methods import PathMethods
+from lmc_repro.barriers.methods import given_methods
 from lmc_repro.barriers.metrics import LayerMetric
 from lmc_repro.barriers.pair import PairEnd
 from lmc_repro.barriers.plane import plane_task
 from lmc_repro.barriers.repair import Repair
-from lmc_repro.barriers.repair import none as unrepaired
 from lmc_repro.barriers.results import EpochResult, PairResult, Plane
 from lmc_repro.barriers.surface import plane_on
 from lmc_repro.common.errors import LmcError
@@ -63,9 +61,9 @@ def measure_pair(
     dataset: Dataset,
     points: int = 11,
     *,
-    align: Alignment = as_it_is,
-    repair: Repair = unrepaired,
-    metrics: Sequence[PathMetric | LayerMetric] = (),
+    align: Alignment | str = "none",
+    repair: Repair | str = "none",
+    metrics: Sequence[PathMetric | LayerMetric | str] = (),
 ) -> PairResult:
     """Return the path between the last weights of two runs; `.final` has its curves, statuses and barriers by split.
 
@@ -73,10 +71,11 @@ def measure_pair(
         a: The run at alpha 0.
         b: The run at alpha 1.
         dataset: The data that both saw.
-        points: The number of alphas, both ends included.
-        align: Moves the weights of `b` before the path is drawn, without changing their function.
-        repair: Moves the weights at every inner point.
-        metrics: Each becomes a column of the curves.
+        points: The number of alphas, both ends included; 3 or more.
+        align: Moves the weights of `b` before the path is drawn, without changing their function: none, weights,
+            activations, FILE.py:NAME or a function.
+        repair: Moves the weights at every inner point: none, repair, FILE.py:NAME or a function.
+        metrics: Each becomes a column of the curves: names as in params.yaml, or objects.
 
     Returns:
         Barriers are None where an end diverged or collapsed (its train accuracy is that of a constant predictor).
@@ -85,9 +84,11 @@ def measure_pair(
         LmcError: A line between the two asks nothing: other architectures or data, or no noise that differs. Or the
             alignment changed the function.
     """
+    require_points(points)
+    methods = given_methods(align, repair, metrics)
     task = last_pair(ends_of(a, b, dataset), Path(), points)
     with one_thread():
-        return measure_on(dataset, task, PathMethods(align, repair, tuple(metrics)))
+        return measure_on(dataset, task, methods)
 
 
 def plot_path(path: PairResult | Mapping[SplitName, Curve], title: str = "") -> Picture:

@@ -24,6 +24,7 @@ from lmc_repro.config.run import RunConfig
 from lmc_repro.data import dataset as prepared_data
 from lmc_repro.data.dataset import Dataset, data_digest
 from lmc_repro.data.readers import read_arrays
+from lmc_repro.engine.devices import require_precision, resolve_device
 from lmc_repro.pipeline.workspace import prepared_dir
 from lmc_repro.training.fingerprint import data_identity, run_fingerprint
 from lmc_repro.training.run_folder import MetricRow, RunFolder
@@ -109,12 +110,15 @@ def train(
     One config is a list of one.
 
     With `folder` their run folders stay there: a finished one is read back, an interrupted one is resumed. `on_event`
-    receives every epoch. One thread, as everywhere here, so that a run's bits are its own.
+    receives every epoch. One thread, as everywhere here, so that a run's bits are its own. `device` is cpu, cuda or
+    auto; LmcError for one that is not there, and for a precision that it does not have.
     """
     configs = [configs] if isinstance(configs, RunConfig) else configs
     if others := sorted({short_name(config.data.dataset) for config in configs} - {dataset.info.name}):
         found = f"the configs are for data set {', '.join(others)}, the data set given is {dataset.info.name}"
         raise LmcError(f"{found}; train those of each data set by themselves")
+    device = resolve_device(device)
+    require_precision(configs, device)
     tag = numerics_tag(device, {config.precision for config in configs})
     identity = data_identity(dataset.info, dataset.digest)
     with one_thread(), tempfile.TemporaryDirectory() as scratch:

@@ -21,7 +21,7 @@ from lmc_repro.common.progress import listener
 from lmc_repro.common.project import Project, find_project
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.expand import Choice, plan_study
-from lmc_repro.config.load import check_params, validate
+from lmc_repro.config.load import check_params, unknown_key, validate
 from lmc_repro.config.plan import StudyPlan
 from lmc_repro.config.study import Settings, StudyConfig
 from lmc_repro.data.prepare import prepare
@@ -128,13 +128,14 @@ def study(
     """Train and compare the pairs of every cell of a grid, as `lmc run --no-tracking` does, and return what was found.
 
     Args:
-        grid: A study of params.yaml: `base`, `rows`, `columns`, settings nested; a `label` is the key by default.
+        grid: A study of params.yaml: `rows`, `columns`, and `base` for settings of all cells; a `label` is the key by
+            default.
         name: The study's name in the results.
         dataset: Where no setting names another; digits are embedded, others lie where `lmc prepare` put them.
         epochs: Replaces the settings' `epochs`; evaluation epochs up to it stay, and it is the last.
         pairs: Replaces the settings' `pairs`, 3 by default.
         replicas: Runs per trainer seed.
-        points: Alphas on a path, both ends included.
+        points: Alphas on a path, both ends included; 3 or more.
         threshold: Points of error from which a cell is not connected.
         device: cpu, cuda or auto.
         jobs: Worker processes, by default one per core, and at most 4 on a GPU. A script calls this below
@@ -145,9 +146,11 @@ def study(
     Raises:
         LmcError: A key or a value that cannot be, or a data set that is not there; one line.
     """
-    plan = _plan(
-        {**(grid or {}), **more}, name, dataset, replicas, points, threshold, Choice(epochs=epochs, pairs=pairs)
-    )
+    allowed = (*StudyConfig.model_fields, *(study.__kwdefaults__ or ()))
+    if unknown := [key for key in more if key not in allowed]:
+        raise LmcError(*(f"study: {key}: {unknown_key(key, allowed)}" for key in unknown))
+    values, choice = {"base": {}, **(grid or {}), **more}, Choice(epochs=epochs, pairs=pairs)
+    plan = _plan(values, name, dataset, replicas, points, threshold, choice)
     resolved = resolve_device(device)
     require_precision(plan.runs, resolved)
     with one_thread(), tempfile.TemporaryDirectory() as scratch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.engine.costs import PROCESS_BYTES, comparison_cost, estimate, measure_gflops, processes_that_fit
-from lmc_repro.engine.devices import resolve_device
+from lmc_repro.engine.devices import require_precisions, resolve_device
 from lmc_repro.engine.local import default_jobs
 from lmc_repro.engine.stacks import QueuedRun, plan_stacks
 from lmc_repro.models.registry import network
@@ -32,8 +32,12 @@ def planned_cells(cells: Iterable[Cell]) -> tuple[Planned, ...]:
 
 
 def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterator[str]:
-    """Yield runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine."""
+    """Yield runs, pairs, FLOPs, minutes, memory and disk of a study from the start, on this machine.
+
+    LmcError for a device or a precision that it does not have.
+    """
     device = resolve_device(device or plan.profile_config.device)
+    require_precisions(plan, device)
     jobs = jobs or default_jobs(device)
     gflops = measure_gflops()
     cost = estimate(plan.runs, gflops)

@@ -329,7 +329,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "function": (lambda: path_between(sharper(1.0, 1.0), sharper(2.0, 3.0), POSITIVE), "differ in more than their w"),
     "no parameters": (lambda: path_between(nn.ReLU(), nn.ReLU(), POSITIVE), "no parameters"),
-    "points": (lambda: path_between(Slope(1.0), Slope(2.0), POSITIVE, points=1), "points: found 1, allowed: 2"),
+    "points": (lambda: path_between(Slope(1.0), Slope(2.0), POSITIVE, points=2), "points: found 2, allowed: 3"),
     "iterator": (lambda: path_between(Slope(1.0), Slope(2.0), once()), "loader: can be gone through"),
     "empty": (lambda: path_between(Slope(1.0), Slope(2.0), []), "loader: gave no samples"),
     "no pairs": (lambda: path_between(Slope(1.0), Slope(2.0), [torch.ones(3)]), "gave a Tensor, expected pairs"),

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from commands import lmc, refused
 from helpers import EXAMPLE
+from trained_store import write_params
 
 from lmc_repro.cli.session import parse_settings
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.project import Project
 from lmc_repro.config.expand import Choice, plan_study
 from lmc_repro.config.load import load_params
 from lmc_repro.config.study import Settings
@@ -74,3 +80,19 @@ def test_trainer_seeds_that_cannot_be(seeds: str, line: str) -> None:
 def test_pairs_are_counted_or_named() -> None:
     with pytest.raises(LmcError, match="--pairs and --trainer-seeds: give one of them"):
         plan_study(load_params(EXAMPLE), "table1", Choice(pairs=3, settings=parse_settings((), "7")))
+
+
+def test_a_precision_that_this_cpu_does_not_have_shows_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(project := Project(tmp_path))
+    place = "params.yaml: studies.one, row shallow, column fast, profile tiny: precision: found bf16, "
+    assert refused("run", "one", "--dry-run", "--set", "precision=bf16").startswith(place)  # numerics: portable
+    params = json.loads(project.params.read_text())
+    params["studies"]["one"]["base"]["precision"] = "bf16"
+    for device, code in (("cpu", 2), ("auto", 0), ("cuda", 0)):
+        params["profiles"]["tiny"]["device"] = device
+        project.params.write_text(json.dumps(params))
+        said = lmc("check")
+        assert said.code == code and (said.err == "" if code == 0 else said.err.startswith(f"error: {place}"))

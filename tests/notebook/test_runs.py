@@ -13,7 +13,10 @@ from helpers import train as train_folders
 
 from lmc_repro import LmcError, curve_barriers, load_dataset, measure_pair, plot_path, run_config, train
 from lmc_repro.barriers.alignment import none, permuted
+from lmc_repro.barriers.matching import weight_matching
+from lmc_repro.barriers.metrics import llfc, margin
 from lmc_repro.barriers.path import path_curves
+from lmc_repro.barriers.repair import repair
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.models.base import Model, Weights
@@ -64,6 +67,13 @@ def test_a_folder_keeps_runs(tmp_path: Path) -> None:
         train([config()], data, tmp_path / "kept")
 
 
+def test_a_device_and_a_precision_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, precision, named in (("cuda", "float32", "cuda"), ("tpu", "float32", "tpu"), ("auto", "tf32", "tf32")):
+        with pytest.raises(LmcError, match=named):
+            train([config(precision=precision)], tiny_dataset(), device=device)
+
+
 def test_threads_are_given_back() -> None:
     torch.set_num_threads(2)
     try:
@@ -101,13 +111,15 @@ def test_two_runs_that_make_no_pair() -> None:
     (other,) = train([config(batch_size=61)], data)
     with pytest.raises(LmcError, match="no SGD noise: same initialisation, same batches"):
         measure_pair(b, other, data)
+    with pytest.raises(LmcError, match="points: found 2"):
+        measure_pair(a, b, data, points=2)
     with pytest.raises(LmcError, match=r"tiny: digest \w{12}, but the runs saw"):
         measure_pair(a, b, tiny_dataset(seed=1))
     with pytest.raises(LmcError, match="the configs are for data set digits, the data set given is tiny"):
         train([helper_config(data={"dataset": "digits"})], data)
 
 
-def test_a_pair_with_an_alignment() -> None:
+def test_a_pair_with_alignment_repair_and_metrics() -> None:
     def mirrored(model: Model, theta_0: Weights, theta_1: Weights, dataset: Dataset, seed: int) -> Weights:
         return permuted(theta_1, model.axes(), {name: torch.arange(8, -1, -1) for name in model.axes()})
 
@@ -121,6 +133,14 @@ def test_a_pair_with_an_alignment() -> None:
     assert aligned["test"].wrong[::4] == plain["test"].wrong[::4] and aligned["test"].loss[2] != plain["test"].loss[2]
     with pytest.raises(LmcError, match="of 17 test images are predicted differently"):
         measure_pair(a, b, data, align=lambda model, theta_0, theta_1, dataset, seed: theta_0)
+    named = {"align": "weights", "repair": "repair", "metrics": ["margin", "llfc"]}
+    objects = {"align": weight_matching, "repair": repair, "metrics": [margin, llfc]}
+    assert measure_pair(a, b, data, 5, **named) == measure_pair(a, b, data, 5, **objects)  # type: ignore[arg-type]
+    for wrong in ({"align": "weight"}, {"repair": "reapir"}, {"metrics": ["margni"]}):
+        with pytest.raises(LmcError, match=r"did you mean (weights|repair|margin)"):
+            measure_pair(a, b, data, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(LmcError, match="align: is a int"):
+        measure_pair(a, b, data, align=3)  # type: ignore[arg-type]
 
 
 def test_digits_need_nothing(digits: Dataset) -> None:

@@ -90,13 +90,14 @@ def test_its_numbers_are_those_of_lmc_run(
     [
         ({"rows": {}}, "rows"),
         ({"rows": {"linear": 3}}, "rows.linear"),
-        ({"modle": {}}, "modle"),
+        ({"epoch": 2}, "study: epoch: unknown key; did you mean epochs? "),
         ({"base": {"model": {"widht": 3}}}, "study: base.model.widht: "),
         ({"base": {"batch": 64, "model": {"depth": 2, "width": 8}}}, "epochs: missing"),
+        ({"grid": {"rows": GRID["rows"], "columns": GRID["columns"]}}, ": batch: missing"),  # and not base
         ({"base": GRID["base"] | {"data": {"dataset": "mnsit"}}}, "mnist"),
         ({"base": GRID["base"] | {"data": {"dataset": "mnist"}}}, "params.yaml"),  # there is no project here
         ({"pairs": 0}, "pairs"),
-        ({"points": 1}, "points"),
+        ({"points": 2}, "points"),
         ({"device": "tpu"}, "tpu"),
     ],
 )
@@ -105,7 +106,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LmcError) as error:
-        study(GRID, **changed)
+        study(**{"grid": GRID} | changed)
     assert named in str(error.value) and "\n" not in str(error.value)
     assert error.value._render_traceback_()[0] == f"LmcError: {error.value.lines[0]}"  # all that a notebook shows
     assert not list(tmp_path.iterdir())
