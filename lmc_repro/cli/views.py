@@ -8,7 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,11 +96,9 @@ def list_(
     damage: LmcError | None = None
     trouble: LmcError | None = None
     try:
-        place, known = cells_of_results(present.places(study, plan.profile), plan.profile)
+        place, known, other = cells_of_results(present.places(study, plan.profile), plan)
     except LmcError as error:  # wherever the store holds it
-        place, known, damage = "", [], error
-    here, recorded = {cell.key for cell in plan.cells}, bool(known)
-    known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
+        place, known, other, damage = "", [], [], error
     strangers: list[Stranger] = []
     try:
         source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)
@@ -113,12 +111,16 @@ def list_(
         source, cells, why, trouble = "", [], "no MLflow store" if gone else str(error), None if gone else error
     remarks = {}
     if cells:
-        said = {cell.cell: cell.says() for cell in known}
-        differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell, cell.says()) != cell.says()]
+        said = {cell.cell_id: cell.says() for cell in known}
+        differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell_id, cell.says()) != cell.says()]
         fix = f"`lmc publish {study}` brings them into the store"
         remarks = {key: f"{place} has other numbers; {fix}" for key in differing}
-    elif recorded:
-        source, cells = place, known
+    elif place:
+        ids = {stranger.cell_id: stranger.run_id for stranger in strangers}
+        source, cells = place, [replace(cell, run_id=ids.get(cell.cell_id)) for cell in known]
+        listed = {cell.run_id for cell in cells}
+        strangers = [stranger for stranger in strangers if stranger.run_id not in listed]
+        remarks = dict.fromkeys(other, "made with other settings than those of params.yaml")
     else:
         missing = f"{study}, profile {plan.profile}: {why}, and no results; run `lmc run {study}`"
         raise trouble or damage or LmcError(missing)
