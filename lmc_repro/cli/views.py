@@ -19,6 +19,7 @@ from lmc_repro.cli import options as opt
 from lmc_repro.common.errors import Interrupted, LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.common.project import Project, find_project, is_project
+from lmc_repro.common.words import counted
 
 if TYPE_CHECKING:
     from lmc_repro.config.params import Params
@@ -132,7 +133,7 @@ def list_(
         "cells": list(map(asdict, cells)),
         "strangers": list(map(asdict, strangers)),
     }
-    title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
+    title = f"{study}, profile {plan.profile}: {counted(len(cells), 'cell')} of {source}"
     say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
     if trouble is not None:  # after what the results folder has instead
         raise trouble
@@ -294,7 +295,7 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
     for experiment in shown:
         key, pairs = experiment.experiment_id, experiment.pairs
         narrow = " ".join(filter(None, (row, column)))
-        yield f"{experiment.name}: {len(pairs)} pairs" + (f" of {narrow}" if narrow else "")
+        yield f"{experiment.name}: {counted(len(pairs), 'pair')}" + (f" of {narrow}" if narrow else "")
         for why, count in experiment.strangers.items():
             yield f"  {count} more pairs are not among them: {why}"
         if not pairs:
@@ -308,7 +309,7 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
         if len(pairs) > AT_ONCE // 4 and not narrow:  # and as many cells and trainings as there are of a pair
             yield f"    ({AT_ONCE} runs at first: `Load more` below them brings all; --row, --column: fewer)"
         if best := pairs[:SIDE_BY_SIDE]:
-            which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else f"{len(best)} pairs"
+            which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else counted(len(best), "pair")
             yield _linked(f"test error by step (1000 alpha), {which}", metric_link(base, key, best))
             yield _linked(f"side by side, {which}", compare_link(base, key, best))
 
