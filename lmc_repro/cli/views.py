@@ -251,7 +251,7 @@ def ui(
         Option(metavar="COLUMN", autocompletion=opt.columns, help="Only the pairs of this column, e.g. adam-high."),
     ] = None,
     port: Annotated[
-        int, Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
+        int, Option(metavar="N", min=1, max=65535, help="The port on 127.0.0.1; another free one if it is taken.")
     ] = 5000,
 ) -> None:
     """Open MLflow's user interface here and print where to look.

@@ -1,4 +1,4 @@
-"""`lmc gc`: runs and pairs of the working store that nothing names any more, and half-written files; their removal."""
+"""`lmc gc`: removal of runs and pairs of the working store that nothing refers to any more, of half-written files."""
 
 from __future__ import annotations
 

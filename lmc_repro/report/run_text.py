@@ -104,7 +104,11 @@ def split_table(rows: Mapping[str, Mapping[Any, float | None]], splits: Sequence
     width = max(len(title) for title in rows)
     yield " " * width + "".join(split.rjust(9) for split in splits)
     for title, row in rows.items():
-        yield title.ljust(width) + "".join(number(row.get(split)).rjust(9) for split in splits)
+        yield title.ljust(width) + "".join(_count_or_number(row.get(split)).rjust(9) for split in splits)
+
+
+def _count_or_number(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else number(value)
 
 
 def number(value: float | None) -> str:
@@ -229,7 +233,7 @@ def listing_lines(
         yield line + (f"  {cell.run_id}" if cell.run_id else "")
     yield (
         "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
-        f"path: mean test error along it, 0 to {high:.2f} points"
+        f"path: mean test error along it, drawn from 0 to {high:.2f} points"
     )
     for remark, keys in groupby(sorted(remarks, key=remarks.__getitem__), key=remarks.__getitem__):
         yield f"{_some(keys)}: {remark}"
@@ -303,6 +307,7 @@ def _pair(view: Mapping[str, Any]) -> Iterator[str]:
 
 def _cell(view: Mapping[str, Any]) -> Iterator[str]:
     table = _rows(view, CELL_ROWS) | {"the paper's": {split: view["numbers"].get(f"paper/{split}") for split in SPLITS}}
+    table["n"] = {split: None if n is None else int(n) for split, n in table["n"].items()}
     yield from split_table({title: row for title, row in table.items() if any(v is not None for v in row.values())})
     for split in SPLITS:
         verdict = view["tags"].get(f"lmc.verdict.{split}", "not compared yet")
@@ -313,7 +318,7 @@ def _cell(view: Mapping[str, Any]) -> Iterator[str]:
     for pair in view["pairs"]:
         yield f"{_pair_line(pair)}  {spark(pair['test_error'], 0.0, high)}"
     if view["pairs"]:
-        yield f"curves: test error on the path, 0 to {high:.2f} points"
+        yield f"curves: test error on the path, drawn from 0 to {high:.2f} points"
     for end in view["trainings"]:
         yield f"training {end['name']}: {end['status']}, test error {number(end['test_error'])}, run {end['run_id']}"
 
