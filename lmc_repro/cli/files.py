@@ -59,7 +59,9 @@ def barrier(
     ] = None,
     device: Annotated[str, Option(metavar="DEVICE", help="cpu, cuda, or auto.")] = "cpu",
     align: opt.Align = None,
-    plot: Annotated[Path | None, Option(metavar="FILE", help="Draw the path into this file, .png or .svg.")] = None,
+    plot: Annotated[
+        Path | None, Option(metavar="FILE", help="Draw the path into this file: .pdf, .png or .svg.")
+    ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure the barrier between two weight files.
@@ -92,10 +94,11 @@ def barrier(
         begin(params, params.profile)
     from lmc_repro.barriers.curve import SPLITS
     from lmc_repro.notebook.barrier_from_files import files_lines, files_record, measure_files, read_network
-    from lmc_repro.notebook.paths import picture_of, require_picture
+    from lmc_repro.notebook.paths import picture_of
+    from lmc_repro.report.figures import picture_kind
 
     if plot is not None:
-        require_picture(plot)
+        picture_kind(plot, "--plot ")
     if min_train_accuracy is not None:
         judgement = judgement.model_copy(update={"min_train_accuracy": min_train_accuracy})
     shown = [name for name in SPLITS if split in (name, "both")]

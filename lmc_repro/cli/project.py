@@ -19,12 +19,11 @@ from lmc_repro.common.files import write_atomic
 from lmc_repro.common.project import find_project
 
 
-def init(directory: Annotated[Path, Argument(metavar="DIR", help="A new folder, or one that is there.")]) -> None:
-    """Begin a project: a study of a minute, and its stages.
+def init(directory: Annotated[Path, Argument(metavar="DIR", help="A new or an existing folder.")]) -> None:
+    """Begin a project: a one-minute study, and its stages.
 
     Writes params.yaml, params.schema.json, dvc.yaml, MLproject, README.md, .gitignore and .dvcignore, and overwrites
-    none: where one of them is there, nothing is written. Needs neither git nor DVC; a git repository may hold the
-    folder.
+    nothing: if one of them exists, nothing is written. Needs neither git nor DVC; a git repository may hold the folder.
     """
     name = re.sub(r"[^\w.-]+", "-", directory.resolve().name) or "lmc"
     template = sorted((files("lmc_repro.cli") / "template").iterdir(), key=lambda file: file.name)
@@ -91,7 +90,7 @@ def gc(
     yes: Annotated[bool, Option("--yes", help="Remove what is listed without asking.")] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List and remove working files that nothing names any more.
+    """List and remove working files that nothing refers to any more.
 
     Lists sizes, and removes only if you say so. Left over are runs and measured pairs in .lmc that no study of
     params.yaml has under any profile, and neither runs/ nor out/ names; their locks; files that a killed process

@@ -161,13 +161,11 @@ def plot(
     is the barrier of a pair. Letters have 8 points; a PDF embeds them as TrueType. Equal results give equal bytes.
     --plane draws the error on the plane of a cell whose settings ask for one.
     """
-    from lmc_repro.report.figures import COLUMN, KINDS, column_figure
+    from lmc_repro.report.figures import COLUMN, column_figure, picture_kind
     from lmc_repro.report.grid import ORDER
     from lmc_repro.report.plane_figure import planes_of
 
-    kind = out.suffix.removeprefix(".")
-    if kind not in KINDS:
-        raise LmcError(f"--out {out}: found {out.suffix!r}, allowed: {', '.join(f'.{kind}' for kind in KINDS)}")
+    kind = picture_kind(out, "--out ")
     if split is not None and split not in ORDER:
         raise LmcError(f"--split: found {split!r}, allowed: {', '.join(ORDER)}")
     table = _results(study, profile, row or (), column or ())

@@ -57,13 +57,14 @@ def _check_plans(plans: Sequence[StudyPlan], on_this_cpu: bool) -> None:
         from lmc_repro.engine.devices import require_precisions
 
         every(partial(require_precisions, plan, "cpu") for plan in plans if plan.profile_config.device == "cpu")
-    for path in {cell.path for plan in plans for cell in plan.cells} - {PLAIN_PATH}:
+    named = {cell.path: plan.study for plan in plans for cell in plan.cells}
+    for path in named.keys() - {PLAIN_PATH}:
         from lmc_repro.barriers.methods import path_methods  # imports torch
 
         try:
             path_methods(path)
         except LmcError as error:
-            raise LmcError(f"params.yaml: {error}") from None
+            raise LmcError(f"params.yaml: studies.{named[path]}: {error}") from None
 
 
 def open_study(study: str, profile: str | None) -> tuple[Project, Params, StudyPlan]:

@@ -18,6 +18,7 @@ from lmc_repro.common.errors import LmcError, choices
 from lmc_repro.common.files import write_atomic, write_json
 from lmc_repro.common.progress import listener
 from lmc_repro.common.project import missing_git
+from lmc_repro.common.words import counted
 
 
 def check(
@@ -159,7 +160,7 @@ def compare(
 
         results = compare_study(workspace)
     pairs = sum(len(result.pairs) for result in results.values())
-    print(f"compared {pairs} pairs in {len(results)} cells: {workspace.results}")
+    print(f"compared {counted(pairs, 'pair')} in {counted(len(results), 'cell')}: {workspace.results}")
 
 
 def link() -> None:
@@ -261,7 +262,8 @@ def run(
         return
     begun, folder = time.monotonic(), out or project.out / plan.profile / study
     results = folder / "results" / study
-    line = f"{study}, profile {plan.profile}: {len(chosen)} cells, {len(plan.runs)} runs; importing torch ..."
+    size = f"{counted(len(chosen), 'cell')}, {counted(len(plan.runs), 'run')}"
+    line = f"{study}, profile {plan.profile}: {size}; importing torch ..."
 
     with suppress(LmcError):  # a cell that was not chosen may not go together with the options
         plan = with_earlier(plan, plan_study(params, study, whole), results)
@@ -284,7 +286,7 @@ def run(
             print(f"{counts} in {time.monotonic() - begun:.0f} s, checkpoints kept: {keep}; results in {folder}")
             return
         if earlier := len(workspace.plan.cells) - len(chosen):
-            notify.line(f"{earlier} cells of earlier calls stay in {results}")
+            notify.line(f"{results} keeps {counted(earlier, 'cell')} of earlier calls")
         session.show_report(params, folder / "results", folder / "report", {study: whole}, (study,), only=chosen)
     print(f"{counts} in {time.monotonic() - begun:.0f} s; results in {folder}")
     from lmc_repro.tracking.project_run import keep_results

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from lmc_repro.cli import options as opt
 from lmc_repro.common.errors import Interrupted, LmcError
 from lmc_repro.common.files import read_json
 from lmc_repro.common.project import Project, find_project, is_project
+from lmc_repro.common.words import counted
 
 if TYPE_CHECKING:
     from lmc_repro.config.params import Params
@@ -96,11 +97,9 @@ def list_(
     damage: LmcError | None = None
     trouble: LmcError | None = None
     try:
-        place, known = cells_of_results(present.places(study, plan.profile), plan.profile)
+        place, known, other = cells_of_results(present.places(study, plan.profile), plan)
     except LmcError as error:  # wherever the store holds it
-        place, known, damage = "", [], error
-    here, recorded = {cell.key for cell in plan.cells}, bool(known)
-    known = [cell for cell in known if cell.cell in here]  # of a renamed row, results are others' too
+        place, known, other, damage = "", [], [], error
     strangers: list[Stranger] = []
     try:
         source, cells, strangers = stored_cells(project.home, tracking_uri, plan, present)
@@ -113,12 +112,16 @@ def list_(
         source, cells, why, trouble = "", [], "no MLflow store" if gone else str(error), None if gone else error
     remarks = {}
     if cells:
-        said = {cell.cell: cell.says() for cell in known}
-        differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell, cell.says()) != cell.says()]
+        said = {cell.cell_id: cell.says() for cell in known}
+        differing = [cell.cell for cell in cells if cell.n and said.get(cell.cell_id, cell.says()) != cell.says()]
         fix = f"`lmc publish {study}` brings them into the store"
         remarks = {key: f"{place} has other numbers; {fix}" for key in differing}
-    elif recorded:
-        source, cells = place, known
+    elif place:
+        ids = {stranger.cell_id: stranger.run_id for stranger in strangers}
+        source, cells = place, [replace(cell, run_id=ids.get(cell.cell_id)) for cell in known]
+        listed = {cell.run_id for cell in cells}
+        strangers = [stranger for stranger in strangers if stranger.run_id not in listed]
+        remarks = dict.fromkeys(other, "made with other settings than those of params.yaml")
     else:
         missing = f"{study}, profile {plan.profile}: {why}, and no results; run `lmc run {study}`"
         raise trouble or damage or LmcError(missing)
@@ -130,7 +133,7 @@ def list_(
         "cells": list(map(asdict, cells)),
         "strangers": list(map(asdict, strangers)),
     }
-    title = f"{study}, profile {plan.profile}: {len(cells)} cells of {source}"
+    title = f"{study}, profile {plan.profile}: {counted(len(cells), 'cell')} of {source}"
     say(record, (title, *listing_lines(cells, strangers, remarks)), as_json)
     if trouble is not None:  # after what the results folder has instead
         raise trouble
@@ -248,7 +251,7 @@ def ui(
         Option(metavar="COLUMN", autocompletion=opt.columns, help="Only the pairs of this column, e.g. adam-high."),
     ] = None,
     port: Annotated[
-        int, Option(metavar="N", min=1, max=65535, help="Of 127.0.0.1; another one if it is taken.")
+        int, Option(metavar="N", min=1, max=65535, help="The port on 127.0.0.1; another free one if it is taken.")
     ] = 5000,
 ) -> None:
     """Open MLflow's user interface here and print where to look.
@@ -292,7 +295,7 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
     for experiment in shown:
         key, pairs = experiment.experiment_id, experiment.pairs
         narrow = " ".join(filter(None, (row, column)))
-        yield f"{experiment.name}: {len(pairs)} pairs" + (f" of {narrow}" if narrow else "")
+        yield f"{experiment.name}: {counted(len(pairs), 'pair')}" + (f" of {narrow}" if narrow else "")
         for why, count in experiment.strangers.items():
             yield f"  {count} more pairs are not among them: {why}"
         if not pairs:
@@ -306,7 +309,7 @@ def links(base: str, shown: list[Shown], row: str | None, column: str | None) ->
         if len(pairs) > AT_ONCE // 4 and not narrow:  # and as many cells and trainings as there are of a pair
             yield f"    ({AT_ONCE} runs at first: `Load more` below them brings all; --row, --column: fewer)"
         if best := pairs[:SIDE_BY_SIDE]:
-            which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else f"{len(best)} pairs"
+            which = f"the {len(best)} largest barriers" if len(best) < len(pairs) else counted(len(best), "pair")
             yield _linked(f"test error by step (1000 alpha), {which}", metric_link(base, key, best))
             yield _linked(f"side by side, {which}", compare_link(base, key, best))
 

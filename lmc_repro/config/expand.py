@@ -71,8 +71,8 @@ def plan_study(params: Params, study: str, choice: Choice | None = None) -> Stud
     """
     choice = choice or Choice()
     if choice.pairs is not None and choice.settings.trainer_seeds is not None:
-        raise LmcError("--pairs and --trainer-seeds: give one of them")
-    check_groups(choice.settings, group_classes(params, choice.settings), "--set")
+        raise LmcError("--pairs and --trainer-seeds: give only one of them")
+    check_groups(choice.settings, group_classes(params, choice.settings), "--set: ")
     key = pick_profile(params, choice.profile)
     if study in params.exhibits:
         raise LmcError(f"STUDY: {study} is an exhibit, which needs no training; `lmc exhibit {study}` makes it")

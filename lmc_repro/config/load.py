@@ -32,7 +32,7 @@ def check_params(values: Any, name: str) -> Params:
     params = validate(Params, values, name)
     classes = group_classes(params)
     layers = params.layers().items()
-    every(partial(check_groups, settings, classes, f"{name}: {where}") for where, settings in layers)
+    every(partial(check_groups, settings, classes, f"{name}: {where}.") for where, settings in layers)
     return params
 
 
@@ -42,10 +42,10 @@ Classes = dict[str, list[tuple[type[BaseModel], Set[str]]]]
 
 def group_classes(params: Params | None = None, given: Settings | None = None) -> Classes:
     """Return RunConfig's parts, and of networks and optimizers every kind: of the registry, or named in a layer."""
-    layers = {f"params.yaml: {where}": layer for where, layer in (params.layers() if params else {}).items()}
-    layers |= {"--set": given} if given else {}
-    models = {str(layer.model.get("kind")): f"{where}: model" for where, layer in layers.items()}
-    optimizers = {str(layer.optimizer.get("kind")): f"{where}: optimizer" for where, layer in layers.items()}
+    layers = {f"params.yaml: {where}.": layer for where, layer in (params.layers() if params else {}).items()}
+    layers |= {"--set: ": given} if given else {}
+    models = {str(layer.model.get("kind")): f"{where}model" for where, layer in layers.items()}
+    optimizers = {str(layer.optimizer.get("kind")): f"{where}optimizer" for where, layer in layers.items()}
     for key, profile in params.profiles.items() if params else ():
         place = f"params.yaml: profiles.{key}.optimizers"
         optimizers |= {each.kind: f"{place}.{name}" for name, each in profile.optimizers.items()}
@@ -69,7 +69,7 @@ def _kinds(table: Mapping[str, Kind], named: Mapping[str, str]) -> Iterator[tupl
 def check_groups(settings: Settings, classes: Classes, where: str) -> None:
     """Raise LmcError unless each key of `model` and so on is a key of some kind, with a value that this kind takes.
 
-    Another layer may name the network's kind, so RunConfig validates the whole.
+    Another layer may name the network's kind, so RunConfig validates the whole. Lines begin with `where`.
     """
     wrong: list[str] = []
     for group in GROUPS:
@@ -81,11 +81,11 @@ def check_groups(settings: Settings, classes: Classes, where: str) -> None:
             found = [lines.get(key) for (_, keys), lines in zip(classes[group], mistakes, strict=True) if key in keys]
             if not found and not refused:
                 allowed = dict.fromkeys(name for _, keys in classes[group] for name in sorted(keys))
-                wrong.append(f"{where}.{group}.{key}: {unknown_key(key, allowed)}")
+                wrong.append(f"{where}{group}.{key}: {unknown_key(key, allowed)}")
             elif found and value is not None and None not in found:
                 first, *others = dict.fromkeys(line for line in found if line)
                 or_else = "".join(f", or {line.rpartition('allowed: ')[2]}" for line in others)
-                wrong.append(f"{where}.{group}.{first}{or_else}")
+                wrong.append(f"{where}{group}.{first}{or_else}")
     if wrong:
         raise LmcError(*wrong)
 
@@ -142,8 +142,9 @@ def validate(model: type[M], value: Any, name: str = "", stored: bool = False) -
     try:
         return model.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
-        # A misspelled key is also a missing one: report the spelling.
+        # A misspelled key is also a missing one, a wrong item also one too few: report the spelling, the item.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        errors = [e for e in errors if e["type"] != "too_short" or len(e["input"]) < e["ctx"]["min_length"]]
         spelled = {_spelled(model, value, e["loc"]) for e in errors if e["type"] == "extra_forbidden"}
         lines = [_line(model, value, e) for e in errors if e["type"] != "missing" or e["loc"] not in spelled]
         first: dict[str, str] = {}
@@ -173,7 +174,7 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
     if kind == "extra_forbidden":
         here = _model_at(model, value, error["loc"][:-1])
         if here and issubclass(here, Settings) and (moved := _moved(str(loc[-1]))):
-            return f"{where}: now {moved}"
+            return f"{where}: unknown key; did you mean {moved}?"
         return f"{where}: {unknown_key(str(loc[-1]), here.model_fields if here else ())}"
     if kind == "missing":
         return f"{where}: missing; add this key"
@@ -187,6 +188,9 @@ def _line(model: type[BaseModel], value: Any, error: Any) -> str:
         return f"{where}.kind: missing; allowed: {tags}"
     if kind == "literal_error":
         return f"{where}: {_choices(found, context['expected'])}"
+    if (kind == "invalid_key" or "[key]" in path) and not isinstance(found, str):
+        lone = reduce(_inside, (part for part in path if part != "[key]"), value) is None  # `lr: 0,01` is `lr: 0, 01:`
+        return f"{where}: found the key {found!r}, allowed: text" + "; write a decimal with a point, e.g. 0.01" * lone
     allowed = error["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
     if kind == "string_pattern_mismatch":
         allowed = f"text that matches {context['pattern']}"

@@ -148,7 +148,7 @@ class Settings(Strict):
         return {path: value for path, value in found.items() if value is not None}
 
 
-_ONE_OF_THEM = "pairs and trainer_seeds: give one of them"
+_ONE_OF_THEM = "pairs and trainer_seeds: give only one of them"
 
 
 def nested(paths: Mapping[str, Any]) -> dict[str, Any]:

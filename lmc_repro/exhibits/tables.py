@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from lmc_repro.common.errors import LmcError, choices
+from lmc_repro.common.words import counted
 from lmc_repro.config.catalog import CATALOG, DatasetInfo, dataset_info
 from lmc_repro.config.exhibit import AccuraciesExhibit, ParametersExhibit
 from lmc_repro.config.expand import plan_study
@@ -196,19 +197,19 @@ def _agreement(found: dict[str, Any]) -> str:
     if found["analogue"]:
         return NOT_COUNTED
     names = {row["key"]: row["paper"] for row in found["rows"]}
-    counted = [
+    known = [
         (place["paper"], run)
         for place in found["places"]
         if (run := place["run"]) and (run["dataset"], run["epochs"]) == (names[place["row"]], PAPER_EPOCHS)
     ]
-    if not counted:
+    if not known:
         return "No network has the paper's data set and epochs: no agreement is counted."
-    marked = [_failed(run) for paper, run in counted if paper is None]
-    printed = [_failed(run) for paper, run in counted if paper is not None]
-    apart = [abs(run["mean"] - paper) for paper, run in counted if None not in (paper, run["mean"])]
+    marked = [_failed(run) for paper, run in known if paper is None]
+    printed = [_failed(run) for paper, run in known if paper is not None]
+    apart = [abs(run["mean"] - paper) for paper, run in known if None not in (paper, run["mean"])]
     said = []
     if marked:
-        places = f"{len(marked)} place{'' if len(marked) == 1 else 's'}"
+        places = counted(len(marked), "place")
         said.append(f"of {places} that the paper marks {FAILED} ours are {sum(marked)} {FAILED}")
     if printed:
         near = f", {sum(distance <= 1.0 for distance in apart)} within 1 point, the farthest "

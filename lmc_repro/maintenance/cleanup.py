@@ -1,4 +1,4 @@
-"""`lmc gc`: runs and pairs of the working store that nothing names any more, and half-written files; their removal."""
+"""`lmc gc`: removal of runs and pairs of the working store that nothing refers to any more, of half-written files."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.files import process_exists
 from lmc_repro.common.locks import is_held
 from lmc_repro.common.project import Project
+from lmc_repro.common.words import counted
 from lmc_repro.config.expand import Choice, NoCells, plan_study
 from lmc_repro.config.own_code import short_name
 from lmc_repro.config.params import Params
@@ -108,7 +109,7 @@ class Found:
         if self.under_way:
             yield f"kept: all {self.kept} runs: {len(self.under_way)} training now; ask again when it is over"
         else:
-            yield f"kept: {self.kept} runs that a study of params.yaml, runs/ or out/ names"
+            yield f"kept: {counted(self.kept, 'run')} that a study of params.yaml, runs/ or out/ names"
         if not self.leftovers:
             yield "nothing is left over"
             return

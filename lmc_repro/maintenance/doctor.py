@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.project import Project, find_project, missing_git
+from lmc_repro.common.words import counted
 from lmc_repro.maintenance import probe
 
 if TYPE_CHECKING:
@@ -365,7 +366,7 @@ def check_cluster(params: Params | None) -> Iterator[Finding]:
     except LmcError as error:
         yield _of_error("cluster", "place", "warning", error)
         return
-    yield finding("place", "ok", f"{cluster.address}: {len(answers)} machines")
+    yield finding("place", "ok", f"{cluster.address}: {counted(len(answers), 'machine')}")
     for name, answer in answers.items():
         try:
             said = machines.require_one(name, answer)

@@ -26,7 +26,7 @@ from lmc_repro.config.path import PlaneConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.notebook.compare_runs import Ends, check_pair, last_pair
 from lmc_repro.notebook.runs import Run, one_thread
-from lmc_repro.report.figures import curves_figure
+from lmc_repro.report.figures import curves_figure, picture_kind
 from lmc_repro.report.plane_figure import plane_figure
 from lmc_repro.training.checkpoint import Checkpoint, encode
 from lmc_repro.training.evaluate import PathMetric
@@ -34,25 +34,19 @@ from lmc_repro.training.evaluate import PathMetric
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that notebooks show and that `save` writes, as PNG or SVG."""
+    """A figure that notebooks show and that `save` writes, as PNG, SVG or PDF."""
 
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
+    pdf: bytes = field(repr=False)
 
     def _repr_png_(self) -> bytes:
         return self.png
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file, whose name ends with .png or .svg."""
-        target = require_picture(Path(path))
-        write_atomic(target, self.png if target.suffix == ".png" else self.svg)
-
-
-def require_picture(path: Path) -> Path:
-    """Return the path of a picture; LmcError if its name ends with neither .png nor .svg."""
-    if path.suffix not in (".png", ".svg"):
-        raise LmcError(f"{path}: found {path.suffix!r}, allowed: .png, .svg")
-    return path
+        """Write the file, whose name ends with .png, .svg or .pdf."""
+        target = Path(path)
+        write_atomic(target, getattr(self, picture_kind(target)))
 
 
 def measure_pair(
@@ -157,4 +151,4 @@ def measure_plane(a: Run, b: Run, c: Run, dataset: Dataset, points: int = 21, ma
 def plot_plane(plane: Plane, title: str = "") -> Picture:
     """Return the picture of a plane: contours of the error in percent, test beside train, the runs marked."""
     names = [f"run {fingerprint}" for fingerprint in plane.fingerprints]
-    return Picture(**plane_figure(plane, names, title, "plane", 6.0, ("png", "svg")).files)
+    return Picture(**plane_figure(plane, names, title, "plane", 6.0).files)

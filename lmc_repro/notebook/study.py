@@ -86,8 +86,7 @@ class Study:
 
     def plot(self) -> Picture:
         """Return the picture of all paths: a panel per cell, error in percent over alpha."""
-        files = paths_figure(self.table).files
-        return Picture(files["png"], files["svg"])
+        return Picture(**paths_figure(self.table).files)
 
     def __repr__(self) -> str:
         text = io.StringIO()

@@ -27,6 +27,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before the names of a network's tensors."""
 
 _HOLDERS = ("state_dict", "model_state_dict", "model")  # keys of a pickled checkpoint that holds more than weights
+_MODULE = ".state_dict()"
 
 
 def read_weights(path: Path, note: Note) -> Weights:
@@ -162,16 +163,17 @@ def _of_file(path: Path) -> Weights:
     except OSError as error:
         raise LmcError(f"{path}: cannot be read ({error.strerror or error}); fix its permissions") from None
     except SafetensorError as error:
-        if (holder := _pickled(path)) is not None:
-            raise LmcError(
-                f"{path}: pickled by torch.save, which may run code; convert it: {_conversion(path, holder)}"
-            ) from None
+        if (part := _pickled(path)) is not None:
+            what = "pickled by torch.save, which may run code; convert it"
+            if part.endswith(_MODULE):
+                what = "a pickled module; if you trust the file, whose code this runs, convert it"
+            raise LmcError(f"{path}: {what}: {_conversion(path, part)}") from None
         fix = "write it with safetensors.torch.save_file(model.state_dict(), ...)"
         raise LmcError(f"{path}: not a safetensors file ({' '.join(str(error).split())}); {fix}") from None
 
 
 def _pickled(path: Path) -> str | None:
-    """Return the key below which a pickled file seems to hold weights, "" for none; None if it is not pickled."""
+    """Return the part of a pickled file that seems to be the weights, as Python's code; None if it is not pickled."""
     with path.open("rb") as file:
         content = file.read(1 << 20)
     if content.startswith(b"PK"):
@@ -182,16 +184,24 @@ def _pickled(path: Path) -> str | None:
             return None
     elif not content.startswith(b"\x80"):
         return None
-    keys = ((key, b"X" + len(key).to_bytes(4, "little") + key.encode()) for key in _HOLDERS)  # pickle's protocol 2
-    return next((key for key, text in keys if text in content), "")
+
+    def holds(key: str) -> bool:
+        return b"X" + len(key).to_bytes(4, "little") + key.encode() in content  # pickle's protocol 2
+
+    module, holder = holds("_parameters"), next(filter(holds, _HOLDERS), None)
+    if holder is None or (module and not content.startswith(b"\x80\x02}")):  # a module's layer may be named `model`
+        return _MODULE if module else ""
+    return f"[{json.dumps(holder)}]{_MODULE if module else ''}"
 
 
-def _conversion(path: Path, holder: str) -> str:
-    """Return the command that converts a pickled file."""
-    quoted = [json.dumps(str(each)) for each in (path, path.with_suffix(".safetensors"))]
-    loaded = f'torch.load(open({quoted[0]}, "rb"), map_location="cpu", weights_only=True)'
-    tensors = f"{loaded}[{json.dumps(holder)}]" if holder else loaded
-    saved = f"save_file({{k: v.clone() for k, v in {tensors}.items()}}, {quoted[1]})"
+def _conversion(path: Path, part: str) -> str:
+    """Return the command that converts a part of a pickled file, into a new file."""
+    target = path.with_suffix(".safetensors")
+    if target.exists():
+        target = target.with_stem(f"{path.stem}-converted")
+    quoted = [json.dumps(str(each)) for each in (path, target)]
+    loaded = f'torch.load(open({quoted[0]}, "rb"), map_location="cpu", weights_only={not part.endswith(_MODULE)})'
+    saved = f"save_file({{k: v.clone() for k, v in {loaded}{part}.items()}}, {quoted[1]})"
     return "python -c " + shlex.quote(f"import torch; from safetensors.torch import save_file; {saved}")
 
 

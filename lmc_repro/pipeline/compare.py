@@ -19,6 +19,7 @@ from lmc_repro.barriers.plane import plane_key, plane_task
 from lmc_repro.barriers.results import CellResult, PairResult, Plane
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import part
+from lmc_repro.common.words import counted
 from lmc_repro.config.plan import Cell, Pair
 from lmc_repro.config.run import RunConfig
 from lmc_repro.engine.local import LocalEngine
@@ -104,7 +105,7 @@ def compare_study(workspace: Workspace) -> dict[str, CellResult]:
             path, epochs = job.cell.path, job.pair.epochs
             return pair_task(job.pair.name, (a, b), w.prepared, points, device=w.device, path=path, epochs=epochs)
 
-        with part(w.listener, f"comparing {len(jobs)} pairs", len(jobs)):
+        with part(w.listener, f"comparing {counted(len(jobs), 'pair')}", len(jobs)):
             for job, result, images in _measure(w, jobs, task_of, statuses):
                 if tracker is not None:
                     log_result(tracker, job.cell, job.key, result, images)
@@ -208,7 +209,7 @@ def _planes(
             planes[name] = plane
     missing = [entry for entry in asked if entry[0].key not in planes]
     tasks = (plane_task(runs_of(cell, runs), w.prepared, grid, w.device) for cell, grid, runs in missing)
-    with part(w.listener, f"measuring {len(missing)} planes", len(missing)):
+    with part(w.listener, f"measuring {counted(len(missing), 'plane')}", len(missing)):
         engine = w.engine or LocalEngine(w.jobs)
         for (cell, _, _), found in zip(missing, engine.map(plane_or_reason, tasks), strict=True):
             if isinstance(found, Plane):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lmc_repro.common.words import counted
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.engine.costs import PROCESS_BYTES, comparison_cost, estimate, measure_gflops, processes_that_fit
 from lmc_repro.engine.devices import require_precisions, resolve_device
@@ -41,16 +42,20 @@ def cost_lines(plan: StudyPlan, jobs: int | None, device: str | None) -> Iterato
     jobs = jobs or default_jobs(device)
     gflops = measure_gflops()
     cost = estimate(plan.runs, gflops)
-    minutes = cost.seconds / jobs / 60
-    yield f"{plan.study}, profile {plan.profile}: {len(plan.cells)} cells, {cost.runs} runs"
-    yield f"training: {cost.flops:.2e} FLOPs, about {minutes:.0f} min in {jobs} processes ({gflops:.0f} GF/s each)"
+    yield f"{plan.study}, profile {plan.profile}: {counted(len(plan.cells), 'cell')}, {counted(cost.runs, 'run')}"
+    where = f"in {counted(jobs, 'process')} ({gflops:.0f} GF/s each)"
+    yield f"training: {cost.flops:.2e} FLOPs, {_minutes(cost.seconds / jobs)} {where}"
     pairs, flops, seconds = comparison_cost(plan, gflops)
-    yield f"comparing: {pairs} pairs, {flops:.2e} FLOPs, about {seconds / jobs / 60:.0f} min"
-    work = [QueuedRun(f"{cell.key} {i}", run, cell.loader) for cell in plan.cells for i, run in enumerate(cell.runs)]
-    # Equal runs of two cells are trained once, so a real stack may be smaller than this one, never larger.
+    yield f"comparing: {counted(pairs, 'pair')}, {flops:.2e} FLOPs, {_minutes(seconds / jobs)}"
+    loaders = {run: cell.loader for cell in reversed(plan.cells) for run in cell.runs}  # of two cells the first's
+    work = [QueuedRun(str(i), run, loaders[run]) for i, run in enumerate(plan.runs)]
     tasks = plan_stacks(work, jobs, Path(), Path(), "", device)
     needs = sorted((task.memory for task in tasks), reverse=True)
     at_once = processes_that_fit(needs, jobs) if device == "cpu" else min(jobs, len(tasks))
     held = sum(needs[:at_once]) + at_once * PROCESS_BYTES
-    yield f"memory: {len(tasks)} stacks, {at_once} at once, at most {held / 1e9:.1f} GB"
+    yield f"memory: {counted(len(tasks), 'stack')}, {at_once} at once, at most {held / 1e9:.1f} GB"
     yield f"checkpoints: {cost.disk_bytes / 1e6:.0f} MB in runs, as much in MLflow; under dvc repro also in its cache"
+
+
+def _minutes(seconds: float) -> str:
+    return "under a minute" if seconds < 60 else f"about {seconds / 60:.0f} min"

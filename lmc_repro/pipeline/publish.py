@@ -12,6 +12,7 @@ from lmc_repro.barriers.results import CellResult, PairResult
 from lmc_repro.common.errors import LmcError
 from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
+from lmc_repro.common.words import counted
 from lmc_repro.config.path import plane_given
 from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.run import RunConfig
@@ -86,7 +87,7 @@ def _publish(
         what = f"{plan.study}, profile {plan.profile}"
         raise LmcError(f"{runs}: no finished run of {what}; run `dvc pull`, `dvc repro` or `lmc run {plan.study}`")
     if others := len(folders) - len(known):
-        listener.line(f"{runs}: {others} runs belong to no cell of params.yaml; they are not published")
+        listener.line(f"{runs}: {counted(others, 'run')} of no cell of params.yaml; not published")
     statuses = {folder.fingerprint: folder.status() for folder in folders.values()}
     digests = {config.data.dataset: str(statuses[folders[config].fingerprint]["data_digest"]) for config in known}
     numerics = str(statuses[everywhere[0].fingerprint]["numerics"])
@@ -99,7 +100,7 @@ def _publish(
     with Tracker.open(project, plan, digests, numerics, study.torch if study and carried else None) as tracker:
         ids += publish_trainings(tracker, everywhere, runs, listener)
         count = sum(len(found) for found in pairs.values())
-        with part(listener, f"publishing {count} pairs", count):
+        with part(listener, f"publishing {counted(count, 'pair')}", count):
             for cell in (cell for cell in plan.cells if cell.key in pairs):
                 for result in pairs[cell.key]:
                     key = pair_key(result.fingerprints, plan.profile_config.points, numerics, cell.path, result.epochs)
@@ -116,7 +117,7 @@ def publish_trainings(tracker: Tracker, planned: Sequence[PlannedRun], runs: Pat
     """Bring the trainings of a runs folder into the store, each below its cell, and return their ids there."""
     ids = []
     tracker.begin({run.cell.key: run.cell for run in planned}.values(), {run.fingerprint for run in planned})
-    with part(listener, f"publishing {len(planned)} runs to MLflow", len(planned)):
+    with part(listener, f"publishing {counted(len(planned), 'run')} to MLflow", len(planned)):
         for run in planned:
             ids.append(tracker.sync_train(run.cell, run.config, RunFolder(runs / run.fingerprint)))
             listener.advance(1, run.cell.key)

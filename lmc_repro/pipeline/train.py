@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lmc_repro.barriers.methods import require_units
 from lmc_repro.common.errors import LmcError
+from lmc_repro.common.words import counted
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.plan import Cell
 from lmc_repro.config.run import RunConfig
@@ -62,7 +63,7 @@ def train_study(workspace: Workspace) -> Counts:
             say(short)
         publisher.open(cells)
         remaining = sum(work.config.epochs - work.epoch for work in todo)
-        w.listener.begin(f"training {len(todo)} runs in {len(tasks)} stacks", remaining)
+        w.listener.begin(f"training {counted(len(todo), 'run')} in {counted(len(tasks), 'stack')}", remaining)
     try:
         run_stacks(w.engine or LocalEngine(w.jobs), tasks, publisher.on_event)
     finally:
@@ -82,7 +83,7 @@ def _plan_line(runs: int, epochs: list[int]) -> str:
     if resumed:
         least, most = min(resumed), max(resumed)
         words.append(f"{len(resumed)} resumed at epoch {least}" + (f" to {most}" if most > least else ""))
-    return f"{runs} runs: {', '.join(words)}, {len(epochs) - len(resumed)} to train"
+    return f"{counted(runs, 'run')}: {', '.join(words)}, {len(epochs) - len(resumed)} to train"
 
 
 BEHIND = 100

@@ -16,9 +16,10 @@ from lmc_repro.barriers.barrier import Barriers
 from lmc_repro.barriers.curve import SplitName
 from lmc_repro.barriers.results import Verdict
 from lmc_repro.barriers.verdict import judge_barrier
+from lmc_repro.common.words import counted
 from lmc_repro.config.exhibit import Claim, Statement
 from lmc_repro.config.own_code import short_name
-from lmc_repro.report.grid import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable, by_seed, cells_text, points
+from lmc_repro.report.grid import NO_VERDICT, NOT_RUN, ORDER, Entry, StudyTable, by_seed, points
 from lmc_repro.results.schema import CellRecord, StudyResults
 
 PAPER_EPOCHS = 200  # paper, Section 2
@@ -131,7 +132,7 @@ def agrees(table: StudyTable) -> str:
         for paper, ours in two_by_two(cells).items():
             if total := sum(ours.values()):
                 found = ", ".join(f"{count} {name}" for name, count in ours.items() if count)
-                parts.append(f"of {cells_text(total)} {paper} in the paper ours are {found}")
+                parts.append(f"of {counted(total, 'cell')} {paper} in the paper ours are {found}")
         if parts:
             said += [f"Agreement with the paper on {split}: {'; '.join(parts)}.", unequal_ends(cells)]
     return " ".join(filter(None, said)) or NOTHING_COUNTED

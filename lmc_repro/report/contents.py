@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lmc_repro.common.words import counted
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.config.reported import of_paper
 from lmc_repro.report.agreement import Finding, findings, tally
-from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, Entry, StudyTable, cells_text, study_table
+from lmc_repro.report.grid import LEFT_OUT, NO_VERDICT, NONE, NOT_RUN, Entry, StudyTable, study_table
 from lmc_repro.report.model import Section, Table
 from lmc_repro.results.read import has_results, read_study
 from lmc_repro.results.schema import PaperTable
@@ -225,7 +226,7 @@ def cells_judged(entries: Iterable[Entry]) -> tuple[str, str]:
     left = f" ({counts[LEFT_OUT]} {LEFT_OUT})" if counts[LEFT_OUT] else ""
     words = ("connected", "disconnected", "unequal ends", NO_VERDICT, NOT_RUN)
     judged = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
-    return cells_text(sum(counts[word] for word in words)), judged + left
+    return counted(sum(counts[word] for word in words), "cell"), judged + left
 
 
 def costs(flops: float | None, hours: float | None) -> tuple[str, str]:
@@ -237,5 +238,7 @@ def costs(flops: float | None, hours: float | None) -> tuple[str, str]:
 def total(cells: Iterable[NotRun]) -> str:
     """Return what all of them cost, in words; runs that cells share are counted in each."""
     known = [(cell.flops, cell.hours) for cell in cells if cell.flops is not None and cell.hours is not None]
-    flops, hours = costs(sum(flops for flops, _ in known), sum(hours for _, hours in known))
-    return f"{cells_text(len(known))}, {flops} FLOPs, about {hours} hours of one core ({GFLOPS:g} GFLOP/s)"
+    spent = sum(hours for _, hours in known)
+    flops, hours = costs(sum(flops for flops, _ in known), spent)
+    time = "under a minute" if 60 * spent < 1 else f"about {hours} hours"
+    return f"{counted(len(known), 'cell')}, {flops} FLOPs, {time} of one core ({GFLOPS:g} GFLOP/s)"

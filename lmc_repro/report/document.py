@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from itertools import product
 
+from lmc_repro.common.words import counted
 from lmc_repro.config.exhibit import Claim
 from lmc_repro.report import agreement, grid
 from lmc_repro.report.agreement import Finding, tally
@@ -252,7 +253,7 @@ def _agreement(tables: Sequence[StudyTable]) -> Section:
 def two_by_two_blocks(cells: Sequence[agreement.Compared], split: str) -> list[Block]:
     """Return the counts of cells by the paper's verdict and ours, and the cells that are unequal ends."""
     rows = tuple(
-        (f"paper {paper}: {grid.cells_text(sum(ours.values()))}", *map(str, ours.values()))
+        (f"paper {paper}: {counted(sum(ours.values()), 'cell')}", *map(str, ours.values()))
         for paper, ours in agreement.two_by_two(cells).items()
     )
     header = ("cells", *(f"ours {verdict}" for verdict in agreement.VERDICTS), NO_VERDICT, NOT_RUN)

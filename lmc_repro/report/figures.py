@@ -11,11 +11,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc_repro.barriers.curve import SPLITS
 from lmc_repro.barriers.pair import PairTask
 from lmc_repro.barriers.results import PairResult
+from lmc_repro.common.errors import LmcError
 from lmc_repro.config.base import epoch_text
 from lmc_repro.config.plan import COMMON, ends_at
 from lmc_repro.report.grid import NO_VERDICT, ORDER, Entry, StudyTable, means, points, said
@@ -110,6 +112,13 @@ def render(drawing: Drawing, dpi: int, kinds: Sequence[str] = KINDS) -> dict[str
         drawing.savefig(buffer, format=kind, dpi=dpi, metadata=unsigned[kind])
         found[kind] = buffer.getvalue()
     return found
+
+
+def picture_kind(path: Path, place: str = "") -> str:
+    """Return the kind of a figure's file by its name; LmcError, after the option `place`, if it is none of KINDS."""
+    if (kind := path.suffix.removeprefix(".")) not in KINDS:
+        raise LmcError(f"{place}{path}: found {path.suffix!r}, allowed: {', '.join(f'.{kind}' for kind in KINDS)}")
+    return kind
 
 
 def wrapped(text: str, inches: float, size: float, at: str = " ", lines: int | None = None) -> str:
@@ -304,7 +313,7 @@ def curves_figure(
     curves: Mapping[SplitName, Curve],
     found: Mapping[SplitName, Barriers] | None,
     title: str,
-    kinds: Sequence[str] = ("png", "svg"),
+    kinds: Sequence[str] = KINDS,
 ) -> dict[str, bytes]:
     """Return bytes by kind: the same of one split or both, with their barriers if there are any."""
     with drawing_style():

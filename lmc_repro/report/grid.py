@@ -207,11 +207,6 @@ def points(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
-def cells_text(count: int) -> str:
-    """Return a number of cells in words."""
-    return f"{count} cell{'' if count == 1 else 's'}"
-
-
 def paper_name(results: StudyResults) -> str:
     """Return the heading of the paper's numbers of a study: with the data sets that the study itself names."""
     named = {results.own_dataset(row.key, column.key): None for row in results.rows for column in results.columns}

@@ -16,10 +16,12 @@ from lmc_repro.barriers.curve import SPLITS, SplitName
 from lmc_repro.barriers.results import CellSummary, EpochResult
 from lmc_repro.barriers.verdict import judge_pair, pair_flags
 from lmc_repro.config.own_code import short_name
+from lmc_repro.config.plan import Cell, StudyPlan
 from lmc_repro.config.study import Judgement
 from lmc_repro.report.grid import FLAGS, NO_VERDICT, NONE, ORDER, letter, points
 from lmc_repro.results.read import find_study
 from lmc_repro.results.schema import CellRecord, StudyResults
+from lmc_repro.tracking import names
 from lmc_repro.tracking.views import ListedCell, Stranger, mean_curve, values
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ ROWS = {
 }  # fmt: skip
 
 SHOWN = 3
-"""Number of runs named per reason for not belonging."""
+"""Number of runs or cells named per remark."""
 
 PAIR_ROWS = {
     "barrier (Eq. 1)": "", "floor": "_floor", "line": "_line", "middle": "_mid_signed", "at alpha": "_argmax_alpha",
@@ -102,7 +104,11 @@ def split_table(rows: Mapping[str, Mapping[Any, float | None]], splits: Sequence
     width = max(len(title) for title in rows)
     yield " " * width + "".join(split.rjust(9) for split in splits)
     for title, row in rows.items():
-        yield title.ljust(width) + "".join(number(row.get(split)).rjust(9) for split in splits)
+        yield title.ljust(width) + "".join(_count_or_number(row.get(split)).rjust(9) for split in splits)
+
+
+def _count_or_number(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else number(value)
 
 
 def number(value: float | None) -> str:
@@ -161,12 +167,25 @@ def _errors(record: Mapping[str, Any]) -> list[float]:
     return [100.0 * wrong / record["curve"]["n"] for wrong in record["curve"]["wrong"]]
 
 
-def cells_of_results(places: Sequence[Path], profile: str) -> tuple[str, list[ListedCell]]:
-    """Return the first of the folders results/<study>/ that is of a profile, and its cells; nothing if none is."""
-    if (found := find_study(places, profile)) is None:
-        return "", []
+def cells_of_results(places: Sequence[Path], plan: StudyPlan) -> tuple[str, list[ListedCell], list[str]]:
+    """Return the first of the folders results/<study>/ that is of the plan's profile, and its cells of the plan.
+
+    The last are the keys of those made with other settings than the plan's. All are empty if no folder is.
+    """
+    if (found := find_study(places, plan.profile)) is None:
+        return "", [], []
     folder, results = found
-    return str(folder), [_listed(results, cell) for cell in results.cells]
+    planned = {cell.key: cell for cell in plan.cells}  # of a renamed row, results are others' too
+    listed = [_listed(results, cell) for cell in results.cells if cell.key in planned]
+    other = [cell.cell for cell in listed if _identity(results, planned[cell.cell]) != cell.cell_id]
+    return str(folder), listed, other
+
+
+def _identity(results: StudyResults, cell: Cell | CellRecord) -> str:
+    """Return the identity of a cell's run in the store, with the data, numerics and torch of the results."""
+    digests = {data.name: data.digest for data in results.datasets}
+    digest = digests.get(short_name(cell.config["data"]["dataset"]), "")
+    return names.cell_identity(cell, digest, results.numerics, results.torch)
 
 
 def _listed(results: StudyResults, cell: CellRecord) -> ListedCell:
@@ -179,6 +198,7 @@ def _listed(results: StudyResults, cell: CellRecord) -> ListedCell:
 
     return ListedCell(
         cell=cell.key,
+        cell_id=_identity(results, cell),
         run_id=None,
         status="FINISHED",
         n=len(cell.summary["test"].values),
@@ -213,13 +233,18 @@ def listing_lines(
         yield line + (f"  {cell.run_id}" if cell.run_id else "")
     yield (
         "mean barrier (Eq. 1) and mean line barrier in points; verdict of test; "
-        f"path: mean test error along it, 0 to {high:.2f} points"
+        f"path: mean test error along it, drawn from 0 to {high:.2f} points"
     )
-    yield from (f"{key}: {remark}" for key, remark in remarks.items())
+    for remark, keys in groupby(sorted(remarks, key=remarks.__getitem__), key=remarks.__getitem__):
+        yield f"{_some(keys)}: {remark}"
     for why, group in groupby(sorted(strangers, key=lambda s: s.why), key=lambda s: s.why):
-        some = [f"{stranger.cell} {stranger.run_id}" for stranger in group]
-        more = f" and {len(some) - SHOWN} more (--json lists all)" if len(some) > SHOWN else ""
-        yield f"not shown, {why}: {', '.join(some[:SHOWN])}{more}"
+        yield f"not shown, {why}: {_some(f'{stranger.cell} {stranger.run_id}' for stranger in group)}"
+
+
+def _some(words: Iterable[str]) -> str:
+    """Return the first words, and the number of the others."""
+    first = list(words)
+    return ", ".join(first[:SHOWN]) + (f" and {len(first) - SHOWN} more (--json lists all)" if first[SHOWN:] else "")
 
 
 def run_lines(view: Mapping[str, Any]) -> Iterator[str]:
@@ -282,6 +307,7 @@ def _pair(view: Mapping[str, Any]) -> Iterator[str]:
 
 def _cell(view: Mapping[str, Any]) -> Iterator[str]:
     table = _rows(view, CELL_ROWS) | {"the paper's": {split: view["numbers"].get(f"paper/{split}") for split in SPLITS}}
+    table["n"] = {split: None if n is None else int(n) for split, n in table["n"].items()}
     yield from split_table({title: row for title, row in table.items() if any(v is not None for v in row.values())})
     for split in SPLITS:
         verdict = view["tags"].get(f"lmc.verdict.{split}", "not compared yet")
@@ -292,7 +318,7 @@ def _cell(view: Mapping[str, Any]) -> Iterator[str]:
     for pair in view["pairs"]:
         yield f"{_pair_line(pair)}  {spark(pair['test_error'], 0.0, high)}"
     if view["pairs"]:
-        yield f"curves: test error on the path, 0 to {high:.2f} points"
+        yield f"curves: test error on the path, drawn from 0 to {high:.2f} points"
     for end in view["trainings"]:
         yield f"training {end['name']}: {end['status']}, test error {number(end['test_error'])}, run {end['run_id']}"
 

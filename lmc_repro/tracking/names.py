@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from lmc_repro.config.plan import Cell, StudyPlan
     from lmc_repro.config.run import Seeds
-    from lmc_repro.results.schema import RunRecord
+    from lmc_repro.results.schema import CellRecord, RunRecord
 
 Kind = Literal["cell", "train", "pair"]
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def cell_colour(plan: StudyPlan, cell: Cell) -> str:
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def cell_identity(cell: Cell, data_digest: str, numerics: str, torch: str | None = None) -> str:
+def cell_identity(cell: Cell | CellRecord, data_digest: str, numerics: str, torch: str | None = None) -> str:
     """Return 16 hex digits over key, config, data, torch version, TRAINING_NUMERICS and the numerics tag.
 
     The settings of the cell's paths are in it where they are not plain, those of its plane where it asks for one. The

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from lmc_repro.common.project import Project
+from lmc_repro.common.words import counted
 from lmc_repro.tracking import names
 from lmc_repro.tracking.content import TAG_LIMIT, number
 from lmc_repro.tracking.find import Reader, StoredRun
@@ -47,7 +48,8 @@ def link_cells(reader: Reader, project_run: str, study: str, cells: Sequence[Sto
     if note != known.data.tags.get(names.NOTE, ""):
         client.set_tag(project_run, names.NOTE, note)
     missing = sum(run is None for run in cells)
-    return f"MLflow lacks {missing} cells of {study}; `lmc compare {study}` brings them back" if missing else None
+    lacks = f"MLflow lacks {counted(missing, 'cell')} of {study}; `lmc compare {study}` brings back what is missing"
+    return lacks if missing else None
 
 
 def keep_results(project: Project, folders: Mapping[str, Path]) -> str | None:
@@ -84,7 +86,7 @@ def project_note(runs: Sequence[StoredRun]) -> str:
     for (study, profile), group in groupby(sorted(runs, key=_place), key=lambda run: _place(run)[:2]):
         cells = list(group)
         experiment = f"#/experiments/{cells[0].experiment_id}"
-        count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        count = counted(len(cells), "cell")
         head = ["", f"**[{study}]({experiment}), profile {profile}**: {count}, barriers in points", "", *_HEAD]
         rows = [_row(run, f"{experiment}/runs/{run.run_id}") for run in cells]
         for block in (head + rows[:1], *([row] for row in rows[1:])):

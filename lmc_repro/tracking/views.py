@@ -106,11 +106,12 @@ class Present:
 class ListedCell:
     """A cell: mean barriers and the paper's in points, and the mean over its pairs of the error along the path.
 
-    `mean` is that of Eq. 1, `line` that of the line barrier. `run_id` is None where the files were read; `status` is
-    that of the cell's run.
+    `mean` is that of Eq. 1, `line` that of the line barrier. `run_id` is None where the store has no such run; `status`
+    is that of the cell's run.
     """
 
     cell: str
+    cell_id: str
     run_id: str | None
     status: str
     n: int
@@ -131,6 +132,7 @@ class Stranger:
     """A cell's run that does not belong to params.yaml and results, and why."""
 
     cell: str
+    cell_id: str
     run_id: str
     why: str
 
@@ -153,7 +155,7 @@ def stored_cells(
     for run in reader.runs({names.KIND: "cell"}, here, only=_IDENTITY):
         key = run.tags[names.CELL]
         if why := present.stranger(run):
-            strangers.append(Stranger(key, run.run_id, why))
+            strangers.append(Stranger(key, run.tags.get(names.CELL_ID, ""), run.run_id, why))
         elif (known := chosen.get(key)) is None or not known.finished or run.finished:
             chosen[key] = run
     cells = {run.tags[names.CELL]: run for run in reader.filled(chosen.values())}
@@ -186,6 +188,7 @@ def _listed(run: StoredRun, paths: Sequence[Mapping[str, list[float]]]) -> Liste
 
     return ListedCell(
         cell=run.tags[names.CELL],
+        cell_id=run.tags[names.CELL_ID],
         run_id=run.run_id,
         status=run.status,
         n=int(number("barrier/test_n") or 0),

@@ -20,6 +20,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
+from lmc_repro.common.words import counted
 from lmc_repro.config.base import parse_epoch
 from lmc_repro.config.catalog import dataset_info
 from lmc_repro.config.load import validate
@@ -242,7 +243,7 @@ def _train(records: Sequence[RecordedTraining], fresh: Path, prepared: Path, lis
         if event.kind == "epoch":
             listener.advance(len(event.fingerprints))
 
-    with part(listener, f"training {len(work)} runs again", sum(item.config.epochs for item in work)):
+    with part(listener, f"training {counted(len(work), 'run')} again", sum(item.config.epochs for item in work)):
         run_stacks(LocalEngine(jobs), plan_stacks(work, jobs, fresh, prepared, tag, device), on_event)
     for lock in fresh.glob("*.lock*"):
         lock.unlink()

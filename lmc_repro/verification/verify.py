@@ -19,6 +19,7 @@ from lmc_repro.common.errors import LmcError
 from lmc_repro.common.numerics import numerics_tag, torch_version
 from lmc_repro.common.progress import Listener, part
 from lmc_repro.common.project import Project
+from lmc_repro.common.words import counted
 from lmc_repro.config.plan import ends_at
 from lmc_repro.config.study import Judgement
 from lmc_repro.data.status import folder_of, require_ready
@@ -67,7 +68,7 @@ class Verification:
         yield from (f"  left out: {reason}" for reason in self.left_out)
         yield from (f"problem: {problem}" for problem in self.problems)
         count = len(self.problems)
-        yield f"{count or 'no'} problem{'' if count == 1 else 's'} in {self.seconds:.0f} s"
+        yield f"{counted(count, 'problem') if count else 'no problems'} in {self.seconds:.0f} s"
 
 
 def verify_study(
@@ -156,7 +157,7 @@ class _Place:
             self.left_out.append("MLflow and the paths between its weights: there is no store that can be read")
             return
         self._find_runs(reader)
-        with part(self.listener, f"checking {len(cells)} cells in MLflow", len(cells)):
+        with part(self.listener, f"checking {counted(len(cells), 'cell')} in MLflow", len(cells)):
             for cell in self.study.cells:
                 for fingerprint in sorted(cell.fingerprints):
                     self._check_training(cell.key, fingerprint, fingerprint in intact)

@@ -88,11 +88,11 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
     nothing = {name: torch.zeros_like(tensor) for name, tensor in weights(1.0).items()}
     for name in ("A", "B"):
         save_file(nothing, tmp_path / f"{name}.safetensors")
-    code, out, _ = lmc(*barrier("--plot", "flat.png", model=model))
+    code, out, _ = lmc(*barrier("--plot", "flat.pdf", model=model))
     assert code == 0 and "theta_0: A.safetensors, collapsed" in out
     assert "one and the same: the line between them is a point" in out
     assert "test: no verdict" in out and "connected (" not in out and "barrier (Eq. 1)" not in out
-    assert (tmp_path / "flat.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "flat.pdf").read_bytes().startswith(b"%PDF")
     found = lmc(*barrier("--json", model=model)).json
     assert found["test"]["barrier"] is None and found["train"]["verdict"] is None
     assert (
@@ -104,7 +104,7 @@ def test_an_end_that_is_no_network_is_never_connected(tmp_path: Path, model: str
     ("words", "line"),
     [
         (barrier("--split", "val"), "--split: found 'val', allowed: train, test, both"),
-        (barrier("--plot", "path.pdf"), "path.pdf: found '.pdf', allowed: .png, .svg"),
+        (barrier("--plot", "path.gif"), "--plot path.gif: found '.gif', allowed: .png, .svg, .pdf"),
         (barrier(data="digit"), "--data: found 'digit', allowed: digits, mnist, cifar10"),
         (barrier(data="mine.py"), "mine.py: not an .npz of plain arrays"),
         (barrier(data="mnist"), ""),

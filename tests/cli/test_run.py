@@ -43,4 +43,4 @@ def test_cells_of_the_same_settings_accumulate(tmp_path: Path, monkeypatch: pyte
 def test_what_becomes_of_the_runs() -> None:
     assert _plan_line(3, [0, 0, 0]) == "3 runs: 0 reused, 3 to train"
     assert _plan_line(5, [0, 4, 2]) == "5 runs: 2 reused, 2 resumed at epoch 2 to 4, 1 to train"
-    assert _plan_line(1, [7]) == "1 runs: 0 reused, 1 resumed at epoch 7, 0 to train"
+    assert _plan_line(1, [7]) == "1 run: 0 reused, 1 resumed at epoch 7, 0 to train"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -202,6 +203,7 @@ def test_show_a_cell_and_its_pair(store: TrainedStore) -> None:
     (pair,) = cell["pairs"]
     assert pair["test_error"] == [10.0, 50.0, 20.0]
     printed = lmc("show", parent).out
+    assert re.search(r"^n +\d+ +\d+$", printed, re.M)
     assert "mean barrier" in printed and "test: disconnected (provisional unstable)" in printed
     ends = lmc("show", pair["run_id"], "--json").json["ends"]
     assert [end["run_id"] for end in ends] == [store.runs["deep--fast", 0], store.runs["deep--fast", 1]]

@@ -31,6 +31,8 @@ def root(begun: Path) -> Path:
 
 @pytest.mark.slow
 def test_noise_and_init_pairs_of_the_same_networks(root: Path) -> None:
+    printed = lmc("run", "table1", "--jobs", "16", "--dry-run").out
+    assert "2 cells, 7 runs\n" in printed and "memory: 7 stacks" in printed and "under a minute" in printed
     # (trainer, loader) seeds: noise 0-0, 0-1, 1-2, 1-3 and init 0-0, 1-1, 2-2, 3-3.
     assert "trained 7, reused 0" in "".join(lmc("run", "table1", "--jobs", "1")[1:])
     cells = json.loads((root / "out/digits/table1/results/table1/cells.json").read_text())

@@ -133,19 +133,20 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "profile that is not active": ("width: 512", "width: wide", ["profiles.paper.settings.model.width", "'wide'"]),
     "override": ("set: {loader: ffcv}", "set: {data: {label_noise: 2.0}}", ["overrides.0.set.data.label_noise", "2.0"]),
     "place of a setting before": (
-        "slope: 1.0}}", "slope: 1.0}, width: 64}", ["studies.table1.base.width: now model.width"],
+        "slope: 1.0}}", "slope: 1.0}, width: 64}", ["table1.base.width: unknown key; did you mean model.width?"],
     ),
-    "name of a setting before": ("slope: 1.0}}", "slope: 1.0}, lc_bias: unit}", ["base.lc_bias: now model.bias"]),
-    "options": ("slope: 1.0}}", "slope: 1.0}, options: {blocks: 2}}", ["studies.table1.base.options: now model"]),
+    "name of a setting before": ("slope: 1.0}}", "slope: 1.0}, lc_bias: unit}", ["lc_bias: ", "mean model.bias?"]),
+    "options": ("slope: 1.0}}", "slope: 1.0}, options: {blocks: 2}}", ["base.options: ", "did you mean model?"]),
+    "decimal comma": ("slope: 1.0}}", "slope: 1,5}}", ["base.model.5: found the key 5, allowed: text", "e.g. 0.01"]),
     "kind without its key": (
         "model: {slope: 1.0}", "model: conv", ["studies.table1.base.model", "'conv'", "{kind: conv}"],
     ),
     "pairs counted and named": (
         "    pairs: 3", "    pairs: 3\n    trainer_seeds: [0, 7]",
-        ["profiles.digits: pairs and trainer_seeds: give one"],
+        ["profiles.digits: pairs and trainer_seeds: give only one"],
     ),
     "pairs of a study counted and named": (
-        "slope: 1.0}}", "slope: 1.0}, pairs: 2, trainer_seeds: [0, 7]}", ["base: pairs and trainer_seeds: give one"],
+        "slope: 1.0}}", "slope: 1.0}, pairs: 2, trainer_seeds: [0, 7]}", ["pairs and trainer_seeds: give only one"],
     ),
     "trainer seed twice": (
         "    pairs: 3", "    trainer_seeds: [7, 7]", ["profiles.digits.trainer_seeds", "[7, 7]", "once"],

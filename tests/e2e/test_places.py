@@ -56,7 +56,7 @@ def test_a_queued_experiment_publishes_into_the_projects_store(committed: TinyPr
     here = f"{(committed.root / 'mlartifacts').as_uri()}/"
     assert all(place.startswith(here) for (place,) in places)
     committed.ok("dvc", "exp", "apply", "one")
-    assert "1 cells of sqlite" in committed.lmc("list", "table1")
+    assert "1 cell of sqlite" in committed.lmc("list", "table1")
     committed.lmc("verify", "table1")
 
 

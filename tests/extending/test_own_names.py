@@ -183,7 +183,7 @@ MISTAKES = {
     ("linear.py:linear", "linear.py:line"): "schedule.kind: ",
     ("brightness.py:Brightness", "bright.py:Brightness"): "studies.one.base.data.augment.steps.0: ",
     ("lion.py:Lion", "lion.py:Lions"): "profiles.tiny.optimizers.lion: ",
-    ("residual.py:Residual", "residua.py:Residual"): "params.yaml: studies.one.rows.deep: model.kind: ",
+    ("residual.py:Residual", "residua.py:Residual"): "params.yaml: studies.one.rows.deep.model.kind: ",
     ("beta2: 0.99", "beta3: 0.99"): "profiles.tiny.optimizers.lion.beta3: unknown key; did you mean beta",
     ("blocks: 1", "blocks: one"): "studies.one.rows.deep.model.blocks: found 'one', allowed: a valid integer",
 }

@@ -141,7 +141,7 @@ def test_a_callback_sees_every_evaluation_epoch_and_a_failing_one_is_named(root:
 MISTAKES = {
     "align": ("lab.py:nobody", "found no nobody"),
     "repair": ("reapir", "repair: found 'reapir', allowed: 'none', 'repair', FILE.py:NAME"),
-    "metrics": (["lab.py:lead"], "metrics lab.py:lead: is a function, expected a PathMetric"),
+    "metrics": (["lab.py:lead"], "params.yaml: studies.one: metrics lab.py:lead: is a function, expected a PathMetric"),
 }
 
 

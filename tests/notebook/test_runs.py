@@ -158,8 +158,8 @@ def test_pictures(tmp_path: Path) -> None:
     assert b"two runs" in picture.svg and b"train, barrier" in picture.svg
     picture.save(tmp_path / "path.png")
     assert (tmp_path / "path.png").read_bytes() == picture.png
-    with pytest.raises(LmcError, match=r"path\.pdf: found '\.pdf', allowed: \.png, \.svg"):
-        picture.save(tmp_path / "path.pdf")
+    with pytest.raises(LmcError, match=r"path\.gif: found '\.gif', allowed: \.png, \.svg, \.pdf"):
+        picture.save(tmp_path / "path.gif")
     one = plot_path({"test": pair.final.curves["test"]})
     assert b"test, barrier" in one.svg and b"train" not in one.svg
     assert plot_path(pair, "two runs") == picture  # what was hidden comes back

@@ -280,6 +280,7 @@ def test_what_was_not_run_has_costs_and_reasons(write_study) -> None:
     report = report_of(write_study("paper", not_run={"4-layer--adam-medium": why}), planned=cells, profile="paper")
     found = [(cell.label, cell.reason) for cell in report.not_run]
     assert found == [("4-layer, adam-medium", why), ("16-layer, sgd-high", "not chosen")]
+    assert "under a minute of one core" in total([])
     assert total(report.not_run) == "2 cells, 4.0e+12 FLOPs, about 0.5 hours of one core (100 GFLOP/s)"
     document = report_document(report)
     assert [block.key for block in document.blocks if isinstance(block, Section)][-2] == "not-run"

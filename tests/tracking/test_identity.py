@@ -68,6 +68,11 @@ def other_rate(params: dict[str, Any]) -> None:
     params["profiles"]["tiny"]["optimizers"]["fast"]["lr"] = 0.02
 
 
+def other_rates(params: dict[str, Any]) -> None:
+    for optimizer in params["profiles"]["tiny"]["optimizers"].values():
+        optimizer["lr"] = 0.03
+
+
 def other_threshold(params: dict[str, Any]) -> None:
     params["profiles"]["tiny"]["judgement"]["threshold"] = 50.0
 
@@ -109,6 +114,11 @@ def test_an_experiment_and_back(
     assert (len(shown.pairs), shown.strangers) == (2, {OTHER: 1})
     list_("one")
     assert f"not shown, {OTHER}: deep--fast {stranger['run_id']}" in capsys.readouterr().out
+    ids = [cell["run_id"] for cell in found["cells"]]
+    project.params.write_text(json.dumps(params_of(other_rates)))  # of no cell's run: the results, and their runs
+    found = listed(project, capsys, monkeypatch)
+    assert found["source"] == str(project.results / "one") and list(found["remarks"]) == list(BOTH)
+    assert [cell["run_id"] for cell in found["cells"]] == ids and found["strangers"] == [stranger]
 
 
 @pytest.mark.slow

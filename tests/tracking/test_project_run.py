@@ -75,7 +75,7 @@ def test_no_project_run_and_a_foreign_one_do_no_harm(small: Small, monkeypatch: 
 def test_missing_cells_are_told(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     project_run = start_project_run(small, monkeypatch)
     remark = small.open().link_project_run([small.cell])
-    assert remark == "MLflow lacks 1 cells of one; `lmc compare one` brings them back"
+    assert remark == "MLflow lacks 1 cell of one; `lmc compare one` brings back what is missing"
     assert note(small, project_run) == ""
 
 

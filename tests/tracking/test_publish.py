@@ -164,7 +164,7 @@ def test_runs_of_other_settings_are_told_of(files: Project, cell: Cell) -> None:
     write_run(files.runs / "one", cell.runs[0].model_copy(update={"batch_size": 65}))
     told = Told()
     publish(files, make_plan(), told)
-    assert told.lines[0].endswith("1 runs belong to no cell of params.yaml; they are not published")
+    assert told.lines[0].endswith("1 run of no cell of params.yaml; not published")
 
 
 def test_results_of_other_runs_are_refused_before_anything_is_written(files: Project, plan: StudyPlan) -> None:
