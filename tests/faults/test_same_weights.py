@@ -19,7 +19,7 @@ def test_same_run_folders(jobs: int, loader: str, more: dict[str, int], whole: S
     params = small.root / "params.yaml"
     params.write_text(params.read_text().replace('"loader": "resident"', f'"loader": "{loader}"'))
     printed = small.run("train", "one", "--jobs", str(jobs), **more)
-    assert "trained 4" in printed and f"training 4 runs in {jobs} stacks" in printed
+    assert "trained 4" in printed and f"training 4 runs in {jobs} stack" in printed
     expected = contents(whole.root / OUT / "runs")
     assert sum(name.endswith("epoch-0004.safetensors") for name in expected) == 4
     assert contents(small.root / "runs" / "one") == expected
