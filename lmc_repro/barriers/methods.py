@@ -125,7 +125,8 @@ def _method(part: str, table: Mapping[str, str], given: Any) -> tuple[str, Any]:
 
 
 def require_units(config: PathConfig, model: Model) -> None:
-    """Raise LmcError for an alignment or a repair of a network whose units are not known: before any training."""
+    """Raise LmcError before any training: for a method of another kind, an alignment or repair without known units."""
+    path_methods(config)
     for name, given in (("align", config.align), ("repair", config.repair)):
         if given in ALIGNMENTS.keys() - {"none"} | REPAIRS.keys() - {"none"}:
             _require_axes(f"{name} {given}", model)
