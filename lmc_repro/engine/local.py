@@ -63,21 +63,23 @@ def worker_context() -> BaseContext:
     """Return the context that starts workers, its fork server running.
 
     A fork of this process would inherit the threads and locks of torch and MLflow, and a new process for each worker
-    would import torch, 1.5 s, each time. The server ends with this process, and ignores Ctrl-C, which reaches all that
-    a terminal started: this process ends it. Call it early, and the server imports torch while this process plans.
+    would import torch, 1.5 s, each time. The server ends with this process, and Ctrl-C, which reaches all that a
+    terminal started, is blocked in it: this process ends it. Call it early, and the server imports torch while this
+    process plans.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc_repro.training.trainer"])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with environment(WORKER_ENVIRONMENT):
+    resource_tracker.ensure_running()  # its start unblocks signals
+    with held_back(), environment(WORKER_ENVIRONMENT):
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server inherits
+        try:
             forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 

@@ -16,10 +16,10 @@ from helpers import run_config, tiny_dataset
 from toy_engine import Here
 from trained_store import write_prepared
 
-from lmc_repro.common.errors import LmcError
+from lmc_repro.common import signals
+from lmc_repro.common.errors import Interrupted, LmcError
 from lmc_repro.common.numerics import numerics_tag
 from lmc_repro.common.project import Project
-from lmc_repro.common.signals import held_back
 from lmc_repro.config.run import RunConfig
 from lmc_repro.data.dataset import Dataset
 from lmc_repro.engine import task as task_module
@@ -101,15 +101,21 @@ def test_what_is_queued_when_an_engine_stops_does_not_begin(stacks: Stacks) -> N
 
 
 def test_signals_act_after_the_block_that_holds_them_back() -> None:
-    done, before = [], signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), held_back():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-        done.append("all of it")
-    assert done == ["all of it"] and signal.getsignal(signal.SIGINT) is before
-    with held_back():
-        done.append("no signal")
-    assert len(done) == 2
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    done, before = [], signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(Interrupted), signals.held_back():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            done.append("all of it")
+        assert done == ["all of it"] and signal.getsignal(signal.SIGINT) is interrupt
+        with signals.held_back():
+            done.append("no signal")
+        assert len(done) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_tasks_are_computed_in_order_by_other_processes() -> None:
@@ -147,10 +153,10 @@ print(environment.replace("\\0", "\\n"))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_the_fork_server_ignores_ctrl_c_from_its_first_moment_and_there_is_one() -> None:
+def test_the_fork_server_blocks_ctrl_c_from_its_first_moment_and_there_is_one() -> None:
     done = subprocess.run([sys.executable, "-c", SERVER], capture_output=True, text=True, check=True)
-    ignored = next(line for line in done.stdout.splitlines() if line.startswith("SigIgn:"))
-    assert int(ignored.split()[1], 16) & 2  # bit of SIGINT
+    blocked = next(line for line in done.stdout.splitlines() if line.startswith("SigBlk:"))
+    assert int(blocked.split()[1], 16) & 2  # bit of SIGINT
     assert done.stderr == ""
     assert {f"{name}={value}" for name, value in WORKER_ENVIRONMENT.items()} <= set(done.stdout.split())
 

@@ -152,6 +152,13 @@ def test_a_mistake_is_one_line_before_any_work(name: str, root: Path) -> None:
     assert told in refused("check")
 
 
+def test_a_metric_of_another_kind_is_refused_before_any_training(root: Path) -> None:
+    write_project(root, {})
+    code, _, err = lmc("run", "one", "--no-tracking", "--set", "metrics=[lab.py:lead]")
+    assert code == 2 and "expected a PathMetric" in err
+    assert not list(root.glob(".lmc/runs/*/status.json"))
+
+
 Made = tuple[Model, Weights, Dataset]
 
 
