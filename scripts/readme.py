@@ -149,6 +149,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ten-seeds": lambda: grid(ROOT / "docs/ten-seeds"),
     "reproduction": reproduction,
     "permutation-mnist": lambda: grid(ROOT / "docs/beyond/permutation-mnist"),
+    "resnet20-cifar10": lambda: grid(ROOT / "docs/beyond/resnet20-cifar10"),
     "deep-adam": lambda: epochs(ROOT / "docs/beyond/deep-adam"),
     "matching": lambda: (ROOT / "benchmarks/xeon/latest.md").read_text().partition("\n\n")[2],
     **{
