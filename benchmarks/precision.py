@@ -6,26 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.crew import Task, take_turns
+from benchmarks.networks import NETWORKS
 from benchmarks.options import Options
 from lmc_repro.common.numerics import bf16_unit
 
 MODELS: dict[str, dict[str, Any]] = {
-    "minimal": {"kind": "mlp", "depth": 2, "width": 512, "slope": 0.0},
-    "mlp8x1024": {"kind": "mlp", "depth": 8, "width": 1024, "slope": 0.0},
-    "cnn": {"kind": "conv", "filters": 128, "kernel": 4},
+    "minimal": NETWORKS["minimal"].model,
+    "mlp8x1024": {**NETWORKS["mlp8"].model, "width": 1024},
+    "cnn": NETWORKS["cnn"].model,
 }
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Return `bf16`, for each network its CPU seconds in float32 over those in bf16, and the unit; None without one."""
-    if bf16_unit() is None:
+    if (unit := bf16_unit()) is None:
         return {"bf16": None}
-    found: dict[str, Any] = {"unit": bf16_unit()}
+    found: dict[str, Any] = {"unit": unit}
     for name in MODELS:
+        given = {"network": name, "quick": options.quick}
         ways = {
-            precision: [
-                Task("benchmarks.precision:epochs", {"network": name, "precision": precision, "quick": options.quick})
-            ]
+            precision: [Task("benchmarks.precision:epochs", {**given, "precision": precision})]
             for precision in ("float32", "bf16")
         }
         seconds = {way: taken["cpu_seconds"]["median"] for way, taken in take_turns(ways, options.repeats).items()}

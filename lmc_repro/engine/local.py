@@ -197,6 +197,6 @@ def _explained(error: BaseException | None) -> BaseException | None:
         return error
     time.sleep(0.2)  # the signal that ended the worker may be on its way to this process too, which then says so
     return LmcError(
-        "a worker process ended before its work (out of memory, killed, or begun by a script without `if __name__ == "
-        "'__main__':`); run again to resume from its last checkpoint, with fewer --jobs if memory is short"
+        "a worker process ended before its work was done (out of memory, killed, or begun by a script without `if "
+        "__name__ == '__main__':`); run again to resume from its last checkpoint, with fewer --jobs if memory is short"
     )

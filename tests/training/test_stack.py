@@ -130,6 +130,12 @@ AT_DIGITS: dict[str, dict[str, Any]] = {
 }
 
 
+def some(digits: Dataset) -> Dataset:
+    """Three batches of 64, one of 3."""
+    part = Split(digits.train.images[:195], digits.train.labels[:195])
+    return Dataset(digits.info, part, part, data_digest(part, part))
+
+
 COMBINED = [(model, optimizer) for model in AT_DIGITS for optimizer in (SGD, ADAM, ADAMW, SAM)]
 COMBINED += [(model, MUON) for model in ("mlp", "attention")]
 FAST = [*zip(AT_DIGITS, (SGD, ADAM, SAM, MUON), strict=True)]
@@ -144,21 +150,17 @@ def test_at_the_size_of_the_digits_profile(
     model: str, optimizer: dict[str, Any], digits: Dataset, tmp_path: Path
 ) -> None:
     # Matrix libraries choose their kernels by size: tiny matrices alone would prove little.
-    part = Split(digits.train.images[:195], digits.train.labels[:195])  # three batches of 64, one of 3
-    dataset, stacks = Dataset(digits.info, part, part, data_digest(part, part)), [[3], [3, 5], [3, 2, 4], [*range(8)]]
-    network = AT_DIGITS[model]
-    assert_same_in_every_stack(lambda n: child(n, network, optimizer, batch_size=64), dataset, tmp_path, stacks)
+    network, stacks = AT_DIGITS[model], [[3], [3, 5], [3, 2, 4], [*range(8)]]
+    assert_same_in_every_stack(lambda n: child(n, network, optimizer, batch_size=64), some(digits), tmp_path, stacks)
 
 
 @slow
 @pytest.mark.skipif(bf16_unit() is None, reason="this CPU does not multiply bfloat16")
 @pytest.mark.parametrize("model", AT_DIGITS)
 def test_bf16(model: str, digits: Dataset, tmp_path: Path) -> None:
-    part = Split(digits.train.images[:195], digits.train.labels[:195])
-    dataset, stacks = Dataset(digits.info, part, part, data_digest(part, part)), [[3], [3, 5], [*range(8)]]
-    network = AT_DIGITS[model]
+    network, stacks = AT_DIGITS[model], [[3], [3, 5], [*range(8)]]
     assert_same_in_every_stack(
-        lambda n: child(n, network, SGD, batch_size=64, precision="bf16"), dataset, tmp_path, stacks
+        lambda n: child(n, network, SGD, batch_size=64, precision="bf16"), some(digits), tmp_path, stacks
     )
 
 
